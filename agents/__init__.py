@@ -1,0 +1,1 @@
+"""Agents. Imported as `wnrl.agents`; no agent inherits from another."""
