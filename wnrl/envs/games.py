@@ -1,0 +1,78 @@
+"""The names of the Arcade Learning Environment's games. No emulator is touched here.
+
+A ROM id is the ALE's own `space_invaders`; the friendly name is `SpaceInvaders`.
+"""
+
+import functools
+import re
+
+from wnrl.errors import UsageError, nearest
+
+# Their ROMs hold only games for two and more players: the ALE ends the process inside C++, without
+# a Python exception, when it is asked for one of them.
+MULTIPLAYER_ROMS = frozenset({"combat", "joust", "maze_craze", "warlords"})
+
+# Versions 4 and 5 only: Blackjack is a game of the ALE, Blackjack-v1 is Gymnasium's.
+_SPELLING = re.compile(
+    r"(?:ALE/)?(?P<game>\w+?)(?:(?:NoFrameskip|Deterministic)-v4|-v[45])?", re.IGNORECASE
+)
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("_", "")
+
+
+@functools.cache
+def _roms() -> dict[str, str]:
+    """ROM ids by plain name, the multi-player ones included."""
+    from ale_py import roms  # on first use: it loads the emulator's library and Gymnasium
+
+    return {_plain(rom): rom for rom in sorted(roms.get_all_rom_ids())}
+
+
+def playable_roms() -> tuple[str, ...]:
+    """The ROM ids of every game that one agent can play, sorted."""
+    return tuple(rom for rom in _roms().values() if rom not in MULTIPLAYER_ROMS)
+
+
+def friendly_name(rom: str) -> str:
+    """`SpaceInvaders` for `space_invaders`: the name in the ALE's own Gymnasium ids."""
+    return rom.title().replace("_", "")
+
+
+def game_names() -> tuple[str, ...]:
+    """The friendly names of every playable game."""
+    return tuple(friendly_name(rom) for rom in playable_roms())
+
+
+def rom_id(name: str) -> str | None:
+    """The ROM id that a name means, or None if it names no game.
+
+    Args:
+        name: `Breakout`, `breakout`, `ALE/Breakout-v5`, `BreakoutNoFrameskip-v4` or `Breakout-v4`;
+            case and `_` do not matter.
+
+    Raises:
+        UsageError: a game for several players, which the ALE cannot play with one agent.
+    """
+    spelling = _SPELLING.fullmatch(name)
+    rom = _roms().get(_plain(spelling["game"])) if spelling else None
+    if rom in MULTIPLAYER_ROMS:
+        raise UsageError(
+            f"{name!r} is a game for several players, which one agent cannot play; choose another "
+            f"than {', '.join(friendly_name(r) for r in sorted(MULTIPLAYER_ROMS))}"
+        )
+    return rom
+
+
+def require_rom_id(name: str) -> str:
+    """The ROM id that a name means.
+
+    Raises:
+        UsageError: no such game (with the nearest names), or one for several players.
+    """
+    rom = rom_id(name)
+    if rom is None:
+        hint = nearest(name.removeprefix("ALE/"), game_names())
+        raise UsageError(f"{name!r} is not one of the ALE's {len(game_names())} games{hint}")
+    return rom

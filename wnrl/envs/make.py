@@ -1,0 +1,70 @@
+"""From an environment's name to the environment."""
+
+from wnrl.envs.games import friendly_name, game_names, rom_id
+from wnrl.envs.protocols import protocol_named
+from wnrl.envs.single import GymnasiumEnvs, gymnasium_ids, gymnasium_spec
+from wnrl.envs.toy import TOYS
+from wnrl.envs.vector import VectorEnv
+from wnrl.errors import UsageError, nearest
+
+
+def is_atari(name: str) -> bool:
+    """Whether the name means one of the ALE's games (it then goes to `wnrl.envs.atari`).
+
+    Raises:
+        UsageError: a game for several players.
+    """
+    return rom_id(name) is not None
+
+
+def canonical_name(name: str) -> str:
+    """The one name of an environment: `Breakout`, `CartPole-v1` or `toy/Catch`.
+
+    It means the same environment again in another process; a Gymnasium id keeps its `module:`.
+
+    Args:
+        name: a toy, any spelling of a game of the ALE, or a Gymnasium id, in this order.
+
+    Raises:
+        UsageError: nothing has this name (with the nearest names), or a game for several players.
+    """
+    if name in TOYS:
+        return name
+    rom = rom_id(name)
+    if rom is not None:
+        return friendly_name(rom)
+    if ":" in name or name in gymnasium_ids():  # never an id of the ALE
+        gymnasium_spec(name)
+        return name
+    hint = nearest(name.removeprefix("ALE/"), (*TOYS, *game_names(), *gymnasium_ids()))
+    raise UsageError(
+        f"unknown environment {name!r}{hint or '; name an Atari game, a Gymnasium id or a toy'}"
+    )
+
+
+def make_env(
+    name: str, num_envs: int, seed: int, protocol: str = "classic", num_threads: int = 0
+) -> VectorEnv:
+    """N copies of the named environment; `reset` or `load_state_dict` comes next.
+
+    Args:
+        name: as for `canonical_name`.
+        num_envs: N.
+        seed: the run's seed.
+        protocol: `classic` or `sticky`; only Atari games differ by it.
+        num_threads: emulator threads; 0 is one per environment, at most one per core. Only Atari
+            games have any.
+
+    Raises:
+        UsageError: an unknown name or protocol, or an environment that is not supported.
+        ValueError: a number out of range.
+    """
+    protocol_named(protocol)
+    canonical = canonical_name(name)
+    if canonical in TOYS:
+        return TOYS[canonical](num_envs, seed)
+    if is_atari(name):
+        from wnrl.envs.atari import Atari  # only where needed: it starts the emulator's library
+
+        return Atari(name, num_envs, seed, protocol, num_threads)
+    return GymnasiumEnvs(name, num_envs, seed)

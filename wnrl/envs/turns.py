@@ -1,0 +1,83 @@
+"""The order of an environment's calls and the actions that it takes, checked before they are used.
+
+The ALE's vector environment answers a call out of order, and an action out of range, by waiting
+forever inside C++ where Ctrl-C does not arrive. So every environment here asks this file first.
+"""
+
+from enum import Enum
+
+import numpy as np
+
+from wnrl.envs.vector import Actions
+
+
+class _State(Enum):
+    NEW = "reset() or load_state_dict() comes first"
+    READY = "send() comes first"
+    SENT = "recv() comes first"
+    CLOSED = "the environment is closed"
+
+
+class Turns:
+    """Reset or load, then send and recv in turn, until close."""
+
+    def __init__(self) -> None:
+        self._state = _State.NEW
+
+    def start(self) -> None:
+        """Mark a reset or a load. RuntimeError while a step is outstanding or after close."""
+        self._refuse("reset() or load_state_dict()", _State.SENT, _State.CLOSED)
+        self._state = _State.READY
+
+    def send(self) -> None:
+        """Mark a send. RuntimeError unless the environment waits for actions."""
+        self.look("send()")
+        self._state = _State.SENT
+
+    def receive(self) -> None:
+        """Mark a recv. RuntimeError unless a send came before."""
+        self._refuse("recv()", _State.NEW, _State.READY, _State.CLOSED)
+        self._state = _State.READY
+
+    def look(self, call: str) -> None:
+        """RuntimeError unless the environment stands still between two steps."""
+        self._refuse(call, _State.NEW, _State.SENT, _State.CLOSED)
+
+    def look_at_newest(self, call: str) -> None:
+        """RuntimeError unless there is a newest observation; a step may be outstanding."""
+        self._refuse(call, _State.NEW, _State.CLOSED)
+
+    def close(self) -> None:
+        """Mark the end; may be repeated."""
+        self._state = _State.CLOSED
+
+    def _refuse(self, call: str, *states: _State) -> None:
+        if self._state in states:
+            raise RuntimeError(f"{call} out of turn: {self._state.value}")
+
+
+def check_actions(actions: Actions, num_envs: int, num_actions: int) -> Actions:
+    """A copy of actions (N,) as int64, after checking type, shape and range.
+
+    Raises:
+        ValueError: with what came and what is allowed.
+    """
+    if not isinstance(actions, np.ndarray) or actions.dtype.kind not in "iu":
+        came = actions.dtype if isinstance(actions, np.ndarray) else type(actions).__name__
+        raise ValueError(f"actions must be an integer array, got {came}")
+    if actions.shape != (num_envs,):
+        raise ValueError(f"actions must have shape {(num_envs,)}, got {actions.shape}")
+    outside = np.flatnonzero((actions < 0) | (actions >= num_actions))
+    if outside.size:
+        env = int(outside[0])
+        raise ValueError(
+            f"actions must be in [0, {num_actions}), got {int(actions[env])} for environment {env}"
+        )
+    return actions.astype(np.int64, copy=True)
+
+
+def check_num_envs(num_envs: int) -> int:
+    """`num_envs` itself. ValueError unless it is a positive integer."""
+    if isinstance(num_envs, bool) or not isinstance(num_envs, int) or num_envs < 1:
+        raise ValueError(f"num_envs must be a positive integer, got {num_envs!r}")
+    return num_envs

@@ -1,0 +1,144 @@
+"""The one interface of all environments: N copies stepped together, next-step autoreset.
+
+Dimension key: N environments.
+
+The rows, in time order, of one environment whose episode ends:
+
+    obs_k            the agent acts                    first_k     = False
+    obs_{k+1}        the final observation             first_{k+1} = False, terminated or truncated
+    obs_{k+2}        the next episode's first          first_{k+2} = True; action_{k+1} was ignored
+
+So the action sent on a final observation is not used by the emulator: it is no agent step, and the
+pair (obs_{k+1}, obs_{k+2}) is no transition. A lost life ends no episode and resets nothing.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Observations = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
+Actions = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+
+
+class ObservationSpec(NamedTuple):
+    """Shape and type of one environment's observation.
+
+    An observation of a stacking environment is its `stack` newest frames, oldest first, along axis
+    0, with zeros for the frames before the episode's first. Otherwise `stack` is 1 and the
+    observation is one frame with an axis of length 1 in front only if `shape` says so.
+    """
+
+    shape: tuple[int, ...]  # of one observation, (4, 84, 84) on Atari, (4,) on CartPole
+    dtype: str  # "uint8" for pixels, "float32" for vectors
+    stack: int  # frames along axis 0 that a replay may rebuild; 1: nothing is stacked
+
+    @property
+    def frame_shape(self) -> tuple[int, ...]:
+        """Shape of what is new at each step: (84, 84) on Atari, (4,) on CartPole."""
+        return self.shape[1:] if self.stack > 1 else self.shape
+
+
+class Step(NamedTuple):
+    """What one action brought, for N environments. Fields are fresh arrays that the caller owns."""
+
+    action: Actions  # (N,) what was sent; not used by the emulator where `first`
+    reward: npt.NDArray[np.float32]  # (N,) raw, never clipped; 0 where `first`
+    terminated: Flags  # (N,) the game is over: nothing follows
+    truncated: Flags  # (N,) the episode was cut at a time limit: it would have gone on
+    life_lost: Flags  # (N,) a signal, where the protocol gives it; the episode goes on
+    first: Flags  # (N,) `obs` is an episode's first observation
+    obs: Observations  # (N, *shape)
+
+
+class VectorEnv(Protocol):
+    """N environments stepped together.
+
+    `send` returns at once where the environment has threads of its own; `recv` waits. Neither is
+    called twice in a row. `state_dict` is taken with no send outstanding.
+    """
+
+    num_envs: int
+    num_actions: int
+    observation: ObservationSpec
+
+    @property
+    def obs(self) -> Observations:
+        """(N, *shape) The newest observations."""
+        ...
+
+    @property
+    def first(self) -> Flags:
+        """(N,) Whether each newest observation is its episode's first."""
+        ...
+
+    def reset(self) -> None:
+        """Start every environment's first episode, from the seed given at construction."""
+        ...
+
+    def send(self, actions: Actions) -> None:
+        """Begin a step with actions (N,) in [0, num_actions). ValueError if any is not."""
+        ...
+
+    def recv(self) -> Step:
+        """Finish the step begun by `send`."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """From what `load_state_dict` continues bit for bit (tensors and plain values)."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue where the state was taken; replaces `reset`."""
+        ...
+
+    def close(self) -> None:
+        """Release what the emulators hold. Harmless when repeated."""
+        ...
+
+
+class Episode(NamedTuple):
+    """A finished episode."""
+
+    env: int
+    raw_return: float  # sum of raw rewards
+    length_steps: int  # agent steps: actions that the emulator used
+    truncated: bool
+
+
+class EpisodeStatistics:
+    """Raw returns and lengths, counted by ourselves: an emulator's own may clip or hide them."""
+
+    def __init__(self, num_envs: int) -> None:
+        self._returns = np.zeros(num_envs, np.float64)
+        self._lengths = np.zeros(num_envs, np.int64)
+
+    def update(self, step: Step) -> list[Episode]:
+        """Count one step; return the episodes that it finished, in the order of environments."""
+        used = ~step.first
+        self._returns[used] += step.reward[used]
+        self._lengths[used] += 1
+        ended = np.flatnonzero(used & (step.terminated | step.truncated))
+        episodes = [
+            Episode(
+                int(env),
+                float(self._returns[env]),
+                int(self._lengths[env]),
+                bool(step.truncated[env] and not step.terminated[env]),
+            )
+            for env in ended
+        ]
+        self._returns[ended] = 0.0
+        self._lengths[ended] = 0
+        return episodes
+
+    def state_dict(self) -> dict[str, Any]:
+        """Running sums, as lists of plain numbers."""
+        return {"returns": self._returns.tolist(), "lengths": self._lengths.tolist()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue the running sums."""
+        self._returns[:] = state["returns"]
+        self._lengths[:] = state["lengths"]
