@@ -1,1 +1,1 @@
-"""The mathematics of weight normalization on tensors: the reference that every fast path is tested against."""
+"""The mathematics of weight normalization on tensors: the reference of every fast path."""

@@ -1,0 +1,169 @@
+"""Initialization: owned randomness, torch's distributions, and unit variance from data."""
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from wnrl.nn.initialization import init_from_data_, reset_parameters_
+from wnrl.nn.networks import QNetwork, build_q_network
+from wnrl.nn.norms import Norm, get_norm, weight_normalization
+from wnrl.nn.weight_norm import weight_norm_groups
+from wnrl.optim import WNAdam
+
+UNIT = 2e-5  # float32 means over some thousand activations
+NORMS = {
+    "none": get_norm("none"),
+    "weight w": get_norm("weight"),
+    "weight gv": weight_normalization("gv"),
+    "batch": get_norm("batch"),
+    "layer": get_norm("layer"),
+}
+SHAPES = {"mlp": (5,), "nature": (2, 36, 40)}
+
+
+def network(norm: Norm, kind: str, seed: int = 0, dueling: bool = False) -> QNetwork:
+    generator = torch.Generator().manual_seed(seed)
+    dtype = "uint8" if kind == "nature" else "float32"
+    shape = SHAPES[kind]
+    return build_q_network(
+        shape, dtype, 3, norm=norm, hidden=(16, 8), dueling=dueling, generator=generator
+    )
+
+
+def observations(kind: str, count: int = 64) -> Tensor:
+    generator = torch.Generator().manual_seed(9)
+    if kind == "nature":
+        size = (count, *SHAPES[kind])
+        return torch.randint(0, 256, size, generator=generator, dtype=torch.uint8)
+    return 3 + 2 * torch.randn(count, 5, generator=generator)
+
+
+def pre_activations(net: QNetwork, batch: Tensor) -> list[Tensor]:
+    """Outputs of the hidden layers as (samples, units), in the order of the forward pass."""
+    found: list[Tensor] = []
+
+    def keep(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        found.append(output.detach().movedim(1, -1).flatten(0, -2))
+
+    hooks = [
+        module.register_forward_hook(keep)
+        for module in net.torso.modules()
+        if isinstance(module, nn.Linear | nn.Conv2d)
+    ]
+    net(batch)
+    for hook in hooks:
+        hook.remove()
+    return found
+
+
+@pytest.mark.parametrize("kind", SHAPES)
+@pytest.mark.parametrize("name", NORMS)
+def test_hidden_pre_activations_have_mean_0_and_deviation_1_on_the_batch(
+    name: str, kind: str
+) -> None:
+    net, batch = network(NORMS[name], kind), observations(kind)
+    report = init_from_data_(net, batch, sigma_floor=1e-6)
+    layers = pre_activations(net, batch)
+    assert len(layers) == len(report.layers) == (2 if kind == "mlp" else 4)
+    for layer in layers:
+        assert torch.allclose(layer.mean(0), torch.zeros(layer.shape[1]), atol=UNIT)
+        assert torch.allclose(layer.std(0, correction=0), torch.ones(layer.shape[1]), atol=UNIT)
+    assert [r.clipped_fraction for r in report.layers] == [0.0] * len(layers)
+    assert all(0 < r.smallest_sigma <= r.median_sigma for r in report.layers)
+
+
+def test_constant_inputs_hit_the_floor_and_are_reported() -> None:
+    net, batch = network(get_norm("weight"), "mlp"), observations("mlp")
+    with torch.no_grad():
+        layer = net.torso.layers[1]
+        layer.weight[3] = torch.tensor([0.0, 0.0, 2.0, 0.0, 0.0])  # type: ignore[operator]
+        layer.weight[4] = 0.0  # type: ignore[operator]
+    batch[:, 2] = 0.25
+    report = init_from_data_(net, batch, sigma_floor=0.1)
+    assert report.layers[0].clipped_fraction == 2 / 16
+    assert report.layers[0].smallest_sigma == pytest.approx(0.0, abs=1e-6)
+    assert layer.weight[3].norm().item() == pytest.approx(10.0)  # type: ignore[operator]
+    assert torch.isfinite(torch.cat([p.flatten() for p in net.parameters()])).all()
+    first = pre_activations(net, batch)[0]
+    assert torch.allclose(first.mean(0), torch.zeros(16), atol=1e-4)
+    assert report.layers[0].name == "torso.layers.1"
+
+
+@pytest.mark.parametrize("dueling", [False, True])
+def test_heads_are_left_alone(dueling: bool) -> None:
+    net = network(get_norm("none"), "mlp", dueling=dueling)
+    before = copy.deepcopy(net.head.state_dict())
+    init_from_data_(net, observations("mlp"))
+    assert all(torch.equal(before[name], value) for name, value in net.head.state_dict().items())
+    sequential = nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 2))
+    report = init_from_data_(sequential, observations("mlp"), heads=[sequential[2]])
+    assert [layer.name for layer in report.layers] == ["0"]
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_modes_running_statistics_and_hooks_stay_as_they_were(training: bool) -> None:
+    net, batch = network(get_norm("batch"), "nature"), observations("nature", 8)
+    net(batch)
+    net.train(training)
+    net.torso.layers[1].train(not training)
+    modes = [module.training for module in net.modules()]
+    buffers = [buffer.clone() for buffer in net.buffers()]
+    init_from_data_(net, batch)
+    assert [module.training for module in net.modules()] == modes
+    assert all(map(torch.equal, net.buffers(), buffers))
+    assert all(not module._forward_hooks for module in net.modules())
+    assert all(p.grad is None and p.requires_grad for p in net.parameters())
+
+
+def test_a_layer_without_bias_gets_unit_variance_and_keeps_its_mean() -> None:
+    net = nn.Sequential(nn.Linear(5, 4, bias=False))
+    batch = observations("mlp")
+    init_from_data_(net, batch, sigma_floor=1e-6)
+    output = net(batch)
+    assert torch.allclose(output.std(0, correction=0), torch.ones(4), atol=UNIT)
+    assert output.mean(0).abs().max() > 0.1
+
+
+def test_both_storages_start_at_the_same_gains_and_norms_after_it() -> None:
+    nets = [network(norm, "mlp") for norm in (get_norm("weight"), weight_normalization("gv"))]
+    batch = observations("mlp")
+    for net in nets:
+        init_from_data_(net, batch)
+    stored, computed = nets
+    assert torch.equal(stored(batch), computed(batch))
+    optimizer = WNAdam(weight_norm_groups(stored), lr=0.0)
+    stored(batch).sum().backward()
+    optimizer.step()
+    norms = optimizer.state[stored.torso.layers[1].weight]["norm"]  # type: ignore[index]
+    assert torch.allclose(norms, computed.torso.layers[1].weight_g)  # type: ignore[arg-type]
+    assert torch.allclose(norms.flatten(), computed.torso.layers[1].weight_v.norm(dim=1))  # type: ignore[operator,union-attr]
+
+
+def test_batches_and_floors_that_cannot_be_raise() -> None:
+    net = network(get_norm("none"), "mlp")
+    with pytest.raises(ValueError, match=r"\(1, 5\)"):
+        init_from_data_(net, torch.ones(1, 5))
+    with pytest.raises(ValueError, match="sigma_floor is 0"):
+        init_from_data_(net, torch.ones(4, 5), sigma_floor=0.0)
+
+
+def test_reset_parameters_draws_torchs_distribution_from_the_generator_alone() -> None:
+    layer = nn.Sequential(nn.Linear(100, 400), nn.Conv2d(4, 50, 5), nn.BatchNorm2d(50))
+    state = torch.get_rng_state()
+    with torch.no_grad():
+        layer[2].weight.fill_(7.0)
+    reset_parameters_(layer, torch.Generator().manual_seed(3))
+    assert torch.equal(torch.get_rng_state(), state)
+    for index in (0, 1):  # U(-0.1, 0.1): fan_in is 100 in both
+        weight = layer[index].weight.detach()
+        assert weight.abs().max().item() == pytest.approx(0.1, rel=1e-2)
+        assert weight.std().item() == pytest.approx(0.1 / 3**0.5, rel=0.05)
+        assert layer[index].bias.abs().max().item() <= 0.1
+    assert torch.equal(layer[2].weight, torch.ones(50))
+    first = layer[0].weight.detach().clone()
+    reset_parameters_(layer, torch.Generator().manual_seed(3))
+    assert torch.equal(layer[0].weight, first)
+    reset_parameters_(layer, torch.Generator().manual_seed(4))
+    assert not torch.equal(layer[0].weight, first)
