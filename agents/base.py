@@ -1,0 +1,57 @@
+"""What the loop, the evaluation and the checkpoints ask of an agent. No agent inherits from this.
+
+Dimension key: N environments.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+from torch import Tensor, nn
+
+from wnrl.envs.vector import Actions, Flags, Observations, Step
+
+
+class Policy(Protocol):
+    """A frozen view of an agent for evaluation, with a recurrent state of its own if it has one."""
+
+    def act(self, obs: Observations, first: Flags) -> Actions:
+        """Actions (N,) for observations (N, ...); `first` (N,) marks episode starts."""
+        ...
+
+
+class Agent(Protocol):
+    """A learner that owns its networks, its optimizer, its data and its generators.
+
+    The loop calls `act`, then `update` while the emulator works, then `observe`. A state is taken
+    between `observe` and the next `act`.
+    """
+
+    @property
+    def network(self) -> nn.Module:
+        """The network that acts and learns."""
+        ...
+
+    def act(self, obs: Observations, first: Flags) -> Actions:
+        """Actions (N,) of the behaviour policy for observations (N, ...)."""
+        ...
+
+    def observe(self, step: Step) -> None:
+        """Take in what the last actions brought."""
+        ...
+
+    def update(self) -> dict[str, Tensor] | None:
+        """Do every update that is due. Metrics stay tensors (scalars); None if nothing was due."""
+        ...
+
+    def policy(self, epsilon: float, generator: np.random.Generator) -> Policy:
+        """The current policy for evaluation: random with probability epsilon, else greedy."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything but the bulk of a replay (that is on disk already, see wnrl.checkpoint)."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue bit for bit where the state was taken."""
+        ...

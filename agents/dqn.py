@@ -1,0 +1,397 @@
+"""Deep Q-learning (Mnih et al. 2015), to be read from top to bottom as the algorithm.
+
+Small choices are functions and modules passed in: double Q-learning (van Hasselt et al. 2016) is
+another `td_errors`, Huber or squared another `loss`, dueling (Wang et al. 2016) another network,
+n-step returns another replay, weight normalization another optimizer. Nothing here asks which.
+
+Dimension key: B batch, N environments, A actions.
+"""
+
+import copy
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from wnrl import losses
+from wnrl.envs.vector import Actions, Flags, Observations, Step
+from wnrl.optim import StepOptimizer
+from wnrl.replay import Replay
+from wnrl.settings import setting
+
+ZOO = "SB3 zoo, dqn.yml, atari"
+NATURE = "Mnih et al. 2015, extended data table 1"
+TDErrors = Callable[[nn.Module, nn.Module, Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
+
+
+@dataclasses.dataclass(frozen=True)
+class DQNConfig:
+    """Hyperparameters of DQN. Defaults are for Atari; `CONTROL` has those for vectors."""
+
+    num_envs: int = setting(8, "environments stepped together", source="ours", minimum=1)
+    learning_rate: float = setting(1e-4, "step size of the optimizer", source=ZOO, above=0)
+    optimizer: str = setting(
+        "adam", "update rule", source=ZOO, choices=("adam", "adamax", "rmsprop")
+    )
+    beta1: float = setting(
+        0.9, "first moment of Adam and Adamax", source="Kingma & Ba 2015", minimum=0, maximum=1
+    )
+    optimizer_eps: float = setting(
+        1e-8, "added to the root of the second moment", source="torch, as in SB3", above=0
+    )
+    max_grad_norm: float = setting(
+        10.0, "gradients longer than this are scaled down (0: never)", source="SB3 DQN", minimum=0
+    )
+    batch_size: int = setting(32, "transitions per update", source=ZOO, minimum=1)
+    buffer_size: int = setting(
+        100_000, "capacity of the replay", unit="transitions", source=ZOO, minimum=1
+    )
+    warmup_steps: int = setting(
+        100_000,
+        "random actions before the first update",
+        unit="agent steps",
+        source=ZOO,
+        minimum=0,
+    )
+    update_period_steps: int = setting(
+        4, "one update per this many", unit="agent steps", source=ZOO, minimum=1
+    )
+    target_period_steps: int = setting(
+        1_000, "the target network is copied every", unit="agent steps", source=ZOO, minimum=1
+    )
+    gamma: float = setting(0.99, "discount of a step", source=ZOO, minimum=0, maximum=1)
+    n_step: int = setting(1, "rewards summed before the bootstrap", source=NATURE, minimum=1)
+    epsilon_start: float = setting(
+        1.0, "probability of a random action at first", source=ZOO, minimum=0, maximum=1
+    )
+    epsilon_end: float = setting(
+        0.01, "probability of a random action at last", source=ZOO, minimum=0, maximum=1
+    )
+    epsilon_steps: int = setting(
+        0,
+        "length of the way between the two (0: a tenth of --schedule-steps)",
+        unit="agent steps",
+        source=ZOO,
+        minimum=0,
+    )
+    loss: str = setting("huber", "of the TD error", source="SB3 DQN", choices=("huber", "mse"))
+    double: bool = setting(False, "double Q-learning (van Hasselt et al. 2016)", source=ZOO)
+    dueling: bool = setting(False, "dueling heads (Wang et al. 2016)", source=ZOO)
+    hidden: int = setting(
+        64,
+        "units of each of an MLP's two hidden layers (Atari has the Nature network)",
+        unit="units",
+        source="SB3 MlpPolicy",
+        minimum=1,
+    )
+    clip_rewards: bool = setting(True, "rewards to [-1, 1] in the learner", source=NATURE)
+
+
+# Observations that are vectors or a toy's few pixels, learnt by an MLP. Found on CartPole-v1, which
+# 15,000 steps of this solve.
+CONTROL: Mapping[str, Any] = {
+    "num_envs": 4,
+    "learning_rate": 1e-3,
+    "batch_size": 64,
+    "buffer_size": 50_000,
+    "warmup_steps": 500,
+    "update_period_steps": 1,
+    "target_period_steps": 500,
+    "n_step": 3,
+    "epsilon_end": 0.02,
+    "epsilon_steps": 3_000,
+    "double": True,
+    "hidden": 128,
+    "clip_rewards": False,
+}
+
+
+def preset_nature(norm: str) -> Mapping[str, Any]:
+    """Mnih et al. 2015, extended data table 1; RMSprop's epsilon for a mean loss as in dqn_zoo."""
+    return {
+        "optimizer": "rmsprop",
+        "learning_rate": 2.5e-4,
+        "optimizer_eps": 0.01 / 32**2,
+        "max_grad_norm": 0.0,
+        "buffer_size": 1_000_000,
+        "warmup_steps": 50_000,
+        "target_period_steps": 10_000,
+        "epsilon_end": 0.1,
+        "epsilon_steps": 1_000_000,
+    }
+
+
+def preset_paper(norm: str) -> Mapping[str, Any]:
+    """Salimans & Kingma 2016, section 5.4, else as Mnih et al. 2015."""
+    return {
+        **preset_nature(norm),
+        "optimizer": "adamax",
+        "beta1": 0.5,
+        "optimizer_eps": 1e-8,
+        "batch_size": 64,
+        "learning_rate": 3e-4 if norm.startswith("weight") else 1e-4,
+    }
+
+
+def preset_fast(norm: str) -> Mapping[str, Any]:
+    """Sees something within an hour on two cores: every committed run under 1M steps uses it."""
+    return {
+        "buffer_size": 100_000,
+        "warmup_steps": 2_000,
+        "epsilon_end": 0.05,
+        "epsilon_steps": 50_000,
+        "target_period_steps": 2_000,
+    }
+
+
+PRESETS: Mapping[str, Callable[[str], Mapping[str, Any]]] = {
+    "nature": preset_nature,
+    "paper": preset_paper,
+    "fast": preset_fast,
+}
+
+
+def q_learning(
+    online: nn.Module,
+    target: nn.Module,
+    s_tm1: Tensor,
+    a_tm1: Tensor,
+    r_t: Tensor,
+    discount_t: Tensor,
+    s_t: Tensor,
+) -> Tensor:
+    """TD errors (B,) of Q-learning: the target network chooses and values the next action."""
+    with torch.no_grad():
+        q_t = target(s_t)
+    return losses.q_learning_td(online(s_tm1), a_tm1, r_t, discount_t, q_t)
+
+
+def double_q_learning(
+    online: nn.Module,
+    target: nn.Module,
+    s_tm1: Tensor,
+    a_tm1: Tensor,
+    r_t: Tensor,
+    discount_t: Tensor,
+    s_t: Tensor,
+) -> Tensor:
+    """TD errors (B,) of double Q-learning: the online network chooses, the target one values.
+
+    It chooses as it would act, in evaluation mode.
+    """
+    with torch.no_grad():
+        q_t_value = target(s_t)
+        q_t_selector = online.eval()(s_t)
+    return losses.double_q_learning_td(
+        online.train()(s_tm1), a_tm1, r_t, discount_t, q_t_value, q_t_selector
+    )
+
+
+class DQN:
+    """Q-learning from a replay, with a target network."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        optimizer: StepOptimizer,
+        replay: Replay,
+        config: DQNConfig,
+        *,
+        num_actions: int,
+        td_errors: TDErrors,
+        loss: Callable[[Tensor], Tensor],
+        epsilon: Callable[[int], float],
+        after_step: Callable[[nn.Module], None],
+        generator: np.random.Generator,
+        device: torch.device,
+    ) -> None:
+        """Take built things.
+
+        Args:
+            network: obs (B, ...) -> action values (B, A), on `device`.
+            optimizer: steps the network's parameters and clips their gradients.
+            replay: one row per environment and step; it owns its generator.
+            config: the numbers of the algorithm.
+            num_actions: A.
+            td_errors: (online, target, *batch) -> (B,), see `q_learning` and `double_q_learning`.
+            loss: TD errors (B,) -> losses (B,).
+            epsilon: agent steps so far -> probability of a random action.
+            after_step: what a normalization does to the network after a step.
+            generator: of the exploration alone.
+            device: where the network is.
+        """
+        self._network = network
+        self._target = copy.deepcopy(network).requires_grad_(False).eval()
+        self._optimizer = optimizer
+        self.replay = replay
+        self._config = config
+        self._num_actions = num_actions
+        self._td_errors = td_errors
+        self._loss = loss
+        self._epsilon = epsilon
+        self._after_step = after_step
+        self._generator = generator
+        self._device = device
+        self._agent_steps = 0
+        self._updates = 0
+        self._target_copies = 0
+        self._acted_on: tuple[Observations, Flags] | None = None
+
+    @property
+    def network(self) -> nn.Module:
+        """The online network."""
+        return self._network
+
+    @property
+    def optimizer(self) -> StepOptimizer:
+        """What steps the online network."""
+        return self._optimizer
+
+    @property
+    def epsilon(self) -> float:
+        """The behaviour policy's probability of a random action now: 1 throughout the warm-up."""
+        if self._agent_steps < self._config.warmup_steps:
+            return 1.0
+        return self._epsilon(self._agent_steps)
+
+    def scalars(self) -> dict[str, Tensor | float]:
+        """What else is worth logging now and then."""
+        return {
+            "rollout/exploration_rate": self.epsilon,
+            "train/learning_rate": self._config.learning_rate,
+            "train/n_updates": self._updates,
+        }
+
+    def act(self, obs: Observations, first: Flags) -> Actions:
+        """Epsilon-greedy actions (N,) for observations (N, ...)."""
+        self._acted_on = (obs, first)
+        return epsilon_greedy(
+            self._network, obs, self.epsilon, self._num_actions, self._generator, self._device
+        )
+
+    def observe(self, step: Step) -> None:
+        """Store the row of the observation acted on. Here alone does an end become a discount.
+
+        Game over and a lost life discount by 0; a time limit by gamma, since play would have gone
+        on. Where `step.first`, the observation acted on was an episode's last: no transition.
+        """
+        assert self._acted_on is not None, "observe comes after act"
+        obs, first = self._acted_on
+        used = ~step.first
+        reward = np.clip(step.reward, -1.0, 1.0) if self._config.clip_rewards else step.reward
+        discount = np.where(step.terminated | step.life_lost, 0.0, self._config.gamma)
+        newest_frame = obs[:, -1] if self.replay.stack > 1 else obs
+        self.replay.add(
+            newest_frame, step.action, reward, discount.astype(np.float32), first, valid=used
+        )
+        self._agent_steps += int(used.sum())
+
+    def update(self) -> dict[str, Tensor] | None:
+        """One update per `update_period_steps` since the warm-up; metrics are the newest one's."""
+        config = self._config
+        due = (self._agent_steps - config.warmup_steps) // config.update_period_steps
+        metrics = None
+        while self._updates < due and len(self.replay) > 0:
+            metrics = self._learn()
+            self._updates += 1
+        if self._agent_steps // config.target_period_steps > self._target_copies:
+            self._target_copies = self._agent_steps // config.target_period_steps
+            self.copy_to_target()
+        return metrics
+
+    def _learn(self) -> dict[str, Tensor]:
+        batch = self.replay.sample(self._config.batch_size)
+        self._network.train()
+        td = self._td_errors(self._network, self._target, *(x.to(self._device) for x in batch))
+        loss = self._loss(td).mean()  # (B,) -> ()
+        self._optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch has no annotation for it
+        self._optimizer.step()
+        self._after_step(self._network)
+        return {
+            "train/loss": loss.detach(),
+            "train/td_error_abs": td.detach().abs().mean(),
+            "train/grad_norm": self._optimizer.grad_norm,
+        }
+
+    def copy_to_target(self) -> None:
+        """The hard copy of Mnih et al. 2015, buffers included."""
+        self._target.load_state_dict(self._network.state_dict())
+
+    def policy(self, epsilon: float, generator: np.random.Generator) -> "GreedyPolicy":
+        """The current policy, frozen: later updates do not change it."""
+        network = copy.deepcopy(self._network).requires_grad_(False)
+        return GreedyPolicy(network, epsilon, self._num_actions, generator, self._device)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All but the replay's rows."""
+        return {
+            "network": self._network.state_dict(),
+            "target": self._target.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "replay": self.replay.state_dict(),
+            "generator": self._generator.bit_generator.state,
+            "agent_steps": self._agent_steps,
+            "updates": self._updates,
+            "target_copies": self._target_copies,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue; the replay's rows are read by whoever stored them."""
+        self._network.load_state_dict(state["network"])
+        self._target.load_state_dict(state["target"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self.replay.load_state_dict(state["replay"])
+        self._generator.bit_generator.state = state["generator"]
+        self._agent_steps = state["agent_steps"]
+        self._updates = state["updates"]
+        self._target_copies = state["target_copies"]
+
+
+class GreedyPolicy:
+    """Epsilon-greedy on a network that no longer changes."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        epsilon: float,
+        num_actions: int,
+        generator: np.random.Generator,
+        device: torch.device,
+    ) -> None:
+        self._network = network
+        self._epsilon = epsilon
+        self._num_actions = num_actions
+        self._generator = generator
+        self._device = device
+
+    def act(self, obs: Observations, first: Flags) -> Actions:
+        """Actions (N,) for observations (N, ...)."""
+        return epsilon_greedy(
+            self._network, obs, self._epsilon, self._num_actions, self._generator, self._device
+        )
+
+
+@torch.no_grad()
+def epsilon_greedy(
+    network: nn.Module,
+    obs: Observations,
+    epsilon: float,
+    num_actions: int,
+    generator: np.random.Generator,
+    device: torch.device,
+) -> Actions:
+    """Actions (N,) for observations (N, ...): random with probability epsilon, else greedy.
+
+    Acting is in evaluation mode: it uses a normalization's frozen statistics and changes none.
+    """
+    explore = generator.random(len(obs)) < epsilon
+    actions: Actions = generator.integers(num_actions, size=len(obs))
+    if not explore.all():
+        network.eval()
+        q = network(torch.from_numpy(obs).to(device))  # (N, ...) -> (N, A)
+        actions = np.where(explore, actions, q.argmax(1).cpu().numpy())
+    return actions

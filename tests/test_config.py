@@ -1,0 +1,112 @@
+"""Where each value of a configuration comes from, and what a wrong one is told."""
+
+import dataclasses
+import json
+
+import pytest
+
+from wnrl.config import AGENTS, Config, config_from_json, fields_of, make_config, replace
+from wnrl.errors import UsageError
+
+
+def test_defaults_are_the_atari_ones_of_sb3_zoo() -> None:
+    agent = make_config().agent
+    assert (agent.learning_rate, agent.batch_size, agent.buffer_size) == (1e-4, 32, 100_000)
+    assert (agent.warmup_steps, agent.update_period_steps, agent.target_period_steps) == (
+        100_000,
+        4,
+        1_000,
+    )
+
+
+def test_a_vector_environment_has_defaults_of_its_own() -> None:
+    config = make_config(env="CartPole-v1")
+    assert (config.agent.n_step, config.agent.double, config.agent.batch_size) == (3, True, 64)
+    assert config.run.steps == 50_000
+
+
+def test_a_flag_wins_over_a_preset_which_wins_over_the_default() -> None:
+    fast = make_config(preset="fast")
+    assert (fast.agent.warmup_steps, fast.agent.learning_rate) == (2_000, 1e-4)
+    assert make_config(preset="fast", warmup_steps=3_000).agent.warmup_steps == 3_000
+
+
+def test_a_keyword_wins_over_a_file() -> None:
+    assert make_config({"steps": 7, "seed": 5}, steps=9).run.steps == 9
+    assert make_config({"steps": 7, "seed": 5}, steps=9).run.seed == 5
+
+
+@pytest.mark.parametrize(("norm", "rate"), [("weight", 3e-4), ("none", 1e-4), ("batch", 1e-4)])
+def test_the_paper_preset_has_the_papers_rate_for_each_arm(norm: str, rate: float) -> None:
+    agent = make_config(preset="paper", norm=norm).agent
+    assert (agent.optimizer, agent.beta1, agent.batch_size) == ("adamax", 0.5, 64)
+    assert agent.learning_rate == rate
+
+
+def test_every_preset_names_only_settings_that_exist() -> None:
+    for name, entry in AGENTS.items():
+        for preset in entry.presets.values():
+            assert set(preset("weight")) <= set(fields_of(name))
+        assert set(entry.control) <= set(fields_of(name))
+
+
+def test_whole_numbers_may_be_written_with_underscores_or_an_exponent() -> None:
+    for text in ("10_000", "1e4", "10000", "10000.0"):
+        assert make_config(steps=text).run.steps == 10_000
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"lerning_rate": 1}, "unknown setting 'lerning_rate'.*did you mean learning_rate"),
+        ({"norm": "wieght"}, "--norm 'wieght' is unknown; allowed: none.*did you mean weight"),
+        ({"agent": "dqm"}, "--agent 'dqm' is unknown; allowed: dqn; did you mean dqn"),
+        ({"steps": "many"}, "--steps takes a whole number of agent steps, not 'many'"),
+        ({"steps": "1.5"}, "--steps takes a whole number"),
+        ({"steps": 0}, "--steps 0 is out of range; it must be at least 1 agent steps"),
+        ({"steps": float("inf")}, "--steps takes a whole number"),
+        ({"gamma": 1.5}, "--gamma 1.5 is out of range; it must be at most 1"),
+        ({"gamma": "nan"}, "--gamma is not a number"),
+        ({"learning_rate": 0}, "--learning-rate 0.* more than 0"),
+        ({"double": "perhaps"}, "--double is on or off"),
+        ({"batch_size": True}, "--batch-size takes a whole number"),
+        ({"env": "Braekout"}, "Braekout.*did you mean.*Breakout"),
+        ({"protocol": "stiky"}, "--protocol 'stiky'.*did you mean sticky"),
+    ],
+)
+def test_a_wrong_setting_is_told_what_is_allowed(values: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        make_config(values)
+
+
+def test_schedules_keep_their_length_when_a_run_is_made_longer() -> None:
+    config = make_config(steps=1_000)
+    assert replace(config, steps=5_000).run.schedule_steps == 1_000
+
+
+def test_json_round_trip_gives_the_same_configuration() -> None:
+    config = make_config(env="Pong", norm="layer", preset="nature", seed=3)
+    assert config_from_json(json.loads(json.dumps(config.to_json()))) == Config(
+        config.run, config.agent, list_to_tuple(config.explicit)
+    )
+
+
+def list_to_tuple(names: object) -> tuple[str, ...]:
+    assert isinstance(names, tuple)
+    return names
+
+
+def test_a_run_is_named_by_what_changes_learning() -> None:
+    assert make_config().name == "dqn-weight"
+    assert make_config(steps=5, seed=9, device="cpu", eval_episodes=3).name == "dqn-weight"
+    assert make_config(preset="fast").name == "dqn-weight-preset=fast"
+    assert make_config(norm="none", double=True, batch_size=64).name == (
+        "dqn-none-batch-size=64-double=True"
+    )
+    assert make_config(protocol="sticky").name == "dqn-weight-protocol=sticky"
+
+
+def test_every_setting_says_what_it_means() -> None:
+    for kind in (type(make_config().run), *(entry.config for entry in AGENTS.values())):
+        for field in dataclasses.fields(kind):
+            assert field.metadata["meaning"], field.name

@@ -1,0 +1,65 @@
+"""The command line: flags, files, and what a misspelt one is told."""
+
+from pathlib import Path
+
+import pytest
+
+from wnrl.config import fields_of
+from wnrl.errors import UsageError
+from wnrl.flags import parse_train_flags, train_parser
+
+
+def test_flags_become_settings_and_commands() -> None:
+    commands, settings = parse_train_flags(
+        ["--env", "Pong", "--double", "--no-clip-rewards", "--steps=5", "--overwrite"]
+    )
+    assert settings == {"env": "Pong", "double": True, "clip_rewards": False, "steps": "5"}
+    assert commands == {"overwrite": True}
+
+
+def test_what_is_not_given_is_absent() -> None:
+    assert parse_train_flags([]) == ({}, {})
+
+
+def test_a_flag_wins_over_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text("env = 'Pong'\nbatch-size = 64\n[run]\nseed = 4\n")
+    _, settings = parse_train_flags(["--config", str(file), "--seed", "5"])
+    assert settings == {"env": "Pong", "batch_size": 64, "seed": "5"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["--lerning-rate", "1"],
+            "unknown argument '--lerning-rate'.*did you mean --learning-rate",
+        ),
+        (["--stepss=4"], "unknown argument '--stepss=4'.*did you mean --steps"),
+        (["Breakout"], "unknown argument 'Breakout'"),
+        (["--agent", "dqm"], "--agent 'dqm' is unknown; allowed: dqn"),
+        (["--steps"], "expected one argument"),
+        (["--config", "nowhere.toml"], "nowhere.toml: No such file"),
+    ],
+)
+def test_a_wrong_argument_is_told_the_nearest(arguments: list[str], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        parse_train_flags(arguments)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("steps = ", "is not TOML"), ("steps = 1\n[run]\nsteps = 2\n", "'steps' stands twice")],
+)
+def test_a_wrong_file_is_told_why(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text(text)
+    with pytest.raises(UsageError, match=message):
+        parse_train_flags(["--config", str(file)])
+
+
+def test_help_lists_every_setting_with_default_unit_and_source() -> None:
+    text = " ".join(train_parser("dqn").format_help().split())
+    for name in fields_of("dqn"):
+        assert f"--{name.replace('_', '-')}" in text
+    assert "capacity of the replay [default 100_000 transitions; source: SB3 zoo" in text

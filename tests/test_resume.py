@@ -1,0 +1,59 @@
+"""A run that was killed goes on as if it had never been, on the real emulator."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from wnrl.checkpoint import Checkpoints
+
+RUN = [
+    sys.executable,
+    "-m",
+    "wnrl.train",
+    "--env=Breakout",
+    "--preset=fast",
+    "--steps=6000",
+    "--checkpoint-every-steps=1500",
+    "--eval-every-steps=4000",
+    "--eval-episodes=2",
+    "--threads=1",
+    "--no-wall-time",
+    "--no-calibrate",
+]
+LIMIT_S = 600
+
+
+def final_network(run_dir: Path) -> bytes:
+    saved = Checkpoints(run_dir).latest()
+    assert saved is not None
+    assert saved.step >= 6_000
+    return (saved.path / "network.pt").read_bytes()
+
+
+@pytest.mark.slow
+def test_a_run_killed_after_its_second_checkpoint_ends_as_one_never_stopped(tmp_path: Path) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    subprocess.run([*RUN, f"--run-dir={whole}"], check=True, capture_output=True, timeout=LIMIT_S)
+
+    process = subprocess.Popen([*RUN, f"--run-dir={killed}"], stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + LIMIT_S
+        while len(Checkpoints(killed).steps()) < 2:
+            assert process.poll() is None, "it ended before its second checkpoint"
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        time.sleep(2.0)  # on its way to the third
+        assert process.poll() is None
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert len((killed / "episodes.csv").read_bytes()) < len((whole / "episodes.csv").read_bytes())
+
+    resume = [sys.executable, "-m", "wnrl.train", "--resume", str(killed)]
+    subprocess.run(resume, check=True, capture_output=True, timeout=LIMIT_S)
+    assert (killed / "episodes.csv").read_bytes() == (whole / "episodes.csv").read_bytes()
+    assert final_network(killed) == final_network(whole)

@@ -1,0 +1,246 @@
+"""The command as a user meets it, on toy environments; the real emulator is in test_resume."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from wnrl import evaluate, train
+from wnrl.checkpoint import Checkpoints
+from wnrl.config import make_config
+
+FAST = ["--env=toy/Catch", "--warmup-steps=200", "--no-calibrate", "--eval-every-steps=0"]
+
+
+def go(*arguments: object) -> int:
+    return train.main([str(argument) for argument in arguments])
+
+
+def final_network(run_dir: Path) -> bytes:
+    saved = Checkpoints(run_dir).latest()
+    assert saved is not None
+    return (saved.path / "network.pt").read_bytes()
+
+
+def test_a_run_ends_by_itself_and_leaves_what_it_should(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    arguments = ["--steps=600", "--log-every-steps=100", "--histogram-every-steps=300"]
+    assert (
+        go(
+            "--env=toy/Catch",
+            "--warmup-steps=200",
+            "--eval-every-steps=400",
+            *arguments,
+            f"--run-dir={run}",
+        )
+        == 0
+    )
+    out, err = capsys.readouterr()
+    assert "dqn with norm weight on toy/Catch, seed 1, to 600 agent steps" in out
+    assert "memory" in out
+    assert "steps per second" in out
+    assert "done at 60" in out
+    assert "evaluation at step 40" in err
+
+    config = json.loads((run / "config.json").read_text())
+    assert config["run"]["env"] == "toy/Catch"
+    assert config["run"]["threads"] == 1
+    assert config["versions"]["torch"]
+    assert "commit" in config
+    lines = (run / "episodes.csv").read_text().splitlines()
+    assert lines[0] == "agent_step,env,raw_return,length,wall_time_s"
+    assert len(lines) > 50
+
+    events = EventAccumulator(str(run), size_guidance={"histograms": 0})
+    events.Reload()
+    tags = set(events.Tags()["scalars"])
+    assert {
+        "rollout/ep_rew_mean",
+        "rollout/ep_len_mean",
+        "rollout/exploration_rate",
+        "time/fps",
+        "train/loss",
+        "charts/episodic_return",
+        "eval/mean_reward",
+    } <= tags
+    assert "norm/g/torso.layers.1" in events.Tags()["histograms"]
+    assert len(events.Scalars("charts/episodic_return")) == len(lines) - 1
+
+    assert evaluate.main([str(run), "--episodes", "7"]) == 0
+    assert "7 episodes, raw return mean" in capsys.readouterr().out
+
+
+def test_resume_goes_on_bit_for_bit_and_may_go_further(tmp_path: Path) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert (
+        go(*FAST, "--no-wall-time", "--steps=900", f"--run-dir={whole}", "--schedule-steps=500")
+        == 0
+    )
+    assert go(*FAST, "--no-wall-time", "--steps=500", f"--run-dir={parts}") == 0
+    assert go("--resume", parts, "--steps", "900") == 0
+    assert (whole / "episodes.csv").read_bytes() == (parts / "episodes.csv").read_bytes()
+    assert final_network(whole) == final_network(parts)
+
+
+def test_a_run_killed_before_its_first_checkpoint_starts_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert go(*FAST, "--no-wall-time", "--steps=400", f"--run-dir={whole}") == 0
+    ticks = train.train(
+        make_config(
+            env="toy/Catch",
+            warmup_steps=200,
+            calibrate=False,
+            eval_every_steps=0,
+            wall_time=False,
+            steps=400,
+            run_dir=str(killed),
+        )
+    )
+    for _ in range(30):
+        next(ticks)
+    ticks.close()
+    assert go("--resume", killed) == 0
+    assert "has no checkpoint yet" in capsys.readouterr().out
+    assert (whole / "episodes.csv").read_bytes() == (killed / "episodes.csv").read_bytes()
+
+
+def test_a_finished_run_says_so_when_resumed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    assert go(*FAST, "--steps=300", f"--run-dir={run}") == 0
+    before = final_network(run)
+    capsys.readouterr()
+    assert go("--resume", run) == 0
+    assert "done at 30" in capsys.readouterr().out
+    assert final_network(run) == before
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_run_with_a_checkpoint_from_which_it_goes_on(
+    tmp_path: Path, signum: signal.Signals
+) -> None:
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "wnrl.train", *FAST, "--steps=1e8", f"--run-dir={run}"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    deadline = time.monotonic() + 60
+    while not (run / "episodes.csv").exists() or (run / "episodes.csv").stat().st_size < 100:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signum)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 128 + signum
+    assert "stopped at" in out
+    saved = Checkpoints(run).latest()
+    assert saved is not None
+    assert go("--resume", run, "--steps", saved.step + 50) == 0
+
+
+def test_a_folder_that_holds_a_run_is_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    (run / "mine").mkdir(parents=True)
+    assert go(*FAST, "--steps=250", f"--run-dir={run}") == 0
+    before = (run / "episodes.csv").read_bytes()
+    capsys.readouterr()
+    assert go(*FAST, "--steps=250", f"--run-dir={run}") == 2
+    assert "holds a run already; go on with --resume" in capsys.readouterr().err
+    assert (run / "episodes.csv").read_bytes() == before
+    assert go(*FAST, "--steps=250", "--seed=2", "--overwrite", f"--run-dir={run}") == 0
+    assert (run / "episodes.csv").read_bytes() != before
+    assert (run / "mine").is_dir()
+
+
+def test_two_processes_do_not_share_a_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ticks = train.train(make_config(env="toy/Catch", calibrate=False, run_dir=str(tmp_path)))
+    next(ticks)
+    assert go(*FAST, f"--run-dir={tmp_path}", "--overwrite") == 2
+    assert "in use by another process" in capsys.readouterr().err
+    ticks.close()
+
+
+def test_a_run_no_longer_than_its_warm_up_says_that_it_learns_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert go(*FAST, "--steps=200", f"--run-dir={tmp_path}") == 0
+    assert "nothing will be learnt: 200 steps are no more than" in capsys.readouterr().out
+
+
+def test_data_dependent_initialization_is_reported_and_changes_the_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain, data = tmp_path / "plain", tmp_path / "data"
+    for norm in ("none", "weight", "batch", "layer"):
+        for init, run in (("default", plain), ("data", data)):
+            arguments = [f"--norm={norm}", f"--init={init}", "--steps=230", "--overwrite"]
+            assert go(*FAST, *arguments, f"--run-dir={run}") == 0
+        assert "data-dependent initialization of 2 layers" in capsys.readouterr().out
+        assert final_network(plain) != final_network(data)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--env=Braekout"], "Breakout"),
+        (["--env=combat"], "combat"),
+        (["--norm=wieght"], "did you mean weight"),
+        (["--lerning-rate=1"], "did you mean --learning-rate"),
+        (["--device=cuda:99"], "cuda:99"),
+        (["--resume=nowhere"], "no run in nowhere"),
+        (["--steps=-1"], "at least 1 agent steps"),
+        (["--buffer-size=1e15"], "--buffer-size"),
+        (["--buffer-size=3"], "too small"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    env = [] if any("--env" in a or "--resume" in a for a in arguments) else ["--env=toy/Catch"]
+    assert go(*env, "--no-calibrate", *arguments) == 2
+    out, err = capsys.readouterr()
+    assert err.count("\n") == 1
+    assert message in err
+    assert not list(tmp_path.rglob("config.json")), out
+
+
+def test_what_is_fixed_in_a_run_cannot_change_when_it_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert go(*FAST, "--steps=250", f"--run-dir={tmp_path}") == 0
+    assert go("--resume", tmp_path, "--batch-size", "16") == 2
+    assert "--batch-size is fixed in a run that goes on" in capsys.readouterr().err
+
+
+def test_list_norms_prints_the_catalogue(capsys: pytest.CaptureFixture[str]) -> None:
+    assert go("--list-norms") == 0
+    out = capsys.readouterr().out
+    for name in ("none", "weight", "batch", "layer"):
+        assert f"{name} " in out
+    assert "1602.07868" in out
+
+
+def test_the_folder_is_named_by_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert go(*FAST, "--steps=210", "--seed=4", "--norm=layer") == 0
+    folder = Path("runs") / "toy-Catch" / "dqn-layer-warmup-steps=200" / "seed4"
+    assert (folder / "config.json").exists()
+    assert os.listdir(tmp_path) == ["runs"]

@@ -1,0 +1,71 @@
+"""The start of a run in a few lines: what is run, on what, how much memory, how long it takes."""
+
+from pathlib import Path
+
+import torch
+
+from wnrl import __version__, memory
+from wnrl.config import Config
+from wnrl.envs.make import is_atari
+from wnrl.envs.protocols import protocol_named
+from wnrl.forecast import DAY_S, Speed, cheaper, duration_s, format_duration
+from wnrl.nn.initialization import InitReport
+
+
+def describe(
+    config: Config, run_dir: Path, device: torch.device, done_steps: int, peak_bytes: int
+) -> list[str]:
+    """The lines before the calibration.
+
+    Args:
+        config: resolved.
+        run_dir: where the run is kept.
+        device: what it computes on.
+        done_steps: agent steps done before, 0 for a new run.
+        peak_bytes: the most memory that this process will hold.
+    """
+    run, agent = config.run, config.agent
+    what = f"wnrl {__version__}: {run.agent} with norm {run.norm} on {run.env}"
+    if run.preset != "none":
+        what += f", preset {run.preset}"
+    going_on = f" from {done_steps:,}" if done_steps else ""
+    lines = [f"{what}, seed {run.seed},{going_on} to {run.steps:,} agent steps"]
+    if is_atari(run.env):
+        lines.append(f"  protocol  {protocol_named(run.protocol).description}")
+    lines.append(
+        f"  device    {device}, {run.threads} CPU threads, {agent.num_envs} environments, "
+        f"replay of {agent.buffer_size:,} transitions"
+    )
+    lines.append(
+        f"  memory    {memory.format_bytes(peak_bytes)} at its peak, of "
+        f"{memory.format_bytes(memory.available_bytes() + memory.resident_bytes())} there are"
+    )
+    lines.append(f"  folder    {run_dir}")
+    if run.steps <= agent.warmup_steps:
+        lines.append(
+            f"  note      nothing will be learnt: {run.steps:,} steps are no more than the warm-up "
+            f"of {agent.warmup_steps:,} random ones (--warmup-steps, or --preset fast)"
+        )
+    return lines
+
+
+def describe_time(config: Config, speed: Speed, done_steps: int) -> list[str]:
+    """The lines after the calibration: how long, and what to do instead of more than a day."""
+    warmup_steps = config.agent.warmup_steps
+    total_s = duration_s(speed, warmup_steps, done_steps, config.run.steps)
+    rates = f"{1 / speed.learning_s:,.0f} steps per second learning"
+    if done_steps < warmup_steps:
+        rates = f"{1 / speed.warmup_s:,.0f} in the warm-up, {rates}"
+    lines = [f"  time      about {format_duration(total_s)} ({rates})"]
+    if total_s > DAY_S:
+        lines.append(f"  {cheaper(config, speed)}")
+    return lines
+
+
+def describe_init(report: InitReport) -> str:
+    """The line after data-dependent initialization: where sigma met its floor."""
+    clipped = [f"{x.name} {x.clipped_fraction:.1%}" for x in report.layers if x.clipped_fraction]
+    return (
+        f"data-dependent initialization of {len(report.layers)} layers; units at the floor of "
+        f"sigma: {', '.join(clipped) or 'none'}"
+    )

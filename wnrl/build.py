@@ -1,0 +1,172 @@
+"""From a configuration to what runs: environments, network, optimizer, agent."""
+
+import math
+
+import numpy as np
+import torch
+
+from wnrl import losses, memory
+from wnrl.agents import dqn
+from wnrl.agents.dqn import DQN
+from wnrl.config import Config, replace
+from wnrl.envs.make import is_atari, make_env
+from wnrl.envs.protocols import protocol_named
+from wnrl.envs.vector import Observations, VectorEnv
+from wnrl.nn.initialization import InitReport, init_from_data_
+from wnrl.nn.networks import QNetwork, build_q_network
+from wnrl.nn.norms import Norm, get_norm, weight_normalization
+from wnrl.optim import OptimizerSpec
+from wnrl.replay import Replay
+from wnrl.schedules import linear
+from wnrl.seeding import integer_seed, numpy_generator, torch_generator
+
+MAX_EVAL_ENVS = 8
+# Beside the replay: networks, optimizer, activations and emulators. Measured on Atari: 0.2 GiB.
+RESERVE_BYTES = 512 * 1024**2
+
+
+def build_env(config: Config, *, num_envs: int = 0, seed: int | None = None) -> VectorEnv:
+    """The run's environments, not yet reset; others with another number or seed."""
+    return make_env(
+        config.run.env,
+        num_envs or config.agent.num_envs,
+        config.run.seed if seed is None else seed,
+        config.run.protocol,
+        config.run.threads,
+    )
+
+
+def evaluation_env(config: Config, episodes: int, purpose: str, *index: int) -> VectorEnv:
+    """Environments apart from the training ones, seeded by what they are for."""
+    seed = integer_seed(config.run.seed, purpose, *index)
+    return build_env(config, num_envs=min(episodes, MAX_EVAL_ENVS), seed=seed)
+
+
+def evaluation_epsilon(config: Config) -> float:
+    """The protocol's share of random actions; 0 outside Atari."""
+    if is_atari(config.run.env):
+        return protocol_named(config.run.protocol).evaluation_epsilon
+    return 0.0
+
+
+def fit_buffer(
+    config: Config, env: VectorEnv, available_bytes: int, *, fixed: bool
+) -> tuple[Config, str | None]:
+    """Decide the replay's capacity before anything is allocated.
+
+    Args:
+        config: the run's.
+        env: its environments.
+        available_bytes: what this process can still take.
+        fixed: the capacity is a resumed run's, which nothing may change.
+
+    Returns:
+        The configuration with a capacity that fits, and one line if it had to shrink.
+
+    Raises:
+        UsageError: a capacity that a person asked for does not fit.
+    """
+    shape, dtype = env.observation.frame_shape, env.observation.dtype
+    capacity, note = memory.check_buffer(
+        config.agent.buffer_size,
+        explicit=fixed or "buffer_size" in config.explicit,
+        bytes_needed=lambda n: Replay.bytes_needed(n, env.num_envs, shape, dtype),
+        available=available_bytes,
+        reserve_bytes=RESERVE_BYTES,
+        minimum=(env.observation.stack + config.agent.n_step) * env.num_envs,
+    )
+    return replace(config, buffer_size=capacity), note
+
+
+def build_norm(config: Config) -> Norm:
+    """The run's normalization; weight norm in the storage that was asked for."""
+    if config.run.norm == "weight":
+        return weight_normalization(config.run.weight_storage)
+    return get_norm(config.run.norm)
+
+
+def build_network(config: Config, env: VectorEnv) -> QNetwork:
+    """The run's network as it starts, on the CPU: the same for every device."""
+    return build_q_network(
+        env.observation.shape,
+        env.observation.dtype,
+        env.num_actions,
+        norm=build_norm(config),
+        hidden=(config.agent.hidden,) * 2,
+        dueling=config.agent.dueling,
+        generator=torch_generator(config.run.seed, "network"),
+    )
+
+
+def build_agent(config: Config, env: VectorEnv, device: torch.device) -> DQN:
+    """The run's agent as it starts. Data-dependent initialization is `init_agent_from_data`'s."""
+    settings = config.agent
+    network = build_network(config, env).to(device)
+    norm = build_norm(config)
+    optimizer = norm.optimizer(
+        network,
+        OptimizerSpec(
+            name=settings.optimizer,
+            learning_rate=settings.learning_rate,
+            eps=settings.optimizer_eps,
+            betas=(settings.beta1, 0.999),
+            alpha=0.95,
+            centered=True,
+            max_grad_norm=settings.max_grad_norm or math.inf,
+            v_norm=config.run.v_norm,
+        ),
+    )
+    replay = Replay(
+        settings.buffer_size,
+        env.num_envs,
+        env.observation.frame_shape,
+        env.observation.dtype,
+        env.observation.stack,
+        settings.n_step,
+        numpy_generator(config.run.seed, "replay"),
+    )
+    duration_steps = settings.epsilon_steps or config.run.schedule_steps // 10
+    return DQN(
+        network,
+        optimizer,
+        replay,
+        settings,
+        num_actions=env.num_actions,
+        td_errors=dqn.double_q_learning if settings.double else dqn.q_learning,
+        loss=losses.huber if settings.loss == "huber" else losses.squared,
+        epsilon=lambda step: linear(
+            step, settings.epsilon_start, settings.epsilon_end, duration_steps
+        ),
+        after_step=norm.after_step,
+        generator=numpy_generator(config.run.seed, "exploration"),
+        device=device,
+    )
+
+
+def init_agent_from_data(config: Config, agent: DQN, device: torch.device) -> InitReport:
+    """Data-dependent initialization, once, before the first step; then the target is copied.
+
+    Source: Salimans & Kingma 2016, section 3, with observations of random play in environments
+    that are seeded apart from the training ones.
+    """
+    observations = torch.from_numpy(random_play(config)).to(device)
+    report = init_from_data_(agent.network, observations)
+    agent.copy_to_target()
+    return report
+
+
+def random_play(config: Config) -> Observations:
+    """`init_observations` observations (B, ...) of uniformly random play."""
+    env = build_env(config, seed=integer_seed(config.run.seed, "initialization"))
+    generator = numpy_generator(config.run.seed, "initialization actions")
+    wanted = config.run.init_observations
+    try:
+        env.reset()
+        seen = [env.obs.copy()]
+        while len(seen) * env.num_envs < wanted:
+            env.send(generator.integers(env.num_actions, size=env.num_envs))
+            seen.append(env.recv().obs.copy())
+    finally:
+        env.close()
+    observations: Observations = np.concatenate(seen)[:wanted]  # type: ignore[assignment]  # one type
+    return observations

@@ -1,0 +1,158 @@
+"""Evaluation: whole episodes of a frozen policy on environments of its own.
+
+`python -m wnrl.evaluate RUN_DIR [--episodes 30] [--gif FILE]`
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from wnrl.agents.base import Policy
+from wnrl.build import build_agent, evaluation_env, evaluation_epsilon
+from wnrl.checkpoint import Checkpoints
+from wnrl.config import replace
+from wnrl.device import resolve_device
+from wnrl.envs.atari import Atari, EpisodeLog
+from wnrl.envs.make import is_atari
+from wnrl.envs.vector import Episode, EpisodeStatistics, VectorEnv
+from wnrl.errors import UsageError
+from wnrl.flags import Parser, one_line
+from wnrl.gif import write_episode_gif
+from wnrl.rundir import read_config
+from wnrl.seeding import numpy_generator
+
+
+def evaluate_policy(
+    env: VectorEnv,
+    policy: Policy,
+    episodes: int,
+    listen: Callable[[Episode], None] = lambda episode: None,
+) -> list[Episode]:
+    """Play whole episodes.
+
+    Each environment owes a share fixed beforehand; taking whichever end first would favour short
+    episodes.
+
+    Args:
+        env: not yet reset; it is reset here.
+        policy: what acts.
+        episodes: how many, at least 1.
+        listen: told of each episode when it ends, before the next one begins.
+
+    Returns:
+        The episodes in the order of their ends.
+    """
+    owed = np.full(env.num_envs, episodes // env.num_envs)
+    owed[: episodes % env.num_envs] += 1
+    statistics = EpisodeStatistics(env.num_envs)
+    finished: list[Episode] = []
+    env.reset()
+    while owed.any():
+        env.send(policy.act(env.obs, env.first))
+        step = env.recv()
+        for episode in statistics.update(step):
+            if owed[episode.env]:
+                owed[episode.env] -= 1
+                finished.append(episode)
+                listen(episode)
+    return finished
+
+
+def evaluate_run(
+    run_dir: Path,
+    episodes: int,
+    *,
+    epsilon: float | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    gif: Path | None = None,
+) -> tuple[int, list[Episode]]:
+    """Evaluate the newest checkpoint of a run.
+
+    Args:
+        run_dir: the run's folder.
+        episodes: how many to play.
+        epsilon: probability of a random action; None takes the protocol's.
+        seed: of the environments and the policy, apart from every stream of the training.
+        device: as in training.
+        gif: where to draw the first episode, if anywhere.
+
+    Returns:
+        The checkpoint's agent steps and the episodes.
+
+    Raises:
+        UsageError: no run, no whole checkpoint, or nothing that can be drawn.
+    """
+    config = replace(read_config(run_dir), init="default", device=device)
+    if gif is not None and not is_atari(config.run.env):
+        raise UsageError(f"--gif draws Atari games, not {config.run.env}; leave it out")
+    saved = Checkpoints(run_dir).latest(with_replay=False)
+    if saved is None:
+        raise UsageError(f"{run_dir} has no checkpoint yet; train it further first")
+    env = evaluation_env(config, episodes, "evaluation of a run", seed)
+    try:
+        nothing_stored = replace(config, buffer_size=64 * env.num_envs)
+        agent = build_agent(nothing_stored, env, resolve_device(device))
+        agent.network.load_state_dict(saved.network())
+        chosen = evaluation_epsilon(config) if epsilon is None else epsilon
+        policy = agent.policy(chosen, numpy_generator(seed, "evaluation policy"))
+        logs: list[EpisodeLog] = []
+
+        def keep_log(episode: Episode) -> None:
+            if isinstance(env, Atari) and not logs:
+                logs.append(env.episode_log(episode.env))
+
+        played = evaluate_policy(env, policy, episodes, keep_log)
+    finally:
+        env.close()
+    if gif is not None:
+        write_episode_gif(gif, config.run.env, config.run.protocol, logs[0])
+    return saved.step, played
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Evaluate from the command line; returns the exit code."""
+    parser = Parser(prog="python -m wnrl.evaluate", description=__doc__, allow_abbrev=False)
+    parser.add_argument("run_dir", help="the folder of a run")
+    parser.add_argument("--episodes", type=int, default=30, help="how many [default 30]")
+    parser.add_argument(
+        "--epsilon", type=float, help="random actions [default: the protocol's, 0.05 or 0.001]"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the evaluation [default 0]")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:K")
+    parser.add_argument("--gif", metavar="FILE", help="draw the first episode")
+    try:
+        given = parser.parse(sys.argv[1:] if arguments is None else arguments)
+        if given["episodes"] < 1:
+            raise UsageError(f"--episodes is at least 1, not {given['episodes']}")
+        if given["epsilon"] is not None and not 0 <= given["epsilon"] <= 1:
+            raise UsageError(f"--epsilon is from 0 to 1, not {given['epsilon']}")
+        run_dir, gif = Path(given["run_dir"]), given["gif"] and Path(given["gif"])
+        agent_step, played = evaluate_run(
+            run_dir,
+            given["episodes"],
+            epsilon=given["epsilon"],
+            seed=given["seed"],
+            device=given["device"],
+            gif=gif,
+        )
+    except UsageError as error:
+        print(f"wnrl.evaluate: {one_line(error)}", file=sys.stderr)
+        return 2
+    returns = np.array([episode.raw_return for episode in played])
+    length_steps = np.mean([episode.length_steps for episode in played])
+    print(
+        f"{run_dir} at {agent_step:,} agent steps: {len(returns)} episodes, raw return "
+        f"mean {returns.mean():.1f}, median {np.median(returns):.1f}, "
+        f"min {returns.min():.1f}, max {returns.max():.1f}, "
+        f"mean length {length_steps:.0f} agent steps"
+    )
+    if gif:
+        print(f"drew the first episode that ended (raw return {returns[0]:.1f}): {gif}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,144 @@
+"""The command line of `wnrl.train`: flags generated from the settings, and TOML files.
+
+Everything is handed on as text or plain values to `wnrl.config.make_config`, which checks it: a
+flag, a line of a file and a Python keyword are told the same thing about the same mistake.
+"""
+
+import argparse
+import dataclasses
+import textwrap
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn, get_type_hints
+
+from wnrl.config import AGENTS, RunConfig, fields_of, flag_name
+from wnrl.errors import UsageError, nearest
+
+
+class Parser(argparse.ArgumentParser):
+    """Raises UsageError with the nearest flag where argparse prints its usage and exits."""
+
+    def error(self, message: str) -> NoReturn:
+        """Called by argparse."""
+        raise UsageError(f"{message}; `{self.prog} --help` lists every flag")
+
+    def parse(self, arguments: Sequence[str]) -> dict[str, Any]:
+        """What was given, by name; what was not is absent."""
+        known, unknown = self.parse_known_args(arguments)
+        if unknown:
+            flags = [s for action in self._actions for s in action.option_strings]
+            raise UsageError(
+                f"unknown argument {unknown[0]!r}; `{self.prog} --help` lists every flag"
+                + nearest(unknown[0].split("=")[0], flags)
+            )
+        return vars(known)
+
+
+def train_parser(agent: str) -> Parser:
+    """The flags of a run with this agent. Values stay text."""
+    parser = Parser(
+        prog="python -m wnrl.train",
+        description="Train an agent whose network uses the chosen normalization.",
+        epilog="Precedence: default < preset < --config FILE < flag. Other agents have other "
+        f"flags: --agent {{{','.join(AGENTS)}}} --help.",
+        argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command = parser.add_argument_group("what to do")
+    command.add_argument("--resume", metavar="DIR", help="continue the run in this folder")
+    command.add_argument(
+        "--overwrite", action="store_true", help="start anew where a run is already"
+    )
+    command.add_argument("--config", metavar="FILE", help="a TOML file with settings by name")
+    command.add_argument("--list-norms", action="store_true", help="print the normalizations")
+    for title, kind in (("the run", RunConfig), (f"the agent ({agent})", AGENTS[agent].config)):
+        group = parser.add_argument_group(title)
+        hints = get_type_hints(kind)
+        for field in dataclasses.fields(kind):
+            _add_flag(group, field, hints[field.name])
+    return parser
+
+
+def _add_flag(group: Any, field: dataclasses.Field[Any], kind: type) -> None:
+    about = describe(field)
+    if kind is bool:
+        group.add_argument(
+            f"--{flag_name(field.name)}",
+            action=argparse.BooleanOptionalAction,
+            help=about.replace("%", "%%"),
+        )
+        return
+    choices = field.metadata["choices"]
+    shown = "{" + ",".join(choices) + "}" if choices else kind.__name__.upper()
+    group.add_argument(f"--{flag_name(field.name)}", metavar=shown, help=about.replace("%", "%%"))
+
+
+def describe(field: dataclasses.Field[Any]) -> str:
+    """One setting in a line: meaning, default, unit, source."""
+    default = field.default
+    number = isinstance(default, int) and not isinstance(default, bool)
+    shown = f"{default:_}" if number else ("empty" if default == "" else str(default))
+    facts = [f"default {shown}" + (f" {field.metadata['unit']}" if field.metadata["unit"] else "")]
+    if field.metadata["source"]:
+        facts.append(f"source: {field.metadata['source']}")
+    return f"{field.metadata['meaning']} [{'; '.join(facts)}]"
+
+
+def parse_train_flags(arguments: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Split the command line into commands (resume, overwrite, ...) and settings by name.
+
+    The settings of `--config FILE` are merged below the flags.
+
+    Raises:
+        UsageError: an unknown flag, agent or file.
+    """
+    peek = Parser(add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS)
+    peek.add_argument("--agent")
+    peek.add_argument("--config")
+    first, _ = peek.parse_known_args(arguments)
+    from_file = read_toml(first.config) if "config" in first else {}
+    agent = getattr(first, "agent", from_file.get("agent", "dqn"))
+    if agent not in AGENTS:
+        raise UsageError(
+            f"--agent {agent!r} is unknown; allowed: {', '.join(AGENTS)}{nearest(agent, AGENTS)}"
+        )
+    given = train_parser(agent).parse(arguments)
+    given.pop("config", None)
+    names = fields_of(agent)
+    commands = {name: value for name, value in given.items() if name not in names}
+    settings = {name: value for name, value in given.items() if name in names}
+    return commands, {**from_file, **settings}
+
+
+def read_toml(path: str) -> dict[str, Any]:
+    """Settings by name; tables only group them.
+
+    Raises:
+        UsageError: no such file, or not TOML.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            read = tomllib.load(file)
+    except OSError as error:
+        raise UsageError(f"--config {path}: {error.strerror}; name a readable TOML file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"--config {path} is not TOML: {error}") from None
+    return _flatten(read)
+
+
+def _flatten(table: Mapping[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in table.items():
+        inner = _flatten(value) if isinstance(value, Mapping) else {name.replace("-", "_"): value}
+        for key in inner:
+            if key in flat:
+                raise UsageError(f"setting {key!r} stands twice in the file; keep one")
+        flat |= inner
+    return flat
+
+
+def one_line(error: UsageError) -> str:
+    """The message as it is printed: one line, whatever it was built from."""
+    return " ".join(textwrap.dedent(str(error)).split())

@@ -1,0 +1,93 @@
+"""How long a run will take, said before it starts: a short calibration and plain arithmetic."""
+
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+
+from wnrl.build import build_agent, build_env
+from wnrl.config import Config, replace
+from wnrl.envs.vector import EpisodeStatistics
+from wnrl.loop import Tick, run
+from wnrl.seeding import integer_seed
+
+DAY_S = 86_400.0
+
+
+class Speed(NamedTuple):
+    """Seconds of an agent step."""
+
+    warmup_s: float  # random actions, no update
+    learning_s: float  # acting and learning
+
+
+def measure_speed(config: Config, device: torch.device, budget_s: float = 2.0) -> Speed:
+    """Run a throwaway agent for about `budget_s` seconds, half in its warm-up, half learning.
+
+    It has environments, networks and generators of its own, so that the run which follows is the
+    same with and without this. Its replay is small: sampling from a large one costs a little more.
+    """
+    steps = 64 * config.agent.num_envs
+    scratch = replace(
+        config,
+        seed=integer_seed(config.run.seed, "calibration"),
+        init="default",
+        buffer_size=8 * steps + 4 * config.agent.batch_size,
+        warmup_steps=4 * steps,
+        epsilon_start=config.agent.epsilon_end,
+    )
+    env = build_env(scratch)
+    try:
+        agent = build_agent(scratch, env, device)
+        env.reset()
+        ticks = run(env, agent, EpisodeStatistics(env.num_envs), 0, 2**62)
+        start = next(ticks).agent_steps  # the first pays for allocations
+        warmup_s, at = _seconds_per_step(ticks, start, 4 * steps, budget_s / 2)
+        for tick in ticks:
+            at = tick.agent_steps
+            if tick.metrics is not None:
+                break
+        learning_s, _ = _seconds_per_step(ticks, at, 2**62, budget_s / 2)
+    finally:
+        env.close()
+    return Speed(warmup_s, learning_s)
+
+
+def _seconds_per_step(
+    ticks: Iterator[Tick], start_steps: int, until_steps: int, budget_s: float
+) -> tuple[float, int]:
+    """Time ticks until agent step `until_steps` or `budget_s`; the seconds of one, and where."""
+    began = time.perf_counter()
+    for tick in ticks:
+        elapsed = time.perf_counter() - began
+        if tick.agent_steps >= until_steps or elapsed > budget_s:
+            break
+    return elapsed / (tick.agent_steps - start_steps), tick.agent_steps
+
+
+def duration_s(speed: Speed, warmup_steps: int, done_steps: int, until_steps: int) -> float:
+    """Seconds from agent step `done_steps` to `until_steps`."""
+    warmup = max(0, min(until_steps, warmup_steps) - done_steps)
+    return warmup * speed.warmup_s + (until_steps - done_steps - warmup) * speed.learning_s
+
+
+def cheaper(config: Config, speed: Speed) -> str:
+    """What to do instead of a run of more than a day, and how long that would take: one line."""
+    fast = replace(config, warmup_steps=2_000, buffer_size=100_000)
+    short = duration_s(speed, fast.agent.warmup_steps, 0, 500_000)
+    within = int((DAY_S - config.agent.warmup_steps * speed.warmup_s) / speed.learning_s)
+    return (
+        f"cheaper: --preset fast --steps 500_000 ({format_duration(short)}), or "
+        f"--steps {max(1, within // 100_000) * 100_000:_} (within a day), or a CUDA device; "
+        "a run may be stopped at any time and go on with --resume"
+    )
+
+
+def format_duration(seconds: float) -> str:
+    """`40 s`, `12 min`, `3.5 h` or `2.1 days`."""
+    for limit, unit, name in ((90.0, 1.0, "s"), (5_400.0, 60.0, "min"), (DAY_S, 3_600.0, "h")):
+        if seconds < limit:
+            value = seconds / unit
+            return f"{value:.1f} {name}" if name == "h" else f"{value:.0f} {name}"
+    return f"{seconds / DAY_S:.1f} days"

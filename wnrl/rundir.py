@@ -1,0 +1,110 @@
+"""A run's folder: who owns it, and the configuration in it.
+
+A run is a process that owns its folder. A folder that holds a run is never overwritten unless
+asked, and two processes never write to the same one (an advisory lock that ends with its process,
+however it ends).
+"""
+
+import fcntl
+import json
+import os
+import shutil
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO
+
+from wnrl.config import Config, config_from_json
+from wnrl.errors import UsageError
+from wnrl.provenance import git_commit, versions
+
+CONFIG = "config.json"
+# What a run writes, and so all that --overwrite removes.
+_CONTENTS = (CONFIG, "episodes.csv", "evaluations.csv", "checkpoints", "events.out.tfevents.*")
+
+
+class RunDirectory:
+    """A claimed run folder; a context manager that gives the claim back."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock: BinaryIO | None = None
+
+    def __enter__(self) -> "RunDirectory":
+        """Claim the folder, making it if need be.
+
+        Raises:
+            UsageError: it cannot be made or written, or another process owns it.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = (self.path / ".lock").open("ab")
+        except OSError as error:
+            raise UsageError(
+                f"run folder {self.path}: {error.strerror}; choose another with --run-dir"
+            ) from None
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.close()
+            raise UsageError(
+                f"run folder {self.path} is in use by another process; wait for it or choose "
+                "another with --run-dir"
+            ) from None
+        self._lock = lock
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Give the claim back."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    @property
+    def holds_run(self) -> bool:
+        """Whether anything of a run is here."""
+        return any(next(self.path.glob(pattern), None) for pattern in _CONTENTS)
+
+    def clear(self) -> None:
+        """Remove what a run writes, and nothing else."""
+        for pattern in _CONTENTS:
+            for path in self.path.glob(pattern):
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
+
+    def write_config(self, config: Config, facts: dict[str, Any]) -> None:
+        """Write config.json whole or not at all: settings, versions, commit and these facts."""
+        record = {
+            **config.to_json(),
+            **facts,
+            "versions": versions(),
+            "commit": git_commit(),
+        }
+        temporary = self.path / f"{CONFIG}.tmp"
+        with temporary.open("w") as file:
+            json.dump(record, file, indent=2)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(self.path / CONFIG)
+
+
+def read_config(run_dir: Path) -> Config:
+    """The configuration of the run in a folder.
+
+    Raises:
+        UsageError: there is none, or it cannot be read.
+    """
+    path = run_dir / CONFIG
+    try:
+        return config_from_json(json.loads(path.read_text()))
+    except OSError as error:
+        raise UsageError(f"no run in {run_dir}: {path.name}: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{path} cannot be read as a run's configuration: {error}") from None
