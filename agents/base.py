@@ -10,6 +10,8 @@ import numpy as np
 from torch import Tensor, nn
 
 from wnrl.envs.vector import Actions, Flags, Observations, Step
+from wnrl.optim import StepOptimizer
+from wnrl.rows import RowStore
 
 
 class Policy(Protocol):
@@ -32,6 +34,20 @@ class Agent(Protocol):
         """The network that acts and learns."""
         ...
 
+    @property
+    def optimizer(self) -> StepOptimizer:
+        """What steps it."""
+        ...
+
+    @property
+    def rows(self) -> RowStore | None:
+        """The bulk of a replay, stored apart from the state; None without one."""
+        ...
+
+    def scalars(self) -> dict[str, Tensor | float]:
+        """What else is worth logging now and then, by tag."""
+        ...
+
     def act(self, obs: Observations, first: Flags) -> Actions:
         """Actions (N,) of the behaviour policy for observations (N, ...)."""
         ...
@@ -49,7 +65,7 @@ class Agent(Protocol):
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything but the bulk of a replay (that is on disk already, see wnrl.checkpoint)."""
+        """Everything but the bulk of a replay (see `rows`)."""
         ...
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -20,6 +20,7 @@ from wnrl import losses
 from wnrl.envs.vector import Actions, Flags, Observations, Step
 from wnrl.optim import StepOptimizer
 from wnrl.replay import Replay
+from wnrl.rows import RowStore
 from wnrl.settings import setting
 
 ZOO = "SB3 zoo, dqn.yml, atari"
@@ -238,6 +239,7 @@ class DQN:
         self._agent_steps = 0
         self._updates = 0
         self._target_copies = 0
+        self._batch = replay.empty_batch(config.batch_size)
         self._acted_on: tuple[Observations, Flags] | None = None
 
     @property
@@ -249,6 +251,11 @@ class DQN:
     def optimizer(self) -> StepOptimizer:
         """What steps the online network."""
         return self._optimizer
+
+    @property
+    def rows(self) -> RowStore:
+        """The replay's."""
+        return self.replay
 
     @property
     def epsilon(self) -> float:
@@ -299,11 +306,12 @@ class DQN:
             self._updates += 1
         if self._agent_steps // config.target_period_steps > self._target_copies:
             self._target_copies = self._agent_steps // config.target_period_steps
-            self.copy_to_target()
+            # The hard copy of Mnih et al. 2015, buffers included.
+            self._target.load_state_dict(self._network.state_dict())
         return metrics
 
     def _learn(self) -> dict[str, Tensor]:
-        batch = self.replay.sample(self._config.batch_size)
+        batch = self.replay.sample(self._config.batch_size, out=self._batch)
         self._network.train()
         td = self._td_errors(self._network, self._target, *(x.to(self._device) for x in batch))
         loss = self._loss(td).mean()  # (B,) -> ()
@@ -316,10 +324,6 @@ class DQN:
             "train/td_error_abs": td.detach().abs().mean(),
             "train/grad_norm": self._optimizer.grad_norm,
         }
-
-    def copy_to_target(self) -> None:
-        """The hard copy of Mnih et al. 2015, buffers included."""
-        self._target.load_state_dict(self._network.state_dict())
 
     def policy(self, epsilon: float, generator: np.random.Generator) -> "GreedyPolicy":
         """The current policy, frozen: later updates do not change it."""

@@ -27,7 +27,7 @@ from stable_baselines3 import DQN
 from stable_baselines3.common.env_util import make_atari_env
 from stable_baselines3.common.vec_env import VecFrameStack
 
-from wnrl.build import build_agent, build_env
+from wnrl.build import build_agent, build_env, build_network
 from wnrl.config import make_config
 from wnrl.envs.vector import EpisodeStatistics
 from wnrl.loop import Tick, run
@@ -41,7 +41,7 @@ def ours(norm: str) -> Callable[[int], int]:
     """Advance wnrl by about this many agent steps; returns how many."""
     config = make_config(norm=norm, warmup_steps=WARMUP_STEPS, buffer_size=BUFFER_TRANSITIONS)
     env = build_env(config)
-    agent = build_agent(config, env, torch.device("cpu"))
+    agent = build_agent(config, env, build_network(config, env)[0], torch.device("cpu"))
     env.reset()
     ticks: Iterator[Tick] = run(env, agent, EpisodeStatistics(env.num_envs), 0, 2**62)
     done = 0

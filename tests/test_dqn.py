@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from wnrl import losses
 from wnrl.agents.dqn import DQN, DQNConfig, double_q_learning, epsilon_greedy, q_learning
-from wnrl.build import build_agent, build_env
+from wnrl.build import build_agent, build_env, build_network
 from wnrl.config import make_config
 from wnrl.envs.vector import EpisodeStatistics, Step
 from wnrl.loop import run
@@ -192,7 +192,7 @@ def test_a_frozen_policy_does_not_follow_the_learner() -> None:
 def _walk(norm: str, seed: int, steps: int, **changes: Any) -> tuple[DQN, list[float]]:
     config = make_config(env="toy/Catch", norm=norm, seed=seed, steps=steps, **changes)
     env = build_env(config)
-    learner = build_agent(config, env, CPU)
+    learner = build_agent(config, env, build_network(config, env)[0], CPU)
     env.reset()
     returns: list[float] = []
     for tick in run(env, learner, EpisodeStatistics(env.num_envs), 0, steps):
@@ -220,11 +220,11 @@ def test_saved_loaded_and_continued_equals_never_stopped() -> None:
     never_stopped, _ = _walk("weight", 3, 2_000)
     config = make_config(env="toy/Catch", norm="weight", seed=3, steps=2_000)
     env = build_env(config)
-    first = build_agent(config, env, CPU)
+    first = build_agent(config, env, build_network(config, env)[0], CPU)
     env.reset()
     *_, tick = run(env, first, EpisodeStatistics(env.num_envs), 0, 1_200)
     env_again = build_env(config)
-    second = build_agent(config, env_again, CPU)
+    second = build_agent(config, env_again, build_network(config, env_again)[0], CPU)
     second.load_state_dict(first.state_dict())
     env_again.load_state_dict(env.state_dict())
     restore_rows(first.replay, second.replay)

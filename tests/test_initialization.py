@@ -126,6 +126,14 @@ def test_a_layer_without_bias_gets_unit_variance_and_keeps_its_mean() -> None:
     assert output.mean(0).abs().max() > 0.1
 
 
+def test_a_layer_used_twice_is_initialized_at_its_first_use() -> None:
+    shared = nn.Linear(5, 5)
+    net, batch = nn.Sequential(shared, nn.ReLU(), shared), observations("mlp")
+    report = init_from_data_(net, batch, sigma_floor=1e-6)
+    assert len(report.layers) == 1
+    assert torch.allclose(shared(batch).std(0, correction=0), torch.ones(5), atol=UNIT)
+
+
 def test_both_storages_start_at_the_same_gains_and_norms_after_it() -> None:
     nets = [network(norm, "mlp") for norm in (get_norm("weight"), weight_normalization("gv"))]
     batch = observations("mlp")
@@ -167,3 +175,14 @@ def test_reset_parameters_draws_torchs_distribution_from_the_generator_alone() -
     assert torch.equal(layer[0].weight, first)
     reset_parameters_(layer, torch.Generator().manual_seed(4))
     assert not torch.equal(layer[0].weight, first)
+
+
+def test_layers_with_a_random_reset_of_their_own_depend_on_the_generator_alone() -> None:
+    layer, drawn = nn.Bilinear(2, 3, 4), []
+    for seed, disturbance in ((3, 1), (3, 2), (4, 1)):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(disturbance)
+            reset_parameters_(layer, torch.Generator().manual_seed(seed))
+        drawn.append(layer.weight.detach().clone())
+    assert torch.equal(drawn[0], drawn[1])
+    assert not torch.equal(drawn[0], drawn[2])

@@ -299,6 +299,7 @@ def test_a_centered_variance_never_gives_nan_under_a_steady_gradient() -> None:
         spec.build([{"params": [weight], "weight_norm": True}]),
         spec.build([{"params": [bias]}]),
     ]
+    assert all(isinstance(optimizer, WNRMSprop) for optimizer in optimizers)
     for _ in range(600):
         weight.grad, bias.grad = steady.clone(), steady[0].clone()
         for optimizer in optimizers:

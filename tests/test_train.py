@@ -188,7 +188,7 @@ def test_data_dependent_initialization_is_reported_and_changes_the_run(
         for init, run in (("default", plain), ("data", data)):
             arguments = [f"--norm={norm}", f"--init={init}", "--steps=230", "--overwrite"]
             assert go(*FAST, *arguments, f"--run-dir={run}") == 0
-        assert "data-dependent initialization of 2 layers" in capsys.readouterr().out
+        assert "data-dependent in 2 layers" in capsys.readouterr().out
         assert final_network(plain) != final_network(data)
 
 

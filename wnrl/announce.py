@@ -66,6 +66,6 @@ def describe_init(report: InitReport) -> str:
     """The line after data-dependent initialization: where sigma met its floor."""
     clipped = [f"{x.name} {x.clipped_fraction:.1%}" for x in report.layers if x.clipped_fraction]
     return (
-        f"data-dependent initialization of {len(report.layers)} layers; units at the floor of "
-        f"sigma: {', '.join(clipped) or 'none'}"
+        f"data-dependent in {len(report.layers)} layers; units whose sigma met the floor: "
+        f"{', '.join(clipped) or 'none'}"
     )

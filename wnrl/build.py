@@ -7,6 +7,7 @@ import torch
 
 from wnrl import losses, memory
 from wnrl.agents import dqn
+from wnrl.agents.base import Agent
 from wnrl.agents.dqn import DQN
 from wnrl.config import Config, replace
 from wnrl.envs.make import is_atari, make_env
@@ -85,9 +86,16 @@ def build_norm(config: Config) -> Norm:
     return get_norm(config.run.norm)
 
 
-def build_network(config: Config, env: VectorEnv) -> QNetwork:
-    """The run's network as it starts, on the CPU: the same for every device."""
-    return build_q_network(
+def build_network(config: Config, env: VectorEnv) -> tuple[QNetwork, InitReport | None]:
+    """The run's network as it starts, on the CPU: the same whatever device follows.
+
+    With `--init data` the initialization is data-dependent (Salimans & Kingma 2016, section 3), on
+    random play in environments that are seeded apart from the training ones.
+
+    Returns:
+        The network, and what the data said if they were asked.
+    """
+    network = build_q_network(
         env.observation.shape,
         env.observation.dtype,
         env.num_actions,
@@ -96,12 +104,15 @@ def build_network(config: Config, env: VectorEnv) -> QNetwork:
         dueling=config.agent.dueling,
         generator=torch_generator(config.run.seed, "network"),
     )
+    if config.run.init != "data":
+        return network, None
+    return network, init_from_data_(network, torch.from_numpy(random_play(config)))
 
 
-def build_agent(config: Config, env: VectorEnv, device: torch.device) -> DQN:
-    """The run's agent as it starts. Data-dependent initialization is `init_agent_from_data`'s."""
+def build_agent(config: Config, env: VectorEnv, network: QNetwork, device: torch.device) -> Agent:
+    """The run's agent as it starts, with a network from `build_network`, which it moves."""
     settings = config.agent
-    network = build_network(config, env).to(device)
+    network = network.to(device)
     norm = build_norm(config)
     optimizer = norm.optimizer(
         network,
@@ -141,18 +152,6 @@ def build_agent(config: Config, env: VectorEnv, device: torch.device) -> DQN:
         generator=numpy_generator(config.run.seed, "exploration"),
         device=device,
     )
-
-
-def init_agent_from_data(config: Config, agent: DQN, device: torch.device) -> InitReport:
-    """Data-dependent initialization, once, before the first step; then the target is copied.
-
-    Source: Salimans & Kingma 2016, section 3, with observations of random play in environments
-    that are seeded apart from the training ones.
-    """
-    observations = torch.from_numpy(random_play(config)).to(device)
-    report = init_from_data_(agent.network, observations)
-    agent.copy_to_target()
-    return report
 
 
 def random_play(config: Config) -> Observations:

@@ -20,7 +20,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -43,6 +43,7 @@ from wnrl.manifest import (
     segment_name,
     write_manifest,
 )
+from wnrl.rows import RowStore
 
 _NETWORK, _STATE = "network.pt", "state.pt"
 _STEP_NAME = re.compile(r"step_(\d{9,})")
@@ -52,28 +53,6 @@ _SEGMENT_OR_LEFTOVER = re.compile(r"rows_\d+_\d+\.npy(\.tmp)?")
 
 class CheckpointError(RuntimeError):
     """A checkpoint could not be written; the message says why and which one is kept."""
-
-
-class RowStore(Protocol):
-    """A replay, as checkpoints see it: rows numbered from 0 at the run's start, written once."""
-
-    @property
-    def total_rows(self) -> int:
-        """How many rows were ever added."""
-        ...
-
-    @property
-    def oldest_row(self) -> int:
-        """The number of the oldest row still held."""
-        ...
-
-    def write_rows(self, file: BinaryIO, start: int, stop: int) -> None:
-        """Write rows [start, stop) to an open file."""
-        ...
-
-    def read_rows(self, file: BinaryIO, start: int, stop: int) -> None:
-        """Take back what `write_rows` wrote for [start, stop); skip rows before `oldest_row`."""
-        ...
 
 
 @dataclass(frozen=True)

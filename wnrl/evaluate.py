@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from wnrl.agents.base import Policy
-from wnrl.build import build_agent, evaluation_env, evaluation_epsilon
+from wnrl.build import build_agent, build_network, evaluation_env, evaluation_epsilon
 from wnrl.checkpoint import Checkpoints
 from wnrl.config import replace
 from wnrl.device import resolve_device
@@ -85,7 +85,7 @@ def evaluate_run(
     Raises:
         UsageError: no run, no whole checkpoint, or nothing that can be drawn.
     """
-    config = replace(read_config(run_dir), init="default", device=device)
+    config = replace(read_config(run_dir), init="default")  # the weights are loaded anyway
     if gif is not None and not is_atari(config.run.env):
         raise UsageError(f"--gif draws Atari games, not {config.run.env}; leave it out")
     saved = Checkpoints(run_dir).latest(with_replay=False)
@@ -93,9 +93,10 @@ def evaluate_run(
         raise UsageError(f"{run_dir} has no checkpoint yet; train it further first")
     env = evaluation_env(config, episodes, "evaluation of a run", seed)
     try:
+        network, _ = build_network(config, env)
+        network.load_state_dict(saved.network())
         nothing_stored = replace(config, buffer_size=64 * env.num_envs)
-        agent = build_agent(nothing_stored, env, resolve_device(device))
-        agent.network.load_state_dict(saved.network())
+        agent = build_agent(nothing_stored, env, network, resolve_device(device))
         chosen = evaluation_epsilon(config) if epsilon is None else epsilon
         policy = agent.policy(chosen, numpy_generator(seed, "evaluation policy"))
         logs: list[EpisodeLog] = []

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 
-from wnrl.build import build_agent, build_env
+from wnrl.build import build_agent, build_env, build_network
 from wnrl.config import Config, replace
 from wnrl.envs.vector import EpisodeStatistics
 from wnrl.loop import Tick, run
@@ -39,7 +39,8 @@ def measure_speed(config: Config, device: torch.device, budget_s: float = 2.0) -
     )
     env = build_env(scratch)
     try:
-        agent = build_agent(scratch, env, device)
+        network, _ = build_network(scratch, env)
+        agent = build_agent(scratch, env, network, device)
         env.reset()
         ticks = run(env, agent, EpisodeStatistics(env.num_envs), 0, 2**62)
         start = next(ticks).agent_steps  # the first pays for allocations

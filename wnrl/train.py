@@ -14,15 +14,15 @@ from typing import Any
 
 import torch
 
-from wnrl.agents.dqn import DQN
+from wnrl.agents.base import Agent
 from wnrl.announce import describe, describe_init, describe_time
 from wnrl.build import (
     build_agent,
     build_env,
+    build_network,
     evaluation_env,
     evaluation_epsilon,
     fit_buffer,
-    init_agent_from_data,
 )
 from wnrl.checkpoint import CheckpointError, Checkpoints, Saved
 from wnrl.config import OPERATIONAL, Config, flag_name, make_config, replace
@@ -100,27 +100,29 @@ def _train(
     say: Callable[[str], None],
 ) -> Iterator[Tick]:
     device = resolve_device(config.run.device)
-    config, shrunk = fit_buffer(config, env, available_bytes(), fixed=saved is not None)
+    fresh = saved is None
+    config, shrunk = fit_buffer(config, env, available_bytes(), fixed=not fresh)
     speed = measure_speed(config, device) if config.run.calibrate else None
-    agent = build_agent(config, env, device)
+    network, said = build_network(config if fresh else replace(config, init="default"), env)
+    agent = build_agent(config, env, network, device)
     statistics = EpisodeStatistics(env.num_envs)
     done_steps = 0
     recorded = None
     if saved is None:
         folder.write_config(config, _facts(config, device))
         env.reset()
-        if config.run.init == "data":
-            say(describe_init(init_agent_from_data(config, agent, device)))
     else:
         state = saved.state()
         done_steps = saved.step
         agent.load_state_dict(state["agent"])
-        checkpoints.resume(saved, agent.replay)
+        checkpoints.resume(saved, agent.rows)
         statistics.load_state_dict(state["statistics"])
         env.load_state_dict(state["env"])
         recorded = state["recorder"]
     for line in describe(config, folder.path, device, done_steps, peak_resident_bytes()):
         say(line)
+    if said is not None:
+        say(f"  init      {describe_init(said)}")
     if shrunk:
         say(f"  note      {shrunk}")
     if speed is not None:
@@ -144,7 +146,7 @@ def _train(
             "recorder": recorder.state_dict(),
         }
         try:
-            checkpoints.save(agent_steps, state, agent.network.state_dict(), agent.replay)
+            checkpoints.save(agent_steps, state, agent.network.state_dict(), agent.rows)
         except CheckpointError as error:
             if last:
                 raise
@@ -171,7 +173,7 @@ def _train(
     say(_summary(folder.path, recorder, steps, config.run.steps))
 
 
-def _evaluate(config: Config, agent: DQN, agent_steps: int) -> list[Episode]:
+def _evaluate(config: Config, agent: Agent, agent_steps: int) -> list[Episode]:
     """Whole episodes of the policy as it is; changes nothing in the run."""
     env = evaluation_env(config, config.run.eval_episodes, "evaluation", agent_steps)
     generator = numpy_generator(config.run.seed, "evaluation policy", agent_steps)
@@ -215,7 +217,7 @@ def run_dir_of(config: Config) -> Path:
     """The run's folder: as asked, or named by what the run is."""
     if config.run.run_dir:
         return Path(config.run.run_dir)
-    env = config.run.env.replace("/", "-")
+    env = config.run.env.replace("/", "-").replace(":", "-")
     return Path("runs") / env / config.name / f"seed{config.run.seed}"
 
 
