@@ -10,8 +10,8 @@ import numpy as np
 from torch import Tensor, nn
 
 from wnrl.envs.vector import Actions, Flags, Observations, Step
-from wnrl.optim import StepOptimizer
 from wnrl.rows import RowStore
+from wnrl.stepping import StepOptimizer
 
 
 class Policy(Protocol):

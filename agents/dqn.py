@@ -18,10 +18,10 @@ from torch import Tensor, nn
 
 from wnrl import losses
 from wnrl.envs.vector import Actions, Flags, Observations, Step
-from wnrl.optim import StepOptimizer
 from wnrl.replay import Replay
 from wnrl.rows import RowStore
 from wnrl.settings import setting
+from wnrl.stepping import StepOptimizer
 
 ZOO = "SB3 zoo, dqn.yml, atari"
 NATURE = "Mnih et al. 2015, extended data table 1"

@@ -15,9 +15,9 @@ from wnrl.build import build_agent, build_env, build_network
 from wnrl.config import make_config
 from wnrl.envs.vector import EpisodeStatistics, Step
 from wnrl.loop import run
-from wnrl.optim import OptimizerSpec
 from wnrl.replay import Replay
 from wnrl.schedules import linear
+from wnrl.stepping import OptimizerSpec
 
 CPU = torch.device("cpu")
 

@@ -10,7 +10,7 @@ from torch import nn
 from wnrl.errors import UsageError
 from wnrl.nn.networks import DuelingHead, MLPTorso, NatureTorso, QNetwork, build_q_network
 from wnrl.nn.norms import Norm, get_norm, weight_normalization
-from wnrl.optim import OptimizerSpec
+from wnrl.stepping import OptimizerSpec
 
 ATARI = (4, 84, 84)
 

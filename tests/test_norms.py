@@ -10,7 +10,8 @@ from wnrl.errors import UsageError
 from wnrl.nn.networks import build_q_network
 from wnrl.nn.norms import NORMS, Norm, get_norm, register_norm, weight_normalization
 from wnrl.nn.weight_norm import WNConv2d, WNLinear
-from wnrl.optim import ClippedStep, OptimizerSpec, WNAdam
+from wnrl.optim import WNAdam
+from wnrl.stepping import ClippedStep, OptimizerSpec
 
 
 def network(norm: Norm, shape: tuple[int, ...] = (2, 36, 40)) -> nn.Module:

@@ -13,7 +13,8 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from wnrl.errors import UsageError
 from wnrl.nn.weight_norm import WNConv2d, WNLinear, weight_norm_groups
-from wnrl.optim import ClippedStep, OptimizerSpec, WNAdam, WNAdamax, WNRMSprop
+from wnrl.optim import WNAdam, WNAdamax, WNRMSprop
+from wnrl.stepping import ClippedStep, OptimizerSpec
 
 STEPS = 20
 # Of the distance walked, in float64: Adam's kernel corrects its bias in double, but counts exactly.

@@ -16,10 +16,10 @@ from wnrl.envs.vector import Observations, VectorEnv
 from wnrl.nn.initialization import InitReport, init_from_data_
 from wnrl.nn.networks import QNetwork, build_q_network
 from wnrl.nn.norms import Norm, get_norm, weight_normalization
-from wnrl.optim import OptimizerSpec
 from wnrl.replay import Replay
 from wnrl.schedules import linear
 from wnrl.seeding import integer_seed, numpy_generator, torch_generator
+from wnrl.stepping import OptimizerSpec
 
 MAX_EVAL_ENVS = 8
 # Beside the replay: networks, optimizer, activations and emulators. Measured on Atari: 0.2 GiB.

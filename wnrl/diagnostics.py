@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from wnrl.nn.weight_norm import WNConv2d, WNLinear
-from wnrl.optim import StepOptimizer
+from wnrl.stepping import StepOptimizer
 
 
 @torch.no_grad()

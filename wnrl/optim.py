@@ -1,4 +1,4 @@
-"""Optimizers: weight normalization as a step over ordinary weights, and one interface for all.
+"""Weight normalization as an optimizer's step over ordinary weights.
 
 The network holds plain weights w, so acting, target networks and checkpoints cost what an
 un-normalized network costs. The optimizer follows the (g, v) trajectory of Salimans & Kingma 2016:
@@ -13,14 +13,12 @@ One step, for a row with gradient d = dL/dw and the optimizer's own updates U_v,
 
 The row w is never divided by g and multiplied again, so with U = 0 (learning rate 0) it keeps its
 bits. A row of zeros has no direction: it takes a plain step in w, and is normalized from then on.
-
-`OptimizerSpec.build` gives these or torch's own, behind the one interface `StepOptimizer`.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, overload
+from typing import Any, overload
 
 import torch
 from torch import Tensor, nn
@@ -45,79 +43,6 @@ def mark_part(parameter: nn.Parameter, part: str) -> None:
     The mark does not survive a deepcopy of the Parameter: the layer that owns it marks it anew.
     """
     setattr(parameter, _PART, part)
-
-
-class StepOptimizer(Protocol):
-    """What an agent sees of an optimizer: clipping happens inside `step`, whichever it is."""
-
-    param_groups: list[Group]
-
-    @property
-    def grad_norm(self) -> Tensor:
-        """() Global gradient norm before clipping of the last step; NaN before the first."""
-        ...
-
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget the gradients."""
-        ...
-
-    def step(self) -> Any:
-        """Clip and update."""
-        ...
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything that moves."""
-        ...
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue where the state was taken."""
-        ...
-
-
-class ClippedStep:
-    """A torch optimizer with clipping of the global gradient norm inside `step`.
-
-    Args:
-        optimizer: any torch optimizer.
-        max_norm: the largest global norm; `inf` measures it and clips nothing.
-    """
-
-    def __init__(self, optimizer: torch.optim.Optimizer, max_norm: float = math.inf) -> None:
-        self.optimizer = optimizer
-        self.max_norm = _checked_max_norm(max_norm)
-        self.grad_norm = torch.tensor(math.nan)
-
-    @property
-    def param_groups(self) -> list[Group]:
-        """The torch optimizer's own groups; a schedule writes `group["lr"]`."""
-        return self.optimizer.param_groups
-
-    @param_groups.setter
-    def param_groups(self, groups: list[Group]) -> None:
-        self.optimizer.param_groups = groups
-
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget the gradients."""
-        self.optimizer.zero_grad(set_to_none)
-
-    def step(self) -> None:
-        """Measure the gradient norm, clip, update."""
-        gradients = [
-            p.grad for group in self.param_groups for p in group["params"] if p.grad is not None
-        ]
-        self.grad_norm = torch.nn.utils.get_total_norm(gradients)
-        factor = _factor(self.grad_norm, self.max_norm)
-        if factor is not None and gradients:
-            torch._foreach_mul_(gradients, factor)
-        self.optimizer.step()
-
-    def state_dict(self) -> dict[str, Any]:
-        """The torch optimizer's state."""
-        return self.optimizer.state_dict()
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load the torch optimizer's state."""
-        self.optimizer.load_state_dict(state_dict)
 
 
 @dataclass(frozen=True)
@@ -161,16 +86,16 @@ class _WeightNormOptimizer(torch.optim.Optimizer):
     moments: tuple[str, ...] = ()
 
     def __init__(self, params: ParamsT, defaults: Group, max_norm: float | None) -> None:
-        self.max_norm = None if max_norm is None else _checked_max_norm(max_norm)
+        self.max_norm = None if max_norm is None else checked_max_norm(max_norm)
         self.grad_norm = torch.tensor(math.nan)
-        _check_not_negative(defaults)
+        check_not_negative(defaults)
         super().__init__(params, {"weight_norm": True, **defaults})
 
     def add_param_group(self, param_group: Group) -> None:
         """Add a group; with `weight_norm` false all of it is stepped plainly."""
         super().add_param_group(param_group)
         group = self.param_groups[-1]
-        _check_v_norm(group["v_norm"])
+        check_v_norm(group["v_norm"])
         for parameter in group["params"]:
             part = getattr(parameter, _PART, None)
             if group["weight_norm"] and part is not None:
@@ -250,7 +175,7 @@ class _WeightNormOptimizer(torch.optim.Optimizer):
             for block in rows.blocks():
                 norms += [torch.linalg.vector_norm(part) for part in rows.gradients(block)]
         self.grad_norm = torch.linalg.vector_norm(torch.stack(norms)) if norms else torch.zeros(())
-        return _factor(self.grad_norm, self.max_norm)
+        return clip_factor(self.grad_norm, self.max_norm)
 
     def _step_rows(self, group: Group, rows: _Rows, clip: Tensor | None) -> None:
         """Update one normalized weight: v block by block, then g, then w, n and s."""
@@ -342,7 +267,7 @@ class WNAdam(_WeightNormOptimizer):
         v_norm: VNorm = "weight",
         max_norm: float | None = None,
     ) -> None:
-        _check_betas(betas)
+        check_betas(betas)
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "v_norm": v_norm}, max_norm)
 
     def _update(
@@ -383,7 +308,7 @@ class WNAdamax(_WeightNormOptimizer):
         v_norm: VNorm = "weight",
         max_norm: float | None = None,
     ) -> None:
-        _check_betas(betas)
+        check_betas(betas)
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "v_norm": v_norm}, max_norm)
 
     def _update(
@@ -415,7 +340,7 @@ class WNRMSprop(_WeightNormOptimizer):
         v_norm: VNorm = "weight",
         max_norm: float | None = None,
     ) -> None:
-        _check_alpha(alpha)
+        check_alpha(alpha)
         self.moments = ("square_avg", "grad_avg") if centered else ("square_avg",)
         defaults = {"lr": lr, "alpha": alpha, "eps": eps, "v_norm": v_norm}
         super().__init__(params, defaults, max_norm)
@@ -432,81 +357,6 @@ class WNRMSprop(_WeightNormOptimizer):
         else:
             root = square.sqrt()
         target.addcdiv_(gradient, root.add_(group["eps"]), value=-group["lr"])
-
-
-OPTIMIZER_NAMES = ("adam", "adamax", "rmsprop")
-
-
-@dataclass(frozen=True)
-class OptimizerSpec:
-    """Which optimizer, with plain values; `build` makes it over a network's parameters.
-
-    The defaults are torch's. Weight normalization paper: adamax, 3e-4, betas (0.5, 0.999).
-    Nature DQN: rmsprop, 2.5e-4, alpha 0.95, eps 0.01, centered.
-    """
-
-    name: str = "adam"  # one of OPTIMIZER_NAMES
-    learning_rate: float = 1e-4
-    eps: float = 1e-8
-    betas: tuple[float, float] = (0.9, 0.999)  # adam and adamax: decay of the moments, per update
-    alpha: float = 0.99  # rmsprop: decay of the averages, per update
-    centered: bool = False  # rmsprop
-    max_grad_norm: float = math.inf  # global norm; inf measures and does not clip
-    v_norm: str = "weight"  # ||v|| at the first step, marked weights only: weight, paper or unit
-
-    def __post_init__(self) -> None:
-        if self.name not in OPTIMIZER_NAMES:
-            raise UsageError(
-                f"unknown optimizer {self.name!r}: allowed are {', '.join(OPTIMIZER_NAMES)}"
-                + nearest(self.name, OPTIMIZER_NAMES)
-            )
-        _check_not_negative({"lr": self.learning_rate, "eps": self.eps})
-        _check_betas(self.betas)
-        _check_alpha(self.alpha)
-        _checked_max_norm(self.max_grad_norm)
-        _check_v_norm(self.v_norm)
-
-    def build(self, groups: Sequence[Group]) -> StepOptimizer:
-        """The weight-normalizing optimizer if any group is marked `weight_norm`, else torch's own.
-
-        Centered RMSprop is always ours: under a steady gradient torch 2.13's takes the root of a
-        variance that rounding made negative, and the parameter becomes NaN.
-
-        Args:
-            groups: parameter groups, as `wnrl.nn.weight_norm_groups(network)` gives them.
-        """
-        groups = [{"weight_norm": False, **group} for group in groups]
-        marked = any(group["weight_norm"] for group in groups)
-        centered = self.name == "rmsprop" and self.centered
-        return self._normalizing(groups) if marked or centered else self._plain(groups)
-
-    def _normalizing(self, groups: list[Group]) -> StepOptimizer:
-        lr, eps, v_norm, max_norm = self.learning_rate, self.eps, self.v_norm, self.max_grad_norm
-        if self.name == "rmsprop":
-            return WNRMSprop(
-                groups,
-                lr,
-                self.alpha,
-                eps,
-                centered=self.centered,
-                v_norm=v_norm,
-                max_norm=max_norm,
-            )
-        kind = {"adam": WNAdam, "adamax": WNAdamax}[self.name]
-        return kind(groups, lr, self.betas, eps, v_norm=v_norm, max_norm=max_norm)
-
-    def _plain(self, groups: list[Group]) -> StepOptimizer:
-        lr, eps = self.learning_rate, self.eps
-        optimizer: torch.optim.Optimizer
-        if self.name == "adam":
-            devices = {p.device.type for group in groups for p in group["params"]}
-            fused = devices <= {"cpu", "cuda"}
-            optimizer = torch.optim.Adam(groups, lr, self.betas, eps, fused=fused)
-        elif self.name == "adamax":
-            optimizer = torch.optim.Adamax(groups, lr, self.betas, eps)
-        else:
-            optimizer = torch.optim.RMSprop(groups, lr, self.alpha, eps)
-        return ClippedStep(optimizer, self.max_grad_norm)
 
 
 def _memory_rows(tensor: Tensor) -> Tensor:
@@ -548,7 +398,7 @@ def _starting_norm(v_norm: VNorm, gain: Tensor, fan_in: int) -> Tensor:
     return torch.full_like(gain, fixed[v_norm]) if v_norm in fixed else gain.clone()
 
 
-def _factor(total: Tensor, max_norm: float) -> Tensor | None:
+def clip_factor(total: Tensor, max_norm: float) -> Tensor | None:
     """() What clips gradients of a global norm `total` to max_norm; None where nothing can."""
     if not math.isfinite(max_norm):
         return None
@@ -559,29 +409,34 @@ def _normalized(group: Group, parameter: Tensor) -> bool:
     return bool(group["weight_norm"]) and parameter.ndim >= 2
 
 
-def _checked_max_norm(max_norm: float) -> float:
+def checked_max_norm(max_norm: float) -> float:
+    """The norm as a float. UsageError unless it is above 0."""
     if not max_norm > 0:
         raise UsageError(f"max_norm is {max_norm}: it must be above 0; inf clips nothing")
     return float(max_norm)
 
 
-def _check_not_negative(settings: Group) -> None:
+def check_not_negative(settings: Group) -> None:
+    """UsageError unless `lr` and `eps` are finite and at least 0."""
     for name in ("lr", "eps"):
         if not (settings[name] >= 0 and math.isfinite(settings[name])):
             raise UsageError(f"{name} is {settings[name]}: it must be finite and at least 0")
 
 
-def _check_betas(betas: tuple[float, float]) -> None:
+def check_betas(betas: tuple[float, float]) -> None:
+    """UsageError unless these are two numbers in [0, 1)."""
     if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
         raise UsageError(f"betas are {betas}: they must be two numbers in [0, 1)")
 
 
-def _check_alpha(alpha: float) -> None:
+def check_alpha(alpha: float) -> None:
+    """UsageError unless it lies in [0, 1)."""
     if not 0 <= alpha < 1:
         raise UsageError(f"alpha is {alpha}: it must lie in [0, 1)")
 
 
-def _check_v_norm(v_norm: VNorm) -> None:
+def check_v_norm(v_norm: VNorm) -> None:
+    """UsageError unless it is a known word or a tensor of norms above 0."""
     if isinstance(v_norm, Tensor):
         if not bool((v_norm > 0).all()):
             raise UsageError(f"v_norm is {v_norm}: a norm must be above 0")

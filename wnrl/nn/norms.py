@@ -15,7 +15,7 @@ from torch import nn
 
 from wnrl.errors import UsageError, nearest
 from wnrl.nn.weight_norm import WNConv2d, WNLinear, weight_norm_groups
-from wnrl.optim import OptimizerSpec, StepOptimizer
+from wnrl.stepping import OptimizerSpec, StepOptimizer
 
 LinearFactory = Callable[[int, int], nn.Module]  # (I, O)
 ConvFactory = Callable[[int, int, int, int], nn.Module]  # (I, O, kernel size, stride)
