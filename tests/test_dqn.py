@@ -190,6 +190,7 @@ def test_a_frozen_policy_does_not_follow_the_learner() -> None:
 
 
 def _walk(norm: str, seed: int, steps: int, **changes: Any) -> tuple[DQN, list[float]]:
+    changes = {"update_period_steps": 4, **changes}
     config = make_config(env="toy/Catch", norm=norm, seed=seed, steps=steps, **changes)
     env = build_env(config)
     learner = build_agent(config, env, build_network(config, env)[0], CPU)
@@ -202,7 +203,7 @@ def _walk(norm: str, seed: int, steps: int, **changes: Any) -> tuple[DQN, list[f
 
 @pytest.mark.parametrize("norm", ["weight", "none", "layer", "batch"])
 def test_it_learns_to_catch(norm: str) -> None:
-    _, returns = _walk(norm, 1, 6_000)
+    _, returns = _walk(norm, 1, 4_000)
     assert np.mean(returns[:50]) < 0.0
     assert np.mean(returns[-50:]) > 0.8
 
@@ -218,7 +219,7 @@ def test_a_seed_repeats_exactly_and_another_does_not() -> None:
 
 def test_saved_loaded_and_continued_equals_never_stopped() -> None:
     never_stopped, _ = _walk("weight", 3, 2_000)
-    config = make_config(env="toy/Catch", norm="weight", seed=3, steps=2_000)
+    config = make_config(env="toy/Catch", norm="weight", seed=3, steps=2_000, update_period_steps=4)
     env = build_env(config)
     first = build_agent(config, env, build_network(config, env)[0], CPU)
     env.reset()

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, get_type_hints
 
-from wnrl.config import AGENTS, RunConfig, fields_of, flag_name
+from wnrl.config import AGENTS, CONTROL_RUN, RunConfig, fields_of, flag_name
 from wnrl.errors import UsageError, nearest
 
 
@@ -39,9 +39,9 @@ def train_parser(agent: str) -> Parser:
     """The flags of a run with this agent. Values stay text."""
     parser = Parser(
         prog="python -m wnrl.train",
+        usage="python -m wnrl.train --env NAME [--norm NAME] [--steps N] [--seed N] [FLAG ...]",
         description="Train an agent whose network uses the chosen normalization.",
-        epilog="Precedence: default < preset < --config FILE < flag. Other agents have other "
-        f"flags: --agent {{{','.join(AGENTS)}}} --help.",
+        epilog=_epilog(agent),
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -59,6 +59,19 @@ def train_parser(agent: str) -> Parser:
         for field in dataclasses.fields(kind):
             _add_flag(group, field, hints[field.name])
     return parser
+
+
+def _epilog(agent: str) -> str:
+    others = {**CONTROL_RUN, **AGENTS[agent].control}
+    flags = " ".join(f"--{flag_name(name)} {value}" for name, value in others.items())
+    return "\n\n".join(
+        textwrap.fill(text, 80, break_on_hyphens=False)
+        for text in (
+            "Precedence: default < preset < --config FILE < flag. Other agents have other flags: "
+            f"--agent {{{','.join(AGENTS)}}} --help.",
+            f"The defaults above are for Atari. Other environments have: {flags}",
+        )
+    )
 
 
 def _add_flag(group: Any, field: dataclasses.Field[Any], kind: type) -> None:

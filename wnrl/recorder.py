@@ -1,5 +1,6 @@
 """What a run writes as it goes: it listens to the loop's ticks and changes nothing in it."""
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wnrl.config import Config
+from wnrl.config import OPERATIONAL, Config
 from wnrl.envs.vector import Episode
 from wnrl.loop import Tick
 from wnrl.progress import Progress, StepRate
@@ -49,7 +50,8 @@ class Recorder:
             self.episodes = state["episodes"]
         self._board = TensorBoard(run_dir, None if state is None else done_steps + 1)
         if state is None:
-            self._board.describe({**config.to_json()["run"], **config.to_json()["agent"]})
+            settings = {**dataclasses.asdict(run), **dataclasses.asdict(config.agent)}
+            self._board.describe({k: v for k, v in settings.items() if k not in OPERATIONAL})
         self.progress = Progress(run.steps, step=done_steps, interval_s=run.progress_every_s)
         self._rate = StepRate(done_steps)
         self._extra_scalars = extra_scalars
