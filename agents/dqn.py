@@ -32,13 +32,17 @@ TDErrors = Callable[[nn.Module, nn.Module, Tensor, Tensor, Tensor, Tensor, Tenso
 class DQNConfig:
     """Hyperparameters of DQN. Defaults are for Atari; `CONTROL` has those for vectors."""
 
-    num_envs: int = setting(8, "environments stepped together", source="ours", minimum=1)
-    learning_rate: float = setting(1e-4, "step size of the optimizer", source=ZOO, above=0)
+    num_envs: int = setting(
+        8, "environments stepped together", source="ours", minimum=1, maximum=1_024
+    )
+    learning_rate: float = setting(
+        1e-4, "step size of the optimizer", source=ZOO, above=0, maximum=1e3
+    )
     optimizer: str = setting(
         "adam", "update rule", source=ZOO, choices=("adam", "adamax", "rmsprop")
     )
     beta1: float = setting(
-        0.9, "first moment of Adam and Adamax", source="Kingma & Ba 2015", minimum=0, maximum=1
+        0.9, "first moment of Adam and Adamax", source="Kingma & Ba 2015", minimum=0, maximum=0.9999
     )
     optimizer_eps: float = setting(
         1e-8, "added to the root of the second moment", source="torch, as in SB3", above=0
@@ -46,7 +50,7 @@ class DQNConfig:
     max_grad_norm: float = setting(
         10.0, "gradients longer than this are scaled down (0: never)", source="SB3 DQN", minimum=0
     )
-    batch_size: int = setting(32, "transitions per update", source=ZOO, minimum=1)
+    batch_size: int = setting(32, "transitions per update", source=ZOO, minimum=1, maximum=65_536)
     buffer_size: int = setting(
         100_000, "capacity of the replay", unit="transitions", source=ZOO, minimum=1
     )
@@ -64,7 +68,9 @@ class DQNConfig:
         1_000, "the target network is copied every", unit="agent steps", source=ZOO, minimum=1
     )
     gamma: float = setting(0.99, "discount of a step", source=ZOO, minimum=0, maximum=1)
-    n_step: int = setting(1, "rewards summed before the bootstrap", source=NATURE, minimum=1)
+    n_step: int = setting(
+        1, "rewards summed before the bootstrap", source=NATURE, minimum=1, maximum=1_000
+    )
     epsilon_start: float = setting(
         1.0, "probability of a random action at first", source=ZOO, minimum=0, maximum=1
     )
@@ -87,6 +93,7 @@ class DQNConfig:
         unit="units",
         source="SB3 MlpPolicy",
         minimum=1,
+        maximum=65_536,
     )
     clip_rewards: bool = setting(True, "rewards to [-1, 1] in the learner", source=NATURE)
 
@@ -111,11 +118,15 @@ CONTROL: Mapping[str, Any] = {
 
 
 def preset_nature(norm: str) -> Mapping[str, Any]:
-    """Mnih et al. 2015, extended data table 1; RMSprop's epsilon for a mean loss as in dqn_zoo."""
+    """Mnih et al. 2015, extended data table 1.
+
+    Their RMSprop adds 0.01 inside the root, to gradients summed over 32 transitions. Here the loss
+    is a mean and epsilon stands outside the root, as in torch: sqrt(0.01) / 32.
+    """
     return {
         "optimizer": "rmsprop",
         "learning_rate": 2.5e-4,
-        "optimizer_eps": 0.01 / 32**2,
+        "optimizer_eps": 0.1 / 32,
         "max_grad_norm": 0.0,
         "buffer_size": 1_000_000,
         "warmup_steps": 50_000,

@@ -35,11 +35,18 @@ from wnrl.provenance import git_commit
 
 WARMUP_STEPS = 1_000
 BUFFER_TRANSITIONS = 10_000
+EPSILON = 0.01  # both act by their network in 99 of 100 steps, as in most of a run
 
 
 def ours(norm: str) -> Callable[[int], int]:
     """Advance wnrl by about this many agent steps; returns how many."""
-    config = make_config(norm=norm, warmup_steps=WARMUP_STEPS, buffer_size=BUFFER_TRANSITIONS)
+    config = make_config(
+        norm=norm,
+        warmup_steps=WARMUP_STEPS,
+        buffer_size=BUFFER_TRANSITIONS,
+        epsilon_start=EPSILON,
+        epsilon_end=EPSILON,
+    )
     env = build_env(config)
     agent = build_agent(config, env, build_network(config, env)[0], torch.device("cpu"))
     env.reset()
@@ -70,8 +77,8 @@ def sb3() -> Callable[[int], int]:
         target_update_interval=1_000,
         train_freq=4,
         gradient_steps=1,
-        exploration_fraction=0.1,
-        exploration_final_eps=0.01,
+        exploration_initial_eps=EPSILON,
+        exploration_final_eps=EPSILON,
         optimize_memory_usage=False,
         seed=1,
         device="cpu",

@@ -16,6 +16,7 @@ from wnrl.envs.colour import colour_frames
 from wnrl.envs.games import game_names
 from wnrl.envs.protocols import PROTOCOLS
 from wnrl.envs.vector import EpisodeStatistics, Step
+from wnrl.errors import UsageError
 
 
 def random_actions(env: Atari, steps: int, seed: int = 0) -> np.ndarray:
@@ -308,7 +309,7 @@ def test_an_emulator_that_does_not_come_back_is_found_out(breakout: Played) -> N
     state = breakout.env.state_dict()
     env = Atari("Breakout", 2, 1, num_threads=1)
     state["logs"] = [torch.roll(log, 1) for log in state["logs"]]
-    with pytest.raises(RuntimeError, match="did not lead to the saved observations"):
+    with pytest.raises(UsageError, match="did not lead to the saved observations"):
         env.load_state_dict(state)
     env.close()
 

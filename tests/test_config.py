@@ -7,6 +7,7 @@ import pytest
 
 from wnrl.config import AGENTS, Config, config_from_json, fields_of, make_config, replace
 from wnrl.errors import UsageError
+from wnrl.nn.norms import NORMS, get_norm, register_norm
 
 
 def test_defaults_are_the_atari_ones_of_sb3_zoo() -> None:
@@ -98,12 +99,37 @@ def list_to_tuple(names: object) -> tuple[str, ...]:
 
 def test_a_run_is_named_by_what_changes_learning() -> None:
     assert make_config().name == "dqn-weight"
-    assert make_config(steps=5, seed=9, device="cpu", eval_episodes=3).name == "dqn-weight"
+    assert make_config(seed=9, device="cpu", eval_episodes=3).name == "dqn-weight"
     assert make_config(preset="fast").name == "dqn-weight-preset=fast"
     assert make_config(norm="none", double=True, batch_size=64).name == (
         "dqn-none-batch-size=64-double=True"
     )
     assert make_config(protocol="sticky").name == "dqn-weight-protocol=sticky"
+
+
+def test_the_length_of_a_run_is_named_where_a_schedule_goes_by_it() -> None:
+    assert make_config(steps=5_000).name == "dqn-weight-schedule-steps=5000"
+    assert make_config(steps=5_000, epsilon_steps=7).name == "dqn-weight-epsilon-steps=7"
+    assert make_config(steps=5_000, preset="fast").name == "dqn-weight-preset=fast"
+
+
+def test_a_registered_norm_can_be_chosen() -> None:
+    register_norm(dataclasses.replace(get_norm("layer"), name="mine"))
+    try:
+        assert make_config(norm="mine").run.norm == "mine"
+    finally:
+        del NORMS["mine"]
+
+
+def test_a_configuration_edited_by_hand_is_checked_as_flags_are() -> None:
+    saved = make_config().to_json()
+    saved["agent"]["batch_size"] = "32 or so"
+    with pytest.raises(UsageError, match="--batch-size takes a whole number"):
+        config_from_json(saved)
+    saved["agent"]["batch_size"] = 32
+    saved["run"]["norm"] = "wieght"
+    with pytest.raises(UsageError, match="did you mean weight"):
+        config_from_json(saved)
 
 
 def test_every_setting_says_what_it_means() -> None:

@@ -1,7 +1,9 @@
 """DQN's bookkeeping on hand numbers, and that it learns."""
 
+import csv
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from wnrl import losses
+from wnrl import losses, train
 from wnrl.agents.dqn import DQN, DQNConfig, double_q_learning, epsilon_greedy, q_learning
 from wnrl.build import build_agent, build_env, build_network
 from wnrl.config import make_config
@@ -264,3 +266,13 @@ def test_every_small_choice_can_be_made() -> None:
         learner, _ = _walk("weight", 1, 700, **choice)
         assert learner.state_dict()["updates"] > 0
         assert check(learner)
+
+
+@pytest.mark.slow
+def test_it_solves_cartpole_in_15_000_steps(tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    arguments = ["--env=CartPole-v1", "--steps=15_000", "--seed=1", f"--run-dir={run_dir}"]
+    assert train.main(arguments) == 0
+    with (run_dir / "episodes.csv").open() as file:
+        returns = [float(row["raw_return"]) for row in csv.DictReader(file)]
+    assert np.mean(returns[-20:]) >= 195

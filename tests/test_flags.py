@@ -39,6 +39,7 @@ def test_a_flag_wins_over_the_file(tmp_path: Path) -> None:
         (["Breakout"], "unknown argument 'Breakout'"),
         (["--agent", "dqm"], "--agent 'dqm' is unknown; allowed: dqn"),
         (["--steps"], "expected one argument"),
+        (["--agent"], "python -m wnrl.train --help"),
         (["--config", "nowhere.toml"], "nowhere.toml: No such file"),
     ],
 )
@@ -56,6 +57,14 @@ def test_a_wrong_file_is_told_why(tmp_path: Path, text: str, message: str) -> No
     file.write_text(text)
     with pytest.raises(UsageError, match=message):
         parse_train_flags(["--config", str(file)])
+
+
+def test_an_agent_of_a_file_is_checked_too(tmp_path: Path) -> None:
+    file = tmp_path / "run.toml"
+    for value in ("3", "['dqn']", "'dqm'"):
+        file.write_text(f"agent = {value}\n")
+        with pytest.raises(UsageError, match=r"--agent .* is unknown; allowed: dqn"):
+            parse_train_flags(["--config", str(file)])
 
 
 def test_help_lists_every_setting_with_default_unit_and_source() -> None:

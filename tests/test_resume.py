@@ -24,7 +24,6 @@ RUN = [
     "--eval-episodes=2",
     "--threads=1",
     "--no-wall-time",
-    "--no-calibrate",
 ]
 LIMIT_S = 600
 

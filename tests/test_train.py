@@ -55,6 +55,7 @@ def test_a_run_ends_by_itself_and_leaves_what_it_should(
     assert config["run"]["threads"] == 1
     assert config["versions"]["torch"]
     assert "commit" in config
+    assert [part["from_agent_step"] for part in config["parts"]] == [0]
     lines = (run / "episodes.csv").read_text().splitlines()
     assert lines[0] == "agent_step,env,raw_return,length,wall_time_s"
     assert len(lines) > 50
@@ -122,8 +123,52 @@ def test_a_finished_run_says_so_when_resumed(
     before = final_network(run)
     capsys.readouterr()
     assert go("--resume", run) == 0
-    assert "done at 30" in capsys.readouterr().out
+    assert "already done at 30" in capsys.readouterr().out
     assert final_network(run) == before
+
+
+def test_a_run_that_was_made_longer_remembers_it(tmp_path: Path) -> None:
+    assert go(*FAST, "--steps=300", f"--run-dir={tmp_path}") == 0
+    assert go("--resume", tmp_path, "--steps=400") == 0
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["run"]["steps"] == 400
+    assert [part["from_agent_step"] >= 300 for part in config["parts"]] == [False, True]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [["--buffer-size=1e15"], ["--norm=batch", "--batch-size=1"], ["--device=cuda:99"]],
+)
+def test_what_cannot_be_run_overwrites_nothing(tmp_path: Path, wrong: list[str]) -> None:
+    assert go(*FAST, "--steps=250", f"--run-dir={tmp_path}") == 0
+    before = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*"))
+    assert go(*FAST, "--steps=250", "--overwrite", f"--run-dir={tmp_path}", *wrong) == 2
+    assert sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*")) == before
+    assert go("--resume", tmp_path, "--steps=300") == 0
+
+
+def test_an_evaluation_that_was_given_up_is_made_up_for_when_the_run_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = make_config(
+        env="toy/Catch", steps=400, calibrate=False, eval_every_steps=200, run_dir=str(tmp_path)
+    )
+    asked = []
+
+    def stop_in_the_first_evaluation() -> bool:
+        asked.append(len(asked))
+        return len(asked) > 60  # after step 200 comes the evaluation, which asks each step too
+
+    *_, last = train.train(config, should_stop=stop_in_the_first_evaluation)
+    assert 200 <= last.agent_steps < 300
+    assert "evaluation at step" not in capsys.readouterr().err
+    assert go("--resume", tmp_path) == 0
+    assert capsys.readouterr().err.count("evaluation at step") == 2
+
+
+def test_calibration_ends_even_if_no_update_is_ever_due(tmp_path: Path) -> None:
+    arguments = ["--update-period-steps=1e9", "--n-step=40", "--num-envs=1", "--steps=300"]
+    assert go("--env=toy/Catch", *arguments, f"--run-dir={tmp_path}") == 0
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
@@ -204,6 +249,9 @@ def test_data_dependent_initialization_is_reported_and_changes_the_run(
         (["--steps=-1"], "at least 1 agent steps"),
         (["--buffer-size=1e15"], "--buffer-size"),
         (["--buffer-size=3"], "too small"),
+        (["--norm=batch", "--batch-size=1"], "--batch-size 1 is too small for --norm batch"),
+        (["--threads=1e12"], "--threads 1_000_000_000_000 is out of range"),
+        (["--agent"], "python -m wnrl.train --help"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(

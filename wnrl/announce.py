@@ -12,17 +12,14 @@ from wnrl.forecast import DAY_S, Speed, cheaper, duration_s, format_duration
 from wnrl.nn.initialization import InitReport
 
 
-def describe(
-    config: Config, run_dir: Path, device: torch.device, done_steps: int, peak_bytes: int
-) -> list[str]:
-    """The lines before the calibration.
+def describe(config: Config, run_dir: Path, device: torch.device, done_steps: int) -> list[str]:
+    """The first lines: what is run, and on what.
 
     Args:
         config: resolved.
         run_dir: where the run is kept.
         device: what it computes on.
         done_steps: agent steps done before, 0 for a new run.
-        peak_bytes: the most memory that this process will hold.
     """
     run, agent = config.run, config.agent
     what = f"wnrl {__version__}: {run.agent} with norm {run.norm} on {run.env}"
@@ -36,10 +33,6 @@ def describe(
         f"  device    {device}, {run.threads} CPU threads, {agent.num_envs} environments, "
         f"replay of {agent.buffer_size:,} transitions"
     )
-    lines.append(
-        f"  memory    {memory.format_bytes(peak_bytes)} at its peak, of "
-        f"{memory.format_bytes(memory.available_bytes() + memory.resident_bytes())} there are"
-    )
     lines.append(f"  folder    {run_dir}")
     if run.steps <= agent.warmup_steps:
         lines.append(
@@ -49,16 +42,32 @@ def describe(
     return lines
 
 
-def describe_time(config: Config, speed: Speed, done_steps: int) -> list[str]:
-    """The lines after the calibration: how long, and what to do instead of more than a day."""
+def describe_costs(
+    config: Config, peak_bytes: int, speed: Speed | None, done_steps: int
+) -> list[str]:
+    """The last lines: memory and time, and what to do instead of more than a day.
+
+    Args:
+        config: resolved.
+        peak_bytes: the most memory that the process has held, with everything built.
+        speed: as measured; None without a calibration, which leaves the memory of an update out.
+        done_steps: agent steps done before.
+    """
+    there = memory.format_bytes(memory.available_bytes() + memory.resident_bytes())
+    held = memory.format_bytes(peak_bytes)
+    if speed is None:
+        return [f"  memory    {held} before the first update, of {there} there are"]
     warmup_steps = config.agent.warmup_steps
     total_s = duration_s(speed, warmup_steps, done_steps, config.run.steps)
     rates = f"{1 / speed.learning_s:,.0f} steps per second learning"
     if done_steps < warmup_steps:
         rates = f"{1 / speed.warmup_s:,.0f} in the warm-up, {rates}"
-    lines = [f"  time      about {format_duration(total_s)} ({rates})"]
+    lines = [
+        f"  memory    {held} at its peak, of {there} there are",
+        f"  time      about {format_duration(total_s)} ({rates})",
+    ]
     if total_s > DAY_S:
-        lines.append(f"  {cheaper(config, speed)}")
+        lines.append(f"  cheaper   {cheaper(config, speed)}")
     return lines
 
 

@@ -13,9 +13,11 @@ from wnrl.config import Config, replace
 from wnrl.envs.make import is_atari, make_env
 from wnrl.envs.protocols import protocol_named
 from wnrl.envs.vector import Observations, VectorEnv
+from wnrl.errors import UsageError
 from wnrl.nn.initialization import InitReport, init_from_data_
 from wnrl.nn.networks import QNetwork, build_q_network
 from wnrl.nn.norms import Norm, get_norm, weight_normalization
+from wnrl.nn.weight_norm import set_vector_norms_
 from wnrl.replay import Replay
 from wnrl.schedules import linear
 from wnrl.seeding import integer_seed, numpy_generator, torch_generator
@@ -68,13 +70,21 @@ def fit_buffer(
         UsageError: a capacity that a person asked for does not fit.
     """
     shape, dtype = env.observation.frame_shape, env.observation.dtype
+    # So many rows always hold a transition to sample, wherever episodes end.
+    minimum = (env.observation.stack + config.agent.n_step + 1) * env.num_envs
+    if config.agent.buffer_size < minimum:
+        raise UsageError(
+            f"--buffer-size {config.agent.buffer_size} is too small; {env.num_envs} environments, "
+            f"stacks of {env.observation.stack} and {config.agent.n_step}-step returns need at "
+            f"least {minimum} transitions"
+        )
     capacity, note = memory.check_buffer(
         config.agent.buffer_size,
         explicit=fixed or "buffer_size" in config.explicit,
         bytes_needed=lambda n: Replay.bytes_needed(n, env.num_envs, shape, dtype),
         available=available_bytes,
         reserve_bytes=RESERVE_BYTES,
-        minimum=(env.observation.stack + config.agent.n_step) * env.num_envs,
+        minimum=max(minimum, config.agent.batch_size),
     )
     return replace(config, buffer_size=capacity), note
 
@@ -112,8 +122,14 @@ def build_network(config: Config, env: VectorEnv) -> tuple[QNetwork, InitReport 
 def build_agent(config: Config, env: VectorEnv, network: QNetwork, device: torch.device) -> Agent:
     """The run's agent as it starts, with a network from `build_network`, which it moves."""
     settings = config.agent
+    set_vector_norms_(network, config.run.v_norm)
     network = network.to(device)
     norm = build_norm(config)
+    if settings.batch_size < norm.smallest_batch:
+        raise UsageError(
+            f"--batch-size {settings.batch_size} is too small for --norm {norm.name}, which needs "
+            f"at least {norm.smallest_batch}"
+        )
     optimizer = norm.optimizer(
         network,
         OptimizerSpec(

@@ -24,7 +24,7 @@ class RunConfig:
 
     env: str = setting("Breakout", "an Atari game or a Gymnasium id with discrete actions")
     agent: str = setting("dqn", "the algorithm", choices=("dqn",))
-    norm: str = setting("weight", "the normalization of the hidden layers", choices=tuple(NORMS))
+    norm: str = setting("weight", "the normalization of the hidden layers", choices=NORMS)
     init: str = setting(
         "default",
         "`data` adds data-dependent initialization on random play",
@@ -53,7 +53,7 @@ class RunConfig:
     protocol: str = setting(
         "classic",
         "classic: Mnih et al. 2015; sticky: Machado et al. 2018",
-        choices=tuple(PROTOCOLS),
+        choices=PROTOCOLS,
     )
     steps: int = setting(
         10_000_000, "end of the run", unit="agent steps", source="SB3 zoo: 40M frames", minimum=1
@@ -63,7 +63,9 @@ class RunConfig:
     )
     seed: int = setting(1, "of everything random", minimum=0)
     device: str = setting("auto", "auto, cpu, cuda or cuda:K")
-    threads: int = setting(0, "of torch on the CPU (0: one per core, at most 8)", minimum=0)
+    threads: int = setting(
+        0, "of torch on the CPU (0: one per core, at most 8)", minimum=0, maximum=1_024
+    )
     run_dir: str = setting(
         "", "where the run is kept (empty: runs/<Env>/<agent>-<norm>.../seed<k>)"
     )
@@ -162,6 +164,9 @@ class Config:
         parts = [f"{self.run.agent}-{self.run.norm}"]
         if self.run.preset != "none":
             parts.append(f"preset={self.run.preset}")
+        # The length of the schedules matters where one goes by it.
+        if not self.agent.epsilon_steps and self.run.schedule_steps != defaults.run.schedule_steps:
+            parts.append(f"schedule-steps={self.run.schedule_steps}")
         for ours, theirs in ((self.run, defaults.run), (self.agent, defaults.agent)):
             for field in dataclasses.fields(ours):
                 value = getattr(ours, field.name)
@@ -194,7 +199,7 @@ def make_config(values: Mapping[str, Any] | None = None, **keywords: Any) -> Con
     given = {
         name.replace("-", "_"): value for name, value in {**(values or {}), **keywords}.items()
     }
-    agent = _agent(given.get("agent", RunConfig.agent))
+    agent = agent_named(given.get("agent", RunConfig.agent))
     fields = fields_of(agent)
     for name in given:
         if name not in fields:
@@ -202,10 +207,7 @@ def make_config(values: Mapping[str, Any] | None = None, **keywords: Any) -> Con
                 f"unknown setting {name!r} of agent {agent}; `--agent {agent} --help` lists them"
                 + nearest(name, fields)
             )
-    types = {**get_type_hints(RunConfig), **get_type_hints(AGENTS[agent].config)}
-    explicit = {
-        name: parse(name, value, types[name], fields[name]) for name, value in given.items()
-    }
+    explicit = parse_all(given, agent)
     env = canonical_name(explicit.get("env", RunConfig.env))
     preset = explicit.get("preset", "none")
     resolved: dict[str, Any] = {}
@@ -220,13 +222,23 @@ def make_config(values: Mapping[str, Any] | None = None, **keywords: Any) -> Con
 
 def config_from_json(saved: Mapping[str, Any]) -> Config:
     """The configuration that `Config.to_json` gave; settings added since take their defaults."""
-    return _build({**saved["run"], **saved["agent"]}, tuple(saved["explicit"]))
+    values = {**saved["run"], **saved["agent"]}
+    agent = agent_named(values["agent"])
+    known = {name: value for name, value in values.items() if name in fields_of(agent)}
+    return _build(parse_all(known, agent), tuple(saved["explicit"]))
 
 
 def replace(config: Config, **changes: Any) -> Config:
-    """A copy with changed settings, checked as in `make_config`."""
+    """A copy with changed settings."""
     resolved = {**dataclasses.asdict(config.run), **dataclasses.asdict(config.agent), **changes}
     return _build(resolved, config.explicit)
+
+
+def parse_all(given: Mapping[str, Any], agent: str) -> dict[str, Any]:
+    """Values of the right types by name; every name must be a setting of the agent's run."""
+    fields = fields_of(agent)
+    types = {**get_type_hints(RunConfig), **get_type_hints(AGENTS[agent].config)}
+    return {name: parse(name, value, types[name], fields[name]) for name, value in given.items()}
 
 
 def parse(name: str, value: Any, kind: type, field: dataclasses.Field[Any]) -> Any:
@@ -292,12 +304,13 @@ def _check_range(flag: str, number: float, limits: Mapping[str, Any]) -> None:
     raise UsageError(f"{flag} {number:_} is out of range; it must be {allowed}{unit}")
 
 
-def _agent(name: Any) -> str:
-    if name not in AGENTS:
+def agent_named(name: Any) -> str:
+    """The agent's name. UsageError with the nearest names if there is none."""
+    if not isinstance(name, str) or name not in AGENTS:
         raise UsageError(
             f"--agent {name!r} is unknown; allowed: {', '.join(AGENTS)}{nearest(str(name), AGENTS)}"
         )
-    return str(name)
+    return name
 
 
 def _build(resolved: Mapping[str, Any], explicit: Iterable[str]) -> Config:

@@ -6,6 +6,7 @@
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,7 +29,9 @@ def evaluate_policy(
     env: VectorEnv,
     policy: Policy,
     episodes: int,
+    *,
     listen: Callable[[Episode], None] = lambda episode: None,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> list[Episode]:
     """Play whole episodes.
 
@@ -40,9 +43,10 @@ def evaluate_policy(
         policy: what acts.
         episodes: how many, at least 1.
         listen: told of each episode when it ends, before the next one begins.
+        should_stop: asked after each step; True gives the evaluation up.
 
     Returns:
-        The episodes in the order of their ends.
+        The episodes in the order of their ends; none if it was given up.
     """
     owed = np.full(env.num_envs, episodes // env.num_envs)
     owed[: episodes % env.num_envs] += 1
@@ -57,7 +61,17 @@ def evaluate_policy(
                 owed[episode.env] -= 1
                 finished.append(episode)
                 listen(episode)
+        if should_stop():
+            return []
     return finished
+
+
+class Evaluation(NamedTuple):
+    """What a run's newest checkpoint is worth."""
+
+    agent_steps: int  # of the checkpoint
+    episodes: list[Episode]  # in the order of their ends
+    first_log: EpisodeLog | None  # from which the first one can be drawn; None but on Atari
 
 
 def evaluate_run(
@@ -67,50 +81,41 @@ def evaluate_run(
     epsilon: float | None = None,
     seed: int = 0,
     device: str = "auto",
-    gif: Path | None = None,
-) -> tuple[int, list[Episode]]:
+) -> Evaluation:
     """Evaluate the newest checkpoint of a run.
 
     Args:
         run_dir: the run's folder.
         episodes: how many to play.
-        epsilon: probability of a random action; None takes the protocol's.
+        epsilon: probability of a random action; None takes the protocol's, 0 outside Atari.
         seed: of the environments and the policy, apart from every stream of the training.
         device: as in training.
-        gif: where to draw the first episode, if anywhere.
-
-    Returns:
-        The checkpoint's agent steps and the episodes.
 
     Raises:
-        UsageError: no run, no whole checkpoint, or nothing that can be drawn.
+        UsageError: no run, or no whole checkpoint.
     """
     config = replace(read_config(run_dir), init="default")  # the weights are loaded anyway
-    if gif is not None and not is_atari(config.run.env):
-        raise UsageError(f"--gif draws Atari games, not {config.run.env}; leave it out")
     saved = Checkpoints(run_dir).latest(with_replay=False)
     if saved is None:
         raise UsageError(f"{run_dir} has no checkpoint yet; train it further first")
+    logs: list[EpisodeLog] = []
     env = evaluation_env(config, episodes, "evaluation of a run", seed)
+
+    def keep_first_log(episode: Episode) -> None:
+        if isinstance(env, Atari) and not logs:
+            logs.append(env.episode_log(episode.env))
+
     try:
         network, _ = build_network(config, env)
         network.load_state_dict(saved.network())
-        nothing_stored = replace(config, buffer_size=64 * env.num_envs)
+        nothing_stored = replace(config, buffer_size=2_048 * env.num_envs)
         agent = build_agent(nothing_stored, env, network, resolve_device(device))
         chosen = evaluation_epsilon(config) if epsilon is None else epsilon
         policy = agent.policy(chosen, numpy_generator(seed, "evaluation policy"))
-        logs: list[EpisodeLog] = []
-
-        def keep_log(episode: Episode) -> None:
-            if isinstance(env, Atari) and not logs:
-                logs.append(env.episode_log(episode.env))
-
-        played = evaluate_policy(env, policy, episodes, keep_log)
+        played = evaluate_policy(env, policy, episodes, listen=keep_first_log)
     finally:
         env.close()
-    if gif is not None:
-        write_episode_gif(gif, config.run.env, config.run.protocol, logs[0])
-    return saved.step, played
+    return Evaluation(saved.step, played, logs[0] if logs else None)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -119,40 +124,63 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("run_dir", help="the folder of a run")
     parser.add_argument("--episodes", type=int, default=30, help="how many [default 30]")
     parser.add_argument(
-        "--epsilon", type=float, help="random actions [default: the protocol's, 0.05 or 0.001]"
+        "--epsilon",
+        type=float,
+        help="random actions [default: the protocol's, 0.05 or 0.001; 0 outside Atari]",
     )
     parser.add_argument("--seed", type=int, default=0, help="of the evaluation [default 0]")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:K")
-    parser.add_argument("--gif", metavar="FILE", help="draw the first episode")
+    parser.add_argument("--gif", metavar="FILE", help="draw the first episode (Atari)")
     try:
         given = parser.parse(sys.argv[1:] if arguments is None else arguments)
-        if given["episodes"] < 1:
-            raise UsageError(f"--episodes is at least 1, not {given['episodes']}")
-        if given["epsilon"] is not None and not 0 <= given["epsilon"] <= 1:
-            raise UsageError(f"--epsilon is from 0 to 1, not {given['epsilon']}")
-        run_dir, gif = Path(given["run_dir"]), given["gif"] and Path(given["gif"])
-        agent_step, played = evaluate_run(
+        _check(given)
+        run_dir = Path(given["run_dir"])
+        run = read_config(run_dir).run
+        if given["gif"] and not is_atari(run.env):
+            raise UsageError(f"--gif draws Atari games, not {run.env}; leave it out")
+        evaluation = evaluate_run(
             run_dir,
             given["episodes"],
             epsilon=given["epsilon"],
             seed=given["seed"],
             device=given["device"],
-            gif=gif,
         )
+        print(f"{run_dir} {describe(evaluation)}", flush=True)
+        if given["gif"]:
+            assert evaluation.first_log is not None, "Atari keeps logs"
+            frames = write_episode_gif(
+                Path(given["gif"]), run.env, run.protocol, evaluation.first_log
+            )
+            print(
+                f"{given['gif']}: the first {frames:,} agent steps of the first episode that ended "
+                f"(raw return {evaluation.episodes[0].raw_return:.1f})"
+            )
     except UsageError as error:
         print(f"wnrl.evaluate: {one_line(error)}", file=sys.stderr)
         return 2
-    returns = np.array([episode.raw_return for episode in played])
-    length_steps = np.mean([episode.length_steps for episode in played])
-    print(
-        f"{run_dir} at {agent_step:,} agent steps: {len(returns)} episodes, raw return "
+    return 0
+
+
+def describe(evaluation: Evaluation) -> str:
+    """The result in a line."""
+    returns = np.array([episode.raw_return for episode in evaluation.episodes])
+    length_steps = np.mean([episode.length_steps for episode in evaluation.episodes])
+    return (
+        f"at {evaluation.agent_steps:,} agent steps: {len(returns)} episodes, raw return "
         f"mean {returns.mean():.1f}, median {np.median(returns):.1f}, "
         f"min {returns.min():.1f}, max {returns.max():.1f}, "
         f"mean length {length_steps:.0f} agent steps"
     )
-    if gif:
-        print(f"drew the first episode that ended (raw return {returns[0]:.1f}): {gif}")
-    return 0
+
+
+def _check(given: dict[str, Any]) -> None:
+    """UsageError for numbers out of range."""
+    if given["episodes"] < 1:
+        raise UsageError(f"--episodes is at least 1, not {given['episodes']}")
+    if given["seed"] < 0:
+        raise UsageError(f"--seed is at least 0, not {given['seed']}")
+    if given["epsilon"] is not None and not 0 <= given["epsilon"] <= 1:
+        raise UsageError(f"--epsilon is from 0 to 1, not {given['epsilon']}")
 
 
 if __name__ == "__main__":

@@ -12,8 +12,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, get_type_hints
 
-from wnrl.config import AGENTS, CONTROL_RUN, RunConfig, fields_of, flag_name
+from wnrl.config import AGENTS, CONTROL_RUN, RunConfig, agent_named, fields_of, flag_name
 from wnrl.errors import UsageError, nearest
+
+PROGRAM = "python -m wnrl.train"
 
 
 class Parser(argparse.ArgumentParser):
@@ -38,7 +40,7 @@ class Parser(argparse.ArgumentParser):
 def train_parser(agent: str) -> Parser:
     """The flags of a run with this agent. Values stay text."""
     parser = Parser(
-        prog="python -m wnrl.train",
+        prog=PROGRAM,
         usage="python -m wnrl.train --env NAME [--norm NAME] [--steps N] [--seed N] [FLAG ...]",
         description="Train an agent whose network uses the chosen normalization.",
         epilog=_epilog(agent),
@@ -107,16 +109,14 @@ def parse_train_flags(arguments: Sequence[str]) -> tuple[dict[str, Any], dict[st
     Raises:
         UsageError: an unknown flag, agent or file.
     """
-    peek = Parser(add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS)
+    peek = Parser(
+        prog=PROGRAM, add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS
+    )
     peek.add_argument("--agent")
     peek.add_argument("--config")
     first, _ = peek.parse_known_args(arguments)
     from_file = read_toml(first.config) if "config" in first else {}
-    agent = getattr(first, "agent", from_file.get("agent", "dqn"))
-    if agent not in AGENTS:
-        raise UsageError(
-            f"--agent {agent!r} is unknown; allowed: {', '.join(AGENTS)}{nearest(agent, AGENTS)}"
-        )
+    agent = agent_named(getattr(first, "agent", from_file.get("agent", RunConfig.agent)))
     given = train_parser(agent).parse(arguments)
     given.pop("config", None)
     names = fields_of(agent)

@@ -28,13 +28,15 @@ def measure_speed(config: Config, device: torch.device, budget_s: float = 2.0) -
     It has environments, networks and generators of its own, so that the run which follows is the
     same with and without this. Its replay is small: sampling from a large one costs a little more.
     """
-    steps = 64 * config.agent.num_envs
+    num_envs = config.agent.num_envs
+    warmup_steps = 256 * num_envs
+    window = config.agent.n_step + 8  # a stack and some
     scratch = replace(
         config,
         seed=integer_seed(config.run.seed, "calibration"),
         init="default",
-        buffer_size=8 * steps + 4 * config.agent.batch_size,
-        warmup_steps=4 * steps,
+        buffer_size=(512 + window) * num_envs,
+        warmup_steps=warmup_steps,
         epsilon_start=config.agent.epsilon_end,
     )
     env = build_env(scratch)
@@ -44,12 +46,16 @@ def measure_speed(config: Config, device: torch.device, budget_s: float = 2.0) -
         env.reset()
         ticks = run(env, agent, EpisodeStatistics(env.num_envs), 0, 2**62)
         start = next(ticks).agent_steps  # the first pays for allocations
-        warmup_s, at = _seconds_per_step(ticks, start, 4 * steps, budget_s / 2)
+        warmup_s, at = _seconds_per_step(ticks, start, warmup_steps, budget_s / 2)
+        learning_s = warmup_s  # unless an update comes within the budget
+        began = time.perf_counter()
         for tick in ticks:
             at = tick.agent_steps
             if tick.metrics is not None:
+                learning_s, _ = _seconds_per_step(ticks, at, 2**62, budget_s / 2)
                 break
-        learning_s, _ = _seconds_per_step(ticks, at, 2**62, budget_s / 2)
+            if at > warmup_steps and time.perf_counter() - began > budget_s:
+                break
     finally:
         env.close()
     return Speed(warmup_s, learning_s)
@@ -64,7 +70,7 @@ def _seconds_per_step(
         elapsed = time.perf_counter() - began
         if tick.agent_steps >= until_steps or elapsed > budget_s:
             break
-    return elapsed / (tick.agent_steps - start_steps), tick.agent_steps
+    return elapsed / max(1, tick.agent_steps - start_steps), tick.agent_steps
 
 
 def duration_s(speed: Speed, warmup_steps: int, done_steps: int, until_steps: int) -> float:
@@ -75,14 +81,19 @@ def duration_s(speed: Speed, warmup_steps: int, done_steps: int, until_steps: in
 
 def cheaper(config: Config, speed: Speed) -> str:
     """What to do instead of a run of more than a day, and how long that would take: one line."""
-    fast = replace(config, warmup_steps=2_000, buffer_size=100_000)
-    short = duration_s(speed, fast.agent.warmup_steps, 0, 500_000)
-    within = int((DAY_S - config.agent.warmup_steps * speed.warmup_s) / speed.learning_s)
-    return (
-        f"cheaper: --preset fast --steps 500_000 ({format_duration(short)}), or "
-        f"--steps {max(1, within // 100_000) * 100_000:_} (within a day), or a CUDA device; "
-        "a run may be stopped at any time and go on with --resume"
-    )
+    offers = []
+    for steps in (500_000, 150_000):
+        fast_s = duration_s(speed, 2_000, 0, steps)
+        if fast_s < DAY_S:
+            offers.append(f"--preset fast --steps {steps:_} ({format_duration(fast_s)})")
+            break
+    warmup_s = config.agent.warmup_steps * speed.warmup_s
+    learning_steps = int((DAY_S - warmup_s) / speed.learning_s)
+    if learning_steps > config.agent.warmup_steps:
+        within = (config.agent.warmup_steps + learning_steps) // 100_000 * 100_000
+        offers.append(f"--steps {within:_} (within a day)")
+    offers.append("a CUDA device")
+    return f"{', or '.join(offers)}; a run may be stopped at any time and go on with --resume"
 
 
 def format_duration(seconds: float) -> str:

@@ -17,8 +17,8 @@ MAX_FRAMES = 2_000  # some two minutes of play; more makes files of hundreds of 
 FRAME_MS = 67  # an agent step is 4 frames of a 60 Hz console
 
 
-def write_episode_gif(path: Path, game: str, protocol: str, log: EpisodeLog) -> None:
-    """Draw the newest episode of a log, its first `MAX_FRAMES` agent steps at most.
+def write_episode_gif(path: Path, game: str, protocol: str, log: EpisodeLog) -> int:
+    """Draw the newest episode of a log; returns how many agent steps, `MAX_FRAMES` at most.
 
     Args:
         path: the file to write.
@@ -40,3 +40,4 @@ def write_episode_gif(path: Path, game: str, protocol: str, log: EpisodeLog) -> 
         )
     except OSError as error:
         raise UsageError(f"--gif {path}: {error.strerror or error}; name another file") from None
+    return len(frames)

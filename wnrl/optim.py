@@ -150,7 +150,7 @@ class _WeightNormOptimizer(torch.optim.Optimizer):
         if not state:
             fan_in = weight.shape[1]
             state["updates"] = torch.zeros((), device=weight.device)
-            state["norm"] = _starting_norm(group["v_norm"], gain, fan_in)
+            state["norm"] = starting_norm(group["v_norm"], gain, fan_in)
             state["sign"] = torch.ones_like(gain)
             for name in self.moments:
                 state[name] = torch.zeros_like(parameter)
@@ -385,7 +385,7 @@ def _match_layout_(state: dict[str, Tensor], parameter: nn.Parameter) -> None:
             state[name] = torch.empty_like(parameter).copy_(value)
 
 
-def _starting_norm(v_norm: VNorm, gain: Tensor, fan_in: int) -> Tensor:
+def starting_norm(v_norm: VNorm, gain: Tensor, fan_in: int) -> Tensor:
     """n (O, 1) at the first step."""
     if isinstance(v_norm, Tensor):
         if v_norm.shape not in ((), (gain.shape[0],)):

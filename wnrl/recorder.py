@@ -1,6 +1,7 @@
 """What a run writes as it goes: it listens to the loop's ticks and changes nothing in it."""
 
 import dataclasses
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -44,25 +45,28 @@ class Recorder:
             run_dir / "episodes.csv", resume=state is not None, wall_time=run.wall_time
         )
         self.episodes = 0
+        self.evaluated_steps = 0  # when the last evaluation was
         if state is not None:
             self._log.load_state_dict(state["log"])
             self.recent.load_state_dict(state["recent"])
             self.episodes = state["episodes"]
+            self.evaluated_steps = state["evaluated_steps"]
         self._board = TensorBoard(run_dir, None if state is None else done_steps + 1)
         if state is None:
             settings = {**dataclasses.asdict(run), **dataclasses.asdict(config.agent)}
             self._board.describe({k: v for k, v in settings.items() if k not in OPERATIONAL})
         self.progress = Progress(run.steps, step=done_steps, interval_s=run.progress_every_s)
         self._rate = StepRate(done_steps)
+        self._begun_s = time.monotonic()
         self._extra_scalars = extra_scalars
         self._histograms = histograms
         self._steps = done_steps
         self._metrics: dict[str, Tensor] = {}
 
     @property
-    def wall_time_s(self) -> float:
-        """Training time since the run's first start."""
-        return self._log.wall_time_s
+    def elapsed_s(self) -> float:
+        """Training time since the run's first start; of this part alone if it is not recorded."""
+        return self._log.wall_time_s or time.monotonic() - self._begun_s
 
     def tick(self, tick: Tick) -> None:
         """Take in one step of the loop."""
@@ -83,6 +87,7 @@ class Recorder:
 
     def evaluation(self, episodes: Sequence[Episode]) -> None:
         """Log an evaluation's episodes."""
+        self.evaluated_steps = self._steps
         returns = [episode.raw_return for episode in episodes]
         self._board.evaluation(self._steps, returns, [e.length_steps for e in episodes])
         mean = sum(returns) / len(returns)
@@ -97,6 +102,7 @@ class Recorder:
             "log": self._log.state_dict(),
             "recent": self.recent.state_dict(),
             "episodes": self.episodes,
+            "evaluated_steps": self.evaluated_steps,
         }
 
     def close(self) -> None:

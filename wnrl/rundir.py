@@ -19,7 +19,7 @@ from wnrl.provenance import git_commit, versions
 
 CONFIG = "config.json"
 # What a run writes, and so all that --overwrite removes.
-_CONTENTS = (CONFIG, "episodes.csv", "evaluations.csv", "checkpoints", "events.out.tfevents.*")
+_CONTENTS = (CONFIG, "episodes.csv", "checkpoints", "events.out.tfevents.*")
 
 
 class RunDirectory:
@@ -70,29 +70,35 @@ class RunDirectory:
         return any(next(self.path.glob(pattern), None) for pattern in _CONTENTS)
 
     def clear(self) -> None:
-        """Remove what a run writes, and nothing else."""
-        for pattern in _CONTENTS:
+        """Remove what a run writes, and nothing else; config.json stays until it is replaced."""
+        for pattern in _CONTENTS[1:]:
             for path in self.path.glob(pattern):
                 if path.is_dir() and not path.is_symlink():
                     shutil.rmtree(path)
                 else:
                     path.unlink()
 
-    def write_config(self, config: Config, facts: dict[str, Any]) -> None:
-        """Write config.json whole or not at all: settings, versions, commit and these facts."""
-        record = {
-            **config.to_json(),
-            **facts,
-            "versions": versions(),
-            "commit": git_commit(),
-        }
+    def write_config(self, config: Config, facts: dict[str, Any], agent_steps: int) -> None:
+        """Write config.json whole or not at all.
+
+        Args:
+            config: the run's settings, as they are now.
+            facts: what else is known of it.
+            agent_steps: done when this part of the run begins. Each part adds its own versions and
+                commit to the list of parts.
+        """
+        path = self.path / CONFIG
+        parts = json.loads(path.read_text())["parts"] if agent_steps else []
+        part = {"from_agent_step": agent_steps, "commit": git_commit(), "versions": versions()}
+        newest = {"versions": part["versions"], "commit": part["commit"]}
+        record = {**config.to_json(), **facts, **newest, "parts": [*parts, part]}
         temporary = self.path / f"{CONFIG}.tmp"
         with temporary.open("w") as file:
             json.dump(record, file, indent=2)
             file.write("\n")
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(self.path / CONFIG)
+        temporary.replace(path)
 
 
 def read_config(run_dir: Path) -> Config:

@@ -5,7 +5,7 @@ made by `setting`, from which `--help`, TOML files and config.json are generated
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection
 from typing import Any
 
 
@@ -15,7 +15,7 @@ def setting(
     *,
     unit: str = "",
     source: str = "",
-    choices: Sequence[str] = (),
+    choices: Collection[str] = (),
     minimum: float | None = None,
     maximum: float | None = None,
     above: float | None = None,
@@ -27,7 +27,7 @@ def setting(
         meaning: one sentence without a full stop.
         unit: for example `agent steps`, `updates`, `s`, `bytes`; empty for pure numbers.
         source: where the default comes from (a paper's section, another project's file).
-        choices: the allowed values of a string; empty when any string may stand here.
+        choices: the allowed values of a string, perhaps a live table; empty when any will do.
         minimum: the smallest allowed number.
         maximum: the largest allowed number.
         above: the number that the value must exceed.
@@ -38,7 +38,7 @@ def setting(
             "meaning": meaning,
             "unit": unit,
             "source": source,
-            "choices": tuple(choices),
+            "choices": choices,
             "minimum": minimum,
             "maximum": maximum,
             "above": above,

@@ -7,7 +7,8 @@ import dataclasses
 import platform
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import types
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import torch
 
 from wnrl.agents.base import Agent
-from wnrl.announce import describe, describe_init, describe_time
+from wnrl.announce import describe, describe_costs, describe_init
 from wnrl.build import (
     build_agent,
     build_env,
@@ -46,88 +47,147 @@ from wnrl.seeding import numpy_generator
 MAX_THREADS = 8  # more do not help batches of 32
 
 
+def _never() -> bool:
+    return False
+
+
+def _silent(line: str) -> None:
+    pass
+
+
 def train(
     config: Config,
     *,
-    resume: bool = False,
     overwrite: bool = False,
-    should_stop: Callable[[], bool] = lambda: False,
-    say: Callable[[str], None] = lambda line: None,
+    should_stop: Callable[[], bool] = _never,
+    say: Callable[[str], None] = _silent,
 ) -> Iterator[Tick]:
-    """Run a configuration in its folder; yields after every step of its environments.
+    """Begin the run of a configuration; yields after every step of its environments.
 
     Sets torch's number of CPU threads, which is part of a run: results depend on it bit for bit.
 
     Args:
         config: from `wnrl.config.make_config`.
-        resume: go on from the folder's newest checkpoint.
-        overwrite: remove the run that is in the folder, if one is.
+        overwrite: replace the run that is in the folder, if one is, once this one can begin.
         should_stop: asked after each step; True ends the run with a checkpoint.
         say: takes each line meant for a person.
 
     Raises:
         UsageError: a configuration that cannot be run here, or a folder that cannot be used.
+        CheckpointError: the last checkpoint could not be written.
     """
     config = replace(config, threads=config.run.threads or min(usable_cpus(), MAX_THREADS))
     with RunDirectory(run_dir_of(config)) as folder:
-        if overwrite:
-            folder.clear()
-        if folder.holds_run and not resume:
+        if folder.holds_run and not overwrite:
             raise UsageError(
                 f"{folder.path} holds a run already; go on with --resume {folder.path}, start "
                 "anew with --overwrite, or choose another folder with --run-dir"
             )
-        checkpoints = Checkpoints(folder.path, keep=config.run.keep_checkpoints)
-        saved = checkpoints.latest() if resume else None
-        if resume and saved is None:
-            say(f"{folder.path} has no checkpoint yet: starting its run from the beginning")
-            folder.clear()
-        torch.set_num_threads(config.run.threads)
-        env = build_env(config)
-        try:
-            yield from _train(config, folder, checkpoints, saved, env, should_stop, say)
-        finally:
-            env.close()
+        yield from _run(config, folder, None, should_stop, say)
+
+
+def resume(
+    run_dir: Path,
+    settings: Mapping[str, Any] = types.MappingProxyType({}),
+    *,
+    should_stop: Callable[[], bool] = _never,
+    say: Callable[[str], None] = _silent,
+) -> Iterator[Tick]:
+    """Go on with the run in a folder from its newest checkpoint; the rest is as in `train`.
+
+    A run without one starts again from its beginning.
+
+    Args:
+        run_dir: the run's folder.
+        settings: changes by name, of `wnrl.config.OPERATIONAL` alone; `steps` makes it longer.
+        should_stop: as in `train`.
+        say: as in `train`.
+
+    Raises:
+        UsageError: no run, no usable checkpoint, or a setting that is fixed.
+        CheckpointError: the last checkpoint could not be written.
+    """
+    read_config(run_dir)  # a folder without a run is told so before it is made one's own
+    with RunDirectory(run_dir) as folder:
+        config = _changed(read_config(run_dir), settings)
+        saved = Checkpoints(run_dir).latest()
+        if saved is None:
+            say(f"{run_dir} has no checkpoint yet: starting its run from the beginning")
+        elif saved.step >= config.run.steps:
+            say(
+                f"already done at {saved.step:,} of {config.run.steps:,} agent steps; --steps with "
+                "a larger number goes on"
+            )
+            return
+        yield from _run(replace(config, run_dir=str(run_dir)), folder, saved, should_stop, say)
+
+
+def _changed(config: Config, settings: Mapping[str, Any]) -> Config:
+    """A run's configuration with changes that leave what is learnt as it is."""
+    asked = make_config({"env": config.run.env, "agent": config.run.agent, **settings}).run
+    allowed = [name for name in OPERATIONAL if name != "run_dir"]
+    for name in settings:
+        if name not in allowed:
+            raise UsageError(
+                f"--{flag_name(name)} is fixed in a run that goes on; with --resume these may "
+                f"change: {', '.join('--' + flag_name(other) for other in allowed)}"
+            )
+    return replace(config, **{name: getattr(asked, name) for name in settings})
+
+
+def _run(
+    config: Config,
+    folder: RunDirectory,
+    saved: Saved | None,
+    should_stop: Callable[[], bool],
+    say: Callable[[str], None],
+) -> Iterator[Tick]:
+    torch.set_num_threads(config.run.threads)
+    device = resolve_device(config.run.device)
+    env = build_env(config)
+    try:
+        yield from _train(config, folder, saved, env, device, should_stop, say)
+    finally:
+        env.close()
 
 
 def _train(
     config: Config,
     folder: RunDirectory,
-    checkpoints: Checkpoints,
     saved: Saved | None,
     env: VectorEnv,
+    device: torch.device,
     should_stop: Callable[[], bool],
     say: Callable[[str], None],
 ) -> Iterator[Tick]:
-    device = resolve_device(config.run.device)
     fresh = saved is None
+    done_steps = 0 if saved is None else saved.step
     config, shrunk = fit_buffer(config, env, available_bytes(), fixed=not fresh)
+    for line in describe(config, folder.path, device, done_steps):
+        say(line)
+    if shrunk:
+        say(f"  note      {shrunk}")
     speed = measure_speed(config, device) if config.run.calibrate else None
     network, said = build_network(config if fresh else replace(config, init="default"), env)
+    if said is not None:
+        say(f"  init      {describe_init(said)}")
     agent = build_agent(config, env, network, device)
     statistics = EpisodeStatistics(env.num_envs)
-    done_steps = 0
+    checkpoints = Checkpoints(folder.path, keep=config.run.keep_checkpoints)
     recorded = None
     if saved is None:
-        folder.write_config(config, _facts(config, device))
         env.reset()
+        folder.clear()  # as late as this: whatever cannot be run has cost nothing
     else:
         state = saved.state()
-        done_steps = saved.step
         agent.load_state_dict(state["agent"])
         checkpoints.resume(saved, agent.rows)
         statistics.load_state_dict(state["statistics"])
         env.load_state_dict(state["env"])
         recorded = state["recorder"]
-    for line in describe(config, folder.path, device, done_steps, peak_resident_bytes()):
+    folder.write_config(config, _facts(config, device), done_steps)
+    for line in describe_costs(config, peak_resident_bytes(), speed, done_steps):
         say(line)
-    if said is not None:
-        say(f"  init      {describe_init(said)}")
-    if shrunk:
-        say(f"  note      {shrunk}")
-    if speed is not None:
-        for line in describe_time(config, speed, done_steps):
-            say(line)
 
     recorder = Recorder(
         folder.path,
@@ -157,8 +217,10 @@ def _train(
         for tick in run(env, agent, statistics, done_steps, config.run.steps):
             before, steps = steps, tick.agent_steps
             recorder.tick(tick)
-            if crossed(before, steps, config.run.eval_every_steps):
-                recorder.evaluation(_evaluate(config, agent, steps))
+            if crossed(recorder.evaluated_steps, steps, config.run.eval_every_steps):
+                played = _evaluate(config, agent, steps, should_stop)
+                if played:
+                    recorder.evaluation(played)
             stopping = should_stop()
             last = stopping or steps >= config.run.steps
             if last or crossed(before, steps, config.run.checkpoint_every_steps):
@@ -170,16 +232,18 @@ def _train(
             recorder.progress.finish(steps, recorder.recent)
     finally:
         recorder.close()
-    say(_summary(folder.path, recorder, steps, config.run.steps))
+    say(_summary(config, folder.path, recorder, steps))
 
 
-def _evaluate(config: Config, agent: Agent, agent_steps: int) -> list[Episode]:
-    """Whole episodes of the policy as it is; changes nothing in the run."""
+def _evaluate(
+    config: Config, agent: Agent, agent_steps: int, should_stop: Callable[[], bool]
+) -> list[Episode]:
+    """Whole episodes of the policy as it is; none if it is stopped. Changes nothing in the run."""
     env = evaluation_env(config, config.run.eval_episodes, "evaluation", agent_steps)
     generator = numpy_generator(config.run.seed, "evaluation policy", agent_steps)
     try:
         policy = agent.policy(evaluation_epsilon(config), generator)
-        return evaluate_policy(env, policy, config.run.eval_episodes)
+        return evaluate_policy(env, policy, config.run.eval_episodes, should_stop=should_stop)
     finally:
         env.close()
 
@@ -194,21 +258,22 @@ def _facts(config: Config, device: torch.device) -> dict[str, Any]:
     }
 
 
-def _summary(run_dir: Path, recorder: Recorder, steps: int, until_steps: int) -> str:
-    mean = recorder.recent.mean_return
+def _summary(config: Config, run_dir: Path, recorder: Recorder, steps: int) -> str:
+    until_steps, mean = config.run.steps, recorder.recent.mean_return
     scored = "no episode ended"
     if mean is not None:
         scored = (
             f"{recorder.episodes:,} episodes, mean raw return {mean:.1f} of the last "
             f"{len(recorder.recent)}"
         )
-    state = "done" if steps >= until_steps else "stopped"
-    further = f"--steps {2 * until_steps:_} " if steps >= until_steps else ""
+    done = steps >= until_steps
+    gif = f" --gif {run_dir}/play.gif" if is_atari(config.run.env) else ""
+    further = f" --steps {2 * until_steps:_}" if done else ""
     return (
-        f"{state} at {steps:,} of {until_steps:,} agent steps after "
-        f"{format_duration(recorder.wall_time_s)}: {scored}\n"
-        f"  evaluate  python -m wnrl.evaluate {run_dir} --gif {run_dir}/play.gif\n"
-        f"  go on     python -m wnrl.train --resume {run_dir} {further}\n"
+        f"{'done' if done else 'stopped'} at {steps:,} of {until_steps:,} agent steps after "
+        f"{format_duration(recorder.elapsed_s)}: {scored}\n"
+        f"  evaluate  python -m wnrl.evaluate {run_dir}{gif}\n"
+        f"  go on     python -m wnrl.train --resume {run_dir}{further}\n"
         f"  watch     tensorboard --logdir {run_dir}"
     )
 
@@ -219,31 +284,6 @@ def run_dir_of(config: Config) -> Path:
         return Path(config.run.run_dir)
     env = config.run.env.replace("/", "-").replace(":", "-")
     return Path("runs") / env / config.name / f"seed{config.run.seed}"
-
-
-def configure(arguments: Sequence[str]) -> tuple[Config, dict[str, Any]]:
-    """The configuration that a command line asks for, and its commands.
-
-    Raises:
-        UsageError: the arguments cannot be used.
-    """
-    commands, settings = parse_train_flags(arguments)
-    if "resume" not in commands:
-        return make_config(settings), commands
-    if "overwrite" in commands:
-        raise UsageError("--resume goes on with a run, --overwrite removes it; give one of them")
-    run_dir = Path(commands["resume"])
-    config = read_config(run_dir)
-    # Checked as if for a new run, so that a wrong value is told the same.
-    asked = make_config({"env": config.run.env, "agent": config.run.agent, **settings}).run
-    for name in settings:
-        if name not in OPERATIONAL or name == "run_dir":
-            raise UsageError(
-                f"--{flag_name(name)} is fixed in a run that goes on; with --resume these may "
-                f"change: {', '.join('--' + flag_name(n) for n in OPERATIONAL if n != 'run_dir')}"
-            )
-    changes = {name: getattr(asked, name) for name in settings}
-    return replace(config, **changes, run_dir=str(run_dir)), commands
 
 
 def list_norms() -> str:
@@ -268,19 +308,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         received.append(signum)
 
     try:
-        config, commands = configure(sys.argv[1:] if arguments is None else arguments)
+        commands, settings = parse_train_flags(sys.argv[1:] if arguments is None else arguments)
         if "list_norms" in commands:
             print(list_norms())
             return 0
+        if "resume" in commands and "overwrite" in commands:
+            raise UsageError("--resume goes on with a run, --overwrite replaces it; give only one")
+        listen: dict[str, Any] = {
+            "should_stop": lambda: bool(received),
+            "say": lambda line: print(line, flush=True),
+        }
+        if "resume" in commands:
+            ticks = resume(Path(commands["resume"]), settings, **listen)
+        else:
+            ticks = train(make_config(settings), overwrite="overwrite" in commands, **listen)
         before = {s: signal.signal(s, remember) for s in (signal.SIGINT, signal.SIGTERM)}
         try:
-            for _ in train(
-                config,
-                resume="resume" in commands,
-                overwrite="overwrite" in commands,
-                should_stop=lambda: bool(received),
-                say=lambda line: print(line, flush=True),
-            ):
+            for _ in ticks:
                 pass
         finally:
             for signum, handler in before.items():
@@ -291,6 +335,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CheckpointError as error:
         print(f"wnrl.train: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print(
+            "wnrl.train: ended at once; --resume goes on from the last checkpoint", file=sys.stderr
+        )
+        return 130
     return 128 + received[0] if received else 0
 
 

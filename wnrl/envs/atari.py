@@ -21,6 +21,7 @@ from wnrl.envs.games import require_rom_id
 from wnrl.envs.protocols import AtariProtocol, protocol_named
 from wnrl.envs.turns import Turns, check_actions, check_num_envs
 from wnrl.envs.vector import Actions, Flags, ObservationSpec, Step
+from wnrl.errors import UsageError
 from wnrl.seeding import integer_seed
 
 NOOP = 0  # the first of every game's actions
@@ -213,7 +214,7 @@ class Atari:
 
         Raises:
             ValueError: the state is of another game, protocol, seed or number of environments.
-            RuntimeError: the emulator did not come back to the same observations, so it is not the
+            UsageError: the emulator did not come back to the same observations, so it is not the
                 version that played the logs.
         """
         if state["identity"] != self._identity():
@@ -228,9 +229,9 @@ class Atari:
         self._first = np.array(state["first"], np.bool_)
         self._ended = np.array(state["ended"], np.bool_)
         if _checksums(self._obs) != state["checksums"]:
-            raise RuntimeError(
+            raise UsageError(
                 f"playing {self.rom} again did not lead to the saved observations: the state was "
-                "taken with another version of ale-py"
+                "taken with another version of ale-py; install the one named in config.json"
             )
 
     def close(self) -> None:

@@ -41,7 +41,7 @@ def gymnasium_spec(name: str) -> EnvSpec:
     if colon:
         try:
             importlib.import_module(module)
-        except (ImportError, ValueError) as error:
+        except (ImportError, TypeError, ValueError) as error:
             raise UsageError(f"cannot import the module of {name!r}: {error}") from error
     spec = gymnasium.registry.get(environment)
     if spec is None:
@@ -59,7 +59,8 @@ def _is_ale(spec: EnvSpec) -> bool:
 class GymnasiumEnvs:
     """N copies of a Gymnasium environment: a `VectorEnv` of float32 vectors.
 
-    Observations of higher rank are flattened and cast to float32; time limits are the id's own.
+    Observations are flattened as Gymnasium does it (discrete ones become one-hot, dictionaries and
+    tuples are joined) and cast to float32; time limits are the id's own.
     """
 
     def __init__(self, name: str, num_envs: int, seed: int) -> None:
@@ -162,7 +163,7 @@ class GymnasiumEnvs:
 
         Raises:
             ValueError: the state is of another id, seed or number of environments.
-            RuntimeError: the observations differ, so the environment is not a function of seed and
+            UsageError: the observations differ, so the environment is not a function of seed and
                 actions or not the version that played.
         """
         if state["identity"] != self._identity():
@@ -179,7 +180,7 @@ class GymnasiumEnvs:
         self._first = np.array(state["first"], np.bool_)
         self._ended = np.array(state["ended"], np.bool_)
         if self._checksums() != state["checksums"]:
-            raise RuntimeError(
+            raise UsageError(
                 f"playing {self._spec.id} again did not lead to the saved observations: it is no "
                 "function of seed and actions, or another version of it made the state"
             )
@@ -209,13 +210,19 @@ class GymnasiumEnvs:
         self._actions[env] = []
         seed = integer_seed(self._seed, "environment", env, episode)
         obs, _ = self._copies[env].reset(seed=seed)
-        return np.asarray(obs, np.float32).reshape(-1)
+        return self._flatten(obs)
+
+    def _flatten(self, obs: Any) -> npt.NDArray[np.float32]:
+        flat: npt.NDArray[np.float32] = np.asarray(
+            gymnasium.spaces.flatten(self._copies[0].observation_space, obs), np.float32
+        )
+        return flat
 
     def _act(self, env: int, action: int) -> tuple[npt.NDArray[np.float32], float, bool, bool]:
         """Step one environment: observation (D,), reward, terminated, cut at a time limit."""
         self._actions[env].append(action)
         obs, reward, terminated, capped, _ = self._copies[env].step(self._action_start + action)
-        return np.asarray(obs, np.float32).reshape(-1), float(reward), terminated, capped
+        return self._flatten(obs), float(reward), terminated, capped
 
 
 def _discrete(name: str, space: gymnasium.Space[Any]) -> tuple[int, int]:
@@ -226,12 +233,15 @@ def _discrete(name: str, space: gymnasium.Space[Any]) -> tuple[int, int]:
 
 
 def _vector(name: str, space: gymnasium.Space[Any]) -> ObservationSpec:
-    """The flattened observation. UsageError unless the space is a `Box` of numbers, no image."""
-    if not isinstance(space, gymnasium.spaces.Box):
-        raise UsageError(f"{name!r} has observations {space}; choose an id with a Box of numbers")
-    if space.dtype == np.uint8 and len(space.shape) > 1:
+    """The flattened observation. UsageError unless it has a fixed size and is no image."""
+    if not space.is_np_flattenable:
+        raise UsageError(
+            f"{name!r} has observations {space}, whose size varies; choose an id with observations "
+            "of a fixed size"
+        )
+    if isinstance(space, gymnasium.spaces.Box) and space.dtype == np.uint8 and len(space.shape) > 1:
         raise UsageError(
             f"{name!r} has images {space.shape} for observations; supported are vectors of numbers "
             "and, by their names, Atari games"
         )
-    return ObservationSpec((int(np.prod(space.shape)),), "float32", 1)
+    return ObservationSpec((gymnasium.spaces.flatdim(space),), "float32", 1)

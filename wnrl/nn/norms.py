@@ -55,6 +55,7 @@ class Norm:
     activation: ActivationFactory = no_activation_norm  # before the nonlinearity; None for nothing
     optimizer: OptimizerFactory = build_optimizer
     after_step: AfterStep = nothing_after_step
+    smallest_batch: int = 1  # samples that an update needs
 
 
 def weight_normalization(storage: str = "w") -> Norm:
@@ -128,6 +129,7 @@ register_norm(
         paper="Ioffe & Szegedy 2015, arXiv 1502.03167",
         cost="acting and learning: one pass over the activations of each layer",
         activation=_batch_norm,
+        smallest_batch=2,
     )
 )
 register_norm(

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from wnrl.errors import UsageError
 from wnrl.kernels.reference import decompose, effective_weight
-from wnrl.optim import mark_part
+from wnrl.optim import VNorm, mark_part, starting_norm
 
 STORAGES = ("gv", "w")
 _READ_ONLY = (
@@ -287,6 +287,27 @@ def weight_norm_groups(module: nn.Module, **defaults: Any) -> list[dict[str, Any
         for flag, parameters in split.items()
         if parameters
     ]
+
+
+@torch.no_grad()
+def set_vector_norms_(module: nn.Module, v_norm: VNorm) -> None:
+    """Give every v of storage "gv" its length at the start; w and g stay as they are.
+
+    With storage "w" the optimizer holds ||v|| and takes the same `v_norm` itself.
+
+    Args:
+        module: holds the layers.
+        v_norm: "weight" (||w||), "paper" (0.05 sqrt(fan_in), section 3), "unit", or a tensor () or
+            (O,).
+    """
+    for layer in module.modules():
+        if isinstance(layer, _WeightNormalized) and layer.storage == "gv":
+            rows = layer.weight_v.flatten(1)  # (O, ...) -> (O, K)
+            gain = layer.weight_g.abs().flatten(1)  # (O, 1, ...) -> (O, 1)
+            target = starting_norm(v_norm, gain, rows.shape[1])
+            length = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+            factor = torch.where((length > 0) & (target > 0), target / length, 1.0)
+            layer.weight_v.mul_(factor.reshape(layer.weight_g.shape))
 
 
 @torch.no_grad()

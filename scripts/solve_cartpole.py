@@ -1,0 +1,69 @@
+"""Does DQN solve CartPole-v1 in 15,000 agent steps, and in how much CPU time?
+
+Solved: the mean of the last 20 training returns is at least 195. Runs the command itself, one
+process per seed, and prints and keeps a row for each.
+
+    python scripts/solve_cartpole.py [--norm weight none] [--seeds 1 2 3] [--csv FILE]
+"""
+
+import argparse
+import csv
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from wnrl.provenance import git_commit
+
+STEPS = 15_000
+LAST = 20
+SOLVED = 195.0
+
+
+def solve(norm: str, seed: int) -> dict[str, object]:
+    """Train once; what came of it."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "wnrl.train", "--env=CartPole-v1", f"--steps={STEPS}"]
+        command += [f"--norm={norm}", f"--seed={seed}", f"--run-dir={folder}/run"]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
+        with (Path(folder) / "run" / "episodes.csv").open() as file:
+            returns = [float(row["raw_return"]) for row in csv.DictReader(file)]
+    mean = sum(returns[-LAST:]) / len(returns[-LAST:])
+    return {
+        "env": "CartPole-v1",
+        "norm": norm,
+        "seed": seed,
+        "agent_steps": STEPS,
+        f"mean_of_last_{LAST}_returns": round(mean, 2),
+        "solved": mean >= SOLVED,
+        "cpu_s": round(usage.ru_utime + usage.ru_stime, 1),
+        "commit": git_commit() or "",
+    }
+
+
+def main() -> None:
+    """Solve with each norm and seed."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--norm", nargs="+", default=["weight", "none"])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
+    parser.add_argument("--csv", type=Path)
+    given = parser.parse_args()
+    rows = []
+    for norm in given.norm:
+        for seed in given.seeds:
+            rows.append(solve(norm, seed))
+            print(", ".join(f"{name} {value}" for name, value in rows[-1].items()), flush=True)
+    if given.csv:
+        with given.csv.open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""Evaluation: fair shares, the real emulator, the GIF."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageSequence
+
+from wnrl import evaluate, train
+from wnrl.envs.toy import Corridor
+from wnrl.envs.vector import Actions, Episode, Flags, Observations
+from wnrl.evaluate import evaluate_policy
+from wnrl.gif import FRAME_MS
+
+
+class Still:
+    """Always the first action."""
+
+    def act(self, obs: Observations, first: Flags) -> Actions:
+        return np.zeros(len(obs), np.int64)
+
+
+def test_each_environment_owes_a_share_fixed_beforehand() -> None:
+    told: list[Episode] = []
+    played = evaluate_policy(Corridor(3, seed=0), Still(), 8, listen=told.append)
+    assert [sum(episode.env == env for episode in played) for env in range(3)] == [3, 3, 2]
+    assert told == played
+
+
+def test_an_evaluation_that_is_given_up_is_none_at_all() -> None:
+    asked: list[int] = []
+
+    def after_ten_steps() -> bool:
+        asked.append(1)
+        return len(asked) > 10
+
+    assert evaluate_policy(Corridor(2, seed=0), Still(), 50, should_stop=after_ten_steps) == []
+
+
+@pytest.fixture(scope="module")
+def breakout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("runs") / "breakout"
+    arguments = ["--env=breakout", "--steps=24", "--num-envs=1", "--no-calibrate"]
+    assert train.main([*arguments, "--buffer-size=2000", f"--run-dir={run}"]) == 0
+    return run
+
+
+def test_a_run_on_the_real_emulator_is_evaluated_and_drawn(
+    breakout: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gif = tmp_path / "folder" / "play.gif"
+    assert evaluate.main([str(breakout), "--episodes=2", "--epsilon=1", f"--gif={gif}"]) == 0
+    out = capsys.readouterr().out
+    assert "at 24 agent steps: 2 episodes, raw return mean" in out
+    with Image.open(gif) as image:
+        assert image.size == (160, 210)
+        # Pillow joins equal frames and adds their times.
+        shown_ms = sum(frame.info["duration"] for frame in ImageSequence.Iterator(image))
+    assert shown_ms > 100 * FRAME_MS
+    assert f"the first {shown_ms / FRAME_MS:,.0f} agent steps" in out
+
+
+def test_the_same_seed_plays_the_same_episodes(breakout: Path) -> None:
+    first, again = (evaluate.evaluate_run(breakout, 1, epsilon=1.0, seed=3) for _ in range(2))
+    assert first.episodes == again.episodes
+    assert evaluate.evaluate_run(breakout, 1, epsilon=1.0, seed=4).episodes != first.episodes
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere"], "no run in nowhere"),
+        (["--episodes=0"], "--episodes is at least 1"),
+        (["--seed=-1"], "--seed is at least 0"),
+        (["--epsilon=2"], "--epsilon is from 0 to 1"),
+        (["--episodes=x"], "invalid int value"),
+        (["--episode=3"], "did you mean --episodes"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(
+    breakout: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    run = [] if arguments == ["nowhere"] else [str(breakout)]
+    assert evaluate.main([*run, *arguments]) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert message in err
+
+
+def test_a_gif_of_what_cannot_be_drawn_is_refused_before_anything_is_played(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--env=toy/Catch", "--steps=50", "--no-calibrate", f"--run-dir={tmp_path}"]
+    assert train.main(arguments) == 0
+    capsys.readouterr()
+    assert evaluate.main([str(tmp_path), f"--gif={tmp_path}/play.gif"]) == 2
+    out, err = capsys.readouterr()
+    assert "--gif draws Atari games, not toy/Catch" in err
+    assert out == ""
