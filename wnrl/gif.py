@@ -14,7 +14,7 @@ from wnrl.envs.colour import colour_frames
 from wnrl.errors import UsageError
 
 MAX_FRAMES = 2_000  # some two minutes of play; more makes files of hundreds of megabytes
-FRAME_MS = 67  # an agent step is 4 frames of a 60 Hz console
+FRAME_MS = 70  # an agent step is 4 frames of 60 Hz, 66.7 ms; a GIF counts in hundredths of a second
 
 
 def write_episode_gif(path: Path, game: str, protocol: str, log: EpisodeLog) -> int:
