@@ -268,6 +268,7 @@ def test_bad_input_is_one_line_and_exit_code_2(
     assert err.count("\n") == 1
     assert message in err
     assert not list(tmp_path.rglob("config.json")), out
+    assert not list(tmp_path.rglob(".lock"))
 
 
 def test_what_is_fixed_in_a_run_cannot_change_when_it_goes_on(

@@ -5,6 +5,7 @@ asked, and two processes never write to the same one (an advisory lock that ends
 however it ends).
 """
 
+import contextlib
 import fcntl
 import json
 import os
@@ -18,6 +19,7 @@ from wnrl.errors import UsageError
 from wnrl.provenance import git_commit, versions
 
 CONFIG = "config.json"
+_LOCK = ".lock"
 # What a run writes, and so all that --overwrite removes.
 _CONTENTS = (CONFIG, "episodes.csv", "checkpoints", "events.out.tfevents.*")
 
@@ -37,7 +39,7 @@ class RunDirectory:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            lock = (self.path / ".lock").open("ab")
+            lock = (self.path / _LOCK).open("ab")
         except OSError as error:
             raise UsageError(
                 f"run folder {self.path}: {error.strerror}; choose another with --run-dir"
@@ -59,10 +61,15 @@ class RunDirectory:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Give the claim back."""
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+        """Give the claim back; a folder made for a run that could not begin goes with it."""
+        if self._lock is None:
+            return
+        if not self.holds_run:
+            (self.path / _LOCK).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # something else is in it
+                self.path.rmdir()
+        self._lock.close()
+        self._lock = None
 
     @property
     def holds_run(self) -> bool:
