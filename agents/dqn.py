@@ -24,6 +24,8 @@ from wnrl.settings import setting
 from wnrl.stepping import StepOptimizer
 
 ZOO = "SB3 zoo, dqn.yml, atari"
+SB3 = "SB3 DQN"
+OFF = "SB3 DQN has none"
 NATURE = "Mnih et al. 2015, extended data table 1"
 TDErrors = Callable[[nn.Module, nn.Module, Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
 
@@ -39,7 +41,7 @@ class DQNConfig:
         1e-4, "step size of the optimizer", source=ZOO, above=0, maximum=1e3
     )
     optimizer: str = setting(
-        "adam", "update rule", source=ZOO, choices=("adam", "adamax", "rmsprop")
+        "adam", "update rule", source=SB3, choices=("adam", "adamax", "rmsprop")
     )
     beta1: float = setting(
         0.9, "first moment of Adam and Adamax", source="Kingma & Ba 2015", minimum=0, maximum=0.9999
@@ -48,7 +50,7 @@ class DQNConfig:
         1e-8, "added to the root of the second moment", source="torch, as in SB3", above=0
     )
     max_grad_norm: float = setting(
-        10.0, "gradients longer than this are scaled down (0: never)", source="SB3 DQN", minimum=0
+        10.0, "gradients longer than this are scaled down (0: never)", source=SB3, minimum=0
     )
     batch_size: int = setting(32, "transitions per update", source=ZOO, minimum=1, maximum=65_536)
     buffer_size: int = setting(
@@ -67,12 +69,12 @@ class DQNConfig:
     target_period_steps: int = setting(
         1_000, "the target network is copied every", unit="agent steps", source=ZOO, minimum=1
     )
-    gamma: float = setting(0.99, "discount of a step", source=ZOO, minimum=0, maximum=1)
+    gamma: float = setting(0.99, "discount of a step", source=SB3, minimum=0, maximum=1)
     n_step: int = setting(
-        1, "rewards summed before the bootstrap", source=NATURE, minimum=1, maximum=1_000
+        1, "rewards summed before the bootstrap", source=SB3, minimum=1, maximum=1_000
     )
     epsilon_start: float = setting(
-        1.0, "probability of a random action at first", source=ZOO, minimum=0, maximum=1
+        1.0, "probability of a random action at first", source=SB3, minimum=0, maximum=1
     )
     epsilon_end: float = setting(
         0.01, "probability of a random action at last", source=ZOO, minimum=0, maximum=1
@@ -84,9 +86,9 @@ class DQNConfig:
         source=ZOO,
         minimum=0,
     )
-    loss: str = setting("huber", "of the TD error", source="SB3 DQN", choices=("huber", "mse"))
-    double: bool = setting(False, "double Q-learning (van Hasselt et al. 2016)", source=ZOO)
-    dueling: bool = setting(False, "dueling heads (Wang et al. 2016)", source=ZOO)
+    loss: str = setting("huber", "of the TD error", source=SB3, choices=("huber", "mse"))
+    double: bool = setting(False, "double Q-learning (van Hasselt et al. 2016)", source=OFF)
+    dueling: bool = setting(False, "dueling heads (Wang et al. 2016)", source=OFF)
     hidden: int = setting(
         64,
         "units of each of an MLP's two hidden layers (Atari has the Nature network)",
@@ -121,7 +123,8 @@ def preset_nature(norm: str) -> Mapping[str, Any]:
     """Mnih et al. 2015, extended data table 1.
 
     Their RMSprop adds 0.01 inside the root, to gradients summed over 32 transitions. Here the loss
-    is a mean and epsilon stands outside the root, as in torch: sqrt(0.01) / 32.
+    is a mean and epsilon stands outside the root, as in torch: sqrt(0.01) / 32. The target is
+    copied per 10,000 agent steps, as dqn_zoo and Dopamine read the table.
     """
     return {
         "optimizer": "rmsprop",

@@ -113,6 +113,13 @@ def test_the_length_of_a_run_is_named_where_a_schedule_goes_by_it() -> None:
     assert make_config(steps=5_000, preset="fast").name == "dqn-weight-preset=fast"
 
 
+def test_a_setting_without_effect_names_nothing() -> None:
+    assert make_config(norm="none", weight_storage="gv", v_norm="paper").name == "dqn-none"
+    assert make_config(env="CartPole-v1", protocol="sticky").name == "dqn-weight"
+    assert make_config(hidden=3, init_observations=9).name == "dqn-weight"
+    assert make_config(v_norm="paper").name == "dqn-weight-v-norm=paper"
+
+
 def test_a_registered_norm_can_be_chosen() -> None:
     register_norm(dataclasses.replace(get_norm("layer"), name="mine"))
     try:

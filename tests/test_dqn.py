@@ -269,10 +269,11 @@ def test_every_small_choice_can_be_made() -> None:
 
 
 @pytest.mark.slow
-def test_it_solves_cartpole_in_15_000_steps(tmp_path: Path) -> None:
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_it_solves_cartpole_in_15_000_steps(tmp_path: Path, seed: int) -> None:
     run_dir = tmp_path / "run"
-    arguments = ["--env=CartPole-v1", "--steps=15_000", "--seed=1", f"--run-dir={run_dir}"]
-    assert train.main(arguments) == 0
+    arguments = ["--env=CartPole-v1", "--steps=15_000", f"--seed={seed}", "--eval-every-steps=0"]
+    assert train.main([*arguments, f"--run-dir={run_dir}"]) == 0
     with (run_dir / "episodes.csv").open() as file:
         returns = [float(row["raw_return"]) for row in csv.DictReader(file)]
     assert np.mean(returns[-20:]) >= 195

@@ -37,6 +37,18 @@ def test_an_evaluation_that_is_given_up_is_none_at_all() -> None:
     assert evaluate_policy(Corridor(2, seed=0), Still(), 50, should_stop=after_ten_steps) == []
 
 
+def test_an_episode_that_does_not_end_is_cut_and_its_environment_plays_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(evaluate, "MAX_EPISODE_STEPS", 5)
+    played = evaluate_policy(Corridor(1, seed=0), Still(), 9)
+    # Environment 0's episodes take 3, 6, ... actions: the second one is cut.
+    assert [(episode.length_steps, episode.truncated) for episode in played] == [
+        (3, False),
+        (5, True),
+    ]
+
+
 @pytest.fixture(scope="module")
 def breakout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("runs") / "breakout"

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from wnrl.config import fields_of
+from wnrl.config import fields_of, make_config
 from wnrl.errors import UsageError
-from wnrl.flags import parse_train_flags, train_parser
+from wnrl.flags import describe, parse_train_flags, train_parser
 
 
 def test_flags_become_settings_and_commands() -> None:
@@ -69,6 +69,17 @@ def test_an_agent_of_a_file_is_checked_too(tmp_path: Path) -> None:
 
 def test_help_lists_every_setting_with_default_unit_and_source() -> None:
     text = " ".join(train_parser("dqn").format_help().split())
-    for name in fields_of("dqn"):
+    for name, field in fields_of("dqn").items():
         assert f"--{name.replace('_', '-')}" in text
+        assert field.metadata["source"], name
+        assert " ".join(describe(field).split()) in text, name
     assert "capacity of the replay [default 100_000 transitions; source: SB3 zoo" in text
+
+
+def test_the_flags_that_help_names_for_other_environments_are_their_defaults() -> None:
+    text = train_parser("dqn").format_help()
+    flags = text.split("Other environments have:")[1].split()
+    assert make_config(parse_train_flags(flags)[1], env="CartPole-v1").agent == (
+        make_config(env="CartPole-v1").agent
+    )
+    assert make_config(parse_train_flags(flags)[1]).agent == make_config(env="CartPole-v1").agent

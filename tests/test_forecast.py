@@ -24,13 +24,19 @@ def test_durations_are_told_in_the_unit_that_fits() -> None:
 
 
 def test_what_is_offered_instead_of_a_long_run_takes_less_than_a_day() -> None:
-    offer = cheaper(make_config(), Speed(warmup_s=0.001, learning_s=0.02))
+    offer = cheaper(make_config(), Speed(warmup_s=0.001, learning_s=0.02), 0)
     assert "--preset fast --steps 500_000 (2.8 h)" in offer
     assert "--steps 4_400_000 (within a day)" in offer
 
 
 def test_nothing_is_offered_that_would_learn_nothing_or_take_longer() -> None:
-    offer = cheaper(make_config(), Speed(warmup_s=1.0, learning_s=2.0))
+    offer = cheaper(make_config(), Speed(warmup_s=1.0, learning_s=2.0), 0)
     assert "--preset" not in offer
     assert "--steps" not in offer
     assert "CUDA" in offer
+
+
+def test_a_run_that_goes_on_is_offered_only_what_it_may_change() -> None:
+    offer = cheaper(make_config(steps=60_000_000), Speed(0.001, 0.02), 30_000_000)
+    assert "--preset" not in offer
+    assert "--steps 34_300_000 (within a day)" in offer

@@ -176,7 +176,7 @@ def test_a_default_that_does_not_fit_shrinks_and_says_so_with_numbers() -> None:
     )
     assert capacity == 90
     assert note == (
-        "--buffer-size 91 needs 910 bytes (910 B), but 1000 bytes (1000 B) are available, of which "
+        "--buffer-size 91 needs 910 bytes (910 B), but 1_000 bytes (1000 B) are available, of which "
         "100 B are kept for everything else: using the 90 transitions that fit"
     )
 
@@ -192,7 +192,7 @@ def test_an_explicit_size_that_does_not_fit_is_refused_with_what_would() -> None
             flag="--memory",
         )
     assert str(error.value) == (
-        "--memory 91 needs 910 bytes (910 B), but 1000 bytes (1000 B) are available, of which "
+        "--memory 91 needs 910 bytes (910 B), but 1_000 bytes (1000 B) are available, of which "
         "100 B are kept for everything else: at most --memory 90 fits"
     )
 

@@ -77,7 +77,14 @@ def test_the_bar_is_full_at_the_end_only_and_cut_to_the_terminal() -> None:
     assert format_bar(25, 100, "x", 80) == "[#####...............] x"
     assert format_bar(99, 100, "x", 80) == "[###################.] x"
     assert format_bar(104, 100, "x", 80) == "[####################] x"
-    assert format_bar(25, 100, "x" * 80, 24) == "[#####...............] x"
+    assert format_bar(50, 100, "x" * 10, 19) == "[###...] xxxxxxxxxx"
+    assert format_bar(50, 100, "x" * 10, 15) == "xxxxxxxxxx"
+    assert format_bar(50, 100, "x" * 80, 24) == "x" * 24
+
+
+def test_a_terminal_of_80_columns_shows_the_time_left() -> None:
+    line = format_progress(5_039, 10_000_000, 69.8, 651.0)
+    assert format_bar(5_039, 10_000_000, line, 79).endswith("4:15:53 left")
 
 
 def test_the_rate_is_of_the_steps_since_the_last_reading() -> None:

@@ -79,6 +79,14 @@ def test_a_run_ends_by_itself_and_leaves_what_it_should(
     assert "7 episodes, raw return mean" in capsys.readouterr().out
 
 
+def test_a_run_shorter_than_every_interval_is_logged_at_its_end(tmp_path: Path) -> None:
+    assert go(*FAST, "--steps=300", f"--run-dir={tmp_path}") == 0
+    events = EventAccumulator(str(tmp_path), size_guidance={"histograms": 0})
+    events.Reload()
+    assert "train/loss" in events.Tags()["scalars"]
+    assert "norm/v_norm/torso.layers.1" in events.Tags()["histograms"]
+
+
 def test_resume_goes_on_bit_for_bit_and_may_go_further(tmp_path: Path) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     assert (

@@ -37,7 +37,7 @@ def describe(config: Config, run_dir: Path, device: torch.device, done_steps: in
     if run.steps <= agent.warmup_steps:
         lines.append(
             f"  note      nothing will be learnt: {run.steps:,} steps are no more than the warm-up "
-            f"of {agent.warmup_steps:,} random ones (--warmup-steps, or --preset fast)"
+            f"of {agent.warmup_steps:,} random ones; change --steps or --warmup-steps"
         )
     return lines
 
@@ -67,7 +67,7 @@ def describe_costs(
         f"  time      about {format_duration(total_s)} ({rates})",
     ]
     if total_s > DAY_S:
-        lines.append(f"  cheaper   {cheaper(config, speed)}")
+        lines.append(f"  cheaper   {cheaper(config, speed, done_steps)}")
     return lines
 
 

@@ -17,14 +17,20 @@ from wnrl.errors import UsageError, nearest
 from wnrl.nn.norms import NORMS
 from wnrl.settings import setting
 
+OURS = "ours"
+
 
 @dataclasses.dataclass(frozen=True)
 class RunConfig:
     """What is run, where and how it is watched."""
 
-    env: str = setting("Breakout", "an Atari game or a Gymnasium id with discrete actions")
-    agent: str = setting("dqn", "the algorithm", choices=("dqn",))
-    norm: str = setting("weight", "the normalization of the hidden layers", choices=NORMS)
+    env: str = setting(
+        "Breakout", "an Atari game or a Gymnasium id with discrete actions", source=OURS
+    )
+    agent: str = setting("dqn", "the algorithm", source=OURS, choices=("dqn",))
+    norm: str = setting(
+        "weight", "the normalization of the hidden layers", source=OURS, choices=NORMS
+    )
     init: str = setting(
         "default",
         "`data` adds data-dependent initialization on random play",
@@ -41,6 +47,7 @@ class RunConfig:
     weight_storage: str = setting(
         "w",
         "weight norm in the optimizer over plain weights (w) or in the layers (gv)",
+        source=OURS,
         choices=("w", "gv"),
     )
     v_norm: str = setting(
@@ -49,30 +56,44 @@ class RunConfig:
         source="torch's weight_norm keeps the weights' own",
         choices=("weight", "paper", "unit"),
     )
-    preset: str = setting("none", "a published set of defaults", choices=("none", *dqn.PRESETS))
+    preset: str = setting(
+        "none",
+        "a set of defaults; nature and paper are published, fast is ours",
+        source=OURS,
+        choices=("none", *dqn.PRESETS),
+    )
     protocol: str = setting(
         "classic",
         "classic: Mnih et al. 2015; sticky: Machado et al. 2018",
+        source=OURS,
         choices=PROTOCOLS,
     )
     steps: int = setting(
         10_000_000, "end of the run", unit="agent steps", source="SB3 zoo: 40M frames", minimum=1
     )
     schedule_steps: int = setting(
-        0, "length of the schedules (0: the first --steps)", unit="agent steps", minimum=0
+        0,
+        "length of the schedules (0: the first --steps)",
+        source=OURS,
+        unit="agent steps",
+        minimum=0,
     )
-    seed: int = setting(1, "of everything random", minimum=0)
-    device: str = setting("auto", "auto, cpu, cuda or cuda:K")
+    seed: int = setting(1, "of everything random", source=OURS, minimum=0)
+    device: str = setting("auto", "auto, cpu, cuda or cuda:K", source=OURS)
     threads: int = setting(
-        0, "of torch on the CPU (0: one per core, at most 8)", minimum=0, maximum=1_024
+        0, "of torch on the CPU (0: one per core, at most 8)", source=OURS, minimum=0, maximum=1_024
     )
     run_dir: str = setting(
-        "", "where the run is kept (empty: runs/<Env>/<agent>-<norm>.../seed<k>)"
+        "", "where the run is kept (empty: runs/<Env>/<agent>-<norm>.../seed<k>)", source=OURS
     )
     checkpoint_every_steps: int = setting(
-        50_000, "between checkpoints (0: at the end only)", unit="agent steps", minimum=0
+        50_000,
+        "between checkpoints (0: at the end only)",
+        source=OURS,
+        unit="agent steps",
+        minimum=0,
     )
-    keep_checkpoints: int = setting(2, "the newest ones", minimum=1)
+    keep_checkpoints: int = setting(2, "the newest ones", source=OURS, minimum=1)
     eval_every_steps: int = setting(
         250_000,
         "between evaluations (0: never)",
@@ -80,17 +101,25 @@ class RunConfig:
         source="Mnih et al. 2015",
         minimum=0,
     )
-    eval_episodes: int = setting(10, "of each evaluation", unit="episodes", minimum=1)
+    eval_episodes: int = setting(10, "of each evaluation", source=OURS, unit="episodes", minimum=1)
     log_every_steps: int = setting(
-        1_000, "between TensorBoard scalars", unit="agent steps", minimum=1
+        1_000, "between TensorBoard scalars", source=OURS, unit="agent steps", minimum=1
     )
     histogram_every_steps: int = setting(
-        25_000, "between histograms of g and ||v|| (0: never)", unit="agent steps", minimum=0
+        25_000,
+        "between histograms of g and ||v|| (0: never)",
+        source=OURS,
+        unit="agent steps",
+        minimum=0,
     )
-    progress_every_s: float = setting(10.0, "between progress lines", unit="s", minimum=0)
-    calibrate: bool = setting(True, "measure the speed before the start to say how long it takes")
+    progress_every_s: float = setting(
+        10.0, "between progress lines", source=OURS, unit="s", minimum=0
+    )
+    calibrate: bool = setting(
+        True, "measure the speed before the start to say how long it takes", source=OURS
+    )
     wall_time: bool = setting(
-        True, "in episodes.csv; without it two runs' files compare byte for byte"
+        True, "in episodes.csv; without it two runs' files compare byte for byte", source=OURS
     )
 
 
@@ -167,12 +196,21 @@ class Config:
         # The length of the schedules matters where one goes by it.
         if not self.agent.epsilon_steps and self.run.schedule_steps != defaults.run.schedule_steps:
             parts.append(f"schedule-steps={self.run.schedule_steps}")
+        silent = {*_UNNAMED, *self._without_effect()}
         for ours, theirs in ((self.run, defaults.run), (self.agent, defaults.agent)):
             for field in dataclasses.fields(ours):
                 value = getattr(ours, field.name)
-                if field.name not in _UNNAMED and value != getattr(theirs, field.name):
+                if field.name not in silent and value != getattr(theirs, field.name):
                     parts.append(f"{flag_name(field.name)}={value}")
         return "-".join(parts)
+
+    def _without_effect(self) -> Iterable[str]:
+        """Settings that change nothing in this run."""
+        if self.run.norm != "weight":
+            yield from ("weight_storage", "v_norm")
+        if self.run.init != "data":
+            yield "init_observations"
+        yield "hidden" if is_atari(self.run.env) else "protocol"
 
 
 def flag_name(field: str) -> str:

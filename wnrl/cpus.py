@@ -4,6 +4,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+MAX_THREADS = 8  # more do not help batches of 32
+
 _ROOT = Path("/")
 
 
@@ -12,6 +14,11 @@ def usable_cpus() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def default_threads() -> int:
+    """CPU threads of a run on Atari that does not say how many."""
+    return min(usable_cpus(), MAX_THREADS)
 
 
 def cpu_quota(root: Path = _ROOT) -> float | None:

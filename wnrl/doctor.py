@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from wnrl.cpus import cpu_quota, usable_cpus
+from wnrl.cpus import cpu_quota, default_threads, usable_cpus
 from wnrl.memory import available_bytes, format_bytes
 from wnrl.provenance import NOT_INSTALLED, git_commit, versions
 
@@ -92,9 +92,7 @@ def _cpus() -> str:
 
 
 def _threads() -> str:
-    import torch
-
-    return f"{torch.get_num_threads()} for torch"
+    return f"{default_threads()} for torch on Atari, 1 on other environments (--threads)"
 
 
 def _memory() -> str:

@@ -24,6 +24,8 @@ from wnrl.gif import write_episode_gif
 from wnrl.rundir import read_config
 from wnrl.seeding import numpy_generator
 
+MAX_EPISODE_STEPS = 27_000  # the cap of both Atari protocols: 30 minutes of play
+
 
 def evaluate_policy(
     env: VectorEnv,
@@ -36,7 +38,9 @@ def evaluate_policy(
     """Play whole episodes.
 
     Each environment owes a share fixed beforehand; taking whichever end first would favour short
-    episodes.
+    episodes. An episode of `MAX_EPISODE_STEPS` is cut there, truncated, and its environment plays
+    no more: some environments end no episode by themselves, and a greedy policy may walk in them
+    forever.
 
     Args:
         env: not yet reset; it is reset here.
@@ -61,6 +65,10 @@ def evaluate_policy(
                 owed[episode.env] -= 1
                 finished.append(episode)
                 listen(episode)
+        for env_index in np.flatnonzero(owed).tolist():
+            if statistics.length_steps(env_index) >= MAX_EPISODE_STEPS:
+                finished.append(statistics.cut(env_index))
+                owed[env_index] = 0
         if should_stop():
             return []
     return finished
@@ -81,6 +89,7 @@ def evaluate_run(
     epsilon: float | None = None,
     seed: int = 0,
     device: str = "auto",
+    listen: Callable[[Episode], None] = lambda episode: None,
 ) -> Evaluation:
     """Evaluate the newest checkpoint of a run.
 
@@ -90,6 +99,7 @@ def evaluate_run(
         epsilon: probability of a random action; None takes the protocol's, 0 outside Atari.
         seed: of the environments and the policy, apart from every stream of the training.
         device: as in training.
+        listen: told of each episode when it ends.
 
     Raises:
         UsageError: no run, or no whole checkpoint.
@@ -104,11 +114,12 @@ def evaluate_run(
     def keep_first_log(episode: Episode) -> None:
         if isinstance(env, Atari) and not logs:
             logs.append(env.episode_log(episode.env))
+        listen(episode)
 
     try:
         network, _ = build_network(config, env)
         network.load_state_dict(saved.network())
-        nothing_stored = replace(config, buffer_size=2_048 * env.num_envs)
+        nothing_stored = replace(config, buffer_size=(config.agent.n_step + 8) * env.num_envs)
         agent = build_agent(nothing_stored, env, network, resolve_device(device))
         chosen = evaluation_epsilon(config) if epsilon is None else epsilon
         policy = agent.policy(chosen, numpy_generator(seed, "evaluation policy"))
@@ -144,6 +155,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             epsilon=given["epsilon"],
             seed=given["seed"],
             device=given["device"],
+            listen=lambda episode: print(
+                f"raw return {episode.raw_return:.1f} in {episode.length_steps:,} agent steps",
+                file=sys.stderr,
+                flush=True,
+            ),
         )
         print(f"{run_dir} {describe(evaluation)}", flush=True)
         if given["gif"]:
@@ -158,11 +174,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UsageError as error:
         print(f"wnrl.evaluate: {one_line(error)}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("wnrl.evaluate: stopped; nothing was kept", file=sys.stderr)
+        return 130
     return 0
 
 
 def describe(evaluation: Evaluation) -> str:
     """The result in a line."""
+    cut = sum(episode.truncated for episode in evaluation.episodes)
     returns = np.array([episode.raw_return for episode in evaluation.episodes])
     length_steps = np.mean([episode.length_steps for episode in evaluation.episodes])
     return (
@@ -170,6 +190,7 @@ def describe(evaluation: Evaluation) -> str:
         f"mean {returns.mean():.1f}, median {np.median(returns):.1f}, "
         f"min {returns.min():.1f}, max {returns.max():.1f}, "
         f"mean length {length_steps:.0f} agent steps"
+        + (f", {cut} cut at a time limit" if cut else "")
     )
 
 

@@ -65,7 +65,7 @@ def train_parser(agent: str) -> Parser:
 
 def _epilog(agent: str) -> str:
     others = {**CONTROL_RUN, **AGENTS[agent].control}
-    flags = " ".join(f"--{flag_name(name)} {value}" for name, value in others.items())
+    flags = " ".join(as_flag(name, value) for name, value in others.items())
     return "\n\n".join(
         textwrap.fill(text, 80, break_on_hyphens=False)
         for text in (
@@ -74,6 +74,17 @@ def _epilog(agent: str) -> str:
             f"The defaults above are for Atari. Other environments have: {flags}",
         )
     )
+
+
+def as_flag(name: str, value: Any) -> str:
+    """A setting as it is written on the command line: `--batch-size 64`, `--no-double`."""
+    if isinstance(value, bool):
+        return f"--{'' if value else 'no-'}{flag_name(name)}"
+    return f"--{flag_name(name)} {_shown(value)}"
+
+
+def _shown(value: Any) -> str:
+    return f"{value:_}" if isinstance(value, int) else str(value)
 
 
 def _add_flag(group: Any, field: dataclasses.Field[Any], kind: type) -> None:
@@ -93,8 +104,8 @@ def _add_flag(group: Any, field: dataclasses.Field[Any], kind: type) -> None:
 def describe(field: dataclasses.Field[Any]) -> str:
     """One setting in a line: meaning, default, unit, source."""
     default = field.default
-    number = isinstance(default, int) and not isinstance(default, bool)
-    shown = f"{default:_}" if number else ("empty" if default == "" else str(default))
+    shown = {True: "on", False: "off"}[default] if isinstance(default, bool) else _shown(default)
+    shown = shown or "empty"
     facts = [f"default {shown}" + (f" {field.metadata['unit']}" if field.metadata["unit"] else "")]
     if field.metadata["source"]:
         facts.append(f"source: {field.metadata['source']}")

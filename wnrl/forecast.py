@@ -79,21 +79,24 @@ def duration_s(speed: Speed, warmup_steps: int, done_steps: int, until_steps: in
     return warmup * speed.warmup_s + (until_steps - done_steps - warmup) * speed.learning_s
 
 
-def cheaper(config: Config, speed: Speed) -> str:
+def cheaper(config: Config, speed: Speed, done_steps: int) -> str:
     """What to do instead of a run of more than a day, and how long that would take: one line."""
-    offers = []
-    for steps in (500_000, 150_000):
-        fast_s = duration_s(speed, 2_000, 0, steps)
-        if fast_s < DAY_S:
-            offers.append(f"--preset fast --steps {steps:_} ({format_duration(fast_s)})")
-            break
-    warmup_s = config.agent.warmup_steps * speed.warmup_s
-    learning_steps = int((DAY_S - warmup_s) / speed.learning_s)
-    if learning_steps > config.agent.warmup_steps:
-        within = (config.agent.warmup_steps + learning_steps) // 100_000 * 100_000
+    warmup_steps, offers = config.agent.warmup_steps, []
+    if not done_steps and config.run.preset == "none":
+        for steps in (500_000, 150_000):
+            fast_s = duration_s(speed, 2_000, 0, steps)
+            if fast_s < DAY_S:
+                offers.append(f"--preset fast --steps {steps:_} ({format_duration(fast_s)})")
+                break
+    warmup = max(0, warmup_steps - done_steps)
+    learning_steps = int((DAY_S - warmup * speed.warmup_s) / speed.learning_s)
+    within = (done_steps + warmup + learning_steps) // 100_000 * 100_000
+    if within > max(done_steps, warmup_steps):
         offers.append(f"--steps {within:_} (within a day)")
-    offers.append("a CUDA device")
-    return f"{', or '.join(offers)}; a run may be stopped at any time and go on with --resume"
+    if config.run.device in ("auto", "cpu"):
+        offers.append("a CUDA device")
+    offers.append("stop it at any time and go on with --resume")
+    return ", or ".join(offers)
 
 
 def format_duration(seconds: float) -> str:

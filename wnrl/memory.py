@@ -108,9 +108,9 @@ def check_buffer(
         return requested, None
     fitting = largest_fitting_capacity(bytes_needed, budget_bytes, requested)
     shortage = (
-        f"{flag} {requested} needs {needed} bytes ({format_bytes(needed)}), but {available} bytes "
-        f"({format_bytes(available)}) are available, of which {format_bytes(reserve_bytes)} are "
-        "kept for everything else"
+        f"{flag} {requested:_} needs {needed:_} bytes ({format_bytes(needed)}), but "
+        f"{available:_} bytes ({format_bytes(available)}) are available, of which "
+        f"{format_bytes(reserve_bytes)} are kept for everything else"
     )
     if fitting < minimum:
         raise UsageError(
@@ -118,8 +118,8 @@ def check_buffer(
             f"free {bytes_needed(minimum) - budget_bytes} bytes or raise the memory limit"
         )
     if explicit:
-        raise UsageError(f"{shortage}: at most {flag} {fitting} fits")
-    return fitting, f"{shortage}: using the {fitting} transitions that fit"
+        raise UsageError(f"{shortage}: at most {flag} {fitting:_} fits")
+    return fitting, f"{shortage}: using the {fitting:_} transitions that fit"
 
 
 def format_bytes(n: int) -> str:

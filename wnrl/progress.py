@@ -43,9 +43,14 @@ def format_progress(
 
 
 def format_bar(step: int, total_steps: int, line: str, width: int) -> str:
-    """A bar in front of a line, cut to the terminal's width in characters."""
-    filled = min(_BAR_CELLS * step // total_steps, _BAR_CELLS)
-    return f"[{'#' * filled}{'.' * (_BAR_CELLS - filled)}] {line}"[:width]
+    """A bar in front of a line, in a terminal of `width` characters: where room is short, the bar
+    shrinks, and below three cells it goes, before the line is cut.
+    """
+    cells = min(_BAR_CELLS, width - len(line) - len("[] "))
+    if cells < 3:
+        return line[:width]
+    filled = min(cells * step // total_steps, cells)
+    return f"[{'#' * filled}{'.' * (cells - filled)}] {line}"
 
 
 class StepRate:

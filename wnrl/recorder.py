@@ -79,11 +79,24 @@ class Recorder:
         if tick.metrics is not None:
             self._metrics = tick.metrics
         if crossed(before, tick.agent_steps, self._run.log_every_steps):
-            self._board.rollout(tick.agent_steps, self.recent, self._rate.read(tick.agent_steps))
-            self._board.metrics(tick.agent_steps, {**self._metrics, **self._extra_scalars()})
+            self._write_scalars()
         if crossed(before, tick.agent_steps, self._run.histogram_every_steps):
-            self._board.histograms(tick.agent_steps, self._histograms())
+            self._write_histograms()
         self.progress.update(tick.agent_steps, self.recent)
+
+    def finish(self) -> None:
+        """Log where the run ended, whatever the intervals."""
+        self._write_scalars()
+        if self._run.histogram_every_steps:
+            self._write_histograms()
+        self.progress.finish(self._steps, self.recent)
+
+    def _write_scalars(self) -> None:
+        self._board.rollout(self._steps, self.recent, self._rate.read(self._steps))
+        self._board.metrics(self._steps, {**self._metrics, **self._extra_scalars()})
+
+    def _write_histograms(self) -> None:
+        self._board.histograms(self._steps, self._histograms())
 
     def evaluation(self, episodes: Sequence[Episode]) -> None:
         """Log an evaluation's episodes."""

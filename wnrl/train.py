@@ -27,7 +27,7 @@ from wnrl.build import (
 )
 from wnrl.checkpoint import CheckpointError, Checkpoints, Saved
 from wnrl.config import OPERATIONAL, Config, flag_name, make_config, replace
-from wnrl.cpus import usable_cpus
+from wnrl.cpus import default_threads
 from wnrl.device import resolve_device
 from wnrl.diagnostics import weight_vectors
 from wnrl.envs.make import is_atari
@@ -43,8 +43,6 @@ from wnrl.nn.norms import NORMS
 from wnrl.recorder import Recorder, crossed, gain_histograms
 from wnrl.rundir import RunDirectory, read_config
 from wnrl.seeding import numpy_generator
-
-MAX_THREADS = 8  # more do not help batches of 32
 
 
 def _never() -> bool:
@@ -76,7 +74,7 @@ def train(
         UsageError: a configuration that cannot be run here, or a folder that cannot be used.
         CheckpointError: the last checkpoint could not be written.
     """
-    config = replace(config, threads=config.run.threads or min(usable_cpus(), MAX_THREADS))
+    config = replace(config, threads=config.run.threads or default_threads())
     with RunDirectory(run_dir_of(config)) as folder:
         if folder.holds_run and not overwrite:
             raise UsageError(
@@ -229,8 +227,9 @@ def _train(
             if stopping:
                 break
         if steps > done_steps:
-            recorder.progress.finish(steps, recorder.recent)
+            recorder.finish()
     finally:
+        recorder.progress.say("")  # whatever is written next begins a line of its own
         recorder.close()
     say(_summary(config, folder.path, recorder, steps))
 
@@ -339,7 +338,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(
             "wnrl.train: ended at once; --resume goes on from the last checkpoint", file=sys.stderr
         )
-        return 130
+        return 128 + (received or [signal.SIGINT])[0]
     return 128 + received[0] if received else 0
 
 

@@ -38,7 +38,8 @@ def canonical_name(name: str) -> str:
         return name
     hint = nearest(name.removeprefix("ALE/"), (*TOYS, *game_names(), *gymnasium_ids()))
     raise UsageError(
-        f"unknown environment {name!r}{hint or '; name an Atari game, a Gymnasium id or a toy'}"
+        f"unknown environment {name!r}"
+        + (hint or f"; name an Atari game, a Gymnasium id or one of {', '.join(TOYS)}")
     )
 
 

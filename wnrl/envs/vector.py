@@ -134,6 +134,17 @@ class EpisodeStatistics:
         self._lengths[ended] = 0
         return episodes
 
+    def length_steps(self, env: int) -> int:
+        """Agent steps so far in the running episode of one environment."""
+        return int(self._lengths[env])
+
+    def cut(self, env: int) -> Episode:
+        """End the running episode of one environment here, as truncated."""
+        episode = Episode(env, float(self._returns[env]), int(self._lengths[env]), True)
+        self._returns[env] = 0.0
+        self._lengths[env] = 0
+        return episode
+
     def state_dict(self) -> dict[str, Any]:
         """Running sums, as lists of plain numbers."""
         return {"returns": self._returns.tolist(), "lengths": self._lengths.tolist()}

@@ -1,0 +1,196 @@
+"""From a configuration to what is built: every choice reaches the part that it is about."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from wnrl import losses
+from wnrl.agents import dqn
+from wnrl.agents.dqn import DQN
+from wnrl.build import (
+    build_agent,
+    build_env,
+    build_network,
+    evaluation_env,
+    evaluation_epsilon,
+    fit_buffer,
+)
+from wnrl.config import make_config
+from wnrl.diagnostics import weight_vectors
+from wnrl.errors import UsageError
+from wnrl.nn.networks import DuelingHead, NatureTorso
+from wnrl.nn.norms import NORMS
+from wnrl.optim import WNAdam, WNAdamax, WNRMSprop
+from wnrl.stepping import ClippedStep
+
+
+def built(env: str = "toy/Catch", **settings: object) -> DQN:
+    config = make_config({"env": env, "buffer_size": 1_000, **settings})
+    environment = build_env(config)
+    try:
+        network, _ = build_network(config, environment)
+        agent = build_agent(config, environment, network, torch.device("cpu"))
+    finally:
+        environment.close()
+    assert isinstance(agent, DQN)
+    return agent
+
+
+def test_double_and_the_loss_are_the_ones_asked_for() -> None:
+    assert built(double=True)._td_errors is dqn.double_q_learning
+    assert built(double=False)._td_errors is dqn.q_learning
+    assert built(loss="huber")._loss is losses.huber
+    assert built(loss="mse")._loss is losses.squared
+
+
+def test_n_step_and_the_size_reach_the_replay() -> None:
+    agent = built(n_step=5, buffer_size=800, num_envs=2)
+    assert (agent.replay.n_step, agent.replay.capacity_rows, agent.replay.num_envs) == (5, 400, 2)
+
+
+def test_dueling_chooses_the_head() -> None:
+    assert isinstance(built(dueling=True).network.head, DuelingHead)
+    assert isinstance(built(dueling=False).network.head, torch.nn.Linear)
+
+
+def test_hidden_is_the_width_of_both_layers() -> None:
+    shapes = [tuple(p.shape) for p in built(hidden=7).network.parameters() if p.ndim == 2]
+    assert shapes == [(7, 50), (7, 7), (3, 7)]
+
+
+@pytest.mark.parametrize(
+    ("name", "normalizing", "plain"),
+    [
+        ("adam", WNAdam, torch.optim.Adam),
+        ("adamax", WNAdamax, torch.optim.Adamax),
+    ],
+)
+def test_the_optimizer_has_the_numbers_asked_for(name: str, normalizing: type, plain: type) -> None:
+    numbers = {"learning_rate": 0.5, "beta1": 0.25, "optimizer_eps": 0.125, "max_grad_norm": 3.0}
+    ours = built(norm="weight", optimizer=name, **numbers).optimizer
+    theirs = built(norm="none", optimizer=name, **numbers).optimizer
+    assert isinstance(ours, normalizing)
+    assert isinstance(theirs, ClippedStep)
+    assert isinstance(theirs.optimizer, plain)
+    for optimizer in (ours, theirs):
+        assert optimizer.max_norm == 3.0
+        for group in optimizer.param_groups:
+            assert (group["lr"], group["betas"], group["eps"]) == (0.5, (0.25, 0.999), 0.125)
+
+
+def test_rmsprop_is_natures_centred_one() -> None:
+    for norm in ("weight", "none"):
+        optimizer = built(norm=norm, optimizer="rmsprop", optimizer_eps=0.125).optimizer
+        assert isinstance(optimizer, WNRMSprop)
+        assert optimizer.moments == ("square_avg", "grad_avg")
+        assert {group["alpha"] for group in optimizer.param_groups} == {0.95}
+        assert {group["eps"] for group in optimizer.param_groups} == {0.125}
+
+
+def test_a_max_grad_norm_of_zero_clips_nothing() -> None:
+    optimizer = built(max_grad_norm=0.0).optimizer
+    assert isinstance(optimizer, WNAdam)
+    assert optimizer.max_norm == math.inf
+
+
+def learn_once(agent: DQN) -> None:
+    rng = np.random.default_rng(0)
+    n = agent.replay.num_envs
+    for row in range(12):
+        agent.replay.add(
+            rng.random((n, 50), np.float32),
+            rng.integers(3, size=n),
+            rng.random(n, np.float32),
+            np.full(n, 0.9, np.float32),
+            np.full(n, row == 0),
+            np.ones(n, np.bool_),
+        )
+    agent._learn()
+
+
+@pytest.mark.parametrize("storage", ["w", "gv"])
+@pytest.mark.parametrize(("v_norm", "length"), [("unit", 1.0), ("paper", 0.05 * 50**0.5)])
+def test_v_norm_reaches_the_layers(storage: str, v_norm: str, length: float) -> None:
+    agent = built(norm="weight", weight_storage=storage, v_norm=v_norm, learning_rate=1e-9)
+    learn_once(agent)
+    _, norm = weight_vectors(agent.network, agent.optimizer)["torso.layers.1"]
+    torch.testing.assert_close(norm, torch.full_like(norm, length))
+
+
+def test_a_norms_hook_is_called_after_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    stepped = []
+    hooked = dataclasses.replace(NORMS["none"], after_step=stepped.append)
+    monkeypatch.setitem(NORMS, "none", hooked)
+    agent = built(norm="none")
+    learn_once(agent)
+    assert stepped == [agent.network]
+
+
+def test_epsilon_falls_over_a_tenth_of_the_schedule_or_as_asked() -> None:
+    agent = built(
+        warmup_steps=0, epsilon_steps=0, epsilon_end=0.2, steps=1_000, schedule_steps=2_000
+    )
+    assert [agent._epsilon(step) for step in (0, 100, 200, 400)] == pytest.approx(
+        [1.0, 0.6, 0.2, 0.2]
+    )
+    agent = built(warmup_steps=0, epsilon_steps=10, epsilon_end=0.5, epsilon_start=0.7)
+    assert [agent._epsilon(step) for step in (0, 5, 10)] == pytest.approx([0.7, 0.6, 0.5])
+
+
+@pytest.mark.parametrize(
+    ("preset", "norm", "kind", "group"),
+    [
+        ("nature", "weight", WNRMSprop, {"lr": 2.5e-4, "alpha": 0.95, "eps": 0.1 / 32}),
+        ("paper", "weight", WNAdamax, {"lr": 3e-4, "betas": (0.5, 0.999), "eps": 1e-8}),
+        ("fast", "weight", WNAdam, {"lr": 1e-4, "betas": (0.9, 0.999), "eps": 1e-8}),
+    ],
+)
+def test_a_preset_is_built_as_published(
+    preset: str, norm: str, kind: type, group: dict[str, object]
+) -> None:
+    agent = built("Breakout", preset=preset, norm=norm, num_envs=1)
+    assert isinstance(agent.network.torso, NatureTorso)
+    assert isinstance(agent.optimizer, kind)
+    for built_group in agent.optimizer.param_groups:
+        assert {name: built_group[name] for name in group} == group
+
+
+@pytest.mark.parametrize(
+    ("env", "protocol", "epsilon"),
+    [("Pong", "classic", 0.05), ("Pong", "sticky", 0.001), ("CartPole-v1", "classic", 0.0)],
+)
+def test_evaluation_is_as_random_as_the_protocol_says(
+    env: str, protocol: str, epsilon: float
+) -> None:
+    assert evaluation_epsilon(make_config(env=env, protocol=protocol)) == epsilon
+
+
+def test_evaluation_plays_elsewhere_than_training() -> None:
+    config = make_config(env="CartPole-v1")
+    training, evaluation = build_env(config), evaluation_env(config, 3, "evaluation", 0)
+    again, later = (evaluation_env(config, 3, "evaluation", step) for step in (0, 100))
+    for env in (training, evaluation, again, later):
+        env.reset()
+    assert evaluation.num_envs == 3
+    assert np.array_equal(evaluation.obs, again.obs)
+    assert not np.array_equal(evaluation.obs, later.obs)
+    assert not np.array_equal(evaluation.obs, training.obs[:3])
+
+
+def test_a_default_buffer_shrinks_and_one_that_was_asked_for_does_not() -> None:
+    available = 600 * 1024**2
+    default = make_config(env="CartPole-v1")
+    env = build_env(default)
+    huge = {"env": "CartPole-v1", "buffer_size": 10**9}
+    with pytest.raises(UsageError, match="--buffer-size 1_000_000_000 needs"):
+        fit_buffer(make_config(huge), env, available, fixed=False)
+    nobody_asked = dataclasses.replace(make_config(huge), explicit=())
+    shrunk, note = fit_buffer(nobody_asked, env, available, fixed=False)
+    assert note is not None
+    assert 1_000_000 < shrunk.agent.buffer_size < 10**9
+    with pytest.raises(UsageError, match="needs"):
+        fit_buffer(nobody_asked, env, available, fixed=True)
+    assert fit_buffer(default, env, available, fixed=False) == (default, None)
