@@ -176,8 +176,8 @@ def test_a_default_that_does_not_fit_shrinks_and_says_so_with_numbers() -> None:
     )
     assert capacity == 90
     assert note == (
-        "--buffer-size 91 needs 910 bytes (910 B), but 1_000 bytes (1000 B) are available, of which "
-        "100 B are kept for everything else: using the 90 transitions that fit"
+        "--buffer-size 91 needs 910 bytes (910 B), but 1_000 bytes (1000 B) are available, of "
+        "which 100 B are kept for everything else: using the 90 transitions that fit"
     )
 
 
