@@ -85,7 +85,7 @@ def test_rmsprop_is_natures_centred_one() -> None:
     for norm in ("weight", "none"):
         optimizer = built(norm=norm, optimizer="rmsprop", optimizer_eps=0.125).optimizer
         assert isinstance(optimizer, WNRMSprop)
-        assert optimizer.moments == ("square_avg", "grad_avg")
+        assert optimizer.rule.moments == ("square_avg", "grad_avg")
         assert {group["alpha"] for group in optimizer.param_groups} == {0.95}
         assert {group["eps"] for group in optimizer.param_groups} == {0.125}
 

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from wnrl.errors import UsageError
+from wnrl.kernels import optimizer_aten
 from wnrl.nn.weight_norm import WNConv2d, WNLinear, weight_norm_groups
-from wnrl.optim import WNAdam, WNAdamax, WNRMSprop
+from wnrl.optim import WNSGD, WNAdam, WNAdamax, WNRAdam, WNRMSprop
 from wnrl.stepping import ClippedStep, OptimizerSpec
 
 STEPS = 20
@@ -39,6 +40,18 @@ RULES: dict[str, tuple[Callable[..., Any], Maker]] = {
     "rmsprop centered": (
         lambda p, **k: WNRMSprop(p, 0.01, 0.9, 1e-2, centered=True, **k),
         lambda p: torch.optim.RMSprop(p, 0.01, 0.9, 1e-2, centered=True),
+    ),
+    "radam": (
+        lambda p, **k: WNRAdam(p, 0.02, (0.8, 0.9), 1e-6, **k),
+        lambda p: torch.optim.RAdam(p, 0.02, (0.8, 0.9), 1e-6),
+    ),
+    "sgd": (
+        lambda p, **k: WNSGD(p, 0.02, **k),
+        lambda p: torch.optim.SGD(p, 0.02),
+    ),
+    "sgd momentum": (
+        lambda p, **k: WNSGD(p, 0.02, 0.9, **k),
+        lambda p: torch.optim.SGD(p, 0.02, 0.9),
     ),
 }
 
@@ -348,7 +361,7 @@ def test_saved_and_loaded_continues_as_if_never_stopped(rule: str) -> None:
 def test_a_weight_in_many_blocks_equals_the_weight_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
     nets = [network(), network()]
     for net, elements in zip(nets, (10, 10**9), strict=True):
-        monkeypatch.setattr("wnrl.optim.BLOCK_ELEMENTS", elements)
+        monkeypatch.setattr("wnrl.kernels.optimizer_aten.BLOCK_ELEMENTS", elements)
         walk(net, WNAdam(weight_norm_groups(net), 0.02, max_norm=0.5).step)
     for small, large in zip(nets[0].parameters(), nets[1].parameters(), strict=True):
         assert torch.allclose(small, large, rtol=1e-12, atol=1e-14)
@@ -392,8 +405,8 @@ def test_settings_out_of_range_raise(settings: dict[str, Any], message: str) -> 
 
 
 def test_weights_that_cannot_be_stepped_raise() -> None:
-    with pytest.raises(UsageError, match="bfloat16"):
-        WNAdam([nn.Parameter(torch.ones(2, 2, dtype=torch.bfloat16))])
+    with pytest.raises(UsageError, match="float16"):
+        WNAdam([nn.Parameter(torch.ones(2, 2, dtype=torch.float16))])
     with pytest.raises(ValueError, match=r"strides \(1, 2\)"):
         WNAdam([nn.Parameter(torch.ones(2, 3).T.contiguous().T)])
     weight = nn.Parameter(torch.ones(2, 2))
@@ -486,3 +499,80 @@ def test_clipped_step_clips_as_torch_does() -> None:
 def test_a_spec_that_cannot_be_built_raises(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         OptimizerSpec(**settings)
+
+
+def test_clipping_costs_no_second_gradient_when_it_only_measures(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    net = network()
+    optimizer = WNAdam(weight_norm_groups(net), max_norm=math.inf)
+    calls = []
+    whole = optimizer_aten._Block.gradients
+
+    def counted(block: Any, clip: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        calls.append(block.rows)
+        return whole(block, clip)
+
+    monkeypatch.setattr(optimizer_aten._Block, "gradients", counted)
+    net(torch.ones(1, 2, 5, 5, dtype=torch.float64)).sum().backward()
+    optimizer.step()
+    assert len(calls) == 2  # one per normalized layer, each of one block
+    assert math.isfinite(optimizer.grad_norm)
+
+
+def test_bfloat16_weights_keep_a_float32_master_through_a_save() -> None:
+    weight = nn.Parameter(torch.tensor([[3.0, 4.0]], dtype=torch.bfloat16))
+    wide = nn.Parameter(weight.detach().float())
+    optimizer, expected = WNAdam([weight], 1e-3), WNAdam([wide], 1e-3)
+    for step in range(6):
+        weight.grad = torch.tensor([[1.0, -2.0]], dtype=torch.bfloat16)
+        wide.grad = weight.grad.float()
+        optimizer.step()
+        expected.step()
+        assert torch.equal(optimizer.state[weight]["master"], wide)
+        assert torch.equal(weight, wide.bfloat16())
+        if step == 2:
+            state = copy.deepcopy(optimizer.state_dict())
+            optimizer = WNAdam([weight], 1e-3)
+            optimizer.load_state_dict(state)
+    with torch.no_grad():
+        weight.copy_(torch.tensor([[1.0, 0.5]]))
+    optimizer.param_groups[0]["lr"] = 0.0
+    optimizer.step()
+    assert weight.tolist() == [[1.0, 0.5]]
+    assert optimizer.state[weight]["master"].tolist() == [[1.0, 0.5]]
+
+
+def test_a_deepcopied_optimizer_keeps_its_clipping() -> None:
+    weight = nn.Parameter(torch.tensor([[3.0, 4.0]]))
+    copied = copy.deepcopy(WNAdam([weight], max_norm=0.5))
+    assert copied.max_norm == 0.5
+    copied.param_groups[0]["params"][0].grad = torch.ones(1, 2)
+    copied.step()
+    assert float(copied.grad_norm) == pytest.approx(math.sqrt(2))
+
+
+def test_momentum_out_of_range_raises() -> None:
+    with pytest.raises(UsageError, match=r"momentum is 1\.0"):
+        WNSGD([nn.Parameter(torch.ones(2, 2))], momentum=1.0)
+
+
+def test_stable_baselines3_takes_it_as_optimizer_class() -> None:
+    stable_baselines3 = pytest.importorskip("stable_baselines3")
+    model = stable_baselines3.DQN(
+        "MlpPolicy",
+        "CartPole-v1",
+        learning_starts=50,
+        buffer_size=200,
+        seed=0,
+        device="cpu",
+        policy_kwargs={"optimizer_class": WNAdam, "net_arch": [16]},
+    )
+    before = copy.deepcopy(model.policy.state_dict())
+    model.learn(200)
+    optimizer = model.policy.optimizer
+    assert type(optimizer) is WNAdam
+    weights = [p for p in model.q_net.parameters() if p.ndim == 2]
+    assert all("norm" in optimizer.state[weight] for weight in weights)
+    after = model.policy.state_dict()
+    assert not torch.equal(before["q_net.q_net.0.weight"], after["q_net.q_net.0.weight"])

@@ -13,11 +13,14 @@ One step, for a row with gradient d = dL/dw and the optimizer's own updates U_v,
 
 The row w is never divided by g and multiplied again, so with U = 0 (learning rate 0) it keeps its
 bits. A row of zeros has no direction: it takes a plain step in w, and is normalized from then on.
+
+This file holds the classes, their state and what they refuse; the step itself is
+`wnrl.kernels.optimizer_launch` (Triton, one launch) or `wnrl.kernels.optimizer_aten`.
 """
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from itertools import chain
 from typing import Any, overload
 
 import torch
@@ -25,11 +28,25 @@ from torch import Tensor, nn
 from torch.optim.optimizer import ParamsT
 
 from wnrl.errors import UsageError, nearest
+from wnrl.kernels import optimizer_aten
+from wnrl.kernels.backend import use_triton
+from wnrl.kernels.optimizer_aten import Entry, memory_rows
+from wnrl.kernels.optimizer_launch import FusedStep
+from wnrl.kernels.optimizer_rules import (
+    ADAM,
+    ADAMAX,
+    CENTERED_RMSPROP,
+    MOMENTUM_SGD,
+    RADAM,
+    RMSPROP,
+    SGD,
+    Rule,
+    Settings,
+)
 
 PAPER_WEIGHT_STD = 0.05  # v ~ N(0, 0.05^2) (section 3), so ||v|| is about 0.05 sqrt(fan_in)
-SMALLEST_GAIN = 1e-12  # a gain of exactly 0 would make w = 0 and lose the direction of v
-BLOCK_ELEMENTS = 131_072  # of a weight: 0.5 MiB each of w, dw, dv and the moments
-CLIP_EPSILON = 1e-6  # torch.nn.utils.clip_grad_norm_'s own
+SMALLEST_GAIN = optimizer_aten.SMALLEST_GAIN
+TYPES = (torch.float32, torch.float64, torch.bfloat16)
 
 Group = dict[str, Any]
 VNorm = str | Tensor
@@ -45,51 +62,29 @@ def mark_part(parameter: nn.Parameter, part: str) -> None:
     setattr(parameter, _PART, part)
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """One normalized weight in the middle of a step, as rows of its memory (O, K)."""
-
-    weight: Tensor  # (O, K) a view of the parameter
-    gradient: Tensor  # (O, K) dL/dw
-    state: dict[str, Tensor]
-    gain: Tensor  # (O, 1) |g|
-    norm: Tensor  # (O, 1) n
-    scale: Tensor  # (O, 1) g / n; 1 for a row of zeros
-
-    def blocks(self) -> list[slice]:
-        """Ranges of rows small enough that a block stays in a CPU's cache from pass to pass."""
-        rows, length = self.weight.shape
-        size = max(1, BLOCK_ELEMENTS // length) if self.weight.device.type == "cpu" else rows
-        return [slice(start, start + size) for start in range(0, rows, size)]
-
-    def gradients(self, block: slice) -> tuple[Tensor, Tensor]:
-        """dL/dv (rows, K) and dL/dg (rows, 1) of a block (eq. 3), read through w."""
-        gain, scale = self.gain[block], self.scale[block]
-        # A row of zeros takes |g| = 1, which makes dL/dv = dL/dw and dL/dg = 0.
-        gain = torch.where(gain > 0, gain, 1.0)
-        # ATen's backward of w = g v / ||v||, at v = w, ||v|| = |g|, with g replaced by (g / n) |g|.
-        dv, dg = torch.ops.aten._weight_norm_interface_backward(
-            self.gradient[block], self.weight[block], scale * gain, gain, 0
-        )
-        return dv, dg.mul_(self.state["sign"][block])
-
-
 class _WeightNormOptimizer(torch.optim.Optimizer):
-    """What the weight-normalizing optimizers share; a subclass brings moments and an update rule.
+    """What the weight-normalizing optimizers share; a subclass brings a rule and its settings.
 
     State of a normalized weight: `norm` n and `sign` s (O, 1), each moment of v in the weight's
-    shape and of g as `<moment>_g` (O, 1), and `updates`, the steps so far. It is made at the first
-    step on the weight's device. The counter is not called `step`, which torch would leave on the
-    device it was saved from.
+    shape and of g as `<moment>_g` (O, 1), and `updates`, the steps so far. A bfloat16 parameter
+    also has `master`, its weight in float32. It is made at the first step on the weight's device.
+    The counter is not called `step`, which torch would leave on the device it was saved from.
     """
 
-    moments: tuple[str, ...] = ()
-
-    def __init__(self, params: ParamsT, defaults: Group, max_norm: float | None) -> None:
+    def __init__(
+        self, params: ParamsT, defaults: Group, rule: Rule, max_norm: float | None
+    ) -> None:
+        self.rule = rule
         self.max_norm = None if max_norm is None else checked_max_norm(max_norm)
         self.grad_norm = torch.tensor(math.nan)
+        self._fused: FusedStep | None = None
         check_not_negative(defaults)
         super().__init__(params, {"weight_norm": True, **defaults})
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy needs; the fused step's plan is made anew."""
+        own = {"rule": self.rule, "max_norm": self.max_norm, "grad_norm": self.grad_norm}
+        return {**super().__getstate__(), **own, "_fused": None}
 
     def add_param_group(self, param_group: Group) -> None:
         """Add a group; with `weight_norm` false all of it is stepped plainly."""
@@ -105,13 +100,14 @@ class _WeightNormOptimizer(torch.optim.Optimizer):
                     'optimizer with storage="gv", build the layers with storage="w", or pass '
                     "weight_norm_groups(module)"
                 )
+            if parameter.dtype not in TYPES:
+                raise UsageError(
+                    f"{type(self).__name__} got a parameter of type {parameter.dtype}: it takes "
+                    "float32, float64, and bfloat16 with a float32 master in its state; keep "
+                    "others in float32 and use autocast"
+                )
             if _normalized(group, parameter):
-                if parameter.dtype not in (torch.float32, torch.float64):
-                    raise UsageError(
-                        f"{type(self).__name__} got a weight of type {parameter.dtype}: it takes "
-                        "float32 or float64; keep the weights in float32 and use autocast"
-                    )
-                _memory_rows(parameter.detach())
+                memory_rows(parameter.detach())
 
     @overload
     def step(self, closure: None = None) -> None: ...
@@ -126,107 +122,74 @@ class _WeightNormOptimizer(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        normalized: list[tuple[Group, _Rows]] = []
-        plain: list[tuple[Group, nn.Parameter]] = []
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is None:
-                    continue
-                if _normalized(group, parameter):
-                    normalized.append((group, self._rows(group, parameter)))
-                else:
-                    plain.append((group, parameter))
-        clip = self._clip_factor([rows for _, rows in normalized], [p for _, p in plain])
-        for group, rows in normalized:
-            self._step_rows(group, rows, clip)
-        for group, parameter in plain:
-            self._step_plain(group, parameter, clip)
+        entries = [
+            self._entry(index, group, parameter)
+            for index, group in enumerate(self.param_groups)
+            for parameter in group["params"]
+            if parameter.grad is not None
+        ]
+        if entries and FusedStep.takes(entries) and use_triton(entries[0].parameter):
+            if self._fused is None or not self._fused.fits(entries):
+                self._fused = FusedStep(self.rule, entries, self.max_norm)
+            total = self._fused.step(entries)
+        else:
+            total = optimizer_aten.step(self.rule, entries, self.max_norm)
+        if total is not None:
+            self.grad_norm = total
         return loss
 
-    def _rows(self, group: Group, parameter: nn.Parameter) -> _Rows:
-        weight = _memory_rows(parameter.detach())
-        gain = torch.linalg.vector_norm(weight, dim=1, keepdim=True)  # (O, K) -> (O, 1)
-        state = self.state[parameter]
-        if not state:
-            fan_in = weight.shape[1]
-            state["updates"] = torch.zeros((), device=weight.device)
-            state["norm"] = starting_norm(group["v_norm"], gain, fan_in)
-            state["sign"] = torch.ones_like(gain)
-            for name in self.moments:
-                state[name] = torch.zeros_like(parameter)
-                state[f"{name}_g"] = torch.zeros_like(gain)
-        _match_layout_(state, parameter)
-        gradient = parameter.grad
+    def write_settings_(self) -> None:
+        """Copy every group's lr, decays and eps to the device, where the fused step reads them.
+
+        `step` does it too, except while a CUDA graph is captured: before a replay call this when
+        a schedule has written `group["lr"]`. An lr that is a tensor on the device is read inside
+        the graph and needs no call.
+        """
+        if self._fused is not None:
+            self._fused.write_settings_([self._settings(group) for group in self.param_groups])
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue where the state was taken, each tensor in the type it was saved in."""
+        super().load_state_dict(state_dict)
+        # torch casts all state to the parameter's type: a bfloat16 weight's master would be lost.
+        saved = chain.from_iterable(group["params"] for group in state_dict["param_groups"])
+        own = chain.from_iterable(group["params"] for group in self.param_groups)
+        for index, parameter in zip(saved, own, strict=True):
+            for name, value in state_dict["state"].get(index, {}).items():
+                if value.dtype != parameter.dtype:
+                    self.state[parameter][name] = value.detach().clone().to(parameter.device)
+
+    def _settings(self, group: Group) -> Settings:
+        """The group's numbers in the order that the rules read them."""
+        raise NotImplementedError
+
+    def _entry(self, index: int, group: Group, parameter: nn.Parameter) -> Entry:
+        state, gradient = self.state[parameter], parameter.grad
         assert gradient is not None
+        normalized = _normalized(group, parameter)
+        if not state:
+            self._make_state(group, parameter, normalized)
+        _match_layout_(state, parameter)
         if gradient.stride() != parameter.stride():
             gradient = torch.empty_like(parameter).copy_(gradient)
-        # A row that was zero when n was made has n = 0: it starts with v = w.
-        norm = torch.where(state["norm"] > 0, state["norm"], gain)
-        scale = torch.where(gain > 0, state["sign"] * gain / norm, 1.0)
-        return _Rows(weight, _memory_rows(gradient), state, gain, norm, scale)
+        weight = parameter.detach()
+        return Entry(weight, gradient, state, self._settings(group), index, normalized)
 
-    def _clip_factor(self, normalized: list[_Rows], plain: list[nn.Parameter]) -> Tensor | None:
-        """Measure the global norm over (g, v) and plain gradients; what to multiply them with."""
-        if self.max_norm is None:
-            return None
-        gradients = [p.grad for p in plain if p.grad is not None]
-        norms = [torch.linalg.vector_norm(gradient) for gradient in gradients]
-        for rows in normalized:
-            for block in rows.blocks():
-                norms += [torch.linalg.vector_norm(part) for part in rows.gradients(block)]
-        self.grad_norm = torch.linalg.vector_norm(torch.stack(norms)) if norms else torch.zeros(())
-        return clip_factor(self.grad_norm, self.max_norm)
-
-    def _step_rows(self, group: Group, rows: _Rows, clip: Tensor | None) -> None:
-        """Update one normalized weight: v block by block, then g, then w, n and s."""
-        state, sign = rows.state, rows.state["sign"]
-        state["updates"] += 1
-        moments = [_memory_rows(state[name]) for name in self.moments]
-        blocks = rows.blocks()
-        # The rule adds its update to zeros: what is needed is the update, not v.
-        update = torch.empty_like(rows.weight[blocks[0]])
-        dg = torch.empty_like(rows.gain)
-        length = torch.empty_like(rows.gain)
-        for block in blocks:
-            weight = rows.weight[block]
-            dv, dg[block] = rows.gradients(block)
-            if clip is not None:
-                dv.mul_(clip)
-            v_update = update[: len(weight)].zero_()
-            self._update(group, state["updates"], v_update, dv, [m[block] for m in moments])
-            weight.addcmul_(v_update, rows.scale[block])  # y
-            torch.linalg.vector_norm(weight, dim=1, keepdim=True, out=length[block])
-        if clip is not None:
-            dg.mul_(clip)
-        gain = sign * rows.gain
-        self._update(group, state["updates"], gain, dg, [state[f"{m}_g"] for m in self.moments])
-        smallest = rows.gain.clamp(max=SMALLEST_GAIN)
-        gain = torch.where(gain.abs() < smallest, sign * smallest, gain)  # g'
-        # y keeps the sign of the old g, so s y points along v'. A row that the step cancelled to
-        # zero stays zero.
-        alive = (rows.gain > 0) & (length > 0)
-        rows.weight.mul_(torch.where(alive, sign * gain / length, 1.0))
-        state["norm"].copy_(torch.where(alive, rows.norm * (length / rows.gain), rows.norm))
-        state["sign"].copy_(torch.where(alive, gain.sign(), sign))
-
-    def _step_plain(self, group: Group, parameter: nn.Parameter, clip: Tensor | None) -> None:
-        gradient, state = parameter.grad, self.state[parameter]
-        assert gradient is not None
-        if not state:
-            state["updates"] = torch.zeros((), device=parameter.device)
-            state.update({name: torch.zeros_like(parameter) for name in self.moments})
-        _match_layout_(state, parameter)
-        if clip is not None:
-            gradient.mul_(clip)
-        state["updates"] += 1
-        moments = [state[name] for name in self.moments]
-        self._update(group, state["updates"], parameter.detach(), gradient, moments)
-
-    def _update(
-        self, group: Group, updates: Tensor, target: Tensor, gradient: Tensor, moments: list[Tensor]
-    ) -> None:
-        """Add this rule's update number `updates` to the target, in place; move the moments."""
-        raise NotImplementedError
+    def _make_state(self, group: Group, parameter: nn.Parameter, normalized: bool) -> None:
+        state, weight = self.state[parameter], parameter.detach()
+        if weight.dtype == optimizer_aten.HALF:
+            weight = weight.float()
+            state["master"] = weight
+        state["updates"] = torch.zeros((), device=weight.device)
+        for name in self.rule.moments:
+            state[name] = torch.zeros_like(weight)
+        if normalized:
+            rows = memory_rows(weight)
+            gain = torch.linalg.vector_norm(rows, dim=1, keepdim=True)  # (O, K) -> (O, 1)
+            state["norm"] = starting_norm(group["v_norm"], gain, rows.shape[1])
+            state["sign"] = torch.ones_like(gain)
+            for name in self.rule.moments:
+                state[f"{name}_g"] = torch.zeros_like(gain)
 
 
 class WNAdam(_WeightNormOptimizer):
@@ -238,7 +201,7 @@ class WNAdam(_WeightNormOptimizer):
 
     Args:
         params: parameters or groups. weight_g and weight_v of a storage="gv" layer are refused.
-        lr: learning rate of g, v and the plain parameters.
+        lr: learning rate of g, v and the plain parameters; may be a tensor () on the device.
         betas: decay of the two moments, per update.
         eps: added to the root of the second moment.
         v_norm: n = ||v|| at the first step: "weight" (||w||), "paper" (0.05 sqrt(fan_in),
@@ -252,15 +215,13 @@ class WNAdam(_WeightNormOptimizer):
         grad_norm: () that norm, before clipping, of the last step; NaN where none was measured.
 
     Raises:
-        UsageError: for settings out of range, gains or weight vectors, half-precision weights.
+        UsageError: for settings out of range, gains or weight vectors, float16 weights.
     """
-
-    moments = ("exp_avg", "exp_avg_sq")
 
     def __init__(
         self,
         params: ParamsT,
-        lr: float = 1e-3,
+        lr: float | Tensor = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         *,
@@ -268,26 +229,11 @@ class WNAdam(_WeightNormOptimizer):
         max_norm: float | None = None,
     ) -> None:
         check_betas(betas)
-        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "v_norm": v_norm}, max_norm)
+        defaults = {"lr": lr, "betas": betas, "eps": eps, "v_norm": v_norm}
+        super().__init__(params, defaults, ADAM, max_norm)
 
-    def _update(
-        self, group: Group, updates: Tensor, target: Tensor, gradient: Tensor, moments: list[Tensor]
-    ) -> None:
-        torch._fused_adam_(
-            [target],
-            [gradient],
-            [moments[0]],
-            [moments[1]],
-            [],
-            [updates],
-            lr=group["lr"],
-            beta1=group["betas"][0],
-            beta2=group["betas"][1],
-            weight_decay=0.0,
-            eps=group["eps"],
-            amsgrad=False,
-            maximize=False,
-        )
+    def _settings(self, group: Group) -> Settings:
+        return Settings(group["lr"], group["betas"][0], group["betas"][1], group["eps"])
 
 
 class WNAdamax(_WeightNormOptimizer):
@@ -296,12 +242,10 @@ class WNAdamax(_WeightNormOptimizer):
     The optimizer of the weight normalization paper's DQN, there with a first beta of 0.5.
     """
 
-    moments = ("exp_avg", "exp_inf")
-
     def __init__(
         self,
         params: ParamsT,
-        lr: float = 2e-3,
+        lr: float | Tensor = 2e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         *,
@@ -309,16 +253,35 @@ class WNAdamax(_WeightNormOptimizer):
         max_norm: float | None = None,
     ) -> None:
         check_betas(betas)
-        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "v_norm": v_norm}, max_norm)
+        defaults = {"lr": lr, "betas": betas, "eps": eps, "v_norm": v_norm}
+        super().__init__(params, defaults, ADAMAX, max_norm)
 
-    def _update(
-        self, group: Group, updates: Tensor, target: Tensor, gradient: Tensor, moments: list[Tensor]
+    def _settings(self, group: Group) -> Settings:
+        return Settings(group["lr"], group["betas"][0], group["betas"][1], group["eps"])
+
+
+class WNRAdam(_WeightNormOptimizer):
+    """RAdam (Liu et al. 2020) on gains and weight vectors; arguments as `WNAdam`.
+
+    As torch's: no rectification before the variance is tractable, eps outside of the root.
+    """
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | Tensor = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        *,
+        v_norm: VNorm = "weight",
+        max_norm: float | None = None,
     ) -> None:
-        (beta1, beta2), (average, largest) = group["betas"], moments
-        average.lerp_(gradient, 1 - beta1)
-        # torch adds eps to each new gradient, inside the maximum.
-        torch.maximum(largest.mul_(beta2), gradient.abs().add_(group["eps"]), out=largest)
-        target.sub_((average / largest).mul_(group["lr"] / (1 - beta1 ** updates.to(target))))
+        check_betas(betas)
+        defaults = {"lr": lr, "betas": betas, "eps": eps, "v_norm": v_norm}
+        super().__init__(params, defaults, RADAM, max_norm)
+
+    def _settings(self, group: Group) -> Settings:
+        return Settings(group["lr"], group["betas"][0], group["betas"][1], group["eps"])
 
 
 class WNRMSprop(_WeightNormOptimizer):
@@ -332,7 +295,7 @@ class WNRMSprop(_WeightNormOptimizer):
     def __init__(
         self,
         params: ParamsT,
-        lr: float = 1e-2,
+        lr: float | Tensor = 1e-2,
         alpha: float = 0.99,
         eps: float = 1e-8,
         *,
@@ -341,48 +304,45 @@ class WNRMSprop(_WeightNormOptimizer):
         max_norm: float | None = None,
     ) -> None:
         check_alpha(alpha)
-        self.moments = ("square_avg", "grad_avg") if centered else ("square_avg",)
         defaults = {"lr": lr, "alpha": alpha, "eps": eps, "v_norm": v_norm}
-        super().__init__(params, defaults, max_norm)
+        super().__init__(params, defaults, CENTERED_RMSPROP if centered else RMSPROP, max_norm)
 
-    def _update(
-        self, group: Group, updates: Tensor, target: Tensor, gradient: Tensor, moments: list[Tensor]
-    ) -> None:
-        alpha, square = group["alpha"], moments[0]
-        square.mul_(alpha).addcmul_(gradient, gradient, value=1 - alpha)
-        if len(moments) == 2:
-            mean = moments[1].lerp_(gradient, 1 - alpha)
-            # Rounding can make the variance of a steady gradient negative.
-            root = square.addcmul(mean, mean, value=-1).clamp_(min=0).sqrt_()
-        else:
-            root = square.sqrt()
-        target.addcdiv_(gradient, root.add_(group["eps"]), value=-group["lr"])
+    def _settings(self, group: Group) -> Settings:
+        return Settings(group["lr"], group["alpha"], 0.0, group["eps"])
 
 
-def _memory_rows(tensor: Tensor) -> Tensor:
-    """A view (O, K) of a weight (O, ...): row by row, elements in the order of memory.
+class WNSGD(_WeightNormOptimizer):
+    """Gradient descent on gains and weight vectors; others as `WNAdam`.
 
-    The order inside a row is the layout's (channels_last is H, W, I): norms and elementwise
-    updates do not care, as long as everything that meets has one layout.
+    The length of v never shrinks here: U_v is orthogonal to v (section 2.1).
 
-    Raises:
-        ValueError: if the rows do not lie one after another in memory.
+    Args:
+        momentum: decay of the running sum of gradients, per update; 0 keeps no such sum.
     """
-    trailing = sorted(range(1, tensor.ndim), key=tensor.stride, reverse=True)
-    ordered = tensor.permute(0, *trailing)
-    if not ordered.is_contiguous():
-        raise ValueError(
-            f"a weight of shape {tuple(tensor.shape)} has strides {tensor.stride()}: its output "
-            "units must lie one after another in memory; make it contiguous or channels_last"
-        )
-    return ordered.view(tensor.shape[0], -1)
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | Tensor = 1e-3,
+        momentum: float = 0.0,
+        *,
+        v_norm: VNorm = "weight",
+        max_norm: float | None = None,
+    ) -> None:
+        if not 0 <= momentum < 1:
+            raise UsageError(f"momentum is {momentum}: it must lie in [0, 1)")
+        defaults = {"lr": lr, "momentum": momentum, "eps": 0.0, "v_norm": v_norm}
+        super().__init__(params, defaults, MOMENTUM_SGD if momentum else SGD, max_norm)
+
+    def _settings(self, group: Group) -> Settings:
+        return Settings(group["lr"], group["momentum"], 0.0, group["eps"])
 
 
 def _match_layout_(state: dict[str, Tensor], parameter: nn.Parameter) -> None:
     """Give the moments the weight's strides: it may have moved to channels_last since."""
     for name, value in state.items():
         if value.shape == parameter.shape and value.stride() != parameter.stride():
-            state[name] = torch.empty_like(parameter).copy_(value)
+            state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def starting_norm(v_norm: VNorm, gain: Tensor, fan_in: int) -> Tensor:
@@ -396,13 +356,6 @@ def starting_norm(v_norm: VNorm, gain: Tensor, fan_in: int) -> Tensor:
         return v_norm.to(gain).reshape(-1, 1).expand_as(gain).clone()
     fixed = {"paper": PAPER_WEIGHT_STD * math.sqrt(fan_in), "unit": 1.0}
     return torch.full_like(gain, fixed[v_norm]) if v_norm in fixed else gain.clone()
-
-
-def clip_factor(total: Tensor, max_norm: float) -> Tensor | None:
-    """() What clips gradients of a global norm `total` to max_norm; None where nothing can."""
-    if not math.isfinite(max_norm):
-        return None
-    return (max_norm / (total + CLIP_EPSILON)).clamp(max=1.0)
 
 
 def _normalized(group: Group, parameter: Tensor) -> bool:

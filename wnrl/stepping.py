@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from wnrl.errors import UsageError, nearest
+from wnrl.kernels.optimizer_aten import clip_factor
 from wnrl.optim import (
     Group,
     WNAdam,
@@ -23,7 +24,6 @@ from wnrl.optim import (
     check_not_negative,
     check_v_norm,
     checked_max_norm,
-    clip_factor,
 )
 
 
@@ -86,9 +86,8 @@ class ClippedStep:
             p.grad for group in self.param_groups for p in group["params"] if p.grad is not None
         ]
         self.grad_norm = torch.nn.utils.get_total_norm(gradients)
-        factor = clip_factor(self.grad_norm, self.max_norm)
-        if factor is not None and gradients:
-            torch._foreach_mul_(gradients, factor)
+        if gradients and math.isfinite(self.max_norm):
+            torch._foreach_mul_(gradients, clip_factor(self.grad_norm, self.max_norm))
         self.optimizer.step()
 
     def state_dict(self) -> dict[str, Any]:

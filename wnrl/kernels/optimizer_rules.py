@@ -1,0 +1,158 @@
+"""Update rules of optimizers as plain functions over lists of tensors, in ATen's calls.
+
+A rule adds its update to each target in place and moves the moments. It knows nothing of weight
+normalization: targets are weight vectors, gains or plain parameters. `optimizer_step` holds the
+same equations for Triton. Dimension key: none, every tensor of one entry has one shape.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Settings(NamedTuple):
+    """What a parameter group says: numbers that a schedule may move between steps."""
+
+    lr: Any  # float, or a tensor () on the device
+    first: float  # beta1, alpha of RMSprop, momentum of SGD
+    second: float  # beta2
+    eps: float
+
+
+Moments = Sequence[Sequence[Tensor]]  # one list per moment, one tensor per target
+Update = Callable[
+    [Settings, Sequence[Tensor], Sequence[Tensor], Sequence[Tensor], Moments], None
+]  # (settings, updates so far with this one (), targets, gradients, moments)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One optimizer's equations: `update` in ATen, `kernel` the branch of the Triton step."""
+
+    name: str
+    moments: tuple[str, ...]  # names in the optimizer's state, torch's own
+    kernel: int
+    update: Update
+
+
+def _adam(
+    settings: Settings,
+    updates: Sequence[Tensor],
+    targets: Sequence[Tensor],
+    gradients: Sequence[Tensor],
+    moments: Moments,
+) -> None:
+    # Kingma & Ba 2015, algorithm 1: x -= lr m_hat / (sqrt(s_hat) + eps)
+    torch._fused_adam_(
+        list(targets),
+        list(gradients),
+        list(moments[0]),
+        list(moments[1]),
+        [],
+        list(updates),
+        lr=settings.lr,
+        beta1=settings.first,
+        beta2=settings.second,
+        weight_decay=0.0,
+        eps=settings.eps,
+        amsgrad=False,
+        maximize=False,
+    )
+
+
+def _adamax(
+    settings: Settings,
+    updates: Sequence[Tensor],
+    targets: Sequence[Tensor],
+    gradients: Sequence[Tensor],
+    moments: Moments,
+) -> None:
+    # Kingma & Ba 2015, algorithm 2; torch adds eps to each new gradient, inside the maximum.
+    for t, target, d, mean, largest in zip(updates, targets, gradients, *moments, strict=True):
+        mean.lerp_(d, 1 - settings.first)
+        torch.maximum(largest.mul_(settings.second), d.abs().add_(settings.eps), out=largest)
+        target.sub_((mean / largest).mul_(settings.lr / (1 - settings.first ** t.to(target))))
+
+
+def _rmsprop(
+    settings: Settings,
+    updates: Sequence[Tensor],
+    targets: Sequence[Tensor],
+    gradients: Sequence[Tensor],
+    moments: Moments,
+) -> None:
+    for target, d, square in zip(targets, gradients, *moments, strict=True):
+        square.mul_(settings.first).addcmul_(d, d, value=1 - settings.first)
+        target.addcdiv_(d, square.sqrt().add_(settings.eps), value=-settings.lr)
+
+
+def _centered_rmsprop(
+    settings: Settings,
+    updates: Sequence[Tensor],
+    targets: Sequence[Tensor],
+    gradients: Sequence[Tensor],
+    moments: Moments,
+) -> None:
+    # Graves 2013 (arXiv 1308.0850), eq. 38 to 41, with eps outside of the root as in torch.
+    for target, d, square, mean in zip(targets, gradients, *moments, strict=True):
+        square.mul_(settings.first).addcmul_(d, d, value=1 - settings.first)
+        mean.lerp_(d, 1 - settings.first)
+        # Rounding can make the variance of a steady gradient negative.
+        root = square.addcmul(mean, mean, value=-1).clamp_(min=0).sqrt_()
+        target.addcdiv_(d, root.add_(settings.eps), value=-settings.lr)
+
+
+def _radam(
+    settings: Settings,
+    updates: Sequence[Tensor],
+    targets: Sequence[Tensor],
+    gradients: Sequence[Tensor],
+    moments: Moments,
+) -> None:
+    # Liu et al. 2020 (arXiv 1908.03265), algorithm 2; the threshold 5 and eps are torch's.
+    for t, target, d, mean, square in zip(updates, targets, gradients, *moments, strict=True):
+        mean.lerp_(d, 1 - settings.first)
+        square.mul_(settings.second).addcmul_(d, d, value=1 - settings.second)
+        steps = t.double()
+        decay = settings.second**steps
+        longest = 2 / (1 - settings.second) - 1
+        length = longest - 2 * steps * decay / (1 - decay)
+        rectified = (length - 4) * (length - 2) * longest
+        rectified = rectified / ((longest - 4) * (longest - 2) * length)
+        root = (rectified.clamp(min=0) * (1 - decay)).sqrt()
+        adaptive = torch.where(length > 5, root.to(d) / (square.sqrt() + settings.eps), 1.0)
+        target.sub_(mean * adaptive * (settings.lr / (1 - settings.first**steps)).to(d))
+
+
+def _sgd(
+    settings: Settings,
+    updates: Sequence[Tensor],
+    targets: Sequence[Tensor],
+    gradients: Sequence[Tensor],
+    moments: Moments,
+) -> None:
+    for target, d in zip(targets, gradients, strict=True):
+        target.add_(d, alpha=-settings.lr)
+
+
+def _momentum_sgd(
+    settings: Settings,
+    updates: Sequence[Tensor],
+    targets: Sequence[Tensor],
+    gradients: Sequence[Tensor],
+    moments: Moments,
+) -> None:
+    for target, d, buffer in zip(targets, gradients, *moments, strict=True):
+        target.add_(buffer.mul_(settings.first).add_(d), alpha=-settings.lr)
+
+
+ADAM = Rule("adam", ("exp_avg", "exp_avg_sq"), 0, _adam)
+ADAMAX = Rule("adamax", ("exp_avg", "exp_inf"), 1, _adamax)
+RMSPROP = Rule("rmsprop", ("square_avg",), 2, _rmsprop)
+CENTERED_RMSPROP = Rule("centered rmsprop", ("square_avg", "grad_avg"), 3, _centered_rmsprop)
+RADAM = Rule("radam", ("exp_avg", "exp_avg_sq"), 4, _radam)
+SGD = Rule("sgd", (), 5, _sgd)
+MOMENTUM_SGD = Rule("momentum sgd", ("momentum_buffer",), 6, _momentum_sgd)
