@@ -6,10 +6,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from wnrl.nn.initialization import init_from_data_, reset_parameters_
+from wnrl.nn.initialization import (
+    init_directions_,
+    init_from_data_,
+    init_orthogonal_,
+    reset_parameters_,
+)
+from wnrl.nn.lstm import WNLSTM
 from wnrl.nn.networks import QNetwork, build_q_network
 from wnrl.nn.norms import Norm, get_norm, weight_normalization
-from wnrl.nn.weight_norm import weight_norm_groups
+from wnrl.nn.weight_norm import WNLinear, set_vector_norms_, weight_norm_groups
 from wnrl.optim import WNAdam
 
 UNIT = 2e-5  # float32 means over some thousand activations
@@ -186,3 +192,89 @@ def test_layers_with_a_random_reset_of_their_own_depend_on_the_generator_alone()
         drawn.append(layer.weight.detach().clone())
     assert torch.equal(drawn[0], drawn[1])
     assert not torch.equal(drawn[0], drawn[2])
+
+
+@pytest.mark.parametrize("dueling", [False, True])
+def test_heads_outputs_can_be_given_a_small_deviation(dueling: bool) -> None:
+    net, batch = network(get_norm("weight"), "mlp", dueling=dueling), observations("mlp")
+    report = init_from_data_(net, batch, sigma_floor=1e-6, head_scale=0.25)
+    assert len(report.layers) == (4 if dueling else 3)
+    features = net.torso(batch)
+    heads = [m for m in net.head.modules() if isinstance(m, nn.Linear)]
+    for output in (head(features) for head in heads):
+        units = output.shape[1]
+        assert torch.allclose(output.mean(0), torch.zeros(units), atol=UNIT)
+        assert torch.allclose(output.std(0, correction=0), torch.full((units,), 0.25), atol=UNIT)
+    for layer in pre_activations(net, batch):
+        assert torch.allclose(layer.std(0, correction=0), torch.ones(layer.shape[1]), atol=UNIT)
+    with pytest.raises(ValueError, match="head_scale is 0"):
+        init_from_data_(net, batch, head_scale=0.0)
+
+
+@pytest.mark.parametrize("name", NORMS)
+def test_orthogonal_rows_reach_every_kind_of_layer_with_their_gains(name: str) -> None:
+    net = network(NORMS[name], "nature")
+    init_orthogonal_(net, torch.Generator().manual_seed(1), gain=2.0, head_gain=0.01)
+    layers = [m for m in net.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
+    assert len(layers) == 5
+    for layer, gain in zip(layers, [2.0] * 4 + [0.01], strict=True):
+        rows = layer.weight.detach().flatten(1).double()
+        product = rows @ rows.T if rows.shape[0] <= rows.shape[1] else rows.T @ rows
+        expected = gain**2 * torch.eye(len(product), dtype=torch.float64)
+        assert torch.allclose(product, expected, atol=1e-5 * gain**2)  # a float32 QR
+        assert layer.bias is not None
+        assert not layer.bias.any()
+
+
+def test_each_gate_of_an_lstm_is_orthogonal_and_plain_ones_are_the_same() -> None:
+    weights = []
+    for lstm in (WNLSTM(3, 4), WNLSTM(3, 4, storage="w"), nn.LSTM(3, 4)):
+        init_orthogonal_(lstm, torch.Generator().manual_seed(2), gain=1.0)
+        weights.append(lstm.weight_hh_l0.detach().clone())
+        assert not lstm.bias_hh_l0.any()
+    for gate in weights[0].chunk(4):
+        assert torch.allclose(gate @ gate.T, torch.eye(4), atol=1e-6)  # a float32 QR
+    assert torch.allclose(weights[0], weights[1], rtol=1e-6)
+    assert torch.equal(weights[1], weights[2])
+
+
+@pytest.mark.parametrize("name", ["none", "weight w", "weight gv"])
+def test_the_papers_directions_are_normal_and_depend_on_the_generator_alone(name: str) -> None:
+    nets = [network(NORMS[name], "nature") for _ in range(3)]
+    state = torch.get_rng_state()
+    for net, seed in zip(nets, (3, 3, 4), strict=True):
+        init_directions_(net, torch.Generator().manual_seed(seed))
+    assert torch.equal(torch.get_rng_state(), state)
+    first, same, other = (net.torso.layers[0].weight.detach() for net in nets)  # type: ignore[operator,union-attr]  # a Tensor
+    assert torch.equal(first, same)
+    assert not torch.equal(first, other)
+    wide = nets[0].torso.layers[-2].weight  # type: ignore[union-attr]  # (512, 64)
+    assert wide.std().item() == pytest.approx(0.05, rel=0.02)  # type: ignore[operator]  # a Tensor
+    assert wide.mean().item() == pytest.approx(0.0, abs=0.001)  # type: ignore[operator]  # a Tensor
+    assert not nets[0].torso.layers[0].bias.any()  # type: ignore[operator,union-attr]  # a Tensor
+
+
+def test_the_papers_whole_recipe_ends_with_unit_variance_and_its_length_of_v() -> None:
+    net, batch = network(weight_normalization("gv"), "mlp"), observations("mlp")
+    init_directions_(net, torch.Generator().manual_seed(1))
+    layer = net.torso.layers[1]
+    assert isinstance(layer, WNLinear)
+    direction = nn.functional.normalize(layer.weight_v.detach())
+    init_from_data_(net, batch, sigma_floor=1e-6)
+    set_vector_norms_(net, "paper")
+    assert torch.allclose(layer.weight_v.norm(dim=1), torch.full((16,), 0.05 * 5**0.5))
+    assert torch.allclose(nn.functional.normalize(layer.weight_v), direction, atol=1e-6)
+    first = pre_activations(net, batch)[0]
+    assert torch.allclose(first.std(0, correction=0), torch.ones(16), atol=UNIT)
+
+
+def test_lengths_of_v_can_be_given_for_every_storage_gv_layer() -> None:
+    net = nn.ModuleList([WNLinear(3, 8), WNLSTM(3, 2), WNLinear(3, 8, gain="log")])
+    weights = [net[0].weight.clone(), net[1].weight_hh_l0.clone(), net[2].weight.clone()]  # type: ignore[operator,union-attr]  # Tensors
+    given = torch.arange(1.0, 9.0)
+    set_vector_norms_(net, given)
+    vectors = (net[0].weight_v, net[1].weight_ih_l0_v, net[1].weight_hh_l0_v, net[2].weight_v)
+    for v in vectors:
+        assert torch.allclose(v.norm(dim=1), given)  # type: ignore[operator,union-attr]  # a Tensor
+    after = [net[0].weight, net[1].weight_hh_l0, net[2].weight]
+    assert all(torch.allclose(a, b, rtol=1e-5) for a, b in zip(weights, after, strict=True))  # type: ignore[arg-type]  # Tensors

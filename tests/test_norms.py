@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from wnrl.errors import UsageError
+from wnrl.nn.mean_only import MeanOnlyBatchNorm
 from wnrl.nn.networks import build_q_network
 from wnrl.nn.norms import NORMS, Norm, get_norm, register_norm, weight_normalization
 from wnrl.nn.weight_norm import WNConv2d, WNLinear
@@ -24,8 +25,8 @@ def kinds(module: nn.Module) -> list[str]:
     return [type(m).__name__ for m in module.modules() if not list(m.children())]
 
 
-def test_the_catalogue_holds_four_records_under_their_own_names() -> None:
-    assert list(NORMS)[:4] == ["none", "weight", "batch", "layer"]
+def test_the_catalogue_holds_six_records_under_their_own_names() -> None:
+    assert list(NORMS)[:6] == ["none", "weight", "weight-mean", "mean", "batch", "layer"]
     assert all(name == norm.name for name, norm in NORMS.items())
     assert all(norm.summary and norm.paper and norm.cost for norm in NORMS.values())
 
@@ -57,6 +58,8 @@ def test_a_registered_norm_is_found_and_a_taken_name_raises(
     [
         ("none", ["Conv2d", "ReLU", "Conv2d"]),
         ("weight", ["WNConv2d", "ReLU", "WNConv2d"]),
+        ("weight-mean", ["WNConv2d", "MeanOnlyBatchNorm", "ReLU"]),
+        ("mean", ["Conv2d", "MeanOnlyBatchNorm", "ReLU"]),
         ("batch", ["Conv2d", "BatchNorm2d", "ReLU"]),
         ("layer", ["Conv2d", "LayerNorm", "ReLU"]),
     ],
@@ -80,8 +83,10 @@ def test_layer_norm_spans_the_whole_map_and_batch_norm_has_torchs_defaults() -> 
     ]
 
 
-def test_batch_norm_uses_its_running_statistics_in_eval_mode() -> None:
-    net = network(get_norm("batch"), (3,))
+@pytest.mark.parametrize("name", ["batch", "mean", "weight-mean"])
+def test_batch_statistics_give_way_to_running_ones_in_eval_mode(name: str) -> None:
+    assert get_norm(name).smallest_batch == 2
+    net = network(get_norm(name), (3,))
     x = torch.randn(8, 3, generator=torch.Generator().manual_seed(1))
     learning = net(x)
     net.eval()
@@ -103,7 +108,33 @@ def test_weight_is_stored_as_w_or_as_g_and_v_with_the_optimizer_that_fits() -> N
         assert isinstance(plain, ClippedStep)
 
 
-@pytest.mark.parametrize("name", ["none", "weight", "batch", "layer"])
+def test_mean_only_normalization_has_batch_norms_momentum() -> None:
+    found = [m for m in network(get_norm("mean")).modules() if isinstance(m, MeanOnlyBatchNorm)]
+    assert [(m.num_features, m.momentum) for m in found] == [
+        (32, 0.1),
+        (64, 0.1),
+        (64, 0.1),
+        (512, 0.1),
+    ]
+    marked = network(get_norm("weight-mean"))
+    assert isinstance(get_norm("weight-mean").optimizer(marked, OptimizerSpec()), WNAdam)
+
+
+def test_a_cap_is_kept_after_every_step() -> None:
+    norm = weight_normalization("gv", max_v_norm=0.5)
+    net = network(norm, (3,))
+    x = torch.ones(2, 3)
+    before = net(x)
+    norm.after_step(net)
+    layers = [m for m in net.modules() if isinstance(m, WNLinear)]
+    lengths = torch.cat([m.weight_v.norm(dim=1) for m in layers])
+    assert lengths.max().item() == pytest.approx(0.5)
+    assert torch.allclose(net(x), before, rtol=1e-5)
+    with pytest.raises(UsageError, match="max_v_norm"):
+        network(weight_normalization("w", max_v_norm=0.5))
+
+
+@pytest.mark.parametrize("name", ["none", "weight", "weight-mean", "mean", "batch", "layer"])
 def test_a_network_of_every_normalization_learns_a_regression(name: str) -> None:
     norm, generator = get_norm(name), torch.Generator().manual_seed(2)
     net = network(norm, (3,))

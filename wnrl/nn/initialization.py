@@ -4,15 +4,18 @@ Not here: normalizing while learning. Source of the second: Salimans & Kingma 20
 """
 
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from wnrl.nn.lstm import WNLSTM
 from wnrl.nn.weight_norm import write_weight_
+from wnrl.optim import PAPER_WEIGHT_STD
 
 
 @contextmanager
@@ -36,8 +39,8 @@ def reset_parameters_(network: nn.Module, generator: torch.Generator) -> None:
 
     Linear and convolution layers, normalized or not, draw w and b from
     U(-1/sqrt(fan_in), 1/sqrt(fan_in)) in the order of `network.modules()`: the same seed gives
-    the same initial function to every normalization of weights. Other layers take their own
-    `reset_parameters()`.
+    the same initial function to every normalization of weights. Other layers, LSTMs too, take
+    their own `reset_parameters()`.
     """
     with owned_global_randomness(generator):
         for module in network.modules():
@@ -55,6 +58,89 @@ def _draw_(layer: nn.Linear | nn.Conv2d, generator: torch.Generator) -> None:
     write_weight_(layer, torch.empty(shape).uniform_(-bound, bound, generator=generator))
     if layer.bias is not None:
         layer.bias.copy_(torch.empty(shape[0]).uniform_(-bound, bound, generator=generator))
+
+
+@torch.no_grad()
+def init_orthogonal_(
+    network: nn.Module,
+    generator: torch.Generator,
+    *,
+    gain: float = math.sqrt(2),
+    head_gain: float | None = None,
+    heads: Collection[nn.Module] | None = None,
+) -> None:
+    """Give every linear, convolution and LSTM layer, normalized or not, orthogonal rows; b = 0.
+
+    With storage "gv", v becomes w and g becomes ||w||. An LSTM's gates are one matrix each.
+
+    Args:
+        network: holds the layers.
+        generator: a CPU generator; layers draw in the order of `network.modules()`.
+        gain: of the hidden layers; sqrt(2) is for ReLU (and 1 is usual for LSTMs).
+        head_gain: of the heads' layers; None takes `gain`.
+        heads: modules whose layers are heads; default: `network.head` if there is one.
+
+    Source: Saxe et al. 2014, arXiv 1312.6120; gains as in Stable-Baselines3.
+    """
+    in_heads = _head_modules(network, heads)
+    for layer in network.modules():
+        own = gain if id(layer) not in in_heads or head_gain is None else head_gain
+        for weight, write in _weights(layer):
+            gates = 4 if isinstance(layer, nn.LSTM) and weight.shape[0] % 4 == 0 else 1
+            drawn = torch.empty(weight.shape)
+            for gate in drawn.chunk(gates):
+                gate.copy_(nn.init.orthogonal_(torch.empty(gate.shape), own, generator))
+            write(drawn)
+        _zero_biases_(layer)
+
+
+@torch.no_grad()
+def init_directions_(
+    network: nn.Module, generator: torch.Generator, *, std: float = PAPER_WEIGHT_STD
+) -> None:
+    """Draw every element of v from N(0, std^2), as the paper does (section 3), and set b = 0.
+
+    Layers as in `init_orthogonal_`. With storage "gv", v is what was drawn and g its norm, so that
+    w = v; with storage "w" or a plain layer it is w. The paper then finds g and b from data:
+    `init_from_data_`, which keeps directions only; `v_norm="paper"` gives ||v|| back.
+
+    Args:
+        network: holds the layers.
+        generator: a CPU generator; layers draw in the order of `network.modules()`.
+        std: the paper's 0.05.
+    """
+    for layer in network.modules():
+        for weight, write in _weights(layer):
+            write(torch.empty(weight.shape).normal_(0.0, std, generator=generator))
+        _zero_biases_(layer)
+
+
+def _weights(layer: nn.Module) -> Iterator[tuple[Tensor, Callable[[Tensor], Any]]]:
+    """Each weight of a layer, and what writes it whatever the storage."""
+    if isinstance(layer, nn.Linear | nn.Conv2d):
+        yield layer.weight, partial(write_weight_, layer)
+    elif isinstance(layer, WNLSTM):
+        for name in layer.weight_names():
+            yield getattr(layer, name), partial(layer.set_weight_, name=name)
+    elif isinstance(layer, nn.LSTM):
+        for name, weight in layer.named_parameters(recurse=False):
+            if name.startswith("weight"):
+                yield weight, weight.copy_
+
+
+def _zero_biases_(layer: nn.Module) -> None:
+    if isinstance(layer, nn.Linear | nn.Conv2d | nn.LSTM):
+        for name, bias in layer.named_parameters(recurse=False):
+            if name.startswith("bias"):
+                bias.zero_()
+
+
+def _head_modules(network: nn.Module, heads: Collection[nn.Module] | None) -> set[int]:
+    """The ids of all modules in the heads."""
+    if heads is None:
+        head = getattr(network, "head", None)
+        heads = () if head is None else (head,)
+    return {id(module) for head in heads for module in head.modules()}
 
 
 @dataclass(frozen=True)
@@ -81,13 +167,15 @@ def init_from_data_(
     *,
     sigma_floor: float = 0.01,
     heads: Collection[nn.Module] | None = None,
+    head_scale: float | None = None,
 ) -> InitReport:
     """Give each hidden unit's pre-activation zero mean and unit variance on a batch (section 3).
 
     In one forward pass, layer by layer: with t = w.x / ||w|| of mean mu[t] and standard deviation
     sigma[t], w becomes w / (||w|| sigma[t]) and b becomes -mu[t] / sigma[t]. This holds for any
-    normalization; with one of activations it is the layer before it that is initialized. Train
-    and eval modes and all buffers (running statistics) stay as they were. Call it before the
+    normalization; with one of activations it is the layer before it that is initialized. LSTMs
+    are left alone: their pre-activations mix two weights and all steps. Train and eval modes and
+    all buffers (running statistics) stay as they were. Call it before the
     first update, then copy the target network.
 
     Args:
@@ -96,13 +184,15 @@ def init_from_data_(
         batch: (B, ...) real observations, B at least 2, as the network's forward takes them.
         sigma_floor: sigma[t] below it is taken to be it, so that the gain ||w|| stays at most
             1 / sigma_floor where the data hardly vary.
-        heads: modules whose layers are left alone; default: `network.head` if there is one.
+        heads: modules whose layers are heads; default: `network.head` if there is one.
+        head_scale: the deviation that the heads' outputs get instead of 1: small ones start near
+            0 with their full gradient. None leaves heads alone.
 
     Returns:
         What was found, with the fraction of units at the floor.
 
     Raises:
-        ValueError: if the batch has one sample or the floor is not above 0.
+        ValueError: if the batch has one sample, or the floor or the scale is not above 0.
     """
     if batch.ndim < 2 or batch.shape[0] < 2:
         raise ValueError(
@@ -110,21 +200,25 @@ def init_from_data_(
         )
     if not sigma_floor > 0:
         raise ValueError(f"sigma_floor is {sigma_floor}: it must be above 0")
-    if heads is None:
-        head = getattr(network, "head", None)
-        heads = () if head is None else (head,)
-    skipped = {id(module) for head in heads for module in head.modules()}
+    if head_scale is not None and not head_scale > 0:
+        raise ValueError(f"head_scale is {head_scale}: it must be above 0, or None")
+    in_heads = _head_modules(network, heads)
     reports: dict[str, LayerReport] = {}
     handles = []
     for name, module in network.named_modules():
-        if isinstance(module, nn.Linear | nn.Conv2d) and id(module) not in skipped:
+        deviation = head_scale if id(module) in in_heads else 1.0
+        if isinstance(module, nn.Linear | nn.Conv2d) and deviation is not None:
 
             def initialize(
-                layer: Any, inputs: tuple[Tensor, ...], output: Tensor, name: str = name
+                layer: Any,
+                inputs: tuple[Tensor, ...],
+                output: Tensor,
+                name: str = name,
+                deviation: float = deviation,
             ) -> Tensor | None:
                 if name in reports:
                     return None
-                reports[name], output = _initialize_(name, layer, output, sigma_floor)
+                reports[name], output = _initialize_(name, layer, output, sigma_floor, deviation)
                 return output
 
             handles.append(module.register_forward_hook(initialize))
@@ -144,7 +238,11 @@ def init_from_data_(
 
 
 def _initialize_(
-    name: str, layer: nn.Linear | nn.Conv2d, output: Tensor, sigma_floor: float
+    name: str,
+    layer: nn.Linear | nn.Conv2d,
+    output: Tensor,
+    sigma_floor: float,
+    deviation: float,
 ) -> tuple[LayerReport, Tensor]:
     """Write the layer's w and b; its report, and the output that they give on this batch."""
     weight = layer.weight.detach()
@@ -154,7 +252,7 @@ def _initialize_(
     length = torch.linalg.vector_norm(weight.flatten(1), dim=1)  # (O, ...) -> (O,)
     length = torch.where(length > 0, length, 1.0)
     sigma = variance.sqrt() / length  # of t
-    scale = 1 / (sigma.clamp(min=sigma_floor) * length)
+    scale = deviation / (sigma.clamp(min=sigma_floor) * length)
     if layer.bias is None:
         mean = torch.zeros_like(mean)
     else:

@@ -8,13 +8,15 @@ The shape key of pre-activations: (C, H, W) of a convolution, (F,) of a linear l
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 from torch import nn
 
 from wnrl.errors import UsageError, nearest
-from wnrl.nn.weight_norm import WNConv2d, WNLinear, weight_norm_groups
+from wnrl.nn.mean_only import MeanOnlyBatchNorm
+from wnrl.nn.weight_norm import WNConv2d, WNLinear, cap_vector_norms_, weight_norm_groups
 from wnrl.stepping import OptimizerSpec, StepOptimizer
 
 LinearFactory = Callable[[int, int], nn.Module]  # (I, O)
@@ -58,21 +60,30 @@ class Norm:
     smallest_batch: int = 1  # samples that an update needs
 
 
-def weight_normalization(storage: str = "w") -> Norm:
+def weight_normalization(
+    storage: str = "w", *, gain: str = "linear", max_v_norm: float | None = None
+) -> Norm:
     """Weight normalization with layers in the storage given.
 
     "w" (the catalogue's): plain weights, normalized by the optimizer's step. "gv": gains and
     weight vectors are the Parameters, stepped by torch's own optimizer; the same trajectory, for
-    research on g and v.
+    research on g and v. `gain` and `max_v_norm` are those of `WNLinear`, for "gv"; the cap is kept
+    by `after_step`.
     """
+    options: dict[str, Any] = {"storage": storage, "gain": gain, "max_v_norm": max_v_norm}
     return Norm(
         name="weight",
         summary="w = g v / ||v||: direction and length of each unit's weights learn apart",
         paper="Salimans & Kingma 2016, arXiv 1602.07868",
         cost="acting: none; learning: row norms once per update",
-        linear=partial(WNLinear, storage=storage),
-        conv=partial(WNConv2d, storage=storage),
+        linear=partial(WNLinear, **options),
+        conv=partial(WNConv2d, **options),
+        after_step=nothing_after_step if max_v_norm is None else cap_vector_norms_,
     )
+
+
+def _mean_only(shape: tuple[int, ...]) -> nn.Module:
+    return MeanOnlyBatchNorm(shape[0])  # momentum 0.1, as batch norm's
 
 
 def _batch_norm(shape: tuple[int, ...]) -> nn.Module:
@@ -122,6 +133,27 @@ register_norm(
     )
 )
 register_norm(weight_normalization())
+register_norm(
+    replace(
+        weight_normalization(),
+        name="weight-mean",
+        summary="w = g v / ||v||, and each unit to zero mean over the batch",
+        paper="Salimans & Kingma 2016, arXiv 1602.07868, section 4",
+        cost="acting: one addition; learning: row norms, and one pass over the activations",
+        activation=_mean_only,
+        smallest_batch=2,
+    )
+)
+register_norm(
+    Norm(
+        name="mean",
+        summary="each unit to zero mean over the batch, its scale left alone",
+        paper="Salimans & Kingma 2016, arXiv 1602.07868, section 4",
+        cost="acting: one addition; learning: one pass over the activations of each layer",
+        activation=_mean_only,
+        smallest_batch=2,
+    )
+)
 register_norm(
     Norm(
         name="batch",

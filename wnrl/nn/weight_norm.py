@@ -9,147 +9,19 @@ Not here: the mathematics (wnrl.kernels) and the step (wnrl.optim).
 Source: Salimans & Kingma 2016, arXiv 1602.07868, section 2.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from wnrl.errors import UsageError
-from wnrl.kernels.reference import decompose, effective_weight
-from wnrl.optim import VNorm, mark_part, starting_norm
-
-STORAGES = ("gv", "w")
-_READ_ONLY = (
-    "the weight of a layer with storage='gv' is computed from weight_g and weight_v and cannot be "
-    "written; use layer.set_weight_(w), for example with w = torch.nn.init.orthogonal_("
-    "torch.empty(layer.weight.shape))"
-)
+from wnrl.kernels.reference import row_norm
+from wnrl.nn.normalized import WeightNormalized, check_options, computed_weights
+from wnrl.optim import VNorm, starting_norm
 
 
-class ReadOnlyWeight(Tensor):
-    """The computed weight of a gv layer: an ordinary tensor to read, an error to write.
-
-    Without it `torch.nn.init.X_(layer.weight)` would fill a temporary and change nothing. What
-    shares its memory (views, `.data`, `.detach()`) is read-only as well.
-    """
-
-    @classmethod
-    def __torch_function__(
-        cls,
-        func: Callable[..., Any],
-        types: tuple[type, ...],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        """Refuse in-place functions; hand on everything else as plain tensors."""
-        kwargs = dict(kwargs or {})
-        name = getattr(func, "__name__", "")
-        changes_first = name == "__setitem__" or (name.endswith("_") and not name.endswith("__"))
-        in_place_operator = name.startswith("__i") and name not in ("__index__", "__int__")
-        target = args[0] if args else kwargs.get("tensor")  # torch.nn.init passes it by name
-        if name == "__set__" or ((changes_first or in_place_operator) and isinstance(target, cls)):
-            raise AttributeError(_READ_ONLY)
-        if isinstance(kwargs.get("out"), cls):
-            raise AttributeError(_READ_ONLY)
-        with torch._C.DisableTorchFunctionSubclass():
-            result = func(*args, **kwargs)
-            shares = (
-                isinstance(result, Tensor)
-                and isinstance(target, cls)
-                and result.untyped_storage().data_ptr() == target.untyped_storage().data_ptr()
-            )
-            return result.as_subclass(cls) if shares else result
-
-
-class _WeightNormalized(nn.Module):
-    """What the layers share. It stands before torch's layer, whose `weight` it takes over."""
-
-    storage: str
-    weight_g: nn.Parameter
-    weight_v: nn.Parameter
-
-    def _adopt(self, storage: str) -> None:
-        """Turn the layer's fresh `weight` into the storage asked for."""
-        self.storage = storage
-        if storage == "gv":
-            weight = self._parameters.pop("weight")
-            assert weight is not None
-            v, g = decompose(weight.detach())
-            self.weight_g = nn.Parameter(g)
-            self.weight_v = nn.Parameter(v.clone())
-            self._mark()
-
-    def _mark(self) -> None:
-        if "weight_v" in self._parameters:
-            mark_part(self.weight_g, "g")
-            mark_part(self.weight_v, "v")
-
-    def effective_weight(self) -> Tensor:
-        """w (O, ...), differentiable: computed from v and g, or the Parameter itself."""
-        if "weight_v" in self._parameters:
-            return effective_weight(self.weight_v, self.weight_g)
-        weight = self._parameters["weight"]
-        assert weight is not None
-        return weight
-
-    @torch.no_grad()
-    def set_weight_(self, weight: Tensor) -> None:
-        """Write w in place; with storage="gv" v becomes w and g becomes ||w||, so w is exact.
-
-        A row of zeros gets g = 0 and a diagonal v, and can learn from there.
-
-        Raises:
-            ValueError: if the shape is not the layer's.
-        """
-        own = self.weight_v if self.storage == "gv" else self.effective_weight()
-        if weight.shape != own.shape:
-            raise ValueError(
-                f"set_weight_ got a weight of shape {tuple(weight.shape)}: the layer's is "
-                f"{tuple(own.shape)}"
-            )
-        if self.storage == "gv":
-            v, g = decompose(weight.to(own))
-            self.weight_v.copy_(v)
-            self.weight_g.copy_(g)
-        else:
-            own.copy_(weight)
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "weight" and "weight_v" in self.__dict__.get("_parameters", {}):
-            return self.effective_weight().as_subclass(ReadOnlyWeight)
-        return super().__getattr__(name)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name == "weight" and "weight_v" in self.__dict__.get("_parameters", {}):
-            raise AttributeError(_READ_ONLY)
-        super().__setattr__(name, value)
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)  # type: ignore[no-untyped-call]  # torch's has no types
-        self._mark()  # deepcopy makes new Parameters without the marks
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "_WeightNormalized":
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch's has no types
-        self._mark()  # a move between devices may make new Parameters
-        return self
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        """Load either storage's keys, plain or normalized, into this layer's storage."""
-        weight, g, v = (prefix + name for name in ("weight", "weight_g", "weight_v"))
-        if self.storage == "gv" and weight in state_dict:
-            state_dict[v], state_dict[g] = decompose(state_dict.pop(weight))
-        elif self.storage == "w" and g in state_dict and v in state_dict:
-            state_dict[weight] = effective_weight(state_dict.pop(v), state_dict.pop(g))
-        super()._load_from_state_dict(state_dict, prefix, *args)
-        self._mark()  # assign=True brings other Parameters
-
-    def extra_repr(self) -> str:
-        """torch's own, and the storage."""
-        return f"{super().extra_repr()}, storage={self.storage!r}"
-
-
-class WNLinear(_WeightNormalized, nn.Linear):
+class WNLinear(WeightNormalized, nn.Linear):
     """`torch.nn.Linear` with weight normalization: (..., I) -> (..., O).
 
     Args:
@@ -160,9 +32,14 @@ class WNLinear(_WeightNormalized, nn.Linear):
         dtype: as in torch.
         storage: "gv" (Parameters `weight_g` (O, 1) and `weight_v` (O, I); `weight` can be read,
             and written with `set_weight_`) or "w" (`weight` is a Parameter, for `WNAdam`).
+        gain: "linear"; "log" (the Parameter is `weight_s` and g = exp(gain_scale s), section 2,
+            for gains of any magnitude; `weight_g` is readable); "fixed" (`weight_g` does not
+            require gradients: only directions are learned). Storage "gv" alone has a choice.
+        gain_scale: c in g = exp(c s): the larger, the faster the gain learns.
+        max_v_norm: ||v|| that `cap_vector_norms_` keeps to, None for no cap; storage "gv" alone.
 
     Raises:
-        UsageError: on another storage.
+        UsageError: on another storage or gain, or options that the storage does not have.
     """
 
     def __init__(
@@ -174,10 +51,13 @@ class WNLinear(_WeightNormalized, nn.Linear):
         dtype: Any = None,
         *,
         storage: str = "gv",
+        gain: str = "linear",
+        gain_scale: float = 1.0,
+        max_v_norm: float | None = None,
     ) -> None:
-        _check_storage(storage)
+        check_options(storage, gain, gain_scale, max_v_norm)
         super().__init__(in_features, out_features, bias, device, dtype)
-        self._adopt(storage)
+        self._adopt(storage, gain, gain_scale, max_v_norm)
 
     def reset_parameters(self) -> None:
         """Draw w and the bias as `torch.nn.Linear` does, from the global generator."""
@@ -195,17 +75,20 @@ class WNLinear(_WeightNormalized, nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """(..., I) -> (..., O)."""
-        return nn.functional.linear(input, self.effective_weight(), self.bias)
+        weight = self._parameters.get("weight")  # read as cheaply as torch's own layer does
+        if weight is None:
+            return nn.functional.linear(input, self.effective_weight(), self.bias)
+        return nn.functional.linear(input, weight, self._parameters["bias"])
 
 
-class WNConv2d(_WeightNormalized, nn.Conv2d):
+class WNConv2d(WeightNormalized, nn.Conv2d):
     """`torch.nn.Conv2d` with weight normalization, one gain per filter.
 
-    Arguments as in torch (`padding_mode` and `groups` too), and `storage` as in `WNLinear`;
+    Arguments as in torch (`padding_mode` and `groups` too); keyword-only ones as in `WNLinear`;
     `weight_g` is (O, 1, 1, 1), `weight_v` (O, I / groups, kH, kW).
 
     Raises:
-        UsageError: on another storage.
+        UsageError: as `WNLinear`.
     """
 
     def __init__(
@@ -223,8 +106,11 @@ class WNConv2d(_WeightNormalized, nn.Conv2d):
         dtype: Any = None,
         *,
         storage: str = "gv",
+        gain: str = "linear",
+        gain_scale: float = 1.0,
+        max_v_norm: float | None = None,
     ) -> None:
-        _check_storage(storage)
+        check_options(storage, gain, gain_scale, max_v_norm)
         super().__init__(
             in_channels,
             out_channels,
@@ -238,7 +124,7 @@ class WNConv2d(_WeightNormalized, nn.Conv2d):
             device,
             dtype,
         )
-        self._adopt(storage)
+        self._adopt(storage, gain, gain_scale, max_v_norm)
 
     def reset_parameters(self) -> None:
         """Draw w and the bias as `torch.nn.Conv2d` does, from the global generator."""
@@ -258,27 +144,52 @@ class WNConv2d(_WeightNormalized, nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """(B, I, H, W) -> (B, O, H', W')."""
-        output: Tensor = self._conv_forward(input, self.effective_weight(), self.bias)
+        weight = self._parameters.get("weight")  # read as cheaply as torch's own layer does
+        output: Tensor
+        if weight is None:
+            output = self._conv_forward(input, self.effective_weight(), self.bias)
+        else:
+            output = self._conv_forward(input, weight, self._parameters["bias"])
         return output
 
 
-def weight_norm_groups(module: nn.Module, **defaults: Any) -> list[dict[str, Any]]:
-    """Parameter groups for an optimizer: the marked weights, and the rest.
+def weight_norm_groups(
+    module: nn.Module,
+    *,
+    where: Callable[[str, nn.Module], bool] | None = None,
+    **defaults: Any,
+) -> list[dict[str, Any]]:
+    """Parameter groups for an optimizer: the weights to normalize, and the rest.
 
     Args:
         module: any module; layers with storage="w" inside it are found.
+        where: takes the name (as in `module.named_modules()`) and the module of each linear,
+            convolution and LSTM layer, plain ones too, and says whether its weights are
+            normalized; None takes those of the layers with storage="w".
         defaults: put into both groups, for example `lr`.
 
     Returns:
-        One group with `weight_norm` True (if there are marked weights) and one with False (if
+        One group with `weight_norm` True (if there are such weights) and one with False (if
         there are others; gains and weight vectors of storage="gv" are plain parameters). Each
         parameter stands in one of them once, in the order of `module.parameters()`.
+
+    Raises:
+        UsageError: if `where` takes a layer with storage="gv": it would be normalized twice.
     """
-    marked = {
-        id(layer.effective_weight())
-        for layer in module.modules()
-        if isinstance(layer, _WeightNormalized) and layer.storage == "w"
-    }
+    chosen = _marked if where is None else where
+    marked: set[int] = set()
+    for name, layer in module.named_modules():
+        if not isinstance(layer, _LAYERS) or not chosen(name, layer):
+            continue
+        if isinstance(layer, WeightNormalized) and layer.storage == "gv":
+            raise UsageError(
+                f"where takes {name!r}, whose storage is 'gv': its weights would be normalized "
+                'twice; leave it out or build it with storage="w"'
+            )
+        # What a Linear, Conv or LSTM calls its weights, and nothing else starts so.
+        marked |= {
+            id(p) for n, p in layer.named_parameters(recurse=False) if n.startswith("weight")
+        }
     split: dict[bool, list[nn.Parameter]] = {True: [], False: []}
     for parameter in module.parameters():
         split[id(parameter) in marked].append(parameter)
@@ -287,6 +198,13 @@ def weight_norm_groups(module: nn.Module, **defaults: Any) -> list[dict[str, Any
         for flag, parameters in split.items()
         if parameters
     ]
+
+
+_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.LSTM)
+
+
+def _marked(name: str, layer: nn.Module) -> bool:
+    return isinstance(layer, WeightNormalized) and layer.storage == "w"
 
 
 @torch.no_grad()
@@ -300,20 +218,34 @@ def set_vector_norms_(module: nn.Module, v_norm: VNorm) -> None:
         v_norm: "weight" (||w||), "paper" (0.05 sqrt(fan_in), section 3), "unit", or a tensor () or
             (O,).
     """
-    for layer in module.modules():
-        if isinstance(layer, _WeightNormalized) and layer.storage == "gv":
-            rows = layer.weight_v.flatten(1)  # (O, ...) -> (O, K)
-            gain = layer.weight_g.abs().flatten(1)  # (O, 1, ...) -> (O, 1)
-            target = starting_norm(v_norm, gain, rows.shape[1])
-            length = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
-            factor = torch.where((length > 0) & (target > 0), target / length, 1.0)
-            layer.weight_v.mul_(factor.reshape(layer.weight_g.shape))
+    for layer, name in computed_weights(module):
+        g, v = layer.gain_and_vector(name)
+        rows = v.flatten(1)  # (O, ...) -> (O, K)
+        target = starting_norm(v_norm, g.abs().flatten(1), rows.shape[1])  # (O, 1)
+        length = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+        factor = torch.where((length > 0) & (target > 0), target / length, 1.0)
+        v.mul_(factor.reshape(g.shape).to(v.dtype))
+
+
+@torch.no_grad()
+def cap_vector_norms_(module: nn.Module) -> None:
+    """Shorten every v that is longer than its layer's `max_v_norm` to it; w does not change.
+
+    Gradient descent only lengthens v (section 2.1), which lowers the relative step size for good;
+    the cap puts a floor under it. It is a projection after the step: call it there, or once
+    `optimizer.register_step_post_hook(lambda *_: cap_vector_norms_(network))`.
+    """
+    for layer, name in computed_weights(module):
+        if layer.max_v_norm is not None:
+            v = layer.gv_parameters(name)[1]
+            factor = layer.max_v_norm / row_norm(v).clamp(min=layer.max_v_norm)
+            v.mul_(factor.to(v.dtype))
 
 
 @torch.no_grad()
 def write_weight_(layer: nn.Linear | nn.Conv2d, weight: Tensor) -> None:
     """Write w (O, ...) into a plain or normalized layer, whatever its storage."""
-    if isinstance(layer, _WeightNormalized):
+    if isinstance(layer, WeightNormalized):
         layer.set_weight_(weight)
     else:
         layer.weight.copy_(weight)
@@ -324,8 +256,3 @@ def _copy_(layer: WNLinear | WNConv2d, plain: nn.Linear | nn.Conv2d) -> None:
     layer.set_weight_(plain.weight)
     if layer.bias is not None and plain.bias is not None:
         layer.bias.copy_(plain.bias)
-
-
-def _check_storage(storage: str) -> None:
-    if storage not in STORAGES:
-        raise UsageError(f"storage is {storage!r}: allowed are {', '.join(STORAGES)}")
