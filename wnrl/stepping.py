@@ -107,7 +107,7 @@ class OptimizerSpec:
     """Which optimizer, with plain values; `build` makes it over a network's parameters.
 
     The defaults are torch's. Weight normalization paper: adamax, 3e-4, betas (0.5, 0.999).
-    Nature DQN: rmsprop, 2.5e-4, alpha 0.95, eps 0.01, centered.
+    Nature DQN: rmsprop, 2.5e-4, alpha 0.95, eps 0.1 / 32 for a mean loss, centered.
     """
 
     name: str = "adam"  # one of OPTIMIZER_NAMES
