@@ -288,7 +288,7 @@ def run_dir_of(config: Config) -> Path:
 def list_norms() -> str:
     """The catalogue of normalizations: name, one line, paper, cost."""
     return "\n".join(
-        f"{norm.name:<10} {norm.summary}\n{'':<10} paper: {norm.paper}\n{'':<10} cost:  {norm.cost}"
+        f"{norm.name:<12} {norm.summary}\n{'':<12} paper: {norm.paper}\n{'':<12} cost:  {norm.cost}"
         for norm in NORMS.values()
     )
 
