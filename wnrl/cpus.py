@@ -2,7 +2,9 @@
 
 import os
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+
+from wnrl.cgroups import groups, read_text
 
 MAX_THREADS = 8  # more do not help batches of 32
 
@@ -34,30 +36,11 @@ def cpu_quota(root: Path = _ROOT) -> float | None:
 
 
 def _quotas(root: Path) -> Iterator[float]:
-    for line in _read(root / "proc/self/cgroup").splitlines():
-        _, controllers, path = line.split(":", 2)
-        if controllers == "":  # version 2, one tree for all controllers
-            mount = root / "sys/fs/cgroup"
-        elif "cpu" in controllers.split(","):
-            mount = root / "sys/fs/cgroup/cpu"
+    for folder, version in groups("cpu", root):
+        if version == 2:
+            quota, period = ((read_text(folder / "cpu.max") or "").split() or ["", ""])[:2]
         else:
-            continue
-        # Inside a container the path may be the host's, which is not mounted: then only the mount
-        # itself, the container's own group, is found.
-        relative = PurePosixPath(path.lstrip("/"))
-        for group in (relative, *relative.parents):
-            folder = mount / group
-            quota, period = (_read(folder / "cpu.max").split() or ["", ""])[:2]
-            if controllers:
-                quota = _read(folder / "cpu.cfs_quota_us").strip()
-                period = _read(folder / "cpu.cfs_period_us").strip()
-            if quota.isdigit() and period.isdigit():  # "max" and -1: no limit
-                yield int(quota) / int(period)
-
-
-def _read(path: Path) -> str:
-    """A file's text; empty if it cannot be read."""
-    try:
-        return path.read_text()
-    except OSError:
-        return ""
+            quota = (read_text(folder / "cpu.cfs_quota_us") or "").strip()
+            period = (read_text(folder / "cpu.cfs_period_us") or "").strip()
+        if quota.isdigit() and period.isdigit():  # "max" and -1: no limit
+            yield int(quota) / int(period)

@@ -7,8 +7,9 @@ it gets the process killed hours later, so a buffer is checked before the run st
 import os
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
+from wnrl.cgroups import groups, read_text
 from wnrl.errors import UsageError
 
 _ROOT = Path("/")
@@ -142,37 +143,33 @@ def _machine_available_bytes(root: Path) -> int:
     return sys.maxsize
 
 
+# Limit, usage and, in memory.stat, what the kernel gives up first, by version of the groups;
+# `total_` includes the groups below.
+_CGROUP_FILES = {
+    1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    2: ("memory.max", "memory.current", "inactive_file"),
+}
+
+
 def _cgroup_rooms_bytes(root: Path) -> Iterator[int]:
     """Bytes left in this process's memory cgroup and in each that contains it."""
-    for line in (_read(root / "proc/self/cgroup") or "").splitlines():
-        _, controllers, path = line.split(":", 2)
-        if controllers == "":  # version 2, one tree for all controllers
-            mount, names = "sys/fs/cgroup", ("memory.max", "memory.current", "inactive_file")
-        elif "memory" in controllers.split(","):  # version 1; `total_` includes the groups below
-            mount = "sys/fs/cgroup/memory"
-            names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
-        else:
-            continue
-        # Inside a container the path may be the host's, which is not mounted: then only the mount
-        # itself, the container's own group, is found.
-        relative = PurePosixPath(path.lstrip("/"))
-        for group in (relative, *relative.parents):
-            room = _cgroup_room_bytes(root / mount / group, *names)
-            if room is not None:
-                yield room
+    for folder, version in groups("memory", root):
+        room = _cgroup_room_bytes(folder, *_CGROUP_FILES[version])
+        if room is not None:
+            yield room
 
 
 def _cgroup_room_bytes(group: Path, limit_name: str, usage_name: str, cache: str) -> int | None:
-    limit, usage = _read(group / limit_name), _read(group / usage_name)
+    limit, usage = read_text(group / limit_name), read_text(group / usage_name)
     if limit is None or usage is None or not limit.strip().isdigit():  # "max": no limit
         return None
-    fields = dict(line.split() for line in (_read(group / "memory.stat") or "").splitlines())
+    fields = dict(line.split() for line in (read_text(group / "memory.stat") or "").splitlines())
     return int(limit) - int(usage) + int(fields.get(cache, 0))
 
 
 def _kilobyte_field_bytes(path: Path, name: str) -> int | None:
     """The bytes in a line such as `VmRSS:   123 kB`; None where there is no such line."""
-    for line in (_read(path) or "").splitlines():
+    for line in (read_text(path) or "").splitlines():
         key, _, value = line.partition(":")
         if key == name:
             return int(value.split()[0]) * 1024
@@ -184,10 +181,3 @@ def _peak_by_rusage_bytes() -> int:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
-
-
-def _read(path: Path) -> str | None:
-    try:
-        return path.read_text()
-    except OSError:
-        return None
