@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from wnrl import losses
 from wnrl.envs.vector import Actions, Flags, Observations, Step
+from wnrl.nn.norms import get_norm
 from wnrl.replay import Replay
 from wnrl.rows import RowStore
 from wnrl.settings import setting
@@ -147,7 +148,7 @@ def preset_paper(norm: str) -> Mapping[str, Any]:
         "beta1": 0.5,
         "optimizer_eps": 1e-8,
         "batch_size": 64,
-        "learning_rate": 3e-4 if norm.startswith("weight") else 1e-4,
+        "learning_rate": 3e-4 if get_norm(norm).weight_vectors else 1e-4,
     }
 
 

@@ -23,6 +23,7 @@ from wnrl.diagnostics import weight_vectors
 from wnrl.errors import UsageError
 from wnrl.nn.networks import DuelingHead, NatureTorso
 from wnrl.nn.norms import NORMS
+from wnrl.nn.weight_norm import WNLinear
 from wnrl.optim import WNAdam, WNAdamax, WNRMSprop
 from wnrl.stepping import ClippedStep
 
@@ -94,6 +95,16 @@ def test_a_max_grad_norm_of_zero_clips_nothing() -> None:
     optimizer = built(max_grad_norm=0.0).optimizer
     assert isinstance(optimizer, WNAdam)
     assert optimizer.max_norm == math.inf
+
+
+@pytest.mark.parametrize("norm", ["weight", "weight-mean"])
+@pytest.mark.parametrize("storage", ["w", "gv"])
+def test_every_norm_with_weight_vectors_has_them_in_the_storage_asked_for(
+    norm: str, storage: str
+) -> None:
+    network = built(norm=norm, weight_storage=storage).network
+    stored = [layer.storage for layer in network.modules() if isinstance(layer, WNLinear)]
+    assert stored == [storage] * 2
 
 
 def learn_once(agent: DQN) -> None:

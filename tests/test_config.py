@@ -118,6 +118,7 @@ def test_a_setting_without_effect_names_nothing() -> None:
     assert make_config(env="CartPole-v1", protocol="sticky").name == "dqn-weight"
     assert make_config(hidden=3, init_observations=9).name == "dqn-weight"
     assert make_config(v_norm="paper").name == "dqn-weight-v-norm=paper"
+    assert make_config(norm="weight-mean", v_norm="paper").name == "dqn-weight-mean-v-norm=paper"
 
 
 def test_a_registered_norm_can_be_chosen() -> None:

@@ -16,7 +16,7 @@ from wnrl.envs.vector import Observations, VectorEnv
 from wnrl.errors import UsageError
 from wnrl.nn.initialization import InitReport, init_from_data_
 from wnrl.nn.networks import QNetwork, build_q_network
-from wnrl.nn.norms import Norm, get_norm, weight_normalization
+from wnrl.nn.norms import Norm, get_norm
 from wnrl.nn.weight_norm import set_vector_norms_
 from wnrl.replay import Replay
 from wnrl.schedules import linear
@@ -90,10 +90,8 @@ def fit_buffer(
 
 
 def build_norm(config: Config) -> Norm:
-    """The run's normalization; weight norm in the storage that was asked for."""
-    if config.run.norm == "weight":
-        return weight_normalization(config.run.weight_storage)
-    return get_norm(config.run.norm)
+    """The run's normalization, its weight vectors in the storage that was asked for."""
+    return get_norm(config.run.norm).in_storage(config.run.weight_storage)
 
 
 def build_network(config: Config, env: VectorEnv) -> tuple[QNetwork, InitReport | None]:

@@ -14,7 +14,7 @@ from wnrl.agents.dqn import DQNConfig
 from wnrl.envs.make import canonical_name, is_atari
 from wnrl.envs.protocols import PROTOCOLS
 from wnrl.errors import UsageError, nearest
-from wnrl.nn.norms import NORMS
+from wnrl.nn.norms import NORMS, get_norm
 from wnrl.settings import setting
 
 OURS = "ours"
@@ -206,7 +206,7 @@ class Config:
 
     def _without_effect(self) -> Iterable[str]:
         """Settings that change nothing in this run."""
-        if self.run.norm != "weight":
+        if not get_norm(self.run.norm).weight_vectors:
             yield from ("weight_storage", "v_norm")
         if self.run.init != "data":
             yield "init_observations"

@@ -58,6 +58,17 @@ class Norm:
     optimizer: OptimizerFactory = build_optimizer
     after_step: AfterStep = nothing_after_step
     smallest_batch: int = 1  # samples that an update needs
+    weight_vectors: bool = False  # its layers take `storage`, as `WNLinear` does
+
+    def in_storage(self, storage: str) -> "Norm":
+        """The same normalization with its weight vectors in that storage; itself if it has none."""
+        if not self.weight_vectors:
+            return self
+        linear: Callable[..., nn.Module] = self.linear
+        conv: Callable[..., nn.Module] = self.conv
+        return replace(
+            self, linear=partial(linear, storage=storage), conv=partial(conv, storage=storage)
+        )
 
 
 def weight_normalization(
@@ -79,6 +90,7 @@ def weight_normalization(
         linear=partial(WNLinear, **options),
         conv=partial(WNConv2d, **options),
         after_step=nothing_after_step if max_v_norm is None else cap_vector_norms_,
+        weight_vectors=True,
     )
 
 
