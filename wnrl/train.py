@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from wnrl.agents.base import Agent
+from wnrl.allocator import keep_freed_memory
 from wnrl.announce import describe, describe_costs, describe_init
 from wnrl.build import (
     build_agent,
@@ -63,6 +64,7 @@ def train(
     """Begin the run of a configuration; yields after every step of its environments.
 
     Sets torch's number of CPU threads, which is part of a run: results depend on it bit for bit.
+    The process keeps the memory that it frees (`wnrl.allocator`).
 
     Args:
         config: from `wnrl.config.make_config`.
@@ -141,6 +143,7 @@ def _run(
     say: Callable[[str], None],
 ) -> Iterator[Tick]:
     torch.set_num_threads(config.run.threads)
+    keep_freed_memory()
     device = resolve_device(config.run.device)
     env = build_env(config)
     try:
