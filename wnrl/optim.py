@@ -128,7 +128,7 @@ class _WeightNormOptimizer(torch.optim.Optimizer):
             for parameter in group["params"]
             if parameter.grad is not None
         ]
-        if entries and FusedStep.takes(entries) and use_triton(entries[0].parameter):
+        if entries and use_triton(entries[0].parameter) and FusedStep.takes(entries):
             if self._fused is None or not self._fused.fits(entries):
                 self._fused = FusedStep(self.rule, entries, self.max_norm)
             total = self._fused.step(entries)
@@ -340,6 +340,8 @@ class WNSGD(_WeightNormOptimizer):
 
 def _match_layout_(state: dict[str, Tensor], parameter: nn.Parameter) -> None:
     """Give the moments the weight's strides: it may have moved to channels_last since."""
+    if parameter.ndim < 3:
+        return  # has one layout
     for name, value in state.items():
         if value.shape == parameter.shape and value.stride() != parameter.stride():
             state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)

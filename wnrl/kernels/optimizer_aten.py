@@ -7,8 +7,9 @@ Dimension key: O output units (rows), K elements of a row.
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,7 +17,8 @@ from torch import Tensor
 from wnrl.kernels.optimizer_rules import Rule, Settings
 
 SMALLEST_GAIN = 1e-12  # a gain of exactly 0 would make w = 0 and lose the direction of v
-BLOCK_ELEMENTS = 262_144  # of a weight: 1 MiB each of w, dw, dv, the update and the moments
+# Of a weight, per thread: 1 MiB each of w, dw, dv, the update and the moments.
+BLOCK_ELEMENTS = 786_432
 CLIP_EPSILON = 1e-6  # torch.nn.utils.clip_grad_norm_'s own
 HALF = torch.bfloat16  # its master weights are float32
 
@@ -33,57 +35,22 @@ class Entry:
     normalized: bool
 
 
-@dataclass(frozen=True)
-class _Block:
-    """Some rows of one normalized weight, few enough to stay in cache through the step (O, K)."""
+class _Block(NamedTuple):
+    """Some rows of one normalized weight, few enough to stay in a core's cache from call to call.
+
+    Everything is as before the step; `norm`, `sign` and `moments` are views of the state.
+    """
 
     entry: Entry
-    rows: slice
     weight: Tensor  # (O, K) a view of the parameter, or of its float32 master
-    gradient: Tensor  # (O, K) dL/dw
-    moments: list[list[Tensor]]  # per moment: of v (O, K), of g (O, 1)
-    gain: Tensor  # (O, 1) |g|
     norm: Tensor  # (O, 1) n
     sign: Tensor  # (O, 1) s
+    moments: list[list[Tensor]]  # per moment: of v (O, K), of g (O, 1)
+    gain: Tensor  # (O, 1) |g|
     scale: Tensor  # (O, 1) g / n; 1 for a row of zeros
     ordinary: bool  # known to have no row of zeros: small calls can be left out
-
-    def gradients(self, clip: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Clipped dL/dv (O, K) and dL/dg (O, 1) (eq. 3), read through w."""
-        # A row of zeros takes |g| = 1, which makes dL/dv = dL/dw and dL/dg = 0.
-        gain = self.gain if self.ordinary else torch.where(self.gain > 0, self.gain, 1.0)
-        length = self.scale * gain if clip is None else self.scale * gain * clip
-        # ATen's backward of w = g v / ||v||, at v = w, ||v|| = |g|, with g replaced by (g / n) |g|.
-        # dL/dv is linear in that g: the clip costs no pass over the row.
-        dv, dg = torch.ops.aten._weight_norm_interface_backward(
-            self.gradient, self.weight, length, gain, 0
-        )
-        dg.mul_(self.sign if clip is None else self.sign * clip)
-        return dv, dg
-
-    def step(self, rule: Rule, dv: Tensor, dg: Tensor) -> None:
-        """Update w, n, s and the moments."""
-        state = self.entry.state
-        # The rule adds its update to zeros: what is needed is the update, not v.
-        v_update, gain = torch.zeros_like(self.weight), self.sign * self.gain
-        updates = [state["updates"]] * 2
-        rule.update(self.entry.settings, updates, [v_update, gain], [dv, dg], self.moments)
-        y = self.weight.addcmul_(v_update, self.scale)
-        length = torch.linalg.vector_norm(y, dim=1, keepdim=True)
-        if self.ordinary and _above(length, 0.0) and _above(gain.abs(), SMALLEST_GAIN):
-            y.mul_(self.sign * gain / length)
-            torch.mul(self.norm, length.div_(self.gain), out=state["norm"][self.rows])
-            torch.sign(gain, out=state["sign"][self.rows])
-            return
-        smallest = self.gain.clamp(max=SMALLEST_GAIN)
-        gain = torch.where(gain.abs() < smallest, self.sign * smallest, gain)  # g'
-        # y keeps the sign of the old g, so s y points along v'. A row that the step cancelled to
-        # zero stays zero.
-        alive = (self.gain > 0) & (length > 0)
-        y.mul_(torch.where(alive, self.sign * gain / length, 1.0))
-        norm = torch.where(alive, self.norm * (length / self.gain), self.norm)
-        state["norm"][self.rows] = norm
-        state["sign"][self.rows] = torch.where(alive, gain.sign(), self.sign)
+    dv: Tensor  # (O, K) dL/dv
+    dg: Tensor  # (O, 1) dL/dg
 
 
 def step(rule: Rule, entries: Sequence[Entry], max_norm: float | None) -> Tensor | None:
@@ -93,7 +60,7 @@ def step(rule: Rule, entries: Sequence[Entry], max_norm: float | None) -> Tensor
         rule: how v, g and the plain parameters are stepped.
         entries: each with float32, float64 or bfloat16 storage.
         max_norm: largest global norm of the gradients of v, g and plain parameters; `inf` measures
-            it only, in the same pass; None does neither.
+            it only; None does neither. Clipping holds every dL/dv at once, for their common norm.
 
     Returns:
         () the norm before clipping, or None.
@@ -101,22 +68,31 @@ def step(rule: Rule, entries: Sequence[Entry], max_norm: float | None) -> Tensor
     entries = [_with_numbers(entry) for entry in entries]
     for entry in entries:
         entry.state["updates"] += 1
-    clip = total = None
-    if max_norm is not None and math.isfinite(max_norm):
-        total = _norm_before(rule, entries)
-        clip = clip_factor(total, max_norm)
-    measured: list[Tensor] | None = [] if max_norm is not None and total is None else None
+    clips = max_norm is not None and math.isfinite(max_norm)
+    norms: list[Tensor] = []
+    waiting: list[_Block] = []
     for entry in entries:
         for block in _blocks(rule, entry) if entry.normalized else ():
-            dv, dg = block.gradients(clip)
-            if measured is not None:
-                measured += [torch.linalg.vector_norm(part) for part in (dv, dg)]
-            block.step(rule, dv, dg)
-    _step_plain(rule, [entry for entry in entries if not entry.normalized], clip, measured)
+            if max_norm is not None:
+                norms += [torch.linalg.vector_norm(part) for part in (block.dv, block.dg)]
+            if clips:
+                waiting.append(block)
+            else:
+                _step_block(rule, block)
+    plain = [entry for entry in entries if not entry.normalized]
+    total = clip = None
+    if max_norm is not None:
+        total = _total(norms + [_norm(entry.gradient) for entry in plain])
+        clip = _needed_clip(total, max_norm)
+    for block in waiting:
+        if clip is not None:
+            torch._foreach_mul_([block.dv, block.dg], clip)
+        _step_block(rule, block)
+    _step_plain(rule, plain, clip)
     for entry in entries:
         if "master" in entry.state:
             entry.parameter.copy_(entry.state["master"])
-    return total if measured is None else _total(measured)
+    return total
 
 
 def current_weight(entry: Entry) -> Tensor:
@@ -140,6 +116,8 @@ def memory_rows(tensor: Tensor) -> Tensor:
     Raises:
         ValueError: if the rows do not lie one after another in memory.
     """
+    if tensor.is_contiguous():
+        return tensor.flatten(1)
     trailing = sorted(range(1, tensor.ndim), key=tensor.stride, reverse=True)
     ordered = tensor.permute(0, *trailing)
     if not ordered.is_contiguous():
@@ -163,58 +141,81 @@ def _with_numbers(entry: Entry) -> Entry:
 
 
 def _blocks(rule: Rule, entry: Entry) -> Iterator[_Block]:
-    """The blocks of a weight's rows, each read when its turn comes."""
+    """The blocks of a weight with their dL/dv and dL/dg (eq. 3), each read when its turn comes."""
     state = entry.state
-    weight, gradient = memory_rows(current_weight(entry)), memory_rows(entry.gradient)
-    vectors = [memory_rows(state[name]) for name in rule.moments]
-    count, length = weight.shape
-    size = max(1, BLOCK_ELEMENTS // length) if weight.device.type == "cpu" else count
-    for start in range(0, count, size):
-        rows = slice(start, start + size)
-        own, norm, sign = weight[rows], state["norm"][rows], state["sign"][rows]
+    whole = [memory_rows(current_weight(entry)), memory_rows(entry.gradient)]
+    whole += [state["norm"], state["sign"]]
+    for name in rule.moments:
+        whole += [memory_rows(state[name]), state[f"{name}_g"]]
+    for own, gradient, norm, sign, *moments in _in_blocks(whole):
         gain = torch.linalg.vector_norm(own, dim=1, keepdim=True)  # (O, K) -> (O, 1)
-        ordinary = _above(gain, 0.0) and _above(norm, 0.0)
+        ordinary = _above(torch.minimum(gain, norm), 0.0)
         if ordinary:
-            scale = sign * gain / norm
+            scale, extent = sign * gain / norm, gain
         else:
-            # A row that was zero when n was made has n = 0: it starts with v = w.
-            norm = torch.where(norm > 0, norm, gain)
+            # A row that was zero when n was made has n = 0: it starts with v = w. A row of zeros
+            # takes |g| = 1, which makes dL/dv = dL/dw and dL/dg = 0.
+            norm.copy_(torch.where(norm > 0, norm, gain))
             scale = torch.where(gain > 0, sign * gain / norm, 1.0)
-        moments = [
-            [vector[rows], state[f"{name}_g"][rows]]
-            for name, vector in zip(rule.moments, vectors, strict=True)
-        ]
-        wide = gradient[rows].to(own.dtype)
-        yield _Block(entry, rows, own, wide, moments, gain, norm, sign, scale, ordinary)
+            extent = torch.where(gain > 0, gain, 1.0)
+        # ATen's backward of w = g v / ||v||, at v = w, ||v|| = |g|, with g replaced by (g / n) |g|.
+        dv, dg = torch.ops.aten._weight_norm_interface_backward(
+            gradient.to(own.dtype), own, scale * extent, extent, 0
+        )
+        pairs = [moments[i : i + 2] for i in range(0, len(moments), 2)]
+        yield _Block(entry, own, norm, sign, pairs, gain, scale, ordinary, dv, dg.mul_(sign))
 
 
-def _norm_before(rule: Rule, entries: Sequence[Entry]) -> Tensor:
-    """() The global norm over the gradients of g, v and plain parameters, in a pass of its own."""
-    norms = []
-    for entry in entries:
-        if entry.normalized:
-            parts = [part for block in _blocks(rule, entry) for part in block.gradients()]
-        else:
-            parts = [entry.gradient]
-        norms += [_norm(part) for part in parts]
-    return _total(norms)
+def _in_blocks(whole: list[Tensor]) -> Iterable[Sequence[Tensor]]:
+    """The same rows of all, block after block: a CPU's cache holds a block through the step."""
+    count, length = whole[0].shape
+    blocks = math.ceil(count * length / (BLOCK_ELEMENTS * torch.get_num_threads()))
+    if whole[0].device.type != "cpu" or blocks <= 1:
+        return [whole]
+    return zip(*(tensor.chunk(blocks) for tensor in whole), strict=True)
 
 
-def _step_plain(
-    rule: Rule, entries: Sequence[Entry], clip: Tensor | None, measured: list[Tensor] | None
-) -> None:
+def _step_block(rule: Rule, block: _Block) -> None:
+    """Update w, n, s and the moments of a block."""
+    entry, gain, norm, sign = block.entry, block.gain, block.norm, block.sign
+    # The rule adds its update to zeros: what is needed is the update, not v.
+    v_update, next_gain = torch.zeros_like(block.weight), sign * gain
+    updates = [entry.state["updates"]] * 2
+    rule.update(entry.settings, updates, [v_update, next_gain], [block.dv, block.dg], block.moments)
+    y = block.weight.addcmul_(v_update, block.scale)
+    length = torch.linalg.vector_norm(y, dim=1, keepdim=True)
+    if block.ordinary and _above(torch.minimum(length, next_gain.abs()), SMALLEST_GAIN):
+        y.mul_(sign * next_gain / length)
+        norm.mul_(length.div_(gain))
+        torch.sign(next_gain, out=sign)
+        return
+    smallest = gain.clamp(max=SMALLEST_GAIN)
+    next_gain = torch.where(next_gain.abs() < smallest, sign * smallest, next_gain)
+    # y keeps the sign of the old g, so s y points along v'. A row that the step cancelled to
+    # zero stays zero.
+    alive = (gain > 0) & (length > 0)
+    y.mul_(torch.where(alive, sign * next_gain / length, 1.0))
+    norm.copy_(torch.where(alive, norm * (length / gain), norm))
+    sign.copy_(torch.where(alive, next_gain.sign(), sign))
+
+
+def _step_plain(rule: Rule, entries: Sequence[Entry], clip: Tensor | None) -> None:
     """The plain parameters, in one call for each group."""
     for _, group in itertools.groupby(entries, key=lambda entry: entry.group):
         own = list(group)
         targets = [current_weight(entry) for entry in own]
         gradients = [e.gradient.to(t.dtype) for e, t in zip(own, targets, strict=True)]
-        if measured is not None:
-            measured += [_norm(gradient) for gradient in gradients]
         if clip is not None:
             gradients = [gradient * clip for gradient in gradients]
         updates = [entry.state["updates"] for entry in own]
         moments = [[entry.state[name] for entry in own] for name in rule.moments]
         rule.update(own[0].settings, updates, targets, gradients, moments)
+
+
+def _needed_clip(total: Tensor, max_norm: float) -> Tensor | None:
+    """() What the gradients are multiplied with; None if the CPU sees that nothing is clipped."""
+    clip = clip_factor(total, max_norm)
+    return None if clip.device.type == "cpu" and float(clip) == 1.0 else clip
 
 
 def _above(values: Tensor, bound: float) -> bool:
