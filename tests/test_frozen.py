@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from wnrl.nn import normalized
-from wnrl.nn.frozen import frozen_weights
+from wnrl.nn.frozen import frozen_weights, shared_weights
 from wnrl.nn.weight_norm import WNConv2d, WNLinear
 
 ROUNDING = 1e-5  # float32, two ways of summing a row
@@ -44,7 +44,7 @@ def test_weights_are_computed_once_for_everything_inside(monkeypatch: pytest.Mon
     monkeypatch.setattr(normalized, "weight_norm_many", counted)
     with frozen_weights(net) as same:
         assert same is net
-        monkeypatch.setattr(normalized, "effective_weight", never)
+        monkeypatch.setattr(normalized, "weight_norm", never)
         for _ in range(3):
             output = net(x)
             assert torch.allclose(output, expected, rtol=ROUNDING, atol=ROUNDING)
@@ -164,6 +164,43 @@ def test_the_weight_that_is_read_is_the_frozen_one_and_read_only() -> None:
         assert torch.equal(net[2].weight, before)  # type: ignore[arg-type]  # a Tensor
         with pytest.raises(AttributeError, match="set_weight_"):
             net[2].weight.zero_()  # type: ignore[operator,union-attr]  # a Tensor
+
+
+def test_an_update_shares_weights_and_has_the_gradients_of_one_that_does_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    net, other, x = network(), network(), image()
+
+    def loss(module: nn.Module) -> Tensor:
+        with torch.no_grad():
+            wanted = module(x.flip(0))
+        value: Tensor = (module(x) - wanted).square().mean() + module(-x).square().mean()
+        return value
+
+    loss(other).backward()  # type: ignore[no-untyped-call]  # torch has no annotation for it
+    calls = []
+    many = normalized.weight_norm_many
+
+    def counted(vs: list[Tensor], gs: list[Tensor]) -> list[Tensor]:
+        calls.append(len(vs))
+        return many(vs, gs)
+
+    monkeypatch.setattr(normalized, "weight_norm_many", counted)
+    monkeypatch.setattr(normalized, "weight_norm", None)
+    with shared_weights(net):
+        loss(net).backward()  # type: ignore[no-untyped-call]  # as above
+    assert calls == [2]  # one call for the two layers and the three forward passes
+    for mine, theirs in zip(net.parameters(), other.parameters(), strict=True):
+        assert mine.grad is not None
+        assert theirs.grad is not None
+        assert torch.allclose(mine.grad, theirs.grad, rtol=ROUNDING, atol=ROUNDING)
+
+
+def test_weights_shared_without_gradients_do_not_cut_those_of_a_forward_inside() -> None:
+    net, x = network(), image()
+    with torch.no_grad(), shared_weights(net), torch.enable_grad():
+        net(x).sum().backward()
+    assert net[2].weight_v.grad is not None  # type: ignore[union-attr]  # a Tensor
 
 
 def test_networks_without_computed_weights_pass_through() -> None:

@@ -352,3 +352,52 @@ def test_triton_takes_cpu_tensors_in_the_interpreter(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv(backend.VARIABLE, "triton")
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     assert backend.use_triton(torch.ones(1))
+
+
+# ---- one layer ----
+
+
+@both_backends
+@pytest.mark.parametrize("dtype", list(LAST_PLACE), ids=str)
+def test_one_layer_has_the_values_layout_and_gradients_of_the_op(dtype: torch.dtype) -> None:
+    for v, g in zip(*layers(dtype), strict=True):
+        generator = torch.Generator().manual_seed(1)
+        outcomes = []
+        for compute in (ops.weight_norm, lambda v, g: weight_norm_many([v], [g])[0]):
+            w = compute(v, g)
+            pull = torch.randn(w.shape, generator=generator.manual_seed(2)).to(dtype)
+            outcomes.append((w, *torch.autograd.grad(w, (v, g), pull)))
+        bound = 4 * LAST_PLACE.get(dtype, 0.0)
+        for mine, theirs in zip(*outcomes, strict=True):
+            assert mine.stride() == theirs.stride()
+            assert torch.allclose(mine, theirs, rtol=bound, atol=bound)
+
+
+def test_one_layer_with_a_row_of_zeros_has_the_references_gradients() -> None:
+    v = torch.tensor([[3.0, 4.0], [0.0, 0.0]], requires_grad=True)
+    g = torch.tensor([[10.0], [2.0]], requires_grad=True)
+    w = ops.weight_norm(v, g)
+    assert w.tolist() == [[6.0, 8.0], [0.0, 0.0]]
+    dv, dg = torch.autograd.grad(w, (v, g), torch.ones(2, 2))
+    assert dv[1].tolist() == [2.0, 2.0]  # g dL/dw
+    assert dg.flatten().tolist() == pytest.approx([1.4, 0.0])
+
+
+def test_one_layer_can_be_differentiated_twice() -> None:
+    for v, g in zip(*layers(), strict=True):
+        assert torch.autograd.gradgradcheck(ops.weight_norm, (v, g))
+
+
+def test_one_layer_can_be_mapped_over_an_ensemble() -> None:
+    v, g = torch.randn(3, 4, 5), torch.randn(3, 4, 1)
+    mapped = torch.func.vmap(ops.weight_norm)(v, g)
+    for index in range(3):
+        assert torch.allclose(mapped[index], ops.weight_norm(v[index], g[index]))
+
+
+@both_backends
+def test_a_decomposed_weight_comes_back_bit_for_bit() -> None:
+    for v in layers(torch.float32)[0]:
+        parts = ops.decompose(v.detach())
+        assert torch.equal(ops.weight_norm(*parts), v)
+        assert torch.equal(weight_norm_many([parts[0]], [parts[1]])[0], v)

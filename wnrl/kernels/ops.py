@@ -10,9 +10,11 @@ as a permuted view, without a copy, and its w comes out in channels_last.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C._functorch import is_functorch_wrapped_tensor
 
 from wnrl.kernels import reference
 from wnrl.kernels.backend import backend_of
@@ -52,6 +54,62 @@ def weight_norm_many(vs: list[Tensor], gs: list[Tensor]) -> list[Tensor]:
     return [ws[i] for i in range(len(vs))]
 
 
+def weight_norm(v: Tensor, g: Tensor) -> Tensor:
+    """w of one layer as `weight_norm_many` has it; on the CPU with less to pay per call.
+
+    Not through torch's own derivative of its kernel: it takes ||v|| for a constant, so that second
+    derivatives are wrong (torch 2.13). torch.func's transforms see the reference.
+
+    Args:
+        v: (O, ...) weight vectors.
+        g: (O, 1, ...) gains, of the type and on the device of v.
+
+    Raises:
+        ValueError: as `weight_norm_many`.
+    """
+    if torch.compiler.is_compiling() or v.device.type != "cpu":
+        return weight_norm_many([v], [g])[0]
+    if is_functorch_wrapped_tensor(v) or is_functorch_wrapped_tensor(g):
+        return reference.effective_weight(v, g)
+    _check([v], [g])
+    w: Tensor = _OneLayer.apply(v, g)  # type: ignore[no-untyped-call]  # torch's has no types
+    return w
+
+
+class _OneLayer(torch.autograd.Function):
+    """The op for one layer without the dispatcher's way through Python."""
+
+    @staticmethod
+    def forward(ctx: Any, v: Tensor, g: Tensor) -> Tensor:
+        order = _order(v)
+        (rows,), (norm,) = _forward(backend_of(v.device.type), [_rows(v, order)], [_gain_rows(g)])
+        ctx.save_for_backward(v, g, norm)
+        return _unrows(rows, v, order)
+
+    @staticmethod
+    def backward(ctx: Any, *dws: Tensor) -> tuple[Tensor, Tensor]:
+        v, g, norm = ctx.saved_tensors
+        if torch.is_grad_enabled():  # to be differentiated again
+            return reference.gradients(dws[0], v, g)
+        (dv,), (dg,) = _gradients([dws[0]], [v], [g], [norm])
+        return dv, dg
+
+
+@torch.no_grad()
+def decompose(w: Tensor) -> tuple[Tensor, Tensor]:
+    """(v, g) as `reference.decompose`, with ||w|| as this device's kernels sum it.
+
+    So g / ||v|| is exactly 1, and what `weight_norm` gives back is w to the last bit (in half
+    precision to rounding).
+
+    Args:
+        w: (O, ...).
+    """
+    v, g = reference.decompose(w)
+    _, norms = _forward(backend_of(w.device.type), [_rows(v, _order(v))], [_gain_rows(g)])
+    return v, torch.where(g > 0, norms[0].reshape(g.shape).to(g.dtype), g)
+
+
 @torch.library.custom_op("wnrl::weight_norm_many", mutates_args=())
 def _weight_norm_many(
     vs: list[Tensor], gs: list[Tensor]
@@ -71,6 +129,12 @@ def _(vs: list[Tensor], gs: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
 def _weight_norm_many_backward(
     dws: list[Tensor], vs: list[Tensor], gs: list[Tensor], norms: list[Tensor]
 ) -> tuple[list[Tensor], list[Tensor]]:  # dL/dv (O, ...), dL/dg (O, 1, ...)
+    return _gradients(dws, vs, gs, norms)
+
+
+def _gradients(
+    dws: list[Tensor], vs: list[Tensor], gs: list[Tensor], norms: list[Tensor]
+) -> tuple[list[Tensor], list[Tensor]]:
     orders = [_order(v) for v in vs]
     dw_rows, v_rows = list(map(_rows, dws, orders)), list(map(_rows, vs, orders))
     g_rows = [_gain_rows(g) for g in gs]
@@ -200,8 +264,11 @@ def _rows(tensor: Tensor, order: tuple[int, ...]) -> Tensor:
 
 def _unrows(rows: Tensor, v: Tensor, order: tuple[int, ...]) -> Tensor:
     """(O, K) -> (O, ...), a view: the inverse of `_rows`."""
-    inverse = sorted(range(v.ndim), key=order.__getitem__)
-    return rows.view([v.shape[axis] for axis in order]).permute(inverse)
+    return rows.view([v.shape[axis] for axis in order]).permute(_inverse(order))
+
+
+def _inverse(order: tuple[int, ...]) -> list[int]:
+    return sorted(range(len(order)), key=order.__getitem__)
 
 
 def _gain_rows(g: Tensor) -> Tensor:

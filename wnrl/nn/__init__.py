@@ -1,7 +1,7 @@
 """Normalized layers, the catalogue of normalizations, networks and their initialization."""
 
 from wnrl.nn.convert import convert_, export_gv, fold_, to_gv_, to_w_
-from wnrl.nn.frozen import frozen_weights
+from wnrl.nn.frozen import frozen_weights, shared_weights
 from wnrl.nn.initialization import (
     InitReport,
     LayerReport,
@@ -56,6 +56,7 @@ __all__ = [
     "register_norm",
     "reset_parameters_",
     "set_vector_norms_",
+    "shared_weights",
     "to_gv_",
     "to_w_",
     "weight_norm_groups",

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from wnrl.errors import UsageError
-from wnrl.kernels.ops import weight_norm_many
-from wnrl.kernels.reference import decompose, effective_weight
+from wnrl.kernels.ops import decompose, weight_norm, weight_norm_many
+from wnrl.kernels.reference import effective_weight
 from wnrl.optim import SMALLEST_GAIN, mark_part
 
 STORAGES = ("gv", "w")
@@ -159,19 +159,25 @@ class WeightNormalized(nn.Module):
     def effective_weight(self, name: str = "weight") -> Tensor:
         """w (O, ...), differentiable: computed from v and g, or the Parameter itself.
 
-        Inside `wnrl.nn.frozen_weights` and without gradients, what was computed at its entry.
+        Inside `wnrl.nn.shared_weights`, or `frozen_weights` without gradients, what was computed
+        at its entry.
         """
         if f"{name}_v" not in self._parameters:
             weight = self._parameters[name]
             assert weight is not None
             return weight
-        if self._frozen and not torch.is_grad_enabled():
-            return self._frozen[-1][name]
+        if self._frozen:
+            held = self._frozen[-1][name]
+            if held.requires_grad or not torch.is_grad_enabled():
+                return held
         g, v = self.gain_and_vector(name)
-        return effective_weight(v, g)
+        return weight_norm(v, g)
 
     def freeze_(self, snapshot: dict[str, Tensor]) -> None:
-        """Use these weights, by name, where there are no gradients (`frozen_weights`)."""
+        """Use these weights, by name (`shared_weights`, `frozen_weights`).
+
+        Where gradients are on, those without a gradient are not used.
+        """
         self._frozen = (*self._frozen, snapshot)
 
     def thaw_(self, snapshot: dict[str, Tensor]) -> None:
