@@ -349,6 +349,7 @@ def _step_row(
             clip * dg, m1_g, m2_g, rate, adaptive, first, second, eps, RULE
         )
         factor, norm, sign = _scaled_back(gain, y_length, norm, sign, sign * gain + update_g)
+        tl.debug_barrier()  # as above: one warp writes what all have read
         tl.store(state + NORM * num_rows, norm)
         tl.store(state + SIGN * num_rows, sign)
         tl.store(state + FIRST_MOMENT * num_rows, m1_g)
@@ -403,6 +404,7 @@ def step_kernel(
     state = rows_ptr + tl.load(table + ROW)
     settings = settings_ptr + tl.load(table + GROUP) * SETTINGS
     updates = tl.load(state + UPDATES * num_rows) + 1.0
+    tl.debug_barrier()  # every warp has read it before one writes it
     tl.store(state + UPDATES * num_rows, updates)
     rate, adaptive = _scalars(settings, updates, RULE)
     first = tl.load(settings + 1).to(tl.float32)
