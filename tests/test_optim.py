@@ -10,11 +10,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
+from trajectories import RULES
 
 from wnrl.errors import UsageError
 from wnrl.kernels import optimizer_aten
 from wnrl.nn.weight_norm import WNConv2d, WNLinear, weight_norm_groups
-from wnrl.optim import WNSGD, WNAdam, WNAdamax, WNRAdam, WNRMSprop
+from wnrl.optim import WNSGD, WNAdam, WNAdamax, WNRMSprop
 from wnrl.stepping import ClippedStep, OptimizerSpec
 
 STEPS = 20
@@ -22,38 +23,6 @@ STEPS = 20
 SAME_64 = 1e-9
 # In float32: 20 steps of Adam amplify the rounding of a gradient near zero.
 SAME_32 = 2e-4
-
-Maker = Callable[[Any], torch.optim.Optimizer]
-RULES: dict[str, tuple[Callable[..., Any], Maker]] = {
-    "adam": (
-        lambda p, **k: WNAdam(p, 0.02, (0.8, 0.9), 1e-6, **k),
-        lambda p: torch.optim.Adam(p, 0.02, (0.8, 0.9), 1e-6),
-    ),
-    "adamax": (
-        lambda p, **k: WNAdamax(p, 0.02, (0.5, 0.999), 1e-6, **k),
-        lambda p: torch.optim.Adamax(p, 0.02, (0.5, 0.999), 1e-6),
-    ),
-    "rmsprop": (
-        lambda p, **k: WNRMSprop(p, 0.01, 0.9, 1e-3, **k),
-        lambda p: torch.optim.RMSprop(p, 0.01, 0.9, 1e-3),
-    ),
-    "rmsprop centered": (
-        lambda p, **k: WNRMSprop(p, 0.01, 0.9, 1e-2, centered=True, **k),
-        lambda p: torch.optim.RMSprop(p, 0.01, 0.9, 1e-2, centered=True),
-    ),
-    "radam": (
-        lambda p, **k: WNRAdam(p, 0.02, (0.8, 0.9), 1e-6, **k),
-        lambda p: torch.optim.RAdam(p, 0.02, (0.8, 0.9), 1e-6),
-    ),
-    "sgd": (
-        lambda p, **k: WNSGD(p, 0.02, **k),
-        lambda p: torch.optim.SGD(p, 0.02),
-    ),
-    "sgd momentum": (
-        lambda p, **k: WNSGD(p, 0.02, 0.9, **k),
-        lambda p: torch.optim.SGD(p, 0.02, 0.9),
-    ),
-}
 
 
 def network(dtype: torch.dtype = torch.float64, storage: str = "w") -> nn.Sequential:

@@ -6,17 +6,16 @@ import io
 import os
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import weight_norm
+from trajectories import RULES, Truth
 
 from wnrl.kernels import optimizer_launch
 from wnrl.kernels.backend import backend_of
 from wnrl.kernels.optimizer_launch import FusedStep
-from wnrl.optim import WNSGD, WNAdam, WNAdamax, WNRAdam, WNRMSprop
+from wnrl.optim import WNSGD, WNAdam
 
 if not torch.cuda.is_available():
     # Triton reads the variable when it is imported: nothing may have imported it without.
@@ -33,34 +32,6 @@ SAME_32 = 2e-4
 # bfloat16 has 8 bits; the interpreter's cast truncates instead of rounding.
 SAME_BF16 = 8e-3
 
-Maker = Callable[..., Any]
-RULES: dict[str, tuple[Maker, Maker]] = {
-    "adam": (
-        lambda p, **k: WNAdam(p, 0.02, (0.8, 0.9), 1e-6, **k),
-        lambda p: torch.optim.Adam(p, 0.02, (0.8, 0.9), 1e-6),
-    ),
-    "adamax": (
-        lambda p, **k: WNAdamax(p, 0.02, (0.5, 0.999), 1e-6, **k),
-        lambda p: torch.optim.Adamax(p, 0.02, (0.5, 0.999), 1e-6),
-    ),
-    "rmsprop": (
-        lambda p, **k: WNRMSprop(p, 0.01, 0.9, 1e-3, **k),
-        lambda p: torch.optim.RMSprop(p, 0.01, 0.9, 1e-3),
-    ),
-    "rmsprop centered": (
-        lambda p, **k: WNRMSprop(p, 0.01, 0.9, 1e-2, centered=True, **k),
-        lambda p: torch.optim.RMSprop(p, 0.01, 0.9, 1e-2, centered=True),
-    ),
-    "radam": (
-        lambda p, **k: WNRAdam(p, 0.02, (0.8, 0.9), 1e-6, **k),
-        lambda p: torch.optim.RAdam(p, 0.02, (0.8, 0.9), 1e-6),
-    ),
-    "sgd": (lambda p, **k: WNSGD(p, 0.02, **k), lambda p: torch.optim.SGD(p, 0.02)),
-    "sgd momentum": (
-        lambda p, **k: WNSGD(p, 0.02, 0.9, **k),
-        lambda p: torch.optim.SGD(p, 0.02, 0.9),
-    ),
-}
 # Short, whole and long rows for blocks of 8 and 16, aligned and not; a plain one in two chunks.
 SHAPES = [(2, 4), (1, 2, 3, 1), (1, 16), (1, 13), (1, 41), (1, 64), (11,)]
 
@@ -80,47 +51,19 @@ def parameters(shapes: list[tuple[int, ...]] = SHAPES) -> list[nn.Parameter]:
     return [nn.Parameter(torch.randn(shape, generator=generator)) for shape in shapes]
 
 
-def normalized_in_float64(weights: list[nn.Parameter]) -> nn.ModuleList:
-    """torch's own weight normalization of each weight; vectors stay as they are."""
-    holders = nn.ModuleList()
-    for weight in weights:
-        holder = nn.Module()
-        holder.weight = nn.Parameter(weight.detach().double())
-        holders.append(weight_norm(holder) if weight.ndim > 1 else holder)
-    return holders
-
-
 def walk_both(
     weights: list[nn.Parameter],
     optimizer: torch.optim.Optimizer,
-    reference: nn.ModuleList,
-    expected: torch.optim.Optimizer,
+    truth: Truth,
     gradient: Callable[[int, nn.Parameter], Tensor],
     steps: int,
-    max_norm: float | None = None,
-) -> list[float]:
-    """Step both on the same dL/dw; the reference's norms before clipping."""
-    norms = []
+) -> None:
+    """Step both on the same dL/dw."""
     for step in range(steps):
-        expected.zero_grad()
-        for weight, holder in zip(weights, reference, strict=True):
+        for weight in weights:
             weight.grad = gradient(step, weight)
-            holder.weight.backward(weight.grad.double())  # type: ignore[operator,union-attr]
-        if max_norm is not None:
-            norms.append(float(nn.utils.clip_grad_norm_(reference.parameters(), max_norm)))
-        expected.step()
+        truth.step([weight.grad for weight in weights])
         optimizer.step()
-    return norms
-
-
-def deviation(weights: list[nn.Parameter], reference: nn.ModuleList, start: list[Tensor]) -> float:
-    """The largest distance from the reference, relative to how far that weight went."""
-    with torch.no_grad():
-        ends = [holder.weight for holder in reference]
-        return max(
-            float((weight.double() - end).norm() / (end - first).norm())  # type: ignore[operator]
-            for weight, end, first in zip(weights, ends, start, strict=True)
-        )
 
 
 def noise(seed: int = 4) -> Callable[[int, nn.Parameter], Tensor]:
@@ -131,15 +74,34 @@ def noise(seed: int = 4) -> Callable[[int, nn.Parameter], Tensor]:
 @pytest.mark.parametrize(("rule", "max_norm"), [*((rule, None) for rule in RULES), ("adam", 0.5)])
 def test_the_kernel_walks_torchs_trajectory_in_float64(rule: str, max_norm: float | None) -> None:
     weights = parameters()
-    start = [weight.detach().clone() for weight in weights]
-    reference = normalized_in_float64(weights)
+    truth = Truth(weights, RULES[rule][1], max_norm)
     optimizer = RULES[rule][0](weights, max_norm=max_norm)
-    expected = RULES[rule][1](reference.parameters())
-    norms = walk_both(weights, optimizer, reference, expected, noise(), 5, max_norm)
+    walk_both(weights, optimizer, truth, noise(), 5)
     assert isinstance(optimizer._fused, FusedStep)
-    assert deviation(weights, reference, start) < SAME_32
+    assert truth.deviation(weights) < SAME_32
     if max_norm is not None:
-        assert float(optimizer.grad_norm) == pytest.approx(norms[-1], rel=1e-5)
+        assert float(optimizer.grad_norm) == pytest.approx(truth.grad_norm, rel=1e-5)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_the_kernel_corrects_rectifies_and_remembers_for_tens_of_steps(rule: str) -> None:
+    # Past RAdam's switch at step 6, with the norm clipped and a short row whose gain changes sign.
+    weights = parameters([(1, 4), (3,)])
+    with torch.no_grad():
+        weights[0].mul_(0.1)
+    truth = Truth(weights, RULES[rule][1], 0.5)
+    optimizer = RULES[rule][0](weights, max_norm=0.5)
+    other_side, disturb = 10 * weights[0].detach(), noise()
+
+    def gradient(step: int, weight: nn.Parameter) -> Tensor:
+        away = other_side if weight is weights[0] else 0.0
+        return weight.detach() + away + disturb(step, weight)
+
+    walk_both(weights, optimizer, truth, gradient, 30)
+    assert truth.gains(0) < 0
+    assert optimizer.state[weights[0]]["sign"].item() == -1.0
+    assert truth.deviation(weights) < SAME_32
+    assert float(optimizer.grad_norm) == pytest.approx(truth.grad_norm, rel=1e-4)
 
 
 def towards_the_other_side(step: int, weight: nn.Parameter) -> Tensor:
@@ -152,14 +114,12 @@ def towards_the_other_side(step: int, weight: nn.Parameter) -> Tensor:
 def crossing(steps: int) -> None:
     """w starts at -(0.1, 0.11, 0.12): its gain must pass through zero."""
     weights = [nn.Parameter(-torch.tensor([[0.1, 0.11, 0.12]]))]
-    reference = normalized_in_float64(weights)
-    start = [weights[0].detach().clone()]
+    truth = Truth(weights, lambda p: torch.optim.Adam(p, 0.01))
     optimizer = WNAdam(weights, 0.01)
-    expected = torch.optim.Adam(reference.parameters(), 0.01)
-    walk_both(weights, optimizer, reference, expected, towards_the_other_side, steps)
+    walk_both(weights, optimizer, truth, towards_the_other_side, steps)
     assert optimizer.state[weights[0]]["sign"].item() == -1.0
     assert weights[0][0, 1] > 0
-    assert deviation(weights, reference, start) < SAME_32
+    assert truth.deviation(weights) < SAME_32
 
 
 def test_the_kernel_drives_a_gain_through_zero_for_hundreds_of_steps() -> None:
