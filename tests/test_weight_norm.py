@@ -440,47 +440,6 @@ def test_a_functional_call_computes_with_the_parameters_given() -> None:
     assert torch.equal(output, other(x))
 
 
-# torch's own tests of weight norm (test_nn.py, test_parametrization.py), on our layers.
-
-
-def test_torch_weight_norm_keeps_the_output_and_has_its_shapes() -> None:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        plain, x = nn.Linear(5, 7), torch.randn(4, 5)
-    layer = WNLinear(5, 7)
-    layer.load_state_dict(plain.state_dict())
-    assert layer.weight_v.shape == layer.weight.shape
-    assert layer.weight_g.shape == (7, 1)
-    assert torch.equal(layer(x), plain(x))
-
-
-def test_torch_weight_norm_parametrization_values_and_gradients_agree() -> None:
-    theirs, layer = torchs_own("parametrization"), linear()
-    layer.load_state_dict(theirs.state_dict())
-    x = torch.randn(4, 5, generator=torch.Generator().manual_seed(0))
-    layer(x).square().sum().backward()
-    theirs(x).square().sum().backward()
-    originals = theirs.parametrizations.weight  # type: ignore[union-attr]  # a Module
-    for mine, other in (
-        (layer.weight_g, originals.original0),  # type: ignore[union-attr]  # as above
-        (layer.weight_v, originals.original1),  # type: ignore[union-attr]  # as above
-        (layer.bias, theirs.bias),
-    ):
-        assert torch.allclose(mine.grad, other.grad, rtol=1e-4, atol=1e-5)  # type: ignore[arg-type,union-attr]  # made
-
-
-def test_torch_weight_norm_state_dict_compat() -> None:
-    theirs, layer = torchs_own("hook"), linear()
-    layer.load_state_dict(theirs.state_dict())
-    assert list(layer.state_dict()) == ["bias", "weight_g", "weight_v"] == list(theirs.state_dict())
-
-
-def test_torch_weight_norm_pickle_and_deepcopy_work_here() -> None:
-    layer, x = linear(), torch.ones(2, 5)
-    layer(x)
-    assert torch.equal(pickle.loads(pickle.dumps(layer))(x), copy.deepcopy(layer)(x))
-
-
 # The paper's mathematics on a layer, in float64.
 
 sizes = st.tuples(st.integers(1, 5), st.integers(1, 9), st.integers(0, 2**31))
