@@ -9,14 +9,17 @@ import torch
 from torch import Tensor, nn
 
 from wnrl.errors import UsageError
+from wnrl.kernels.reference import effective_weight
 from wnrl.nn.convert import convert_, export_gv, fold_, to_gv_, to_w_
 from wnrl.nn.lstm import WNLSTM
+from wnrl.nn.norms import get_norm, weight_normalization
 from wnrl.nn.weight_norm import WNConv2d, WNLinear, set_vector_norms_, weight_norm_groups
 from wnrl.optim import WNSGD, WNAdam, WNAdamax, WNRAdam, WNRMSprop
 from wnrl.stepping import ClippedStep
 
 STORAGES = ["gv", "w"]
 ROUNDING_64 = 1e-12  # float64 sums of tens of terms
+ROUNDING_BF16 = 4 * 2.0**-8  # g, v and twice w, each rounded once
 TRAJECTORY_64 = 1e-9  # rounding after tens of updates, whose rules divide by small moments
 
 
@@ -120,9 +123,43 @@ def test_converted_layers_are_copied_and_loaded_like_built_ones() -> None:
     assert torch.allclose(copy.deepcopy(net)(x), net(x), rtol=ROUNDING_64)
 
 
-def test_other_norms_and_layers_under_torchs_hook_raise() -> None:
-    with pytest.raises(UsageError, match="norm is 'batch'"):
-        convert_(nn.Linear(2, 2), "batch")
+def test_records_of_weight_normalized_layers_are_taken_with_their_options() -> None:
+    record = weight_normalization(gain="log", max_v_norm=3.0)
+    plain, state = nn.Linear(3, 2), torch.random.get_rng_state()
+    layer = convert_(plain, record)
+    assert isinstance(layer, WNLinear)
+    assert (layer.storage, layer.gain, layer.max_v_norm) == ("gv", "log", 3.0)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    fixed = convert_(nn.LSTM(3, 2), weight_normalization("gv", gain="fixed"))
+    assert isinstance(fixed, WNLSTM)
+    assert not fixed.weight_ih_l0_g.requires_grad
+    assert fixed.weight_ih_l0_v.requires_grad
+    stored = convert_(nn.Linear(3, 2), get_norm("weight"), storage="w")
+    assert isinstance(stored, WNLinear)
+    assert stored.storage == "w"
+    with pytest.raises(UsageError, match="need storage='gv'"):
+        convert_(nn.Linear(3, 2), record, storage="w")
+
+
+@pytest.mark.parametrize(
+    ("norm", "words"),
+    [
+        ("batch", "'batch', which normalizes between a layer and its nonlinearity"),
+        ("weight-mean", "between a layer.*build the network with it"),
+        ("none", "'none', whose layers are Linear.*fold_"),
+        ("wieght", "did you mean weight"),
+    ],
+)
+def test_what_is_more_or_less_than_weight_normalized_layers_is_refused(
+    norm: str, words: str
+) -> None:
+    layer = nn.Linear(2, 2)
+    with pytest.raises(UsageError, match=words):
+        convert_(layer, norm)
+    assert type(layer) is nn.Linear
+
+
+def test_other_storages_and_layers_under_torchs_hook_raise() -> None:
     with pytest.raises(UsageError, match="storage is 'vg'"):
         convert_(nn.Linear(2, 2), storage="vg")
     with pytest.warns(FutureWarning):
@@ -200,6 +237,80 @@ def test_a_trajectory_goes_on_in_storage_w_and_back(rule: str) -> None:
     assert type(back) is type(whole)
     run(net, back, 10)
     assert same(net, truth)
+
+
+def test_a_bfloat16_network_goes_on_in_storage_w_with_a_float32_master() -> None:
+    net = small().bfloat16()
+    optimizer = torch.optim.Adam(net.parameters(), 0.02)
+    x = image().bfloat16()
+
+    def update(by: Any) -> None:
+        by.zero_grad()
+        net(x).float().square().mean().backward()
+        by.step()
+
+    update(optimizer)
+    before = net(x)
+    parts = {name: value.detach().clone() for name, value in net.named_parameters()}
+    moments = {
+        name: {key: value.clone() for key, value in optimizer.state[parameter].items()}
+        for name, parameter in net.named_parameters()
+    }
+    stored = to_w_(net, optimizer)
+    assert torch.equal(net(x), before)
+    g, v, state = parts["3.weight_g"], parts["3.weight_v"], stored.state[net[3].weight]
+    assert torch.equal(state["master"], effective_weight(v.float(), g.float()))
+    assert torch.equal(net[3].weight, state["master"].bfloat16())
+    assert torch.equal(state["norm"].flatten(), v.float().norm(dim=1))
+    for name, suffix in (("3.weight_v", ""), ("3.weight_g", "_g")):
+        for moment in ("exp_avg", "exp_avg_sq"):
+            assert state[moment + suffix].dtype == torch.float32
+            assert torch.equal(state[moment + suffix], moments[name][moment].float())
+    assert torch.equal(stored.state[net[3].bias]["master"], parts["3.bias"].float())
+    assert {p.dtype for p in net.parameters()} == {torch.bfloat16}
+    # The same weights in float32 take the same steps: nothing of the state is rounded on the way.
+    wide = copy.deepcopy(net).float()
+    with torch.no_grad():
+        for mine, other in zip(wide.parameters(), net.parameters(), strict=True):
+            mine.copy_(stored.state[other]["master"])
+    fresh = WNAdam(weight_norm_groups(wide), 0.02)
+    state_dict = copy.deepcopy(stored.state_dict())
+    for entry in state_dict["state"].values():
+        del entry["master"]
+    fresh.load_state_dict(state_dict)
+    update(stored)
+    for mine, other in zip(wide.parameters(), net.parameters(), strict=True):
+        assert other.grad is not None
+        mine.grad = other.grad.float()
+    fresh.step()
+    for mine, other in zip(wide.parameters(), net.parameters(), strict=True):
+        assert torch.equal(stored.state[other]["master"], mine)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_bfloat16_network_goes_back_to_gv_with_each_number_rounded_once(rule: str) -> None:
+    net = small().bfloat16()
+    stored = to_w_(net, RULES[rule][0](net.parameters()))
+    x = image().bfloat16()
+    for _ in range(2):
+        stored.zero_grad()
+        net(x).float().square().mean().backward()
+        stored.step()
+    before, exact = net[3].weight.detach().clone(), export_gv(net, stored)
+    state = {name: value.clone() for name, value in stored.state[net[3].weight].items()}
+    back = to_gv_(net, stored)
+    for name, parameter in net.named_parameters():
+        assert parameter.dtype == torch.bfloat16
+        assert torch.equal(parameter, exact[name].bfloat16())
+    for moment in stored.rule.moments:
+        for of, suffix in (("3.weight_v", ""), ("3.weight_g", "_g")):
+            held = back.state[net.get_parameter(of)][moment]
+            assert torch.equal(held, state[moment + suffix].bfloat16())
+    assert torch.allclose(net[3].weight, before, rtol=ROUNDING_BF16)
+    back.zero_grad()
+    net(x).float().square().mean().backward()
+    back.step()
+    assert all(torch.isfinite(parameter).all() for parameter in net.parameters())
 
 
 def test_groups_learning_rates_and_clipping_are_carried_over() -> None:
@@ -326,9 +437,10 @@ def test_optimizers_and_settings_without_a_kin_raise_and_change_nothing() -> Non
     plain = nn.Linear(3, 2)
     with pytest.raises(UsageError, match=r"\(2, 3\).*convert_"):
         to_gv_(plain, WNAdam(plain.parameters()))
-    half = WNLinear(3, 2, dtype=torch.bfloat16)
-    with pytest.raises(UsageError, match="bfloat16"):
+    half = WNLinear(3, 2, dtype=torch.float16)
+    with pytest.raises(UsageError, match=r"a parameter is torch\.float16"):
         to_w_(half, torch.optim.Adam(half.parameters()))
+    assert half.storage == "gv"
     for option in ({"gain": "log"}, {"gain": "fixed"}, {"max_v_norm": 1.0}):
         layer = WNLinear(3, 2, **option)  # type: ignore[arg-type]  # one of three
         with pytest.raises(UsageError, match="need storage='gv'"):

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from wnrl.errors import UsageError, nearest
-from wnrl.kernels.reference import decompose
+from wnrl.kernels.optimizer_aten import HALF
+from wnrl.kernels.reference import decompose, effective_weight
 from wnrl.nn.lstm import WNLSTM
 from wnrl.nn.normalized import (
     WeightNormalized,
@@ -23,9 +24,11 @@ from wnrl.nn.normalized import (
     computed_weights,
     effective_weights,
 )
+from wnrl.nn.norms import Norm, get_norm, no_activation_norm
 from wnrl.nn.weight_norm import WNConv2d, WNLinear
 from wnrl.optim import (
     SMALLEST_GAIN,
+    TYPES,
     WNSGD,
     Group,
     WNAdam,
@@ -74,7 +77,7 @@ def everywhere(name: str, layer: nn.Module) -> bool:
 @torch.no_grad()
 def convert_(
     module: Module,
-    norm: str = "weight",
+    norm: str | Norm = "weight",
     storage: str = "gv",
     *,
     where: Callable[[str, nn.Module], bool] = everywhere,
@@ -88,8 +91,10 @@ def convert_(
 
     Args:
         module: any module, itself included.
-        norm: "weight"; the others of the catalogue stand between layers and are built in.
-        storage: "gv" or "w".
+        norm: "weight", or the name or record of another normalization that is weight-normalized
+            layers and nothing between them; its gain and cap on ||v|| become the layers' (whoever
+            steps calls the record's `after_step`, which keeps the cap).
+        storage: "gv" or "w", whatever the record's own.
         where: takes a layer's name (as in `module.named_modules()`) and the layer, and says whether
             it is converted; for example to leave a head alone.
 
@@ -98,13 +103,10 @@ def convert_(
 
     Raises:
         UsageError: on another norm or storage, or on a layer that torch's own hook normalizes.
+            Nothing has changed then.
     """
     check_options(storage, "linear", 1.0, None)
-    if norm != "weight":
-        raise UsageError(
-            f"norm is {norm!r}: convert_ knows weight, which changes layers only; build the "
-            "network with another one" + nearest(norm, ("weight",))
-        )
+    options = _layer_options(norm, storage)
     chosen = [
         (name, layer)
         for name, layer in module.named_modules()
@@ -122,13 +124,13 @@ def convert_(
         originals = {n: layer._parameters[n] for n in _weight_names(layer)}
         layer.__class__ = NORMALIZED[type(layer)]
         assert isinstance(layer, WeightNormalized)
-        layer._adopt(storage, "linear", 1.0, None)
+        layer._adopt(storage, *options)
         if storage == "gv":
             for name, original in originals.items():
                 assert original is not None
                 made = layer.gv_parameters(name)
-                for part in made:
-                    part.requires_grad_(original.requires_grad)
+                for part in made:  # a fixed gain stays fixed
+                    part.requires_grad_(part.requires_grad and original.requires_grad)
                 shared = tied.setdefault(id(original), made)
                 if shared is not made:
                     layer.share_gv_(name, *shared)
@@ -169,12 +171,13 @@ def to_w_(
     Returns:
         The weight-normalizing optimizer of the same rule, with the same groups, settings, moments
         and counts; ||v|| and the sign of g are taken from g and v. A gain closer to 0 than 1e-12
-        is taken to be that, for w = 0 would lose the direction.
+        is taken to be that, for w = 0 would lose the direction. A bfloat16 weight gets the float32
+        master that ours keep: w as its g and v give it, before rounding; from there on its steps
+        are those of float32, where torch's round g and v to bfloat16 at each.
 
     Raises:
-        UsageError: on another optimizer or a setting of it that ours do not have, on half
-            precision, or on layers whose gain or cap storage "w" does not have. Nothing has changed
-            then.
+        UsageError: on another optimizer or a setting of it that ours do not have, on float16, or
+            on layers whose gain or cap storage "w" does not have. Nothing has changed then.
     """
     inner = optimizer.optimizer if isinstance(optimizer, ClippedStep) else optimizer
     max_norm = optimizer.max_norm if isinstance(optimizer, ClippedStep) else None
@@ -219,8 +222,12 @@ def to_w_(
         if parameter in parts:
             g, v = parts[parameter]
             made.state[parameter] = _state_of_w(inner.state, g, v, made.rule.moments)
+            if parameter.dtype == HALF:
+                made.state[parameter]["master"] = _effective(g, v)
         elif moved := _moments(inner.state, parameter, made.rule.moments):
             made.state[parameter] = {**moved, "updates": _updates(inner.state, parameter)}
+            if parameter.dtype == HALF:
+                made.state[parameter]["master"] = parameter.detach().float()
     assert isinstance(made, torch.optim.Optimizer)
     return made
 
@@ -239,11 +246,12 @@ def to_gv_(
     Returns:
         torch's optimizer of the same rule, with the same groups, settings, moments and counts, in
         a `ClippedStep` if the old one clipped or measured. A weight that has not been stepped
-        starts with the `v_norm` of its group.
+        starts with the `v_norm` of its group. Of a bfloat16 weight g, v and the moments are those
+        of its float32 master, each rounded once: torch's optimizers keep no master.
 
     Raises:
-        UsageError: on another optimizer, on half precision, or if it normalizes weights of plain
-            layers: storage "gv" has no place for theirs. Nothing has changed then.
+        UsageError: on another optimizer, or if it normalizes weights of plain layers: storage "gv"
+            has no place for theirs. Nothing has changed then.
     """
     kin = next((kin for kin in KIN if kin.normalizing is type(optimizer)), None)
     if kin is None:
@@ -265,7 +273,8 @@ def to_gv_(
         if weight in parts:
             layer.store_gv_(name, *parts[weight])
         else:
-            layer.store_gv_(name, *_gain_and_vector(weight, optimizer.state.get(weight), norms))
+            made_parts = _gain_and_vector(weight, optimizer.state.get(weight), norms)
+            layer.store_gv_(name, *(part.to(weight.dtype) for part in made_parts))
             parts[weight] = layer.gv_parameters(name)
             for part in parts[weight]:
                 part.requires_grad_(weight.requires_grad)
@@ -295,7 +304,8 @@ def to_gv_(
         for target, suffix in ((v, ""), (g, "_g")):
             if target is not None:
                 made.state[target] = {
-                    name: state[name + suffix].reshape(target.shape) for name in old.rule.moments
+                    name: state[name + suffix].reshape(target.shape).to(target.dtype)
+                    for name in old.rule.moments
                 }
                 if counts:
                     made.state[target]["step"] = step.clone()
@@ -315,7 +325,7 @@ def export_gv(
         module: any network; layers with storage="w", and plain weights that the optimizer
             normalizes, are written as g and v.
         optimizer: holds ||v|| and the sign of g; without it, or for a weight that it has not
-            stepped, v = w and g = ||w||.
+            stepped, v = w and g = ||w||. Of a bfloat16 weight they are float32, from its master.
     """
     states = {} if optimizer is None else optimizer.state
     norms = {} if optimizer is None else _vector_norms(optimizer)
@@ -331,6 +341,25 @@ def export_gv(
         else:
             exported[name] = value.clone()
     return exported
+
+
+def _layer_options(norm: str | Norm, storage: str) -> tuple[str, float, float | None]:
+    """(gain, gain_scale, max_v_norm) of the layers that a normalization is made of."""
+    record = get_norm(norm) if isinstance(norm, str) else norm
+    if record.activation is not no_activation_norm:
+        raise UsageError(
+            f"norm is {record.name!r}, which normalizes between a layer and its nonlinearity: "
+            "convert_ cannot see where that is in a module; build the network with it "
+            "(wnrl.nn.build_torso), or put its module there and convert_ with weight"
+        )
+    with torch.device("meta"):  # no memory, no random numbers
+        layer = record.in_storage(storage).linear(1, 1)
+    if not isinstance(layer, WNLinear):
+        raise UsageError(
+            f"norm is {record.name!r}, whose layers are {type(layer).__name__}: convert_ makes "
+            "weight-normalized layers; fold_ makes plain ones" + nearest(record.name, ("weight",))
+        )
+    return layer.gain, layer.gain_scale, layer.max_v_norm
 
 
 def _weight_names(layer: nn.Module) -> tuple[str, ...]:
@@ -366,12 +395,24 @@ def _store_w_(
 
 def _lasting_weights(places: list[tuple[WeightNormalized, str]]) -> list[Tensor]:
     """The effective weights, with tiny gains where zero ones would lose the direction of v."""
-    weights = []
-    for (layer, name), weight in zip(places, effective_weights(places), strict=True):
-        g, v = layer.gain_and_vector(name)
-        tiny = (g.abs() < SMALLEST_GAIN).to(v.dtype) * SMALLEST_GAIN
-        weights.append(weight + tiny * nn.functional.normalize(v.flatten(1)).reshape(v.shape))
-    return weights
+    weights = effective_weights(places)
+    pairs = [layer.gain_and_vector(name) for layer, name in places]
+    return [
+        _effective(g, v).to(v.dtype) if v.dtype == HALF else weight + _tiny(g, v)
+        for weight, (g, v) in zip(weights, pairs, strict=True)
+    ]
+
+
+def _tiny(g: Tensor, v: Tensor) -> Tensor:
+    """What to add to w (O, ...) where g is closer to 0 than an optimizer can hold it."""
+    tiny = (g.abs() < SMALLEST_GAIN).to(v.dtype) * SMALLEST_GAIN
+    return tiny * nn.functional.normalize(v.flatten(1)).reshape(v.shape)
+
+
+def _effective(g: Tensor, v: Tensor) -> Tensor:
+    """w (O, ...) of a bfloat16 g and v in float32."""
+    wide_g, wide_v = g.detach().float(), v.detach().float()
+    return effective_weight(wide_v, wide_g) + _tiny(wide_g, wide_v)
 
 
 def _settings(group: Group, kin: Kin) -> Group:
@@ -381,17 +422,21 @@ def _settings(group: Group, kin: Kin) -> Group:
 
 def _check_types(optimizer: torch.optim.Optimizer) -> None:
     for parameter in (p for group in optimizer.param_groups for p in group["params"]):
-        if parameter.dtype not in (torch.float32, torch.float64):
+        if parameter.dtype not in TYPES:
             raise UsageError(
-                f"a parameter is {parameter.dtype}: an optimizer's state is converted in float32 "
-                "or float64"
+                f"a parameter is {parameter.dtype}: an optimizer's state is converted in float32, "
+                "float64 or bfloat16, which ours step"
             )
 
 
 def _moments(states: Any, parameter: nn.Parameter, names: tuple[str, ...]) -> dict[str, Tensor]:
-    """The moments that torch's optimizer has for a parameter: none before its first step."""
+    """The moments that torch's optimizer has for a parameter: none before its first step.
+
+    In the type that ours keep: float32 for bfloat16.
+    """
     state = states.get(parameter, {})
-    return {name: state[name] for name in names if isinstance(state.get(name), Tensor)}
+    moments = {name: state[name] for name in names if isinstance(state.get(name), Tensor)}
+    return {name: _wide(moment) for name, moment in moments.items()}
 
 
 def _updates(states: Any, parameter: nn.Parameter) -> Tensor:
@@ -404,14 +449,19 @@ def _state_of_w(
     states: Any, g: nn.Parameter, v: nn.Parameter, names: tuple[str, ...]
 ) -> dict[str, Tensor]:
     """The weight-normalizing optimizer's state from torch's of g and v."""
-    length = torch.linalg.vector_norm(v.flatten(1), dim=1, keepdim=True)  # (O, ...) -> (O, 1)
-    sign = torch.where(g < 0, -1.0, 1.0).to(v.dtype).reshape(length.shape)
+    wide = _wide(v.detach())
+    length = torch.linalg.vector_norm(wide.flatten(1), dim=1, keepdim=True)  # (O, ...) -> (O, 1)
+    sign = torch.where(g < 0, -1.0, 1.0).to(length).reshape(length.shape)
     state = {"updates": _updates(states, v), "norm": length, "sign": sign}
     of_g, of_v = _moments(states, g, names), _moments(states, v, names)
     for name in names:
-        state[name] = of_v.get(name, torch.zeros_like(v))
-        state[f"{name}_g"] = of_g.get(name, torch.zeros_like(g)).reshape(length.shape)
+        state[name] = of_v.get(name, torch.zeros_like(wide))
+        state[f"{name}_g"] = of_g.get(name, torch.zeros_like(length)).reshape(length.shape)
     return state
+
+
+def _wide(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.dtype == HALF else tensor
 
 
 def _vector_norms(optimizer: torch.optim.Optimizer) -> dict[nn.Parameter, Any]:
@@ -427,7 +477,7 @@ def _gain_and_vector(
 ) -> tuple[Tensor, Tensor]:
     """(g (O, 1, ...), v (O, ...)) of a stored weight: g = s ||w||, v = (n / g) w, new tensors."""
     weight = state.get("master", parameter) if state else parameter  # of a bfloat16 weight
-    v, g = decompose(weight.detach())
+    v, g = decompose(_wide(weight.detach()))
     length = torch.linalg.vector_norm(v.flatten(1), dim=1, keepdim=True)  # (O, 1)
     if state and "norm" in state:
         norm, sign = state["norm"], state["sign"]
