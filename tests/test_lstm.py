@@ -1,6 +1,7 @@
 """WNLSTM: torch's LSTM at equal weights, in both storages, with every option of torch's."""
 
 import copy
+import io
 import pickle
 from typing import Any
 
@@ -176,6 +177,62 @@ def test_an_lstm_is_exported_with_its_parameters(storage: str) -> None:
     assert set(exported.state_dict) == set(ours.state_dict())
     x = data(4, 2, 3) * 2
     assert torch.allclose(exported.module()(x)[0], ours(x)[0], rtol=ROUNDING_64)
+
+
+class Stateless(nn.Module):
+    """An LSTM of any kind inside a network."""
+
+    def __init__(self, lstm: nn.LSTM) -> None:
+        super().__init__()
+        self.lstm = lstm
+
+    def forward(self, x: Tensor) -> Tensor:
+        output: Tensor = self.lstm(x)[0]
+        return output.square()
+
+
+def test_torch_compiles_around_an_lstm_and_breaks_its_graph_at_its_own_as_well() -> None:
+    plain, *ours = pair("gv")[0], pair("gv")[1], pair("w")[1]
+    for lstm in (plain, *ours):
+        net, x = Stateless(lstm), data(4, 2, 3)
+        torch._dynamo.reset()
+        compiled = torch.compile(net, backend="aot_eager")
+        assert torch.allclose(compiled(x), net(x), rtol=ROUNDING_64)
+        torch._dynamo.reset()
+        # When torch no longer raises here, for its own LSTM, ours must compile in one graph too.
+        with pytest.raises(torch._dynamo.exc.Unsupported, match="LSTM"):
+            torch.compile(net, backend="eager", fullgraph=True)(x)
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_an_lstm_compiles_in_one_graph_where_torch_is_told_to_allow_it(storage: str) -> None:
+    _, ours = pair(storage)
+    x = data(4, 2, 3)
+    with torch._dynamo.config.patch(allow_rnn=True):  # experimental in torch
+        torch._dynamo.reset()
+        with torch.no_grad():
+            acting = torch.compile(ours, backend="aot_eager", fullgraph=True)
+            assert torch.allclose(acting(x)[0], ours(x)[0], rtol=ROUNDING_64)
+        torch._dynamo.reset()
+        compiled = torch.compile(ours, backend="eager", fullgraph=True)
+        parameters = list(ours.parameters())
+        found, expected = (
+            torch.autograd.grad(net(x)[0].square().sum(), parameters) for net in (compiled, ours)
+        )
+    for mine, theirs in zip(found, expected, strict=True):
+        assert torch.allclose(mine, theirs, rtol=1e-9, atol=ROUNDING_64)
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_state_dicts_are_saved_and_loaded_as_weights_only(storage: str) -> None:
+    _, ours = pair(storage, num_layers=2, bidirectional=True)
+    buffer = io.BytesIO()
+    torch.save(ours.state_dict(), buffer)
+    buffer.seek(0)
+    other = WNLSTM(3, 5, 2, bidirectional=True, storage=storage, dtype=torch.float64)
+    other.load_state_dict(torch.load(buffer, weights_only=True))
+    x = data(4, 2, 3)
+    assert torch.equal(other(x)[0], ours(x)[0])
 
 
 def test_stored_weights_are_the_optimizers_and_its_steps_are_seen() -> None:

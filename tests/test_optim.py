@@ -400,6 +400,59 @@ def test_closures_and_missing_gradients_are_served() -> None:
     WNAdam([nn.Parameter(torch.ones(2, 2))], max_norm=1.0).step()
 
 
+def test_a_parameter_without_gradient_keeps_its_bits_and_has_no_state() -> None:
+    used, unused = (nn.Parameter(torch.ones(2, 2)) for _ in range(2))
+    optimizer = WNAdam([used, unused], 0.1)
+    used.grad = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    optimizer.step()
+    assert torch.equal(unused, torch.ones(2, 2))
+    assert unused not in optimizer.state
+    unused.grad = used.grad.clone()
+    optimizer.step()  # its first step, the other's second
+    assert [optimizer.state[p]["updates"].item() for p in (used, unused)] == [2, 1]
+
+
+def test_a_sparse_gradient_is_refused_by_name() -> None:
+    table = nn.Embedding(4, 3, sparse=True)
+    table(torch.tensor([1, 2])).sum().backward()
+    optimizer = WNAdam(table.parameters())
+    with pytest.raises(UsageError, match=r"sparse_coo for a parameter of shape \(4, 3\)"):
+        optimizer.step()
+    assert not optimizer.state
+
+
+def test_clipping_from_outside_sees_the_gradient_of_w() -> None:
+    # dL/dw = (5, 0) at w = (3, 4), n = 10: dg = 3, dv = g/n (3.2, -2.4), so the norms differ.
+    weight = nn.Parameter(torch.tensor([[3.0, 4.0]]))
+    optimizer = WNAdam([weight], 0.0, v_norm=torch.tensor(10.0), max_norm=math.inf)
+    weight.grad = torch.tensor([[5.0, 0.0]])
+    outside = nn.utils.clip_grad_norm_([weight], math.inf)
+    optimizer.step()
+    assert float(outside) == pytest.approx(5.0)
+    assert float(optimizer.grad_norm) == pytest.approx(math.hypot(3.0, 0.5 * 4.0))
+
+
+def test_several_groups_keep_their_own_rates_and_starting_norms() -> None:
+    weights = [nn.Parameter(torch.tensor([[3.0, 4.0]])) for _ in range(3)]
+    optimizer = WNAdam(
+        [
+            {"params": weights[:1], "lr": 0.0},
+            {"params": weights[1:2], "v_norm": "unit"},
+            {"params": weights[2:], "weight_norm": False},
+        ],
+        0.1,
+        eps=1e-30,
+    )
+    for weight in weights:
+        weight.grad = torch.tensor([[5.0, 0.0]])
+    optimizer.step()
+    assert weights[0].tolist() == [[3.0, 4.0]]
+    # As the first step's hand numbers, with v = (0.6, 0.8): v' = (0.5, 0.9), g' = 4.9.
+    length = math.hypot(0.5, 0.9)
+    assert weights[1].tolist()[0] == pytest.approx([4.9 * 0.5 / length, 4.9 * 0.9 / length])
+    assert weights[2].tolist()[0] == pytest.approx([2.9, 4.0])
+
+
 SPECS = [
     (OptimizerSpec("adam", 0.02, max_grad_norm=0.5), WNAdam, torch.optim.Adam),
     (OptimizerSpec("adamax", 0.02, max_grad_norm=0.5), WNAdamax, torch.optim.Adamax),
@@ -526,24 +579,3 @@ def test_a_deepcopied_optimizer_keeps_its_clipping() -> None:
 def test_momentum_out_of_range_raises() -> None:
     with pytest.raises(UsageError, match=r"momentum is 1\.0"):
         WNSGD([nn.Parameter(torch.ones(2, 2))], momentum=1.0)
-
-
-def test_stable_baselines3_takes_it_as_optimizer_class() -> None:
-    stable_baselines3 = pytest.importorskip("stable_baselines3")
-    model = stable_baselines3.DQN(
-        "MlpPolicy",
-        "CartPole-v1",
-        learning_starts=50,
-        buffer_size=200,
-        seed=0,
-        device="cpu",
-        policy_kwargs={"optimizer_class": WNAdam, "net_arch": [16]},
-    )
-    before = copy.deepcopy(model.policy.state_dict())
-    model.learn(200)
-    optimizer = model.policy.optimizer
-    assert type(optimizer) is WNAdam
-    weights = [p for p in model.q_net.parameters() if p.ndim == 2]
-    assert all("norm" in optimizer.state[weight] for weight in weights)
-    after = model.policy.state_dict()
-    assert not torch.equal(before["q_net.q_net.0.weight"], after["q_net.q_net.0.weight"])

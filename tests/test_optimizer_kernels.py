@@ -272,6 +272,22 @@ def test_state_saved_from_the_kernel_continues_bit_for_bit_and_copies_stand_alon
         assert torch.equal(optimizer.state[mine]["master"], resumed.state[theirs]["master"])
 
 
+def test_each_row_has_its_own_kind_so_that_one_odd_length_narrows_no_other() -> None:
+    weights = parameters([(2, 4), (4, 5), (1, 12), (1, 13), (1, 20), (1, 21), (8,), (11,)])
+    optimizer = WNAdam(weights)
+    for weight in weights:
+        weight.grad = torch.ones_like(weight)
+    optimizer.step()
+    assert isinstance(optimizer._fused, FusedStep)
+    ((_, table, kinds),) = optimizer._fused.launches
+    # Blocks of 8 and 16 here. Plain 0, short 1, whole 2, long 3; without vector loads 4 more.
+    by_tensor = {tensor: kind for _, _, tensor, _, _, _, kind, _ in table.tolist()}
+    assert by_tensor == {0: 1, 1: 5, 2: 2, 3: 6, 4: 3, 5: 7, 6: 0, 7: 4}
+    assert kinds == 255
+    lengths = [line[1] for line in table.tolist()]
+    assert lengths == sorted(lengths, reverse=True)
+
+
 def test_channels_last_weights_and_many_launches_equal_one(monkeypatch: pytest.MonkeyPatch) -> None:
     shapes: list[tuple[int, ...]] = [(2, 3, 2, 2), (1, 5), (3,)]
     once, often = parameters(shapes), parameters(shapes)

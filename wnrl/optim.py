@@ -117,7 +117,11 @@ class _WeightNormOptimizer(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """One update of every parameter that has a gradient."""
+        """One update of every parameter that has a gradient.
+
+        Raises:
+            UsageError: on a sparse gradient.
+        """
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -164,9 +168,15 @@ class _WeightNormOptimizer(torch.optim.Optimizer):
         raise NotImplementedError
 
     def _entry(self, index: int, group: Group, parameter: nn.Parameter) -> Entry:
-        state, gradient = self.state[parameter], parameter.grad
+        gradient = parameter.grad
         assert gradient is not None
-        normalized = _normalized(group, parameter)
+        if gradient.layout != torch.strided:
+            raise UsageError(
+                f"{type(self).__name__} got a gradient of layout {gradient.layout} for a parameter "
+                f"of shape {tuple(parameter.shape)}: a row's norm needs all of it; build the "
+                "embedding with sparse=False, or step it with torch.optim.SparseAdam"
+            )
+        state, normalized = self.state[parameter], _normalized(group, parameter)
         if not state:
             self._make_state(group, parameter, normalized)
         _match_layout_(state, parameter)
