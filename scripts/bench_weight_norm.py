@@ -2,33 +2,35 @@
 
     python scripts/bench_weight_norm.py --all [--csv FILE]     CPU, and the GPU where there is one
     python scripts/bench_weight_norm.py --cpu [--rounds 30] [--threads 1 2]
-    python scripts/bench_weight_norm.py --gpu [--dry]          --dry: tiny, on the CPU, no figures
+    python scripts/bench_weight_norm.py --gpu [--replays 200]
+    python scripts/bench_weight_norm.py --dry                  every path once, tiny, on the CPU
 
-CPU: every variant takes its turn in each round, and a figure is the median of the paired ratios to
-the plain network of that round; process time at one thread, wall time at more. All on one base:
-the Nature network, channels_last, fused Adam or ours, the norm measured, or clipped. "ours gv"
-and torch's parametrization act as they stand, with no scope that holds their weights.
+Every variant takes its turn in each round, and a figure is the median of the paired ratios to the
+plain network of that round. All on one base: the Nature network, channels_last, fused Adam or ours,
+the norm measured, or clipped. "ours gv" and torch's parametrization act as they stand, with no
+scope that holds their weights.
 
-GPU: first the step on fresh random inputs against float64, then medians of CUDA-graph replays.
+CPU: process time at one thread, wall time at more. GPU: first the step and the op over all layers
+on fresh random inputs against float64, then replays of CUDA graphs, eager and compiled; the
+optimizer alone beside the rate at which the card copies, measured in the same run.
 """
 
 import argparse
 import copy
-import csv
 import functools
 import itertools
 import math
 import platform
-import statistics
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
+from measuring import Row, Work, captured, paired, show, table, timer_of, write_csv
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
+from wnrl.kernels import reference
+from wnrl.kernels.ops import weight_norm_many
 from wnrl.nn.networks import NatureTorso
 from wnrl.nn.norms import Norm, build_optimizer, get_norm, weight_normalization
 from wnrl.optim import WNAdam
@@ -39,11 +41,26 @@ CLIP = 10.0  # the agents' default for the global gradient norm
 SHAPE = (4, 84, 84)
 VARIANTS = ("plain", "ours w", "ours gv", "torch parametrization", "batch norm", "layer norm")
 CPU_VARIANTS = VARIANTS[:-1]
-GPU_VARIANTS = ("plain", "ours w", "torch parametrization", "batch norm", "layer norm")
 GIB = 1024**3
+ALLOWED_STEP, ALLOWED_OP = (
+    1e-4,
+    1e-5,
+)  # relative; float32 after three steps of Adam, and after one op
 
-Work = Callable[[], Any]
-Row = dict[str, Any]
+Shapes = Sequence[tuple[int, ...]]
+NATURE: Shapes = ((32, 4, 8, 8), (64, 32, 4, 4), (64, 64, 3, 3), (512, 3136), (ACTIONS, 512))
+ODD: Shapes = ((3, 27), (5, 45), (8, 20_000))  # lengths without vector loads, and rows in passes
+TINY: Shapes = ((4, 3, 3, 3), (5, 41), (3, 8))
+
+
+def impala() -> Shapes:
+    """Weights of the IMPALA network (Espeholt et al. 2018), 1.1M parameters with 4 frames."""
+    shapes: list[tuple[int, ...]] = []
+    channels = 4
+    for depth in (16, 32, 32):
+        shapes += [(depth, channels, 3, 3)] + [(depth, depth, 3, 3)] * 4
+        channels = depth
+    return [*shapes, (256, 3872), (15, 256), (1, 256)]
 
 
 def network(variant: str, device: str) -> nn.Sequential:
@@ -70,8 +87,17 @@ def frames(count: int, device: str) -> Tensor:
     return torch.randint(0, 256, (count, *SHAPE), dtype=torch.uint8, device=device)
 
 
-def acting(variant: str, envs: int, device: str, compiled: bool = False) -> Work:
-    """One greedy choice for `envs` environments."""
+def compiled(work: Work, backend: str) -> Work:
+    """The work compiled, or as it is. Earlier ones are forgotten: torch compiles no ninth."""
+    if not backend:
+        return work
+    torch._dynamo.reset()
+    made: Work = torch.compile(work, backend=backend)
+    return made
+
+
+def acting(variant: str, envs: int, device: str, backend: str = "") -> Work:
+    """One greedy choice for `envs` environments, compiled where a backend of torch's is given."""
     net, obs = network(variant, device).eval(), frames(envs, device)
 
     def act() -> Tensor:
@@ -79,11 +105,11 @@ def acting(variant: str, envs: int, device: str, compiled: bool = False) -> Work
             chosen: Tensor = net(obs).argmax(1)
         return chosen
 
-    return torch.compile(act) if compiled else act
+    return compiled(act, backend)
 
 
 def updating(
-    variant: str, batch: int, device: str, compiled: bool = False, max_norm: float = math.inf
+    variant: str, batch: int, device: str, backend: str = "", max_norm: float = math.inf
 ) -> Work:
     """One DQN update: two forward passes, a backward pass and a step that measures or clips."""
     net = network(variant, device).train()
@@ -101,7 +127,7 @@ def updating(
             wanted = reward + 0.99 * target(following).max(1).values
         return nn.functional.smooth_l1_loss(net(obs).gather(1, action)[:, 0], wanted)
 
-    forward = torch.compile(loss) if compiled else loss
+    forward = compiled(loss, backend)
 
     def update() -> None:
         optimizer.zero_grad()
@@ -111,79 +137,25 @@ def updating(
     return update
 
 
-def paired(works: dict[str, Work], rounds: int, repeats: int, threads: int) -> dict[str, list[Any]]:
-    """Milliseconds per call of each, taking turns; the order turns around every round."""
-    clock = time.process_time if threads == 1 else time.perf_counter
-    times: dict[str, list[Any]] = {name: [] for name in works}
-    for work in works.values():
-        work()
-    for index in range(rounds):
-        order = list(works) if index % 2 == 0 else list(works)[::-1]
-        for name in order:
-            start = clock()
-            for _ in range(repeats):
-                works[name]()
-            times[name].append((clock() - start) / repeats * 1e3)
-    return times
-
-
-def cpu(rounds: int, threads: Sequence[int], batches: Sequence[int]) -> list[Row]:
-    """The table of the CPU."""
+def cpu(dry: bool, rounds: int, threads: Sequence[int]) -> list[Row]:
+    """The table of the CPU; with `dry` one round, tiny."""
     clipped = functools.partial(updating, max_norm=CLIP)
-    rows = []
+    rows: list[Row] = []
     for count in threads:
         torch.set_num_threads(count)
-        tasks = [("act", envs, acting, 20) for envs in (1, 8)]
-        tasks += [("update", batch, updating, 1) for batch in batches]
-        tasks += [("update, clipped", batch, clipped, 1) for batch in batches]
+        tasks = [("act", envs, acting, 20) for envs in ((1,) if dry else (1, 8))]
+        for batch in (2,) if dry else (32, 256):
+            tasks += [("update", batch, updating, 1), ("update, clipped", batch, clipped, 1)]
         for what, size, make, repeats in tasks:
             works = {variant: make(variant, size, "cpu") for variant in CPU_VARIANTS}
-            times = paired(works, rounds if size < 256 else max(2, rounds // 3), repeats, count)
-            for variant, own in times.items():
-                ratios = [a / b for a, b in zip(own, times["plain"], strict=True)]
-                rows.append(
-                    {
-                        "where": "cpu",
-                        "what": what,
-                        "size": size,
-                        "threads": count,
-                        "variant": variant,
-                        "milliseconds": round(statistics.median(own), 4),
-                        "ratio": round(statistics.median(ratios), 4),
-                    }
-                )
-                show(rows[-1])
+            turns = 1 if dry else rounds if size < 256 else max(2, rounds // 3)
+            times = paired(works, turns, repeats, timer_of("cpu", count))
+            rows += table(times, where="dry" if dry else "cpu", what=what, size=size, threads=count)
+            show(rows[-len(works) :])
     return rows
 
 
-def replayed(work: Work, device: str, calls: int = 10, replays: int = 200) -> float:
-    """Microseconds per call, the median of CUDA-graph replays; on the CPU one call and NaN."""
-    if device == "cpu":
-        work()
-        return math.nan
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        for _ in range(5):
-            work()
-    torch.cuda.current_stream().wait_stream(stream)
-    torch.cuda.synchronize()
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        for _ in range(calls):
-            work()
-    times = []
-    for _ in range(replays):
-        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        start.record()
-        graph.replay()
-        end.record()
-        end.synchronize()
-        times.append(start.elapsed_time(end) * 1e3 / calls)
-    return statistics.median(times)
-
-
-def parameters(shapes: Sequence[tuple[int, ...]], device: str) -> list[nn.Parameter]:
+def parameters(shapes: Shapes, device: str) -> list[nn.Parameter]:
     """Weights and a bias each, with gradients."""
     made = [
         nn.Parameter(torch.randn(s, device=device) / math.sqrt(math.prod(s[1:]))) for s in shapes
@@ -194,8 +166,11 @@ def parameters(shapes: Sequence[tuple[int, ...]], device: str) -> list[nn.Parame
     return made
 
 
-def check(shapes: Sequence[tuple[int, ...]], device: str) -> None:
-    """Three steps on fresh random inputs against float64; AssertionError beyond 1e-4 of the way."""
+def check(shapes: Shapes, device: str) -> None:
+    """The step and the op on fresh random inputs against float64; AssertionError beyond rounding.
+
+    The step relative to the distance walked in three, the op to the size of each result.
+    """
     for max_norm in (None, 0.5):
         fused = parameters(shapes, device)
         wide = [nn.Parameter(parameter.detach().double().cpu()) for parameter in fused]
@@ -211,75 +186,92 @@ def check(shapes: Sequence[tuple[int, ...]], device: str) -> None:
             float((p.detach().double().cpu() - w.detach()).norm() / (w.detach() - s).norm())
             for p, w, s in zip(fused, wide, start, strict=True)
         )
-        print(f"check {shapes[0]}... max_norm {max_norm}: {worst:.1e} of the distance walked")
-        assert worst < 1e-4, worst
+        print(f"step, {shapes[0]}... max_norm {max_norm}: {worst:.1e} of the distance walked")
+        assert worst < ALLOWED_STEP, worst
+    vs = [torch.randn(s, device=device, requires_grad=True) for s in shapes]
+    gs = [torch.randn(len(v), *[1] * (v.ndim - 1), device=device, requires_grad=True) for v in vs]
+    dws = [torch.randn_like(v) for v in vs]
+    ws = weight_norm_many(vs, gs)
+    found = [*ws, *torch.autograd.grad(ws, [*vs, *gs], dws)]
+    wide_vs, wide_gs, wide_dws = ([t.detach().double() for t in each] for each in (vs, gs, dws))
+    exact = [reference.effective_weight(v, g) for v, g in zip(wide_vs, wide_gs, strict=True)]
+    pairs = [reference.gradients(*each) for each in zip(wide_dws, wide_vs, wide_gs, strict=True)]
+    exact += [dv for dv, _ in pairs] + [dg for _, dg in pairs]
+    worst = max(
+        float((own.detach() - truth).norm() / truth.norm())
+        for own, truth in zip(found, exact, strict=True)
+    )
+    print(f"op, {shapes[0]}...: {worst:.1e} of each result")
+    assert worst < ALLOWED_OP, worst
 
 
-def optimizers_alone(shapes: Sequence[tuple[int, ...]], device: str) -> list[Row]:
-    """Microseconds and TB/s (7 words an element) of one step."""
+def copy_rate(device: str, size_bytes: int) -> float:
+    """TB/s at which the card copies, bytes read and written: the ceiling of an optimizer."""
+    source = torch.randn(size_bytes // 4, device=device)
+    target = torch.empty_like(source)
+    work = captured(lambda: target.copy_(source), device, 3)
+    times = paired({"copy": work}, 30, 1, timer_of(device))
+    milliseconds = table(times, calls=3)[0]["milliseconds"]
+    return float(2 * size_bytes / max(milliseconds, 1e-9) / 1e9)
+
+
+def optimizers_alone(shapes: Shapes, device: str, replays: int, ceiling: float) -> list[Row]:
+    """One step of each, with TB/s at 7 words an element and their share of the copy rate."""
     graphed = device == "cuda"
     makers: dict[str, Callable[[list[nn.Parameter]], torch.optim.Optimizer]] = {
+        "flat, no weight norm": lambda p: WNAdam([{"params": p, "weight_norm": False}]),
         "torch fused": lambda p: torch.optim.Adam(p, fused=True, capturable=graphed),
         "torch foreach": lambda p: torch.optim.Adam(p, foreach=True, capturable=graphed),
-        "flat, no weight norm": lambda p: WNAdam([{"params": p, "weight_norm": False}]),
         "WNAdam": lambda p: WNAdam(p),
         "WNAdam, clipped": lambda p: WNAdam(p, max_norm=0.5),
     }
-    rows = []
-    for variant, make in makers.items():
-        own = parameters(shapes, device)
-        size = sum(parameter.numel() for parameter in own)
-        time_us = replayed(make(own).step, device, 10 if size < 2e7 else 3)
-        rate = 7 * 4 * size / time_us / 1e6
-        row = {"where": device, "what": "optimizer", "size": size, "variant": variant}
-        rows.append({**row, "milliseconds": time_us / 1e3, "tb_per_s": round(rate, 3)})
-        show(rows[-1])
+    size = sum(math.prod(s) + s[0] for s in shapes)
+    calls = 10 if size < 2e7 else 3
+    works = {
+        variant: captured(make(parameters(shapes, device)).step, device, calls)
+        for variant, make in makers.items()
+    }
+    times = paired(works, replays, 1, timer_of(device))
+    where = device if graphed else "dry"
+    rows = table(times, calls, where=where, what="optimizer", size=size)
+    for row in rows:
+        rate = 7 * 4 * size / max(row["milliseconds"], 1e-9) / 1e9
+        row |= {"tb_per_s": round(rate, 3), "of_copy_rate": round(rate / ceiling, 3)}
+    show(rows)
     return rows
 
 
-def gpu(dry: bool) -> list[Row]:
+def gpu(dry: bool, replays: int) -> list[Row]:
     """The tables of the GPU; with `dry` every path once on the CPU, tiny."""
-    device = "cpu" if dry else "cuda"
-    nature: list[tuple[int, ...]]
-    nature = [(32, 4, 8, 8), (64, 32, 4, 4), (64, 64, 3, 3), (512, 3136), (ACTIONS, 512)]
-    impala: list[tuple[int, ...]] = []
-    channels = 4
-    for depth in (16, 32, 32):
-        impala += [(depth, channels, 3, 3)] + [(depth, depth, 3, 3)] * 4
-        channels = depth
-    impala += [(256, 3872), (15, 256), (1, 256)]
-    sizes = [impala, nature, [(2048, 2048)] * 12, [(2048, 2048)] * 24]
-    if dry:
-        sizes = [[(4, 3, 3, 3), (5, 41)], [(3, 8)]]
-    else:
-        source = torch.randn(GIB // 4, device=device)
-        copied = torch.empty_like(source)
-        rate = 2 * GIB / replayed(lambda: copied.copy_(source), device, 3, 30) / 1e6
-        print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}: copies {rate:.2f} TB/s")
-    for shapes in (sizes[0], sizes[1], [(3, 27), (5, 45), (8, 20_000 if not dry else 50)]):
+    device, where = ("cpu", "dry") if dry else ("cuda", "cuda")
+    replays = 1 if dry else replays
+    ceiling = copy_rate(device, 2**20 if dry else GIB)
+    if not dry:
+        print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}: {ceiling:.2f} TB/s")
+    for shapes in (TINY,) if dry else (impala(), NATURE, ODD):
         check(shapes, device)
-    rows = list(itertools.chain.from_iterable(optimizers_alone(s, device) for s in sizes))
-    batches, envs = ((2,), (1,)) if dry else ((32, 256), (1, 8, 64))
-    tasks = [("update", batch, updating) for batch in batches]
-    tasks += [("act", count, acting) for count in envs]
-    for compiled in (False,) if dry else (False, True):
-        for what, size, make in tasks:
-            plain = math.nan
-            for variant in GPU_VARIANTS:
-                time_us = replayed(make(variant, size, device, compiled), device)
-                plain = time_us if variant == "plain" else plain
-                row = {"where": device, "what": what, "size": size, "variant": variant}
-                row |= {"compiled": compiled, "milliseconds": time_us / 1e3}
-                rows.append({**row, "ratio": round(time_us / plain, 4)})
-                show(rows[-1])
-    return rows
-
-
-def show(row: Row) -> None:
-    """One line of the table."""
-    print(
-        "  ".join(f"{name} {value}" for name, value in row.items() if name != "where"), flush=True
+    # 1.1M, 1.7M, 50M and 101M parameters.
+    sizes = (TINY,) if dry else (impala(), NATURE, [(2048, 2048)] * 12, [(2048, 2048)] * 24)
+    rows = list(
+        itertools.chain.from_iterable(optimizers_alone(s, device, replays, ceiling) for s in sizes)
     )
+    clipped = functools.partial(updating, max_norm=CLIP)
+    tasks: list[tuple[str, int, Callable[..., Work]]] = []
+    for batch in (2,) if dry else (32, 256):
+        tasks += [("update", batch, updating), ("update, clipped", batch, clipped)]
+    tasks = tasks[1:] if dry else tasks
+    tasks += [("act", envs, acting) for envs in ((1,) if dry else (1, 8, 64))]
+    for backend in ("", "aot_eager" if dry else "inductor"):
+        for what, size, make in tasks:
+            works = {
+                variant: captured(make(variant, size, device, backend), device)
+                for variant in VARIANTS
+            }
+            times = paired(works, replays, 1, timer_of(device))
+            rows += table(times, where=where, what=what, size=size, compiled=bool(backend))
+            show(rows[-len(works) :])
+            torch._dynamo.reset()
+    return rows
 
 
 def main() -> None:
@@ -290,6 +282,7 @@ def main() -> None:
     parser.add_argument("--gpu", action="store_true", help="the GPU's tables")
     parser.add_argument("--dry", action="store_true", help="every path once, tiny, on the CPU")
     parser.add_argument("--rounds", type=int, default=30, help="of pairs, on the CPU")
+    parser.add_argument("--replays", type=int, default=200, help="of pairs, on the GPU")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="of torch")
     parser.add_argument("--csv", type=Path, help="write the rows there")
     args = parser.parse_args()
@@ -298,18 +291,13 @@ def main() -> None:
     print(f"torch {torch.__version__}, {platform.machine()}, {platform.platform()}")
     rows: list[Row] = []
     if args.all or args.cpu or args.dry:
-        batches = (2,) if args.dry else (32, 256)
-        rows += cpu(1 if args.dry else args.rounds, args.threads, batches)
+        rows += cpu(args.dry, args.rounds, args.threads)
     if args.dry or ((args.all or args.gpu) and torch.cuda.is_available()):
-        rows += gpu(args.dry)
+        rows += gpu(args.dry, args.replays)
     elif args.all or args.gpu:
         print("no CUDA device here: the GPU's figures stay open (--dry runs its paths)")
     if args.csv:
-        names = list(dict.fromkeys(name for row in rows for name in row))
-        with args.csv.open("w", newline="") as file:
-            writer = csv.DictWriter(file, names, restval="")
-            writer.writeheader()
-            writer.writerows(rows)
+        write_csv(args.csv, rows)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,81 @@
+"""The benchmarks' shared code on hand numbers, and that the one of weight norm runs through."""
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPTS = Path(__file__).parents[1] / "scripts"
+sys.path.insert(0, str(SCRIPTS))
+
+import measuring  # noqa: E402  # a script's neighbour, not installed
+
+
+def test_variants_take_turns_and_the_order_turns_around() -> None:
+    seen: list[str] = []
+    works = {name: (lambda name=name: seen.append(name)) for name in ("a", "b")}
+
+    def timer(work: measuring.Work, calls: int) -> float:
+        for _ in range(calls):
+            work()
+        return {"a": 6.0, "b": 9.0}[seen[-1]]
+
+    times = measuring.paired(works, rounds=2, repeats=3, timer=timer)
+    assert "".join(seen) == "ab" + "aaabbb" + "bbbaaa"
+    assert times == {"a": [2.0, 2.0], "b": [3.0, 3.0]}
+
+
+def test_a_ratio_is_the_median_of_the_pairs_and_not_of_the_medians() -> None:
+    times = {"plain": [1.0, 2.0, 4.0], "ours": [3.0, 2.0, 5.0]}
+    first, second = measuring.table(times, calls=2, what="act")
+    assert first == {
+        "what": "act",
+        "variant": "plain",
+        "milliseconds": 1.0,
+        "ratio": 1.0,
+        "ratio_quartiles": "1.000-1.000",
+    }
+    assert (second["milliseconds"], second["ratio"]) == (1.5, 1.25)  # of 3, 1 and 1.25
+    assert second["ratio_quartiles"] == "1.000-3.000"
+
+
+def test_a_stand_in_replays_what_was_called_while_it_recorded() -> None:
+    seen: list[int] = []
+    replay = measuring.captured(lambda: seen.append(1), "cpu", calls=3)
+    assert len(seen) == 1 + 3
+    replay()
+    assert len(seen) == 1 + 3 + 3
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_cpus_timer_counts_every_call(threads: int) -> None:
+    seen: list[int] = []
+    assert measuring.timer_of("cpu", threads)(lambda: seen.append(1), 4) >= 0
+    assert len(seen) == 4
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_weight_norm_reaches_every_path_when_dry(tmp_path: Path) -> None:
+    out = tmp_path / "rows.csv"
+    command = [sys.executable, str(SCRIPTS / "bench_weight_norm.py"), "--dry", "--threads", "1"]
+    environment = {**os.environ, "PYTHONPATH": str(SCRIPTS.parent)}
+    done = subprocess.run(
+        [*command, "--csv", str(out)], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    with out.open() as file:
+        rows = list(csv.DictReader(file))
+    variants = {row["variant"] for row in rows if row["compiled"] == "True"}
+    assert variants == {
+        *("plain", "ours w", "ours gv", "torch parametrization", "batch norm", "layer norm")
+    }
+    assert {row["compiled"] for row in rows if row["what"] == "act"} == {"", "False", "True"}
+    alone = {row["variant"] for row in rows if row["what"] == "optimizer"}
+    assert alone == {
+        *("flat, no weight norm", "torch fused", "torch foreach", "WNAdam", "WNAdam, clipped")
+    }
+    assert all(row["of_copy_rate"] for row in rows if row["what"] == "optimizer")
+    assert {row["where"] for row in rows} == {"dry"}
