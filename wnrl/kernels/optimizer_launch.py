@@ -97,7 +97,8 @@ class FusedStep:
         ]
         if numbers != self._written:
             lines = [[*s, _log(s.first), _log(s.second), 0.0, 0.0] for s in numbers]
-            self.settings.copy_(torch.tensor(lines, dtype=torch.float64))
+            # A copy from ordinary memory this small is staged: it need not be waited for.
+            self.settings.copy_(torch.tensor(lines, dtype=torch.float64), non_blocking=True)
             self._written = numbers
 
     def step(self, entries: Sequence[Entry]) -> Tensor | None:
