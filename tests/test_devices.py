@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from trajectories import RULES, Truth
 
 from wnrl import losses
-from wnrl.kernels import optimizer_launch, reference
+from wnrl.kernels import ops, optimizer_launch, reference
 from wnrl.kernels.backend import backend_of
 from wnrl.kernels.ops import weight_norm_many
 from wnrl.nn import build_q_network, get_norm
@@ -106,6 +106,13 @@ def steps_so_far(optimizer: Any, parameter: nn.Parameter) -> int:
     """As the optimizer counts them: a capture warms up first, with steps that are real."""
     state = optimizer.state[parameter]
     return int(state["updates"] if "updates" in state else state["step"])
+
+
+def use_aten_on_the_cpu(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the interpreter would take a minute."""
+    if device == "cpu":
+        monkeypatch.setenv("WNRL_BACKEND", "aten")
+        backend_of.cache_clear()
 
 
 @contextlib.contextmanager
@@ -338,6 +345,19 @@ def test_the_op_captured_both_ways_follows_new_inputs_and_waits_for_nothing(devi
     check_results(outputs, of)
 
 
+def test_torchs_own_checks_of_the_op_pass_on_the_device(
+    device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_aten_on_the_cpu(device, monkeypatch)  # hundreds of calls
+    inputs = Inputs(device, [(2, 3), (1, 5)])
+    vs = [v.double().requires_grad_() for v in inputs.draw()]
+    gs = [v.detach()[:, :1].clone().requires_grad_() for v in vs]
+    torch.library.opcheck(ops._weight_norm_many, (vs, gs))
+    assert torch.autograd.gradcheck(
+        lambda *tensors: tuple(weight_norm_many(list(tensors[:2]), list(tensors[2:]))), (*vs, *gs)
+    )
+
+
 # ---- an agent's update ----
 
 
@@ -385,9 +405,7 @@ class Learner:
 def test_an_agents_update_is_the_cpus_also_when_captured(
     device: str, norm: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if device == "cpu":  # hundreds of rows: ATen's step, for the interpreter takes a minute
-        monkeypatch.setenv("WNRL_BACKEND", "aten")
-        backend_of.cache_clear()
+    use_aten_on_the_cpu(device, monkeypatch)  # hundreds of rows
     for way in ("eager", "captured"):
         truth, found = (Learner(place, norm, device == "cuda") for place in ("cpu", device))
         start = [parameter.detach().clone() for parameter in truth.network.parameters()]

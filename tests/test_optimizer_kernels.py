@@ -1,11 +1,13 @@
 """The fused step, in Triton's interpreter, walks the same trajectory as torch's parametrization."""
 
+import contextlib
 import copy
 import importlib.util
 import io
 import os
 import sys
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -286,6 +288,31 @@ def test_each_row_has_its_own_kind_so_that_one_odd_length_narrows_no_other() -> 
     assert kinds == 255
     lengths = [line[1] for line in table.tolist()]
     assert lengths == sorted(lengths, reverse=True)
+
+
+def test_the_step_is_launched_on_the_device_of_the_weights(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    current: list[torch.device] = []
+
+    @contextlib.contextmanager
+    def device_of(tensor: Tensor) -> Iterator[None]:
+        current.append(tensor.device)
+        yield
+        current.pop()
+
+    launched, step = [], FusedStep.step
+
+    def noted(fused: FusedStep, entries: Any) -> Tensor | None:
+        launched.append(list(current))
+        return step(fused, entries)
+
+    monkeypatch.setattr(torch.cuda, "device_of", device_of)
+    monkeypatch.setattr(FusedStep, "step", noted)
+    (weight,) = parameters([(1, 4)])
+    weight.grad = torch.ones(1, 4)
+    WNAdam([weight]).step()
+    assert launched == [[weight.device]]
 
 
 def test_channels_last_weights_and_many_launches_equal_one(monkeypatch: pytest.MonkeyPatch) -> None:

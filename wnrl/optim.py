@@ -135,7 +135,10 @@ class _WeightNormOptimizer(torch.optim.Optimizer):
         if entries and use_triton(entries[0].parameter) and FusedStep.takes(entries):
             if self._fused is None or not self._fused.fits(entries):
                 self._fused = FusedStep(self.rule, entries, self.max_norm)
-            total = self._fused.step(entries)
+            weight = entries[0].parameter
+            # Triton launches on the current device, whichever that is.
+            with torch.cuda.device_of(weight):  # type: ignore[no-untyped-call]  # torch's has no types
+                total = self._fused.step(entries)
         else:
             total = optimizer_aten.step(self.rule, entries, self.max_norm)
         if total is not None:
