@@ -19,13 +19,13 @@ from wnrl.build import (
     fit_buffer,
 )
 from wnrl.config import make_config
-from wnrl.diagnostics import weight_vectors
 from wnrl.errors import UsageError
 from wnrl.nn.networks import DuelingHead, NatureTorso
 from wnrl.nn.norms import NORMS
 from wnrl.nn.weight_norm import WNLinear
 from wnrl.optim import WNAdam, WNAdamax, WNRMSprop
 from wnrl.stepping import ClippedStep
+from wnrl.weight_vectors import weight_vectors
 
 
 def built(env: str = "toy/Catch", **settings: object) -> DQN:

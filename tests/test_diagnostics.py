@@ -1,46 +1,130 @@
-"""Gains and lengths are read the same from both storages."""
+"""Every formula on tensors whose answer is known by construction."""
+
+import math
 
 import pytest
 import torch
 
-from wnrl.build import build_agent, build_env, build_network
-from wnrl.config import make_config
-from wnrl.diagnostics import weight_vectors
-from wnrl.envs.vector import EpisodeStatistics
-from wnrl.loop import run
+from wnrl.diagnostics import (
+    Moments,
+    entropy,
+    moments,
+    policy_churn,
+    projected_covariance,
+    relative_gradient,
+    row_angles,
+    row_cosines,
+    shift,
+    sign_flips,
+    statistics_gap,
+    stretch,
+    variance_ratio,
+)
+from wnrl.kernels.reference import gradients
 
 
-def vectors(
-    storage: str, v_norm: str, steps: int, **changes: float
-) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-    config = make_config(
-        {"env": "toy/Catch", "warmup_steps": 100, "steps": steps, **changes},
-        weight_storage=storage,
-        v_norm=v_norm,
-    )
-    env = build_env(config)
-    agent = build_agent(config, env, build_network(config, env)[0], torch.device("cpu"))
-    env.reset()
-    for _ in run(env, agent, EpisodeStatistics(env.num_envs), 0, steps):
-        pass
-    return weight_vectors(agent.network, agent.optimizer)
+def test_a_row_turned_by_a_known_angle_reports_it_however_small() -> None:
+    turned = [0.0, 1e-6, 0.3, math.pi / 2, math.pi]
+    before = torch.tensor([[2.0, 0.0]] * 5)
+    after = torch.tensor([[5 * math.cos(angle), 5 * math.sin(angle)] for angle in turned])
+    torch.testing.assert_close(row_angles(before, after), torch.tensor(turned), rtol=1e-6, atol=0)
 
 
-@pytest.mark.parametrize("v_norm", ["weight", "paper", "unit"])
-def test_both_storages_walk_the_same_way_from_the_same_lengths(v_norm: str) -> None:
-    w, gv = vectors("w", v_norm, 125), vectors("gv", v_norm, 125)
-    assert list(w) == list(gv) == ["torso.layers.1", "torso.layers.3"]
-    for layer, (gain, norm) in w.items():
-        torch.testing.assert_close(gain, gv[layer][0], rtol=1e-3, atol=1e-4)
-        torch.testing.assert_close(norm, gv[layer][1], rtol=1e-3, atol=1e-4)
+def test_a_row_of_zeros_has_no_angle_and_no_cosine() -> None:
+    zero, row = torch.zeros(1, 3), torch.ones(1, 3)
+    for a, b in ((zero, row), (row, zero), (zero, zero)):
+        assert row_angles(a, b).tolist() == [0.0]
+        assert row_cosines(a, b).tolist() == [0.0]
 
 
-@pytest.mark.parametrize("storage", ["w", "gv"])
-def test_lengths_start_as_asked(storage: str) -> None:
-    for layer, (gain, norm) in vectors(storage, "unit", 110, learning_rate=1e-12).items():
-        torch.testing.assert_close(norm, torch.ones_like(norm), msg=layer)
-        assert not torch.allclose(gain, norm)
+def test_cosines_are_those_of_a_hand_table() -> None:
+    weight = torch.tensor([[3.0, 4.0], [3.0, 4.0], [3.0, 4.0]])
+    gradient = torch.tensor([[6.0, 8.0], [-8.0, 6.0], [-5.0, 0.0]])
+    assert row_cosines(gradient, weight).tolist() == pytest.approx([1.0, 0.0, -0.6])
 
 
-def test_before_its_first_step_an_optimizer_holds_no_lengths() -> None:
-    assert vectors("w", "unit", 90) == {}
+def test_the_projection_removes_the_squared_cosine_of_the_gradient() -> None:
+    torch.manual_seed(0)
+    v, dw = torch.randn(4, 7, dtype=torch.float64), torch.randn(4, 7, dtype=torch.float64)
+    g = torch.linalg.vector_norm(v, dim=1, keepdim=True)  # w = v, and g / ||v|| = 1
+    dv, _ = gradients(dw, v, g)
+    left = dv.square().sum(1) / dw.square().sum(1)
+    torch.testing.assert_close(1 - row_cosines(dw, v).square(), left)
+
+
+def test_the_covariance_of_v_gradients_is_that_of_equation_4() -> None:
+    torch.manual_seed(1)
+    v = torch.randn(1, 5, dtype=torch.float64)
+    gain = 0.7
+    mixing = torch.randn(5, 5, dtype=torch.float64)
+    samples = torch.randn(400, 5, dtype=torch.float64) @ mixing + 3.0
+    g = torch.tensor([[gain]], dtype=torch.float64)
+    dv = torch.cat([gradients(dw[None], v, g)[0] for dw in samples])
+    norm = float(torch.linalg.vector_norm(v))
+    weight = gain * v[0] / norm
+    expected = projected_covariance(samples.T.cov(), weight, gain, norm)
+    torch.testing.assert_close(dv.T.cov(), expected)
+    with pytest.raises(ValueError, match=r"covariance is \(2, 2\)"):
+        projected_covariance(torch.eye(2), torch.ones(3), 1.0, 1.0)
+
+
+def test_a_gradient_step_is_relative_to_the_weight() -> None:
+    step = relative_gradient(torch.full((2, 2), 3.0), torch.full((2, 2), 0.5), 0.01)
+    assert float(step) == pytest.approx(0.06)
+
+
+def test_a_gain_that_crosses_zero_is_a_flip_and_one_that_reaches_it_is_none() -> None:
+    before = torch.tensor([1.0, -2.0, 3.0, 0.0, 1.0])
+    after = torch.tensor([-1.0, 2.0, 9.0, -1.0, 0.0])
+    assert int(sign_flips(before, after)) == 2
+
+
+def test_moments_are_each_units_over_the_samples() -> None:
+    mean, std = moments(torch.tensor([[1.0, 10.0], [3.0, 10.0], [5.0, 10.0]]))
+    assert mean.tolist() == [3.0, 10.0]
+    assert std.tolist() == pytest.approx([math.sqrt(8 / 3), 0.0])
+
+
+def test_drift_is_in_units_of_the_spread_at_first() -> None:
+    first = Moments(torch.tensor([0.0, 0.0]), torch.tensor([3.0, 4.0]))
+    now = Moments(torch.tensor([6.0, -8.0]), torch.tensor([0.0, 2.5]))
+    assert (float(shift(first, now)), float(stretch(first, now))) == (2.0, 0.5)
+    assert (float(shift(first, first)), float(stretch(first, first))) == (0.0, 1.0)
+
+
+def test_the_gap_of_statistics_is_in_running_standard_deviations() -> None:
+    batch_mean, running_mean = torch.tensor([1.0, 5.0]), torch.tensor([3.0, 2.0])
+    batch_var, running_var = torch.tensor([1.0, 9.0]), torch.tensor([4.0, 1.0])
+    gap = statistics_gap(batch_mean, batch_var, running_mean, running_var, eps=0.0)
+    assert float(gap) == 2.0  # 2 / 2 and 3 / 1
+    gap = statistics_gap(batch_mean, batch_var, running_mean, None, eps=0.0)
+    assert float(gap) == 1.5  # 2 / 1 and 3 / 3
+    assert float(variance_ratio(batch_var, running_var, eps=0.0)) == 4.625  # 1/4 and 9
+    dead = torch.zeros(1)
+    assert float(variance_ratio(dead, dead)) == 1.0  # eps decides
+
+
+def test_entropy_is_that_of_the_policy_in_nats() -> None:
+    logits = torch.tensor([[0.0, 0.0, 0.0, 0.0], [math.log(2.0), 0.0, 0.0, -math.inf]])
+    assert entropy(logits).tolist() == pytest.approx([math.log(4.0), 1.5 * math.log(2.0)])
+
+
+def test_churn_is_the_share_of_states_whose_action_changed() -> None:
+    assert float(policy_churn(torch.tensor([0, 1, 2, 3]), torch.tensor([0, 2, 2, 3]))) == 0.25
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda: row_angles(torch.ones(2, 3), torch.ones(2, 1)), r"after is \(2, 1\)"),
+        (lambda: row_cosines(torch.ones(3), torch.ones(3)), r"gradient is \(3,\)"),
+        (lambda: entropy(torch.ones(3)), r"logits is \(3,\)"),
+        (lambda: policy_churn(torch.ones(2), torch.ones(1)), r"after is \(1,\)"),
+        (lambda: moments(torch.ones(2)), r"values is \(2,\)"),
+        (lambda: sign_flips(torch.ones(2), torch.ones(3)), r"after is \(3,\)"),
+    ],
+)
+def test_shapes_that_would_broadcast_are_refused(wrong: object, message: str) -> None:
+    assert callable(wrong)
+    with pytest.raises(ValueError, match=message):
+        wrong()

@@ -30,7 +30,6 @@ from wnrl.checkpoint import CheckpointError, Checkpoints, Saved
 from wnrl.config import OPERATIONAL, Config, flag_name, make_config, replace
 from wnrl.cpus import default_threads
 from wnrl.device import resolve_device
-from wnrl.diagnostics import weight_vectors
 from wnrl.envs.make import is_atari
 from wnrl.envs.protocols import protocol_named
 from wnrl.envs.vector import Episode, EpisodeStatistics, VectorEnv
@@ -44,6 +43,7 @@ from wnrl.nn.norms import NORMS
 from wnrl.recorder import Recorder, crossed, gain_histograms
 from wnrl.rundir import RunDirectory, read_config
 from wnrl.seeding import numpy_generator
+from wnrl.weight_vectors import weight_vectors
 
 
 def _never() -> bool:
