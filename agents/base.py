@@ -4,14 +4,18 @@ Dimension key: N environments.
 """
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+import numpy.typing as npt
 from torch import Tensor, nn
 
+from wnrl.agents.observer import UpdateObserver
 from wnrl.envs.vector import Actions, Flags, Observations, Step
 from wnrl.rows import RowStore
 from wnrl.stepping import StepOptimizer
+
+Predictions = npt.NDArray[np.float32]
 
 
 class Policy(Protocol):
@@ -22,12 +26,23 @@ class Policy(Protocol):
         ...
 
 
+@runtime_checkable
+class ValuePolicy(Policy, Protocol):
+    """A policy that predicts what its actions will bring."""
+
+    def values(self, obs: Observations, actions: Actions) -> Predictions:
+        """Predicted discounted returns (N,), in the learner's rewards, of actions (N,)."""
+        ...
+
+
 class Agent(Protocol):
     """A learner that owns its networks, its optimizer, its data and its generators.
 
     The loop calls `act`, then `update` while the emulator works, then `observe`. A state is taken
     between `observe` and the next `act`.
     """
+
+    observer: UpdateObserver  # watches every update; nobody until one is attached
 
     @property
     def network(self) -> nn.Module:

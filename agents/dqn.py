@@ -17,9 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from wnrl import losses
+from wnrl.agents.base import Predictions
+from wnrl.agents.observer import Unobserved, UpdateObserver
 from wnrl.envs.vector import Actions, Flags, Observations, Step
 from wnrl.nn.norms import get_norm
-from wnrl.replay import Replay
+from wnrl.replay import Batch, Replay
 from wnrl.rows import RowStore
 from wnrl.settings import setting
 from wnrl.stepping import StepOptimizer
@@ -256,6 +258,7 @@ class DQN:
         self._target_copies = 0
         self._batch = replay.empty_batch(config.batch_size)
         self._acted_on: tuple[Observations, Flags] | None = None
+        self.observer: UpdateObserver = Unobserved()
 
     @property
     def network(self) -> nn.Module:
@@ -326,14 +329,17 @@ class DQN:
         return metrics
 
     def _learn(self) -> dict[str, Tensor]:
-        batch = self.replay.sample(self._config.batch_size, out=self._batch)
+        sampled = self.replay.sample(self._config.batch_size, out=self._batch)
+        batch = Batch(*(x.to(self._device) for x in sampled))
         self._network.train()
-        td = self._td_errors(self._network, self._target, *(x.to(self._device) for x in batch))
+        td = self._td_errors(self._network, self._target, *batch)
         loss = self._loss(td).mean()  # (B,) -> ()
         self._optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]  # torch has no annotation for it
+        self.observer.before_step(batch.s_tm1)
         self._optimizer.step()
         self._after_step(self._network)
+        self.observer.after_step()
         return {
             "train/loss": loss.detach(),
             "train/td_error_abs": td.detach().abs().mean(),
@@ -392,6 +398,13 @@ class GreedyPolicy:
         return epsilon_greedy(
             self._network, obs, self._epsilon, self._num_actions, self._generator, self._device
         )
+
+    @torch.no_grad()
+    def values(self, obs: Observations, actions: Actions) -> Predictions:
+        """Predicted values (N,) of actions (N,) for observations (N, ...)."""
+        q = self._network.eval()(torch.from_numpy(obs).to(self._device)).cpu().numpy()  # (N, A)
+        predicted: Predictions = q[np.arange(len(actions)), actions]
+        return predicted
 
 
 @torch.no_grad()

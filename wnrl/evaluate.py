@@ -23,6 +23,7 @@ from wnrl.flags import Parser, one_line
 from wnrl.gif import write_episode_gif
 from wnrl.rundir import read_config
 from wnrl.seeding import numpy_generator
+from wnrl.value_gap import ValueGap
 
 MAX_EPISODE_STEPS = 27_000  # the cap of both Atari protocols: 30 minutes of play
 
@@ -34,6 +35,7 @@ def evaluate_policy(
     *,
     listen: Callable[[Episode], None] = lambda episode: None,
     should_stop: Callable[[], bool] = lambda: False,
+    values: ValueGap | None = None,
 ) -> list[Episode]:
     """Play whole episodes.
 
@@ -48,6 +50,7 @@ def evaluate_policy(
         episodes: how many, at least 1.
         listen: told of each episode when it ends, before the next one begins.
         should_stop: asked after each step; True gives the evaluation up.
+        values: compares the policy's predictions with what comes, on the episodes that count.
 
     Returns:
         The episodes in the order of their ends; none if it was given up.
@@ -58,16 +61,25 @@ def evaluate_policy(
     finished: list[Episode] = []
     env.reset()
     while owed.any():
-        env.send(policy.act(env.obs, env.first))
+        actions = policy.act(env.obs, env.first)
+        if values is not None:
+            values.acted(env.obs, actions)
+        env.send(actions)
         step = env.recv()
+        if values is not None:
+            values.stepped(step)
         for episode in statistics.update(step):
             if owed[episode.env]:
                 owed[episode.env] -= 1
                 finished.append(episode)
+                if values is not None:
+                    values.ended(episode.env, cut=episode.truncated)
                 listen(episode)
         for env_index in np.flatnonzero(owed).tolist():
             if statistics.length_steps(env_index) >= MAX_EPISODE_STEPS:
                 finished.append(statistics.cut(env_index))
+                if values is not None:
+                    values.ended(env_index, cut=True)
                 owed[env_index] = 0
         if should_stop():
             return []

@@ -1,0 +1,138 @@
+"""How far predicted values are from what really came, state by state, on evaluation episodes.
+
+The return is the learner's: rewards as it sees them, discounted, over where a lost life ends it.
+The policy that is judged is the one that plays, with its random actions.
+
+Dimension key: N environments, T agent steps of an episode, S states.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from wnrl.agents.base import Predictions, ValuePolicy
+from wnrl.envs.vector import Actions, Flags, Observations, Step
+
+LARGEST_TAIL = 0.01  # of what follows a cut, that may be missing in a return
+PREDICT_EVERY_STEPS = 4  # neighbouring states are nearly the same, and a forward pass costs
+
+
+class Gap(NamedTuple):
+    """Predicted values and realised returns of the same states and actions."""
+
+    predicted: Predictions  # (S,)
+    realised: Predictions  # (S,)
+
+    def scalars(self) -> dict[str, float]:
+        """Means over the states, by tag; nothing without a state."""
+        if len(self.predicted) == 0:
+            return {}
+        error = self.predicted.astype(np.float64) - self.realised
+        return {
+            "norm/value_gap": float(error.mean()),
+            "norm/value_gap_rms": float(np.sqrt(np.square(error).mean())),
+            "norm/value_predicted": float(self.predicted.mean()),
+            "norm/value_realised": float(self.realised.mean()),
+        }
+
+
+def realised_returns(
+    rewards: npt.NDArray[np.float64], discounts: npt.NDArray[np.float64], *, cut: bool
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    """G_k = r_{k+1} + d_{k+1} G_{k+1} of every step of an episode, and which are known.
+
+    Where play was cut (a time limit, the cap on an episode) what would have followed is missing. A
+    return is known if the product of discounts up to the cut is at most `LARGEST_TAIL`: nothing is
+    made up by a bootstrap, which would judge a prediction by another.
+
+    Args:
+        rewards: (T,) in time order.
+        discounts: (T,) of what follows each; 0 where the return ends.
+        cut: whether the episode was cut after the last of them.
+
+    Returns:
+        G (T,), and (T,) whether it is known.
+
+    Raises:
+        ValueError: on shapes that are not the same (T,).
+    """
+    if rewards.ndim != 1 or rewards.shape != discounts.shape:
+        raise ValueError(
+            f"rewards and discounts must be the same (T,), not {rewards.shape}, {discounts.shape}"
+        )
+    returns, known = np.zeros(len(rewards)), np.zeros(len(rewards), np.bool_)
+    following, tail = 0.0, float(cut)
+    for k in reversed(range(len(rewards))):
+        following = rewards[k] + discounts[k] * following
+        tail *= discounts[k]
+        returns[k], known[k] = following, tail <= LARGEST_TAIL
+    return returns, known
+
+
+class ValueGap:
+    """Follows evaluation episodes and pairs each prediction with its return.
+
+    `acted` is called before each step of the environments, `stepped` after it, `ended` for each
+    episode that counts.
+    """
+
+    def __init__(
+        self, policy: ValuePolicy, num_envs: int, gamma: float, *, clip_rewards: bool
+    ) -> None:
+        """Nothing is predicted yet.
+
+        Args:
+            policy: what plays.
+            num_envs: N.
+            gamma: the learner's discount of a step.
+            clip_rewards: whether the learner sees rewards clipped to [-1, 1].
+        """
+        self._policy = policy
+        self._gamma = gamma
+        self._clip_rewards = clip_rewards
+        self._predicted: list[list[float]] = [[] for _ in range(num_envs)]  # NaN: not predicted
+        self._rewards: list[list[float]] = [[] for _ in range(num_envs)]
+        self._discounts: list[list[float]] = [[] for _ in range(num_envs)]
+        self._newest = np.full(num_envs, np.nan, np.float32)
+        self._steps = 0
+        self._gaps: list[Gap] = []
+
+    def acted(self, obs: Observations, actions: Actions) -> None:
+        """Predict the values of actions (N,) on observations (N, ...)."""
+        if self._steps % PREDICT_EVERY_STEPS == 0:
+            self._newest = self._policy.values(obs, actions)
+        else:
+            self._newest = np.full(len(actions), np.nan, np.float32)
+        self._steps += 1
+
+    def stepped(self, step: Step) -> None:
+        """Take in what they brought. An action on a final observation begins an episode anew."""
+        rewards = np.clip(step.reward, -1.0, 1.0) if self._clip_rewards else step.reward
+        over: Flags = step.terminated | step.life_lost
+        for env in range(len(rewards)):
+            if step.first[env]:
+                self._forget(env)
+                continue
+            self._predicted[env].append(float(self._newest[env]))
+            self._rewards[env].append(float(rewards[env]))
+            self._discounts[env].append(0.0 if over[env] else self._gamma)
+
+    def ended(self, env: int, *, cut: bool) -> None:
+        """The running episode of one environment counts, and ends here."""
+        predicted = np.array(self._predicted[env], np.float32)
+        returns, known = realised_returns(
+            np.array(self._rewards[env]), np.array(self._discounts[env]), cut=cut
+        )
+        chosen = known & ~np.isnan(predicted)
+        self._gaps.append(Gap(predicted[chosen], returns[chosen].astype(np.float32)))
+        self._forget(env)
+
+    def result(self) -> Gap:
+        """All states of the episodes that counted."""
+        nothing = Gap(np.zeros(0, np.float32), np.zeros(0, np.float32))
+        parts = [nothing, *self._gaps]
+        return Gap(*(np.concatenate(field) for field in zip(*parts, strict=True)))
+
+    def _forget(self, env: int) -> None:
+        self._predicted[env], self._rewards[env], self._discounts[env] = [], [], []
