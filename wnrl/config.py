@@ -112,6 +112,13 @@ class RunConfig:
         unit="agent steps",
         minimum=0,
     )
+    instruments_every_updates: int = setting(
+        500,
+        "between readings of the instruments, tags norm/* (0: never)",
+        source="ours: about 1% of the time",
+        unit="updates",
+        minimum=0,
+    )
     progress_every_s: float = setting(
         10.0, "between progress lines", source=OURS, unit="s", minimum=0
     )
@@ -143,6 +150,7 @@ OPERATIONAL = (
     "eval_episodes",
     "log_every_steps",
     "histogram_every_steps",
+    "instruments_every_updates",
     "progress_every_s",
     "calibrate",
     "wall_time",

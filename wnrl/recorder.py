@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from wnrl.board_layout import LAYOUT
 from wnrl.config import OPERATIONAL, Config
 from wnrl.envs.vector import Episode
 from wnrl.loop import Tick
@@ -27,6 +28,7 @@ class Recorder:
         done_steps: int,
         extra_scalars: Callable[[], dict[str, Tensor | float]],
         histograms: Callable[[], dict[str, Tensor]],
+        reading: Callable[[], Mapping[str, Tensor | float]],
     ) -> None:
         """Open the files, or go on with them.
 
@@ -37,6 +39,8 @@ class Recorder:
             done_steps: agent steps done.
             extra_scalars: what else to log with the metrics, asked at the log interval.
             histograms: distributions by tag, asked at theirs.
+            reading: the instruments' newest scalars by tag, asked after each step; each reading
+                once, nothing between.
         """
         run = config.run
         self._run = run
@@ -54,12 +58,14 @@ class Recorder:
         self._board = TensorBoard(run_dir, None if state is None else done_steps + 1)
         if state is None:
             settings = {**dataclasses.asdict(run), **dataclasses.asdict(config.agent)}
+            self._board.arrange(LAYOUT)
             self._board.describe({k: v for k, v in settings.items() if k not in OPERATIONAL})
         self.progress = Progress(run.steps, step=done_steps, interval_s=run.progress_every_s)
         self._rate = StepRate(done_steps)
         self._begun_s = time.monotonic()
         self._extra_scalars = extra_scalars
         self._histograms = histograms
+        self._reading = reading
         self._steps = done_steps
         self._metrics: dict[str, Tensor] = {}
 
@@ -78,6 +84,8 @@ class Recorder:
             self.episodes += 1
         if tick.metrics is not None:
             self._metrics = tick.metrics
+        if reading := self._reading():
+            self._board.metrics(tick.agent_steps, reading)
         if crossed(before, tick.agent_steps, self._run.log_every_steps):
             self._write_scalars()
         if crossed(before, tick.agent_steps, self._run.histogram_every_steps):
@@ -98,11 +106,12 @@ class Recorder:
     def _write_histograms(self) -> None:
         self._board.histograms(self._steps, self._histograms())
 
-    def evaluation(self, episodes: Sequence[Episode]) -> None:
-        """Log an evaluation's episodes."""
+    def evaluation(self, episodes: Sequence[Episode], scalars: Mapping[str, float]) -> None:
+        """Log an evaluation's episodes, and what else it found by tag."""
         self.evaluated_steps = self._steps
         returns = [episode.raw_return for episode in episodes]
         self._board.evaluation(self._steps, returns, [e.length_steps for e in episodes])
+        self._board.metrics(self._steps, scalars)
         mean = sum(returns) / len(returns)
         self.progress.say(
             f"evaluation at step {self._steps:,}: mean raw return {mean:.1f} of {len(returns)} "

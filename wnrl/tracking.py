@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from wnrl.board_layout import Layout
 from wnrl.envs.vector import Episode
 from wnrl.errors import UsageError
 
@@ -199,6 +200,14 @@ class TensorBoard:
             writer.add_summary(summary)
         rows = [f"| {name} | {value} |" for name, value in plain.items()]
         self._writer.add_text("config", "\n".join(["| setting | value |", "|---|---|", *rows]))
+
+    def arrange(self, layout: Layout) -> None:
+        """Write the order of the Custom Scalars page; once per run."""
+        charts = {
+            category: {title: ["Multiline", tags] for title, tags in titles.items()}
+            for category, titles in layout.items()
+        }
+        self._writer.add_custom_scalars(charts)
 
     def episode(self, agent_step: int, episode: Episode) -> None:
         """A finished episode, under CleanRL's names."""

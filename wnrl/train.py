@@ -4,6 +4,7 @@
 """
 
 import dataclasses
+import math
 import platform
 import signal
 import sys
@@ -15,7 +16,7 @@ from typing import Any
 
 import torch
 
-from wnrl.agents.base import Agent
+from wnrl.agents.base import Agent, ValuePolicy
 from wnrl.allocator import keep_freed_memory
 from wnrl.announce import describe, describe_costs, describe_init
 from wnrl.build import (
@@ -37,12 +38,14 @@ from wnrl.errors import UsageError
 from wnrl.evaluate import evaluate_policy
 from wnrl.flags import one_line, parse_train_flags
 from wnrl.forecast import format_duration, measure_speed
+from wnrl.instruments import Instruments
 from wnrl.loop import Tick, run
 from wnrl.memory import available_bytes, peak_resident_bytes
 from wnrl.nn.norms import NORMS
 from wnrl.recorder import Recorder, crossed, gain_histograms
 from wnrl.rundir import RunDirectory, read_config
 from wnrl.seeding import numpy_generator
+from wnrl.value_gap import ValueGap
 from wnrl.weight_vectors import weight_vectors
 
 
@@ -175,6 +178,12 @@ def _train(
     agent = build_agent(config, env, network, device)
     statistics = EpisodeStatistics(env.num_envs)
     checkpoints = Checkpoints(folder.path, keep=config.run.keep_checkpoints)
+    agent.observer = instruments = Instruments(
+        agent.network,
+        agent.optimizer,
+        config.run.instruments_every_updates,
+        max_grad_norm=config.agent.max_grad_norm or math.inf,
+    )
     recorded = None
     if saved is None:
         env.reset()
@@ -186,6 +195,8 @@ def _train(
         statistics.load_state_dict(state["statistics"])
         env.load_state_dict(state["env"])
         recorded = state["recorder"]
+        if "instruments" in state:  # a run begun before there were any has none
+            instruments.load_state_dict(state["instruments"])
     folder.write_config(config, _facts(config, device), done_steps)
     for line in describe_costs(config, peak_resident_bytes(), speed, done_steps):
         say(line)
@@ -197,6 +208,7 @@ def _train(
         done_steps,
         agent.scalars,
         lambda: gain_histograms(weight_vectors(agent.network, agent.optimizer)),
+        instruments.take,
     )
 
     def save(agent_steps: int, last: bool) -> None:
@@ -205,6 +217,7 @@ def _train(
             "env": env.state_dict(),
             "statistics": statistics.state_dict(),
             "recorder": recorder.state_dict(),
+            "instruments": instruments.state_dict(),
         }
         try:
             checkpoints.save(agent_steps, state, agent.network.state_dict(), agent.rows)
@@ -219,9 +232,9 @@ def _train(
             before, steps = steps, tick.agent_steps
             recorder.tick(tick)
             if crossed(recorder.evaluated_steps, steps, config.run.eval_every_steps):
-                played = _evaluate(config, agent, steps, should_stop)
+                played, found = _evaluate(config, agent, steps, should_stop)
                 if played:
-                    recorder.evaluation(played)
+                    recorder.evaluation(played, found)
             stopping = should_stop()
             last = stopping or steps >= config.run.steps
             if last or crossed(before, steps, config.run.checkpoint_every_steps):
@@ -239,13 +252,25 @@ def _train(
 
 def _evaluate(
     config: Config, agent: Agent, agent_steps: int, should_stop: Callable[[], bool]
-) -> list[Episode]:
-    """Whole episodes of the policy as it is; none if it is stopped. Changes nothing in the run."""
+) -> tuple[list[Episode], dict[str, float]]:
+    """Whole episodes of the policy as it is, and how well it predicted them; none if it is stopped.
+
+    Changes nothing in the run.
+    """
     env = evaluation_env(config, config.run.eval_episodes, "evaluation", agent_steps)
     generator = numpy_generator(config.run.seed, "evaluation policy", agent_steps)
     try:
         policy = agent.policy(evaluation_epsilon(config), generator)
-        return evaluate_policy(env, policy, config.run.eval_episodes, should_stop=should_stop)
+        values = None
+        if isinstance(policy, ValuePolicy) and config.run.instruments_every_updates:
+            learner = config.agent
+            values = ValueGap(
+                policy, env.num_envs, learner.gamma, clip_rewards=learner.clip_rewards
+            )
+        played = evaluate_policy(
+            env, policy, config.run.eval_episodes, should_stop=should_stop, values=values
+        )
+        return played, {} if values is None else values.result().scalars()
     finally:
         env.close()
 

@@ -1,0 +1,60 @@
+"""The order in which TensorBoard's Custom Scalars page shows a run's curves: categories of charts.
+
+A chart is a title and the regular expressions of its tags; several layers share one chart.
+"""
+
+from collections.abc import Mapping
+
+Chart = list[str]  # of regular expressions of tags
+Layout = Mapping[str, Mapping[str, Chart]]  # category -> title -> chart
+
+LAYOUT: Layout = {
+    "1 learning": {
+        "training return, mean of the last 100": ["^rollout/ep_rew_mean$"],
+        "evaluation return": ["^eval/mean_reward$"],
+        "loss": ["^train/loss$"],
+        "TD error, absolute": ["^train/td_error_abs$"],
+        "gradient norm before clipping": ["^train/grad_norm$"],
+        "share of clipped gradients": ["^norm/gradient_clipped$"],
+        "policy churn": ["^norm/policy_churn$"],
+    },
+    "2 effective learning rate": {
+        "angle of a row over one update (rad)": ["^norm/angle/.*"],
+        "learning rate x |gradient| / |w|": ["^norm/gradient_step/.*"],
+        "|cosine| of gradient and weight": ["^norm/gradient_cosine/.*"],
+    },
+    "3 weight vectors": {
+        "growth of ||v|| since the first reading": ["^norm/v_growth/.*"],
+        "mean ||v||": ["^norm/v_length/.*"],
+        "gains g, median": ["^norm/g_50/.*"],
+        "gains g, 5% quantile": ["^norm/g_05/.*"],
+        "gains g, 95% quantile": ["^norm/g_95/.*"],
+        "gains that changed their sign": ["^norm/g_sign_flips/.*"],
+    },
+    "4 activations": {
+        "pre-activation mean": ["^norm/preactivation_mean/.*"],
+        "pre-activation spread": ["^norm/preactivation_std/.*"],
+        "shift of the means since the first reading": ["^norm/preactivation_shift/.*"],
+        "stretch of the spread since the first reading": ["^norm/preactivation_stretch/.*"],
+        "layer output before its normalization, mean": ["^norm/output_mean/.*"],
+        "layer output before its normalization, spread": ["^norm/output_std/.*"],
+        "dormant units, tau 0": ["^norm/dormant_0/.*"],
+        "dormant units, tau 0.025": [r"^norm/dormant_0\.025/.*"],
+        "dormant units, tau 0.1": [r"^norm/dormant_0\.1/.*"],
+        "feature rank (srank, Kumar et al. 2021)": ["^norm/srank$"],
+        "feature rank (effective, Roy & Vetterli 2007)": ["^norm/effective_rank$"],
+    },
+    "5 batch statistics": {
+        "batch mean from running mean, in running std": ["^norm/statistics_gap/.*"],
+        "batch variance / running variance": ["^norm/statistics_variance_ratio/.*"],
+    },
+    "6 values": {
+        "predicted minus realised return": ["^norm/value_gap$"],
+        "its root mean square": ["^norm/value_gap_rms$"],
+        "predicted and realised": ["^norm/value_predicted$", "^norm/value_realised$"],
+    },
+    "7 speed": {
+        "agent steps per second": ["^time/fps$"],
+        "share of time spent on these instruments": ["^time/instruments_share$"],
+    },
+}

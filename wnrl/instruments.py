@@ -1,0 +1,266 @@
+"""The instruments of a run: every N updates, what the normalization does to the network.
+
+`Instruments` is an agent's `UpdateObserver`. It reads and never writes: a run with it ends with the
+weights of a run without it, bit for bit. The formulas are wnrl.diagnostics'.
+"""
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from wnrl.capacity import (
+    DORMANT_TAUS,
+    dormant_fraction,
+    dormant_scores,
+    effective_rank,
+    singular_values,
+    srank,
+)
+from wnrl.diagnostics import (
+    Moments,
+    policy_churn,
+    relative_gradient,
+    row_angles,
+    row_cosines,
+    shift,
+    sign_flips,
+    stretch,
+)
+from wnrl.probe import (
+    Activity,
+    LayerActivity,
+    activity,
+    keeps_statistics,
+    same_modes,
+    statistics_gaps,
+)
+from wnrl.stepping import StepOptimizer
+from wnrl.weight_vectors import layer_weights, weight_vectors
+
+Reading = dict[str, Tensor | float]
+STATES = 128  # of the last batches, on which activations, ranks and churn are read
+_GAIN_QUANTILES = {"g_05": 0.05, "g_50": 0.5, "g_95": 0.95}
+
+
+def greedy_actions(output: Any) -> Tensor | None:
+    """Actions (B,) of a network that gives values (B, A); None for any other output."""
+    return output.argmax(dim=1) if isinstance(output, Tensor) and output.ndim == 2 else None
+
+
+class Instruments:
+    """Takes a reading around every N-th update, and one at the start to compare with.
+
+    Between readings it counts the clipped gradients, one small operation per update.
+
+    A reading's scalars by tag are `norm/<instrument>[/<layer>]` and `time/instruments_share`, the
+    share of the time since the last reading that reading took (of the CPU's; a GPU is not waited
+    for). Tensors stay where they are until somebody logs them.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        optimizer: StepOptimizer,
+        every_updates: int,
+        *,
+        max_grad_norm: float = math.inf,
+        actions: Callable[[Any], Tensor | None] = greedy_actions,
+        now: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        """Nothing is read yet.
+
+        Args:
+            network: obs (B, ...) -> what `actions` takes.
+            optimizer: what steps it.
+            every_updates: N; 0 for no reading at all.
+            max_grad_norm: gradients longer than this are counted as clipped; inf for none.
+            actions: the network's output -> greedy actions (B,), or None where there are none.
+            now: a clock that never runs backwards, in s.
+
+        Raises:
+            ValueError: N is negative.
+        """
+        if every_updates < 0:
+            raise ValueError(f"every_updates must be at least 0, came {every_updates}")
+        self._network = network
+        self._optimizer = optimizer
+        self._every_updates = every_updates
+        self._max_grad_norm = max_grad_norm
+        self._actions = actions
+        self._now = now
+        self._updates = 0
+        self._unread_updates = 0  # since the last reading
+        self._clipped: Tensor | float = 0.0  # how many of them
+        self._recent: deque[Tensor] = deque()  # observations of the batches before a reading
+        self._first: dict[str, Tensor] = {}  # by tag, what growth and drift are measured from
+        self._signs: dict[str, Tensor] = {}  # of each weight's gains at the last reading
+        self._began_s: float | None = None  # of the interval: the end of the last reading
+        self._pending: _Pending | None = None  # between before_step and after_step
+        self._reading: Reading = {}
+
+    def take(self) -> Reading:
+        """The newest reading that was not taken yet, else nothing."""
+        reading, self._reading = self._reading, {}
+        return reading
+
+    def before_step(self, obs: Tensor) -> None:
+        """Keep the states of the last batches; at a reading, look at what the step will change."""
+        if self._every_updates == 0:
+            return
+        update = self._updates + 1
+        batches = min(math.ceil(STATES / len(obs)), self._every_updates)
+        left = -update % self._every_updates  # updates until the next reading
+        if left < batches or update <= batches:
+            self._recent.append(obs.clone())
+        if left == 0 or update == batches:  # the second is the run's first reading
+            started_s = self._now()
+            self._pending = self._look(obs, torch.cat(list(self._recent)[-batches:]))
+            self._recent.clear()
+            self._pending.spent_s = self._now() - started_s
+
+    @torch.no_grad()
+    def after_step(self) -> None:
+        """Count; at a reading, compare with before and keep the reading for `take`."""
+        if self._every_updates == 0:
+            return
+        self._updates += 1
+        self._unread_updates += 1
+        self._clipped = self._clipped + (self._optimizer.grad_norm > self._max_grad_norm)
+        if self._pending is None:
+            return
+        pending, self._pending = self._pending, None
+        started_s = self._now()
+        reading = pending.reading
+        for weight in layer_weights(self._network):
+            angles = row_angles(pending.weights[weight.name], weight.rows())
+            reading[f"norm/angle/{weight.name}"] = angles.mean()
+        if pending.actions is not None:
+            with same_modes(self._network):
+                after = self._actions(self._network.eval()(pending.states))
+            assert after is not None, "the network gives what it gave before"
+            reading["norm/policy_churn"] = policy_churn(pending.actions, after)
+        self._read_vectors(reading)
+        reading["norm/gradient_clipped"] = self._clipped / self._unread_updates
+        self._unread_updates, self._clipped = 0, 0.0
+        ended_s = self._now()
+        if self._began_s is not None:
+            spent_s = pending.spent_s + ended_s - started_s
+            reading["time/instruments_share"] = spent_s / max(ended_s - self._began_s, 1e-9)
+        self._began_s = ended_s
+        self._reading = reading
+
+    @torch.no_grad()
+    def _look(self, obs: Tensor, states: Tensor) -> "_Pending":
+        reading: Reading = {}
+        if not self._first and keeps_statistics(self._network):
+            # Running statistics have not settled yet: measured from those, everything would drift.
+            self._note_first(activity(self._network, states, batch_statistics=True))
+        seen = activity(self._network, states)
+        self._read_activity(reading, seen)
+        for name, gap in statistics_gaps(self._network, obs).items():
+            reading[f"norm/statistics_gap/{name}"] = gap.means
+            if gap.variances is not None:
+                reading[f"norm/statistics_variance_ratio/{name}"] = gap.variances
+        rates = {
+            id(parameter): float(group["lr"])
+            for group in self._optimizer.param_groups
+            for parameter in group["params"]
+        }
+        weights = {}
+        for weight in layer_weights(self._network):
+            rows, gradient = weight.rows(), weight.gradient()
+            weights[weight.name] = rows.clone()
+            if gradient is not None:
+                cosines = row_cosines(gradient, rows)
+                reading[f"norm/gradient_cosine/{weight.name}"] = cosines.abs().mean()
+                if rate := rates.get(id(weight.parameter)):
+                    step = relative_gradient(gradient, rows, rate)
+                    reading[f"norm/gradient_step/{weight.name}"] = step
+        return _Pending(reading, states, self._actions(seen.output), weights)
+
+    def _read_activity(self, reading: Reading, seen: Activity) -> None:
+        for name, layer in seen.layers.items():
+            for what, now in _moments_of(layer).items():
+                first = Moments(
+                    self._at_first(f"{what}_mean/{name}", now.mean),
+                    self._at_first(f"{what}_std/{name}", now.std),
+                )
+                reading[f"norm/{what}_mean/{name}"] = now.mean.mean()
+                reading[f"norm/{what}_std/{name}"] = now.std.mean()
+                reading[f"norm/{what}_shift/{name}"] = shift(first, now)
+                reading[f"norm/{what}_stretch/{name}"] = stretch(first, now)
+            if layer.mean_activation is not None:
+                scores = dormant_scores(layer.mean_activation)
+                for tau in DORMANT_TAUS:
+                    reading[f"norm/dormant_{tau:g}/{name}"] = dormant_fraction(scores, tau)
+        if seen.features is not None:
+            sigma = singular_values(seen.features)
+            reading["norm/srank"] = srank(sigma)
+            reading["norm/effective_rank"] = effective_rank(sigma)
+
+    def _note_first(self, seen: Activity) -> None:
+        for name, layer in seen.layers.items():
+            for what, now in _moments_of(layer).items():
+                self._at_first(f"{what}_mean/{name}", now.mean)
+                self._at_first(f"{what}_std/{name}", now.std)
+
+    def _read_vectors(self, reading: Reading) -> None:
+        for name, (gain, norm) in weight_vectors(self._network, self._optimizer).items():
+            first = self._at_first(f"v_length/{name}", norm)
+            before = self._signs.get(name, gain).to(gain)
+            reading[f"norm/v_length/{name}"] = norm.mean()
+            growth = torch.where(first > 0, norm / first, 1.0)  # a row of zeros has no length yet
+            reading[f"norm/v_growth/{name}"] = growth.mean()
+            reading[f"norm/g_sign_flips/{name}"] = sign_flips(before, gain)
+            for tag, quantile in _GAIN_QUANTILES.items():
+                reading[f"norm/{tag}/{name}"] = gain.quantile(quantile)
+            self._signs[name] = gain.sign()
+
+    def _at_first(self, tag: str, value: Tensor) -> Tensor:
+        """What the first reading gave under this tag."""
+        return self._first.setdefault(tag, value.clone()).to(value)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Counters, what the first reading saw, signs, and states on their way to a reading."""
+        return {
+            "updates": self._updates,
+            "unread_updates": self._unread_updates,
+            "clipped": float(self._clipped),
+            "recent": list(self._recent),
+            "first": dict(self._first),
+            "signs": dict(self._signs),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue: later readings are those of a run that was never stopped, times apart."""
+        device = next(self._network.parameters()).device
+        self._updates = state["updates"]
+        self._unread_updates = state["unread_updates"]
+        self._clipped = state["clipped"]
+        self._recent = deque(obs.to(device) for obs in state["recent"])
+        self._first = dict(state["first"])
+        self._signs = dict(state["signs"])
+
+
+def _moments_of(layer: LayerActivity) -> dict[str, Moments]:
+    """Of what comes before the nonlinearity, and of the layer's output where they differ."""
+    read = {"preactivation": layer.preactivation}
+    return read if layer.output is None else {**read, "output": layer.output}
+
+
+class _Pending:
+    """A reading between the two calls around a step."""
+
+    def __init__(
+        self, reading: Reading, states: Tensor, actions: Tensor | None, weights: dict[str, Tensor]
+    ) -> None:
+        self.reading = reading
+        self.states = states
+        self.actions = actions
+        self.weights = weights
+        self.spent_s = 0.0
