@@ -1,0 +1,127 @@
+"""Pictures of TensorBoard's Custom Scalars page, one per category, as a person would see it.
+
+    python scripts/screenshot_tensorboard.py --logdir runs --out pictures
+
+Needs chromium and chromedriver on the PATH, and `pip install selenium`. TensorBoard is served on
+the loopback interface alone and ends with this.
+"""
+
+import argparse
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--hide-scrollbars",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+LIMIT_S = 180.0
+# TensorBoard's elements stand in shadow trees inside each other.
+FIND = """
+function find(root, selector) {
+  const found = [...root.querySelectorAll(selector)];
+  for (const e of root.querySelectorAll('*'))
+    if (e.shadowRoot) found.push(...find(e.shadowRoot, selector));
+  return found;
+}
+"""
+CATEGORIES = f"{FIND} return find(document, 'tf-category-paginated-view');"
+LOADED = f"""{FIND}
+const loaders = find(document, 'tf-line-chart-data-loader');
+return loaders.length > 0 && loaders.every(e => !e.dataLoading);
+"""
+
+
+def main() -> int:
+    """Take the pictures; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--logdir", required=True, help="the folder of the runs")
+    parser.add_argument("--out", required=True, type=Path, help="the folder of the pictures")
+    parser.add_argument("--width", type=int, default=1_500, help="of the window, in pixels")
+    parser.add_argument("--smoothing", type=float, default=0.0, help="0 to 0.99 [default 0]")
+    given = parser.parse_args()
+    try:
+        from selenium import webdriver
+    except ImportError:
+        print("selenium is missing: pip install selenium", file=sys.stderr)
+        return 2
+    driver = shutil.which("chromedriver")
+    if driver is None:
+        print("chromedriver is missing: apt-get install chromium chromium-driver", file=sys.stderr)
+        return 2
+    given.out.mkdir(parents=True, exist_ok=True)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "tensorboard.main", "--host=127.0.0.1", f"--port={port}"]
+    server = subprocess.Popen(
+        [*command, f"--logdir={given.logdir}"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        wait_for(lambda: answers(f"http://127.0.0.1:{port}/"))
+        with tempfile.TemporaryDirectory() as profile:
+            options = webdriver.ChromeOptions()
+            for flag in (*FLAGS, f"--user-data-dir={profile}"):
+                options.add_argument(flag)
+            browser = webdriver.Chrome(options, webdriver.ChromeService(driver))
+            try:
+                page = f"http://127.0.0.1:{port}/#custom_scalars&_smoothingWeight={given.smoothing}"
+                for path in photograph(browser, page, given.out, given.width):
+                    print(path, flush=True)
+            finally:
+                browser.quit()
+    finally:
+        server.terminate()
+        server.wait()
+    return 0
+
+
+def photograph(browser: Any, page: str, out: Path, width: int) -> Iterator[Path]:
+    """Each category of the page as a PNG, named by its title; yields the paths."""
+    browser.set_window_size(width, 12_000)  # all charts are drawn only where they are in view
+    browser.get(page)
+    wait_for(lambda: bool(browser.execute_script(LOADED)))
+    time.sleep(5.0)  # lines are drawn after their data have come
+    for category in browser.execute_script(CATEGORIES):
+        title = browser.execute_script("return arguments[0].category.name", category)
+        path = out / f"{title.replace(' ', '_')}.png"
+        category.screenshot(str(path))
+        yield path
+
+
+def answers(url: str) -> bool:
+    """Whether somebody serves this address."""
+    try:
+        with urllib.request.urlopen(url) as response:
+            return bool(response.status == 200)
+    except OSError:
+        return False
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Wait until it holds. TimeoutError after `LIMIT_S`."""
+    deadline = time.monotonic() + LIMIT_S
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not ready within {LIMIT_S:.0f} s")
+        time.sleep(0.5)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
