@@ -49,10 +49,12 @@ def test_singular_values_are_those_of_a_known_matrix_and_nan_where_it_is_not_fin
     turn = torch.tensor([[0.6, -0.8], [0.8, 0.6]])
     features = turn @ torch.diag(torch.tensor([5.0, 2.0])) @ torch.eye(2, 3)
     torch.testing.assert_close(singular_values(features), torch.tensor([5.0, 2.0]))
-    features[0, 0] = math.inf
-    assert singular_values(features).isnan().all()
-    assert srank(singular_values(features)).isnan()
-    assert effective_rank(singular_values(features)).isnan()
+    for wrong in (math.inf, math.nan):
+        features = torch.ones(128, 5)
+        features[3, 2] = wrong
+        assert singular_values(features).isnan().all()
+        assert srank(singular_values(features)).isnan()
+        assert effective_rank(singular_values(features)).isnan()
 
 
 def test_shapes_that_are_no_layer_are_refused() -> None:

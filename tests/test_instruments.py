@@ -89,6 +89,15 @@ def test_churn_is_what_one_update_did_to_greedy_actions() -> None:
     assert reading["norm/policy_churn"] == 0.5
 
 
+def test_the_states_of_a_reading_are_those_of_several_batches_though_one_buffer_held_them() -> None:
+    network = linear([[1.0]])
+    watch, buffer, seen = Instruments(network, sgd(network), 4), torch.zeros(STATES // 4, 1), []
+    for k in range(8):
+        buffer.fill_(k)
+        seen.append(update(watch, sgd(network), buffer).get("norm/preactivation_mean/"))
+    assert seen == [None, None, None, 1.5, None, None, None, 5.5]
+
+
 def test_an_output_that_is_no_table_of_values_has_no_churn() -> None:
     network = nn.Sequential(linear([[2.0, 0.0]]), nn.Flatten(0))
     assert "norm/policy_churn" not in update(Instruments(network, sgd(network), 1), sgd(network))
@@ -99,7 +108,11 @@ def test_clipped_updates_are_counted_since_the_last_reading() -> None:
     optimizer = sgd(network, lr=0.0, max_norm=2.0)
     watch = Instruments(network, optimizer, 4, max_grad_norm=2.0)
     seen = []
-    for norm in [3.0, 1.0, 2.0, 2.1, 1.0, 9.0, 1.0, 1.0]:
+    for k, norm in enumerate([3.0, 1.0, 2.0, 2.1, 1.0, 9.0, 1.0, 1.0]):
+        if k == 6:  # the run is stopped here, and goes on
+            state = watch.state_dict()
+            watch = Instruments(network, optimizer, 4, max_grad_norm=2.0)
+            watch.load_state_dict(state)
         network.weight.grad = torch.tensor([[norm, 0.0]])
         seen.append(update(watch, optimizer).get("norm/gradient_clipped"))
     assert seen == [1.0, None, None, pytest.approx(1 / 3), None, None, None, 0.25]

@@ -112,7 +112,7 @@ class ValueGap:
         over: Flags = step.terminated | step.life_lost
         for env in range(len(rewards)):
             if step.first[env]:
-                self._forget(env)
+                self._predicted[env], self._rewards[env], self._discounts[env] = [], [], []
                 continue
             self._predicted[env].append(float(self._newest[env]))
             self._rewards[env].append(float(rewards[env]))
@@ -126,13 +126,9 @@ class ValueGap:
         )
         chosen = known & ~np.isnan(predicted)
         self._gaps.append(Gap(predicted[chosen], returns[chosen].astype(np.float32)))
-        self._forget(env)
 
     def result(self) -> Gap:
         """All states of the episodes that counted."""
         nothing = Gap(np.zeros(0, np.float32), np.zeros(0, np.float32))
         parts = [nothing, *self._gaps]
         return Gap(*(np.concatenate(field) for field in zip(*parts, strict=True)))
-
-    def _forget(self, env: int) -> None:
-        self._predicted[env], self._rewards[env], self._discounts[env] = [], [], []
