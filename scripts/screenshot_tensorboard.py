@@ -1,4 +1,4 @@
-"""Pictures of TensorBoard's Custom Scalars page, one per category, as a person would see it.
+"""Pictures of TensorBoard's Custom Scalars page: whole, with the runs' colours, and by category.
 
     python scripts/screenshot_tensorboard.py --logdir runs --out pictures
 
@@ -38,6 +38,11 @@ function find(root, selector) {
     if (e.shadowRoot) found.push(...find(e.shadowRoot, selector));
   return found;
 }
+"""
+# Else TensorBoard scales a chart so that its outermost points are left out.
+SHOW_OUTLIERS = f"""{FIND}
+const boxes = find(document, 'paper-checkbox');
+boxes.filter(e => e.textContent.includes('outliers') && e.checked).forEach(e => e.click());
 """
 CATEGORIES = f"{FIND} return find(document, 'tf-category-paginated-view');"
 LOADED = f"""{FIND}
@@ -93,12 +98,20 @@ def main() -> int:
 
 
 def photograph(browser: Any, page: str, out: Path, width: int) -> Iterator[Path]:
-    """Each category of the page as a PNG, named by its title; yields the paths."""
-    browser.set_window_size(width, 12_000)  # all charts are drawn only where they are in view
+    """The page, then each of its categories, as PNGs; yields the paths."""
+    browser.set_window_size(width, 12_000)  # charts are drawn where they are in view
     browser.get(page)
     wait_for(lambda: bool(browser.execute_script(LOADED)))
+    browser.execute_script(SHOW_OUTLIERS)
     time.sleep(5.0)  # lines are drawn after their data have come
-    for category in browser.execute_script(CATEGORIES):
+    categories = browser.execute_script(CATEGORIES)
+    end = "return arguments[0].getBoundingClientRect().bottom"
+    browser.set_window_size(width, browser.execute_script(end, categories[-1]) + 200)
+    time.sleep(2.0)
+    path = out / "page.png"
+    browser.save_screenshot(str(path))
+    yield path
+    for category in categories:
         title = browser.execute_script("return arguments[0].category.name", category)
         path = out / f"{title.replace(' ', '_')}.png"
         category.screenshot(str(path))
