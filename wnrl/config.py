@@ -115,7 +115,7 @@ class RunConfig:
     instruments_every_updates: int = setting(
         500,
         "between readings of the instruments, tags norm/* (0: never)",
-        source="ours: about 1% of the time",
+        source="ours: under 1% of the time",
         unit="updates",
         minimum=0,
     )
