@@ -27,6 +27,7 @@ from stable_baselines3 import DQN
 from stable_baselines3.common.env_util import make_atari_env
 from stable_baselines3.common.vec_env import VecFrameStack
 
+from wnrl.allocator import keep_freed_memory
 from wnrl.build import build_agent, build_env, build_network
 from wnrl.config import make_config
 from wnrl.envs.vector import EpisodeStatistics
@@ -101,6 +102,7 @@ def main() -> None:
     parser.add_argument("--norm", nargs="+", default=["weight", "none"])
     parser.add_argument("--csv", type=Path)
     given = parser.parse_args()
+    keep_freed_memory()  # as in training
     torch.set_num_threads(given.threads)
 
     advance = {"sb3": sb3(), **{f"wnrl {norm}": ours(norm) for norm in given.norm}}

@@ -29,6 +29,7 @@ from measuring import Row, Work, captured, paired, show, table, timer_of, write_
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
+from wnrl.allocator import keep_freed_memory
 from wnrl.kernels import reference
 from wnrl.kernels.ops import weight_norm_many
 from wnrl.nn.networks import NatureTorso
@@ -286,6 +287,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="of torch")
     parser.add_argument("--csv", type=Path, help="write the rows there")
     args = parser.parse_args()
+    keep_freed_memory()  # as in training: else page faults fall on one or another by luck
     if not (args.all or args.cpu or args.gpu or args.dry):
         parser.error("say --all, --cpu, --gpu or --dry")
     print(f"torch {torch.__version__}, {platform.machine()}, {platform.platform()}")
