@@ -1,0 +1,137 @@
+"""Batch renormalization: batch statistics, corrected towards the running ones.
+
+Where a batch's statistics wander, so does batch norm's output for the same input. Here what is
+learnt on approaches what is acted with. Source: Ioffe 2017, arXiv 1702.03275.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class BatchRenorm(nn.Module):
+    """Normalize each unit over the batch, corrected: (B, F) or (B, C, H, W) -> the same.
+
+    In training (Algorithm 1), with mu_B, sigma_B of the batch and mu, sigma the running ones:
+
+        r = clip(sigma_B / sigma, 1 / r_max, r_max)         d = clip((mu_B - mu) / sigma, +-d_max)
+        x^ = (x - mu_B) / sigma_B r + d                     y = weight x^ + bias
+
+    without a gradient through r and d. In eval mode x^ = (x - mu) / sigma, which is what training
+    computes wherever nothing is clipped. Until `start_updates` forward passes r = 1 and d = 0,
+    which is batch norm; then r_max and d_max grow along straight lines (section 3).
+
+    The running variance is the batch's biased one, as in CrossQ's code: with torch's unbiased one
+    r would be below 1 on a batch like all others.
+
+    Args:
+        num_features: F or C.
+        eps: added to a variance before its root.
+        momentum: weight of a batch in the running statistics, per forward in training.
+        r_max: limit of the scale's correction, at least 1.
+        d_max: limit of the shift's correction, at least 0.
+        start_updates: forward passes in training as plain batch norm.
+        r_end_updates: forward passes after which `r_max` holds.
+        d_end_updates: forward passes after which `d_max` holds.
+        device: as in torch.
+        dtype: as in torch.
+
+    Raises:
+        ValueError: on limits that cannot be; from `forward` on a shape that does not fit, or one
+            value per unit in training.
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-3,
+        momentum: float = 0.01,
+        *,
+        r_max: float = 3.0,
+        d_max: float = 5.0,
+        start_updates: int = 5_000,
+        r_end_updates: int = 40_000,
+        d_end_updates: int = 25_000,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        if not 0 < momentum <= 1:
+            raise ValueError(f"momentum is {momentum}: it must lie in (0, 1]")
+        if r_max < 1 or d_max < 0:
+            raise ValueError(f"r_max is {r_max}, d_max {d_max}: at least 1 and 0 are needed")
+        if min(r_end_updates, d_end_updates) < start_updates:
+            raise ValueError(
+                f"r_end_updates is {r_end_updates}, d_end_updates {d_end_updates}: neither may lie "
+                f"before start_updates, {start_updates}"
+            )
+        self.num_features = num_features
+        self.eps = eps
+        self.momentum = momentum
+        self.r_max = r_max
+        self.d_max = d_max
+        self.start_updates = start_updates
+        self.r_end_updates = r_end_updates
+        self.d_end_updates = d_end_updates
+        made: dict[str, Any] = {"device": device, "dtype": dtype}
+        self.weight = nn.Parameter(torch.ones(num_features, **made))
+        self.bias = nn.Parameter(torch.zeros(num_features, **made))
+        self.register_buffer("running_mean", torch.zeros(num_features, **made))
+        self.register_buffer("running_var", torch.ones(num_features, **made))
+        self.register_buffer("num_batches_tracked", torch.tensor(0, device=device))
+
+    def reset_parameters(self) -> None:
+        """A weight and a running variance of 1; a bias, a running mean and a count of 0."""
+        nn.init.ones_(self.weight)
+        nn.init.zeros_(self.bias)
+        self.running_mean.zero_()
+        self.running_var.fill_(1.0)
+        self.num_batches_tracked.zero_()
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(B, F) or (B, C, H, W) -> the same shape."""
+        if input.ndim < 2 or input.shape[1] != self.num_features:
+            raise ValueError(
+                f"input is {tuple(input.shape)}: expected (B, {self.num_features}, ...)"
+            )
+        if not self.training:
+            return nn.functional.batch_norm(
+                input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
+            )
+        r, d = self._correct_(input.detach())
+        # (x - mu_B) / sigma_B (weight r) + (weight d + bias): torch's own kernel does it all.
+        return nn.functional.batch_norm(
+            input, None, None, self.weight * r, self.weight * d + self.bias, True, eps=self.eps
+        )
+
+    @torch.no_grad()
+    def _correct_(self, input: Tensor) -> tuple[Tensor, Tensor]:
+        """r (C,) and d (C,) for this batch, which then enters the running statistics."""
+        axes = [0, *range(2, input.ndim)]
+        variance, mean = torch.var_mean(input, dim=axes, correction=0)  # (B, C, ...) -> (C,)
+        sigma = (self.running_var + self.eps).sqrt()
+        r_max = 1 + (self.r_max - 1) * self._progress(self.r_end_updates, sigma)
+        d_max = self.d_max * self._progress(self.d_end_updates, sigma)
+        r = torch.clamp((variance + self.eps).sqrt() / sigma, 1 / r_max, r_max)
+        d = torch.clamp((mean - self.running_mean) / sigma, -d_max, d_max)
+        self.running_mean.lerp_(mean.to(self.running_mean), self.momentum)
+        self.running_var.lerp_(variance.to(self.running_var), self.momentum)
+        self.num_batches_tracked.add_(1)
+        return r, d
+
+    def _progress(self, end_updates: int, like: Tensor) -> Tensor:
+        """() From 0 until `start_updates` to 1 at `end_updates`, without leaving the device."""
+        done = (self.num_batches_tracked - self.start_updates).to(like.dtype)
+        return (done / max(1, end_updates - self.start_updates)).clamp(0, 1)
+
+    def extra_repr(self) -> str:
+        """The arguments."""
+        return (
+            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, r_max={self.r_max}, "
+            f"d_max={self.d_max}"
+        )
