@@ -1,0 +1,111 @@
+"""Spectral normalization: layers whose weight is divided by its largest singular value.
+
+The Parameter is `weight`, under torch's own key, so whatever writes it is heard; the layers compute
+with `effective_weight()`. Source: Miyato et al. 2018, arXiv 1802.05957; in deep Q-learning, Gogianu
+et al. 2021, arXiv 2105.05246.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+SETTLING_ITERATIONS = 15  # as torch's spectral_norm does at its start
+SMALLEST_SIGMA = 1e-12  # of a weight of zeros
+
+
+class Spectral(nn.Module):
+    """What the layers share. It stands before torch's layer, whose weight it divides.
+
+    With W the weight as a matrix (O, I ...) and u its left singular vector, kept as a buffer:
+
+        v = W^T u / ||W^T u||      u <- W v / ||W v||         (Algorithm 1, each training forward)
+        sigma = ||W^T u||          w = lipschitz W / sigma    (eq. 8)
+
+    The gradient reaches sigma too: d sigma / d W = u v^T (eq. 9). sigma is read after u has moved,
+    half an iteration closer than the paper's u^T W v, so that eval mode computes what the last
+    training forward did, and any weight that is written has a sigma above 0. In eval mode u stays.
+    """
+
+    weight: Tensor
+    weight_u: Tensor
+
+    def __init__(
+        self,
+        *arguments: Any,
+        power_iterations: int = 1,
+        lipschitz: float = 1.0,
+        leave_smaller: bool = False,
+        **options: Any,
+    ) -> None:
+        super().__init__(*arguments, **options)
+        self.power_iterations = power_iterations
+        self.lipschitz = lipschitz
+        self.leave_smaller = leave_smaller
+        drawn = torch.randn(self.weight.shape[0]).to(self.weight)
+        self.register_buffer("weight_u", nn.functional.normalize(drawn, dim=0))
+
+    def effective_weight(self) -> Tensor:
+        """w (O, ...), differentiable; a training forward moves u first."""
+        if self.training:
+            self.iterate_(self.power_iterations)
+        # A copy: the next forward may move u before this one's backward has read it.
+        sigma = torch.linalg.vector_norm(self.weight_u.clone() @ self.weight.flatten(1))
+        bound = sigma.clamp(min=SMALLEST_SIGMA) / self.lipschitz
+        weight: Tensor = self.weight / (bound.clamp(min=1.0) if self.leave_smaller else bound)
+        return weight
+
+    @torch.no_grad()
+    def iterate_(self, iterations: int) -> None:
+        """Move u towards the left singular vector of the largest singular value."""
+        matrix = self.weight.flatten(1)  # (O, ...) -> (O, K)
+        for _ in range(iterations):
+            v = nn.functional.normalize(self.weight_u @ matrix, dim=0)
+            u = nn.functional.normalize(matrix @ v, dim=0)
+            self.weight_u.copy_(torch.where(u.any(), u, self.weight_u))  # of zeros: any direction
+
+    def scale_units_(self, factor: Tensor) -> None:
+        """Nothing: the scale is the normalization's."""
+
+    def extra_repr(self) -> str:
+        """torch's own and the options."""
+        return (
+            f"{super().extra_repr()}, power_iterations={self.power_iterations}, "
+            f"lipschitz={self.lipschitz}, leave_smaller={self.leave_smaller}"
+        )
+
+
+class SpectralLinear(Spectral, nn.Linear):
+    """`torch.nn.Linear` of spectral norm `lipschitz`: (..., I) -> (..., O).
+
+    Args:
+        arguments: as in torch.
+        power_iterations: of u, per training forward.
+        lipschitz: the spectral norm that the weight gets.
+        leave_smaller: do not enlarge a weight whose spectral norm is below that.
+        options: as in torch.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(..., I) -> (..., O)."""
+        return nn.functional.linear(input, self.effective_weight(), self.bias)
+
+
+class SpectralConv2d(Spectral, nn.Conv2d):
+    """`torch.nn.Conv2d` whose kernel, as a matrix (O, I kH kW), has spectral norm `lipschitz`.
+
+    That is the paper's (section 2.1, footnote), not the norm of the convolution as an operator.
+    Arguments as in torch and `SpectralLinear`.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(B, I, H, W) -> (B, O, H', W')."""
+        output: Tensor = self._conv_forward(input, self.effective_weight(), self.bias)
+        return output
+
+
+def settle_spectral_(network: nn.Module) -> None:
+    """Let every u find its weight's singular vector before the first forward."""
+    for layer in network.modules():
+        if isinstance(layer, Spectral):
+            layer.iterate_(SETTLING_ITERATIONS)
