@@ -1,0 +1,82 @@
+"""Scaled weight standardization: each unit's weights have mean 0 and a length of their own.
+
+It keeps the mean and variance of what passes through a ReLU layer, so that no normalization of
+activations is needed. The Parameters are `weight`, under torch's own key, and `gain`; the layers
+compute with `effective_weight()`. Source: Brock et al. 2021, arXiv 2101.08692 and 2102.06171.
+"""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+RELU_GAMMA = math.sqrt(2 / (1 - 1 / math.pi))  # 2101.08692, section 4.2: 1 / the deviation of ReLU
+
+
+class Standardized(nn.Module):
+    """What the layers share. It stands before torch's layer, whose weight it standardizes.
+
+    With mu_i, sigma_i of the N weights of unit i, and its gain g_i, which is learnt from 1:
+
+        w_i = g_i gamma (W_i - mu_i) / (sigma_i sqrt(N))        (2101.08692, eq. 1, with the gain)
+
+    gamma = sqrt(2 / (1 - 1 / pi)) is the constant of a ReLU: with it the variance of the next
+    pre-activations is that of these. As in the authors' code sigma_i^2 N is at least `eps`.
+    """
+
+    weight: Tensor
+    gain: nn.Parameter
+
+    def __init__(
+        self, *arguments: Any, gamma: float = RELU_GAMMA, eps: float = 1e-4, **options: Any
+    ) -> None:
+        super().__init__(*arguments, **options)
+        self.gamma = gamma
+        self.eps = eps
+        self.gain = nn.Parameter(self.weight.new_ones(self.weight.shape[0]))
+
+    def effective_weight(self) -> Tensor:
+        """w (O, ...), differentiable."""
+        weight = self.weight
+        others = list(range(1, weight.ndim))
+        variance, mean = torch.var_mean(weight, dim=others, correction=0, keepdim=True)
+        length = (variance * weight[0].numel()).clamp(min=self.eps).sqrt()
+        return (weight - mean) * (self.gamma * self.gain.reshape(mean.shape) / length)
+
+    def reset_gain_(self) -> None:
+        """Gains of 1."""
+        nn.init.ones_(self.gain)
+
+    @torch.no_grad()
+    def scale_units_(self, factor: Tensor) -> None:
+        """Multiply the gains by a factor (O,): the weights' own scale has no effect."""
+        self.gain.mul_(factor)
+
+    def extra_repr(self) -> str:
+        """torch's own and the options."""
+        return f"{super().extra_repr()}, gamma={self.gamma:.4g}, eps={self.eps}"
+
+
+class StandardizedLinear(Standardized, nn.Linear):
+    """`torch.nn.Linear` with scaled weight standardization: (..., I) -> (..., O).
+
+    Args:
+        arguments: as in torch.
+        gamma: the nonlinearity's constant.
+        eps: the smallest sigma^2 N.
+        options: as in torch.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(..., I) -> (..., O)."""
+        return nn.functional.linear(input, self.effective_weight(), self.bias)
+
+
+class StandardizedConv2d(Standardized, nn.Conv2d):
+    """`torch.nn.Conv2d` with scaled weight standardization; arguments as `StandardizedLinear`."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(B, I, H, W) -> (B, O, H', W')."""
+        output: Tensor = self._conv_forward(input, self.effective_weight(), self.bias)
+        return output
