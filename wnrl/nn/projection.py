@@ -1,0 +1,91 @@
+"""Projection: layers whose weights are brought back to a sphere after each step.
+
+Plain layers that are only marked: `weight` is an ordinary Parameter, the forward is torch's own.
+This is what CrossQ+WN (Palenicek et al. 2025, arXiv 2502.07523) and XQC (arXiv 2509.25174) call
+weight norm, and the second half of Normalize-and-Project (Lyle et al. 2024, arXiv 2407.01800).
+It is not the w = g v / ||v|| of Salimans & Kingma: nothing learns the length.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class Projected(nn.Module):
+    """What the layers share. It stands before torch's layer, whose weight it projects.
+
+    By rows:          w_i <- w_i / ||w_i||            for each unit i
+    as a matrix:      W <- rho W / ||W||_F            with rho = ||W||_F where `hold_` was called
+
+    The bias is multiplied by the same factors: (w, b) keeps its direction, so that where a
+    normalization without memory follows, the projection does not change the function. A zero row
+    or matrix stays.
+    """
+
+    weight: Tensor
+    radius: Tensor
+
+    def __init__(self, *arguments: Any, by_rows: bool = True, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.by_rows = by_rows
+        self.register_buffer("radius", torch.ones((), dtype=self.weight.dtype))
+        self.hold_()
+
+    @torch.no_grad()
+    def hold_(self) -> None:
+        """Take the matrix's norm as it is now for the radius; rows always have 1."""
+        if not self.by_rows:
+            self.radius.copy_(torch.linalg.vector_norm(self.weight))
+
+    @torch.no_grad()
+    def project_(self) -> None:
+        """Bring the weight back to its sphere, in place."""
+        if self.by_rows:
+            length = torch.linalg.vector_norm(self.weight.flatten(1), dim=1)  # (O, ...) -> (O,)
+        else:
+            length = torch.linalg.vector_norm(self.weight)
+        factor = torch.where(length > 0, self.radius / length, 1.0)
+        along = [-1] + [1] * (self.weight.ndim - 1)
+        self.weight.mul_(factor.reshape(along))
+        bias = self._parameters["bias"]
+        if bias is not None:
+            bias.mul_(factor)
+
+    @torch.no_grad()
+    def scale_units_(self, factor: Tensor) -> None:
+        """Multiply each unit's weights by a factor (O,), unless its length is the projection's."""
+        if not self.by_rows:
+            self.weight.mul_(factor.reshape([-1] + [1] * (self.weight.ndim - 1)))
+
+    def extra_repr(self) -> str:
+        """torch's own and the option."""
+        return f"{super().extra_repr()}, by_rows={self.by_rows}"
+
+
+class ProjectedLinear(Projected, nn.Linear):
+    """`torch.nn.Linear` that `project_` brings back to a sphere.
+
+    Args:
+        arguments: as in torch.
+        by_rows: unit length of each unit's weights, or the whole matrix's norm held.
+        options: as in torch.
+    """
+
+
+class ProjectedConv2d(Projected, nn.Conv2d):
+    """`torch.nn.Conv2d` that `project_` brings back to a sphere; as `ProjectedLinear`."""
+
+
+def project_(network: nn.Module) -> None:
+    """Project every marked layer: call it after each step."""
+    for layer in network.modules():
+        if isinstance(layer, Projected):
+            layer.project_()
+
+
+def hold_norms_(network: nn.Module) -> None:
+    """Take the norms as they are now for the ones to hold: call it before the first step."""
+    for layer in network.modules():
+        if isinstance(layer, Projected):
+            layer.hold_()
