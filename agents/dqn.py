@@ -2,7 +2,8 @@
 
 Small choices are functions and modules passed in: double Q-learning (van Hasselt et al. 2016) is
 another `td_errors`, Huber or squared another `loss`, dueling (Wang et al. 2016) another network,
-n-step returns another replay, weight normalization another optimizer. Nothing here asks which.
+n-step returns another replay. What a normalization needs is another network, optimizer, `values` or
+`after_step`. Nothing here asks which.
 
 Dimension key: B batch, N environments, A actions.
 """
@@ -20,7 +21,7 @@ from wnrl import losses
 from wnrl.agents.base import Predictions
 from wnrl.agents.observer import Unobserved, UpdateObserver
 from wnrl.envs.vector import Actions, Flags, Observations, Step
-from wnrl.nn.norms import get_norm
+from wnrl.nn.values import Values
 from wnrl.replay import Batch, Replay
 from wnrl.rows import RowStore
 from wnrl.settings import setting
@@ -30,7 +31,7 @@ ZOO = "SB3 zoo, dqn.yml, atari"
 SB3 = "SB3 DQN"
 OFF = "SB3 DQN has none"
 NATURE = "Mnih et al. 2015, extended data table 1"
-TDErrors = Callable[[nn.Module, nn.Module, Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
+TDErrors = Callable[[Values, nn.Module, nn.Module, Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,57 +123,50 @@ CONTROL: Mapping[str, Any] = {
 }
 
 
-def preset_nature(norm: str) -> Mapping[str, Any]:
-    """Mnih et al. 2015, extended data table 1.
+# Mnih et al. 2015, extended data table 1. Their RMSprop adds 0.01 inside the root, to gradients
+# summed over 32 transitions. Here the loss is a mean and epsilon stands outside the root, as in
+# torch: sqrt(0.01) / 32. The target is copied per 10,000 agent steps, as dqn_zoo and Dopamine read
+# the table.
+PRESET_NATURE: Mapping[str, Any] = {
+    "optimizer": "rmsprop",
+    "learning_rate": 2.5e-4,
+    "optimizer_eps": 0.1 / 32,
+    "max_grad_norm": 0.0,
+    "buffer_size": 1_000_000,
+    "warmup_steps": 50_000,
+    "target_period_steps": 10_000,
+    "epsilon_end": 0.1,
+    "epsilon_steps": 1_000_000,
+}
 
-    Their RMSprop adds 0.01 inside the root, to gradients summed over 32 transitions. Here the loss
-    is a mean and epsilon stands outside the root, as in torch: sqrt(0.01) / 32. The target is
-    copied per 10,000 agent steps, as dqn_zoo and Dopamine read the table.
-    """
-    return {
-        "optimizer": "rmsprop",
-        "learning_rate": 2.5e-4,
-        "optimizer_eps": 0.1 / 32,
-        "max_grad_norm": 0.0,
-        "buffer_size": 1_000_000,
-        "warmup_steps": 50_000,
-        "target_period_steps": 10_000,
-        "epsilon_end": 0.1,
-        "epsilon_steps": 1_000_000,
-    }
+# Salimans & Kingma 2016, section 5.4, else as Mnih et al. 2015: the rate of their baseline.
+PRESET_PAPER: Mapping[str, Any] = {
+    **PRESET_NATURE,
+    "optimizer": "adamax",
+    "beta1": 0.5,
+    "optimizer_eps": 1e-8,
+    "batch_size": 64,
+    "learning_rate": 1e-4,
+}
 
+# Sees something within an hour on two cores: every committed run under 1M steps uses it.
+PRESET_FAST: Mapping[str, Any] = {
+    "buffer_size": 100_000,
+    "warmup_steps": 2_000,
+    "epsilon_end": 0.05,
+    "epsilon_steps": 50_000,
+    "target_period_steps": 2_000,
+}
 
-def preset_paper(norm: str) -> Mapping[str, Any]:
-    """Salimans & Kingma 2016, section 5.4, else as Mnih et al. 2015."""
-    return {
-        **preset_nature(norm),
-        "optimizer": "adamax",
-        "beta1": 0.5,
-        "optimizer_eps": 1e-8,
-        "batch_size": 64,
-        "learning_rate": 3e-4 if get_norm(norm).weight_vectors else 1e-4,
-    }
-
-
-def preset_fast(norm: str) -> Mapping[str, Any]:
-    """Sees something within an hour on two cores: every committed run under 1M steps uses it."""
-    return {
-        "buffer_size": 100_000,
-        "warmup_steps": 2_000,
-        "epsilon_end": 0.05,
-        "epsilon_steps": 50_000,
-        "target_period_steps": 2_000,
-    }
-
-
-PRESETS: Mapping[str, Callable[[str], Mapping[str, Any]]] = {
-    "nature": preset_nature,
-    "paper": preset_paper,
-    "fast": preset_fast,
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "nature": PRESET_NATURE,
+    "paper": PRESET_PAPER,
+    "fast": PRESET_FAST,
 }
 
 
 def q_learning(
+    values: Values,
     online: nn.Module,
     target: nn.Module,
     s_tm1: Tensor,
@@ -182,12 +176,12 @@ def q_learning(
     s_t: Tensor,
 ) -> Tensor:
     """TD errors (B,) of Q-learning: the target network chooses and values the next action."""
-    with torch.no_grad():
-        q_t = target(s_t)
-    return losses.q_learning_td(online(s_tm1), a_tm1, r_t, discount_t, q_t)
+    q = values(online, target, s_tm1, s_t, select=False)
+    return losses.q_learning_td(q.q_tm1, a_tm1, r_t, discount_t, q.q_t)
 
 
 def double_q_learning(
+    values: Values,
     online: nn.Module,
     target: nn.Module,
     s_tm1: Tensor,
@@ -196,16 +190,10 @@ def double_q_learning(
     discount_t: Tensor,
     s_t: Tensor,
 ) -> Tensor:
-    """TD errors (B,) of double Q-learning: the online network chooses, the target one values.
-
-    It chooses as it would act, in evaluation mode.
-    """
-    with torch.no_grad():
-        q_t_value = target(s_t)
-        q_t_selector = online.eval()(s_t)
-    return losses.double_q_learning_td(
-        online.train()(s_tm1), a_tm1, r_t, discount_t, q_t_value, q_t_selector
-    )
+    """TD errors (B,) of double Q-learning: the online network chooses, the target one values."""
+    q = values(online, target, s_tm1, s_t, select=True)
+    assert q.q_t_selector is not None, "asked for"
+    return losses.double_q_learning_td(q.q_tm1, a_tm1, r_t, discount_t, q.q_t, q.q_t_selector)
 
 
 class DQN:
@@ -220,6 +208,7 @@ class DQN:
         *,
         num_actions: int,
         td_errors: TDErrors,
+        values: Values,
         loss: Callable[[Tensor], Tensor],
         epsilon: Callable[[int], float],
         after_step: Callable[[nn.Module], None],
@@ -234,10 +223,12 @@ class DQN:
             replay: one row per environment and step; it owns its generator.
             config: the numbers of the algorithm.
             num_actions: A.
-            td_errors: (online, target, *batch) -> (B,), see `q_learning` and `double_q_learning`.
+            td_errors: (values, online, target, *batch) -> (B,), see `q_learning` and
+                `double_q_learning`.
+            values: how the networks see a batch, see `wnrl.nn.values`.
             loss: TD errors (B,) -> losses (B,).
             epsilon: agent steps so far -> probability of a random action.
-            after_step: what a normalization does to the network after a step.
+            after_step: what is done to the network after a step.
             generator: of the exploration alone.
             device: where the network is.
         """
@@ -248,6 +239,7 @@ class DQN:
         self._config = config
         self._num_actions = num_actions
         self._td_errors = td_errors
+        self._values = values
         self._loss = loss
         self._epsilon = epsilon
         self._after_step = after_step
@@ -286,7 +278,7 @@ class DQN:
         """What else is worth logging now and then."""
         return {
             "rollout/exploration_rate": self.epsilon,
-            "train/learning_rate": self._config.learning_rate,
+            "train/learning_rate": self._optimizer.param_groups[0]["lr"],
             "train/n_updates": self._updates,
         }
 
@@ -332,7 +324,7 @@ class DQN:
         sampled = self.replay.sample(self._config.batch_size, out=self._batch)
         batch = Batch(*(x.to(self._device) for x in sampled))
         self._network.train()
-        td = self._td_errors(self._network, self._target, *batch)
+        td = self._td_errors(self._values, self._network, self._target, *batch)
         loss = self._loss(td).mean()  # (B,) -> ()
         self._optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]  # torch has no annotation for it
@@ -418,7 +410,7 @@ def epsilon_greedy(
 ) -> Actions:
     """Actions (N,) for observations (N, ...): random with probability epsilon, else greedy.
 
-    Acting is in evaluation mode: it uses a normalization's frozen statistics and changes none.
+    Acting is in evaluation mode: with frozen statistics, and it changes none.
     """
     explore = generator.random(len(obs)) < epsilon
     actions: Actions = generator.integers(num_actions, size=len(obs))

@@ -127,7 +127,7 @@ def learn_once(agent: DQN) -> None:
 def test_v_norm_reaches_the_layers(storage: str, v_norm: str, length: float) -> None:
     agent = built(norm="weight", weight_storage=storage, v_norm=v_norm, learning_rate=1e-9)
     learn_once(agent)
-    _, norm = weight_vectors(agent.network, agent.optimizer)["torso.layers.1"]
+    _, norm = weight_vectors(agent.network, agent.optimizer)["torso.layers.hidden1"]
     torch.testing.assert_close(norm, torch.full_like(norm, length))
 
 

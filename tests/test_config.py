@@ -46,8 +46,11 @@ def test_the_paper_preset_has_the_papers_rate_for_each_arm(norm: str, rate: floa
 
 def test_every_preset_names_only_settings_that_exist() -> None:
     for name, entry in AGENTS.items():
-        for preset in entry.presets.values():
-            assert set(preset("weight")) <= set(fields_of(name))
+        for preset, values in entry.presets.items():
+            assert set(values) <= set(fields_of(name))
+            for norm in NORMS.values():
+                assert set(norm.presets.get(preset, {})) <= set(fields_of(name))
+        assert all(set(norm.presets) <= set(entry.presets) for norm in NORMS.values())
         assert set(entry.control) <= set(fields_of(name))
 
 
@@ -88,7 +91,7 @@ def test_schedules_keep_their_length_when_a_run_is_made_longer() -> None:
 def test_json_round_trip_gives_the_same_configuration() -> None:
     config = make_config(env="Pong", norm="layer", preset="nature", seed=3)
     assert config_from_json(json.loads(json.dumps(config.to_json()))) == Config(
-        config.run, config.agent, list_to_tuple(config.explicit)
+        config.run, config.agent, list_to_tuple(config.explicit), config.norm
     )
 
 

@@ -17,6 +17,7 @@ from wnrl.build import build_agent, build_env, build_network
 from wnrl.config import make_config
 from wnrl.envs.vector import EpisodeStatistics, Step
 from wnrl.loop import run
+from wnrl.nn.values import joint_batch, separate_batches
 from wnrl.replay import Replay
 from wnrl.schedules import linear
 from wnrl.stepping import OptimizerSpec
@@ -57,6 +58,7 @@ def agent(**changes: Any) -> DQN:
         config,
         num_actions=3,
         td_errors=q_learning,
+        values=separate_batches,
         loss=losses.huber,
         epsilon=lambda step: linear(step, 1.0, 0.1, 20),
         after_step=lambda network: None,
@@ -175,8 +177,11 @@ def test_double_q_learning_lets_the_online_network_choose() -> None:
     target = Table([[0.0, 0.0], [10.0, 20.0]])
     s = torch.tensor([[0.0]])
     batch = (s, torch.tensor([1]), torch.tensor([0.5]), torch.tensor([0.9]), s + 1)
-    assert q_learning(online, target, *batch).tolist() == pytest.approx([0.5 + 0.9 * 20 - 2])
-    assert double_q_learning(online, target, *batch).tolist() == pytest.approx([0.5 + 0.9 * 10 - 2])
+    for values in (separate_batches, joint_batch):
+        td = q_learning(values, online, target, *batch)
+        assert td.tolist() == pytest.approx([0.5 + 0.9 * 20 - 2])
+        td = double_q_learning(values, online, target, *batch)
+        assert td.tolist() == pytest.approx([0.5 + 0.9 * 10 - 2])
 
 
 def test_a_frozen_policy_does_not_follow_the_learner() -> None:

@@ -94,7 +94,7 @@ def test_constant_inputs_hit_the_floor_and_are_reported() -> None:
     assert torch.isfinite(torch.cat([p.flatten() for p in net.parameters()])).all()
     first = pre_activations(net, batch)[0]
     assert torch.allclose(first.mean(0), torch.zeros(16), atol=1e-4)
-    assert report.layers[0].name == "torso.layers.1"
+    assert report.layers[0].name == "torso.layers.hidden1"
 
 
 @pytest.mark.parametrize("dueling", [False, True])

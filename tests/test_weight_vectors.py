@@ -34,7 +34,7 @@ def vectors(
 @pytest.mark.parametrize("v_norm", ["weight", "paper", "unit"])
 def test_both_storages_walk_the_same_way_from_the_same_lengths(v_norm: str) -> None:
     w, gv = vectors("w", v_norm, 125), vectors("gv", v_norm, 125)
-    assert list(w) == list(gv) == ["torso.layers.1", "torso.layers.3"]
+    assert list(w) == list(gv) == ["torso.layers.hidden1", "torso.layers.hidden2"]
     for layer, (gain, norm) in w.items():
         torch.testing.assert_close(gain, gv[layer][0], rtol=1e-3, atol=1e-4)
         torch.testing.assert_close(norm, gv[layer][1], rtol=1e-3, atol=1e-4)

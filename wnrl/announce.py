@@ -72,9 +72,13 @@ def describe_costs(
 
 
 def describe_init(report: InitReport) -> str:
-    """The line after data-dependent initialization: where sigma met its floor."""
+    """The line after data-dependent initialization: where sigma met its floor, or had no effect."""
     clipped = [f"{x.name} {x.clipped_fraction:.1%}" for x in report.layers if x.clipped_fraction]
-    return (
+    fixed = [layer.name for layer in report.layers if not layer.scale_set]
+    line = (
         f"data-dependent in {len(report.layers)} layers; units whose sigma met the floor: "
         f"{', '.join(clipped) or 'none'}"
     )
+    if fixed:
+        line += f"; the mean alone, for the normalization fixes the scale: {', '.join(fixed)}"
+    return line

@@ -1,5 +1,6 @@
 """From a configuration to what runs: environments, network, optimizer, agent."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -16,7 +17,8 @@ from wnrl.envs.vector import Observations, VectorEnv
 from wnrl.errors import UsageError
 from wnrl.nn.initialization import InitReport, init_from_data_
 from wnrl.nn.networks import QNetwork, build_q_network
-from wnrl.nn.norms import Norm, get_norm
+from wnrl.nn.norm import Norm
+from wnrl.nn.norms import get_norm
 from wnrl.nn.weight_norm import set_vector_norms_
 from wnrl.replay import Replay
 from wnrl.schedules import linear
@@ -90,8 +92,9 @@ def fit_buffer(
 
 
 def build_norm(config: Config) -> Norm:
-    """The run's normalization, its weight vectors in the storage that was asked for."""
-    return get_norm(config.run.norm).in_storage(config.run.weight_storage)
+    """The run's normalization with its parameters, its weight vectors in the storage asked for."""
+    norm = get_norm(config.run.norm).with_settings(dataclasses.asdict(config.norm))
+    return norm.in_storage(config.run.weight_storage)
 
 
 def build_network(config: Config, env: VectorEnv) -> tuple[QNetwork, InitReport | None]:
@@ -108,6 +111,7 @@ def build_network(config: Config, env: VectorEnv) -> tuple[QNetwork, InitReport 
         env.observation.dtype,
         env.num_actions,
         norm=build_norm(config),
+        where=config.run.norm_where,
         hidden=(config.agent.hidden,) * 2,
         dueling=config.agent.dueling,
         generator=torch_generator(config.run.seed, "network"),
@@ -139,6 +143,7 @@ def build_agent(config: Config, env: VectorEnv, network: QNetwork, device: torch
             centered=True,
             max_grad_norm=settings.max_grad_norm or math.inf,
             v_norm=config.run.v_norm,
+            total_updates=total_updates(config),
         ),
     )
     replay = Replay(
@@ -158,6 +163,7 @@ def build_agent(config: Config, env: VectorEnv, network: QNetwork, device: torch
         settings,
         num_actions=env.num_actions,
         td_errors=dqn.double_q_learning if settings.double else dqn.q_learning,
+        values=norm.values,
         loss=losses.huber if settings.loss == "huber" else losses.squared,
         epsilon=lambda step: linear(
             step, settings.epsilon_start, settings.epsilon_end, duration_steps
@@ -166,6 +172,12 @@ def build_agent(config: Config, env: VectorEnv, network: QNetwork, device: torch
         generator=numpy_generator(config.run.seed, "exploration"),
         device=device,
     )
+
+
+def total_updates(config: Config) -> int:
+    """Updates until the end of `--schedule-steps`, at least 1."""
+    learning_steps = config.run.schedule_steps - config.agent.warmup_steps
+    return max(1, learning_steps // config.agent.update_period_steps)
 
 
 def random_play(config: Config) -> Observations:

@@ -1,23 +1,25 @@
 """A run's configuration: what it holds, where each value comes from, and its JSON.
 
-One flat set of names serves flags, TOML files and Python keywords. Precedence: default (of the
-agent, for this kind of environment) < preset < file < flag. Nothing is built here.
+One flat set of names serves flags, TOML files and Python keywords; those of the normalization's
+parameters begin with `norm.`. Precedence: default (of the agent, for this kind of environment, and
+of the normalization) < preset < file < flag. Nothing is built here.
 """
 
 import dataclasses
-import math
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple, get_type_hints
+from typing import Any, NamedTuple
 
 from wnrl.agents import dqn
 from wnrl.agents.dqn import DQNConfig
 from wnrl.envs.make import canonical_name, is_atari
 from wnrl.envs.protocols import PROTOCOLS
 from wnrl.errors import UsageError, nearest
+from wnrl.nn.norm import NO_SETTINGS
 from wnrl.nn.norms import NORMS, get_norm
-from wnrl.settings import setting
+from wnrl.settings import flag_name, parse_fields, setting
 
 OURS = "ours"
+NORM = "norm."  # before the names of a normalization's parameters
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +31,16 @@ class RunConfig:
     )
     agent: str = setting("dqn", "the algorithm", source=OURS, choices=("dqn",))
     norm: str = setting(
-        "weight", "the normalization of the hidden layers", source=OURS, choices=NORMS
+        "weight",
+        "the normalization; each has flags --norm.<parameter>, in --norm NAME --help",
+        source=OURS,
+        choices=NORMS,
+    )
+    norm_where: str = setting(
+        "torso",
+        "layers that have it, with commas: torso, head, policy, value, penultimate, all, or names "
+        "(conv1 conv2 conv3 fc; hidden1 hidden2; head)",
+        source="ours: all hidden layers, as in the papers",
     )
     init: str = setting(
         "default",
@@ -165,7 +176,7 @@ class AgentEntry(NamedTuple):
 
     config: type[DQNConfig]
     control: Mapping[str, Any]
-    presets: Mapping[str, Any]
+    presets: Mapping[str, Mapping[str, Any]]
 
 
 AGENTS: Mapping[str, AgentEntry] = {
@@ -175,17 +186,22 @@ AGENTS: Mapping[str, AgentEntry] = {
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """A run and its agent; `explicit` are the names that a person set, by flag, file or keyword."""
+    """A run, its agent and its normalization.
+
+    `explicit` are the names that a person set, by flag, file or keyword.
+    """
 
     run: RunConfig
     agent: DQNConfig
     explicit: tuple[str, ...] = ()
+    norm: Any = NO_SETTINGS  # the parameters of the normalization, a dataclass of its own
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, as in config.json."""
         return {
             "run": dataclasses.asdict(self.run),
             "agent": dataclasses.asdict(self.agent),
+            "norm": dataclasses.asdict(self.norm),
             "explicit": list(self.explicit),
         }
 
@@ -202,34 +218,37 @@ class Config:
         if self.run.preset != "none":
             parts.append(f"preset={self.run.preset}")
         # The length of the schedules matters where one goes by it.
-        if not self.agent.epsilon_steps and self.run.schedule_steps != defaults.run.schedule_steps:
+        by_schedule = not self.agent.epsilon_steps or get_norm(self.run.norm).scheduled
+        if by_schedule and self.run.schedule_steps != defaults.run.schedule_steps:
             parts.append(f"schedule-steps={self.run.schedule_steps}")
         silent = {*_UNNAMED, *self._without_effect()}
-        for ours, theirs in ((self.run, defaults.run), (self.agent, defaults.agent)):
+        for ours, theirs, prefix in (
+            (self.run, defaults.run, ""),
+            (self.agent, defaults.agent, ""),
+            (self.norm, defaults.norm, NORM),
+        ):
             for field in dataclasses.fields(ours):
-                value = getattr(ours, field.name)
-                if field.name not in silent and value != getattr(theirs, field.name):
-                    parts.append(f"{flag_name(field.name)}={value}")
+                value, name = getattr(ours, field.name), prefix + field.name
+                if name not in silent and value != getattr(theirs, field.name):
+                    parts.append(f"{flag_name(name)}={value}")
         return "-".join(parts)
 
     def _without_effect(self) -> Iterable[str]:
         """Settings that change nothing in this run."""
         if not get_norm(self.run.norm).weight_vectors:
             yield from ("weight_storage", "v_norm")
+        if self.run.norm == "none":
+            yield "norm_where"
         if self.run.init != "data":
             yield "init_observations"
         yield "hidden" if is_atari(self.run.env) else "protocol"
 
 
-def flag_name(field: str) -> str:
-    """`buffer_size` -> `buffer-size`."""
-    return field.replace("_", "-")
-
-
-def fields_of(agent: str) -> dict[str, dataclasses.Field[Any]]:
-    """Every setting of a run with this agent, by name."""
+def fields_of(agent: str, norm: str = "none") -> dict[str, dataclasses.Field[Any]]:
+    """Every setting of a run with this agent and normalization, by name."""
     found = dataclasses.fields(RunConfig) + dataclasses.fields(AGENTS[agent].config)
-    return {field.name: field for field in found}
+    own = dataclasses.fields(get_norm(norm).settings)
+    return {field.name: field for field in found} | {NORM + field.name: field for field in own}
 
 
 def make_config(values: Mapping[str, Any] | None = None, **keywords: Any) -> Config:
@@ -246,21 +265,25 @@ def make_config(values: Mapping[str, Any] | None = None, **keywords: Any) -> Con
         name.replace("-", "_"): value for name, value in {**(values or {}), **keywords}.items()
     }
     agent = agent_named(given.get("agent", RunConfig.agent))
-    fields = fields_of(agent)
+    norm = norm_named(given.get("norm", RunConfig.norm))
+    fields = fields_of(agent, norm)
     for name in given:
-        if name not in fields:
+        if name.startswith(NORM):
+            get_norm(norm).check_parameter(name.removeprefix(NORM))
+        elif name not in fields:
             raise UsageError(
                 f"unknown setting {name!r} of agent {agent}; `--agent {agent} --help` lists them"
                 + nearest(name, fields)
             )
-    explicit = parse_all(given, agent)
+    explicit = parse_all(given, agent, norm)
     env = canonical_name(explicit.get("env", RunConfig.env))
     preset = explicit.get("preset", "none")
     resolved: dict[str, Any] = {}
     if not is_atari(env):
         resolved |= {**CONTROL_RUN, **AGENTS[agent].control}
     if preset != "none":
-        resolved |= AGENTS[agent].presets[preset](explicit.get("norm", RunConfig.norm))
+        resolved |= AGENTS[agent].presets[preset]
+        resolved |= get_norm(norm).presets.get(preset, {})
     resolved |= explicit
     resolved |= {"env": env, "agent": agent}
     return _build(resolved, tuple(sorted(explicit)))
@@ -268,86 +291,37 @@ def make_config(values: Mapping[str, Any] | None = None, **keywords: Any) -> Con
 
 def config_from_json(saved: Mapping[str, Any]) -> Config:
     """The configuration that `Config.to_json` gave; settings added since take their defaults."""
-    values = {**saved["run"], **saved["agent"]}
-    agent = agent_named(values["agent"])
-    known = {name: value for name, value in values.items() if name in fields_of(agent)}
-    return _build(parse_all(known, agent), tuple(saved["explicit"]))
+    own = {NORM + name: value for name, value in saved.get("norm", {}).items()}
+    values = {**saved["run"], **saved["agent"], **own}
+    agent, norm = agent_named(values["agent"]), norm_named(values["norm"])
+    known = {name: value for name, value in values.items() if name in fields_of(agent, norm)}
+    return _build(parse_all(known, agent, norm), tuple(saved["explicit"]))
 
 
 def replace(config: Config, **changes: Any) -> Config:
-    """A copy with changed settings."""
-    resolved = {**dataclasses.asdict(config.run), **dataclasses.asdict(config.agent), **changes}
+    """A copy with changed settings; another normalization has its own defaults."""
+    own = dataclasses.asdict(config.norm) if "norm" not in changes else {}
+    resolved = {
+        **dataclasses.asdict(config.run),
+        **dataclasses.asdict(config.agent),
+        **{NORM + name: value for name, value in own.items()},
+        **changes,
+    }
     return _build(resolved, config.explicit)
 
 
-def parse_all(given: Mapping[str, Any], agent: str) -> dict[str, Any]:
-    """Values of the right types by name; every name must be a setting of the agent's run."""
-    fields = fields_of(agent)
-    types = {**get_type_hints(RunConfig), **get_type_hints(AGENTS[agent].config)}
-    return {name: parse(name, value, types[name], fields[name]) for name, value in given.items()}
-
-
-def parse(name: str, value: Any, kind: type, field: dataclasses.Field[Any]) -> Any:
-    """A value of the field's type and range. `10_000` and `1e6` are whole numbers.
-
-    Raises:
-        UsageError: it is not one; the message names the flag, the value and what is allowed.
-    """
-    flag = f"--{flag_name(name)}"
-    unit = f" {field.metadata['unit']}" if field.metadata["unit"] else ""
-    if kind is str:
-        choices = field.metadata["choices"]
-        if not isinstance(value, str):
-            raise UsageError(f"{flag} takes text, not {value!r}")
-        if choices and value not in choices:
-            raise UsageError(
-                f"{flag} {value!r} is unknown; allowed: {', '.join(choices)}"
-                + nearest(value, choices)
-            )
-        return value
-    if kind is bool:
-        if isinstance(value, bool):
-            return value
-        raise UsageError(f"{flag} is on or off (true or false), not {value!r}")
-    try:
-        if isinstance(value, bool):
-            raise ValueError
-        number = float(value) if kind is float else _whole(value)
-    except (TypeError, ValueError, OverflowError):
-        what = "a number" if kind is float else "a whole number"
-        raise UsageError(
-            f"{flag} takes {what}{' of' + unit if unit else ''}, not {value!r}"
-        ) from None
-    _check_range(flag, number, field.metadata)
-    return number
-
-
-def _whole(value: Any) -> int:
-    if isinstance(value, int):
-        return value
-    try:
-        return int(value) if isinstance(value, str) else int(str(value))
-    except ValueError:
-        number = float(value)
-        if number != int(number):
-            raise
-        return int(number)
-
-
-def _check_range(flag: str, number: float, limits: Mapping[str, Any]) -> None:
-    unit = f" {limits['unit']}" if limits["unit"] else ""
-    if math.isnan(number):
-        raise UsageError(f"{flag} is not a number")
-    low, high, above = limits["minimum"], limits["maximum"], limits["above"]
-    if low is not None and number < low:
-        allowed = f"at least {low:_}"
-    elif high is not None and number > high:
-        allowed = f"at most {high:_}"
-    elif above is not None and number <= above:
-        allowed = f"more than {above:_}"
-    else:
-        return
-    raise UsageError(f"{flag} {number:_} is out of range; it must be {allowed}{unit}")
+def parse_all(given: Mapping[str, Any], agent: str, norm: str) -> dict[str, Any]:
+    """Values of the right types by name; every name must be a setting of the run."""
+    parsed: dict[str, Any] = {}
+    for kind, prefix in (
+        (RunConfig, ""),
+        (AGENTS[agent].config, ""),
+        (type(get_norm(norm).settings), NORM),
+    ):
+        names = [prefix + field.name for field in dataclasses.fields(kind)]
+        own = {n.removeprefix(prefix): given[n] for n in names if n in given}
+        parsed |= {prefix + n: value for n, value in parse_fields(kind, own, prefix).items()}
+    return parsed
 
 
 def agent_named(name: Any) -> str:
@@ -359,6 +333,13 @@ def agent_named(name: Any) -> str:
     return name
 
 
+def norm_named(name: Any) -> str:
+    """The normalization's name. UsageError with the nearest names if there is none."""
+    named = parse_fields(RunConfig, {"norm": name})["norm"]
+    assert isinstance(named, str)
+    return named
+
+
 def _build(resolved: Mapping[str, Any], explicit: Iterable[str]) -> Config:
     def pick(kind: Any) -> Any:
         names = {field.name for field in dataclasses.fields(kind)}
@@ -367,4 +348,7 @@ def _build(resolved: Mapping[str, Any], explicit: Iterable[str]) -> Config:
     run = pick(RunConfig)
     if run.schedule_steps == 0:
         run = dataclasses.replace(run, schedule_steps=run.steps)
-    return Config(run, pick(AGENTS[resolved["agent"]].config), tuple(explicit))
+    norm = get_norm(run.norm).settings
+    own = [field.name for field in dataclasses.fields(norm) if NORM + field.name in resolved]
+    norm = dataclasses.replace(norm, **{name: resolved[NORM + name] for name in own})
+    return Config(run, pick(AGENTS[resolved["agent"]].config), tuple(explicit), norm)

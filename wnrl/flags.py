@@ -12,8 +12,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, get_type_hints
 
-from wnrl.config import AGENTS, CONTROL_RUN, RunConfig, agent_named, fields_of, flag_name
+from wnrl.config import (
+    AGENTS,
+    CONTROL_RUN,
+    NORM,
+    RunConfig,
+    agent_named,
+    fields_of,
+    norm_named,
+)
 from wnrl.errors import UsageError, nearest
+from wnrl.nn.norms import get_norm
+from wnrl.settings import flag_name
 
 PROGRAM = "python -m wnrl.train"
 
@@ -37,8 +47,8 @@ class Parser(argparse.ArgumentParser):
         return vars(known)
 
 
-def train_parser(agent: str) -> Parser:
-    """The flags of a run with this agent. Values stay text."""
+def train_parser(agent: str, norm: str = RunConfig.norm) -> Parser:
+    """The flags of a run with this agent and normalization. Values stay text."""
     parser = Parser(
         prog=PROGRAM,
         usage="python -m wnrl.train --env NAME [--norm NAME] [--steps N] [--seed N] [FLAG ...]",
@@ -55,11 +65,16 @@ def train_parser(agent: str) -> Parser:
     )
     command.add_argument("--config", metavar="FILE", help="a TOML file with settings by name")
     command.add_argument("--list-norms", action="store_true", help="print the normalizations")
-    for title, kind in (("the run", RunConfig), (f"the agent ({agent})", AGENTS[agent].config)):
+    settings: type = type(get_norm(norm).settings)
+    for title, kind, prefix in (
+        ("the run", RunConfig, ""),
+        (f"the agent ({agent})", AGENTS[agent].config, ""),
+        (f"the normalization ({norm})", settings, NORM),
+    ):
         group = parser.add_argument_group(title)
         hints = get_type_hints(kind)
         for field in dataclasses.fields(kind):
-            _add_flag(group, field, hints[field.name])
+            _add_flag(group, prefix + field.name, field, hints[field.name])
     return parser
 
 
@@ -69,8 +84,8 @@ def _epilog(agent: str) -> str:
     return "\n\n".join(
         textwrap.fill(text, 80, break_on_hyphens=False)
         for text in (
-            "Precedence: default < preset < --config FILE < flag. Other agents have other flags: "
-            f"--agent {{{','.join(AGENTS)}}} --help.",
+            "Precedence: default < preset < --config FILE < flag. Other agents and normalizations "
+            f"have other flags: --agent {{{','.join(AGENTS)}}} --norm NAME --help.",
             f"The defaults above are for Atari. Other environments have: {flags}",
         )
     )
@@ -87,18 +102,18 @@ def _shown(value: Any) -> str:
     return f"{value:_}" if isinstance(value, int) else str(value)
 
 
-def _add_flag(group: Any, field: dataclasses.Field[Any], kind: type) -> None:
+def _add_flag(group: Any, name: str, field: dataclasses.Field[Any], kind: type) -> None:
     about = describe(field)
     if kind is bool:
         group.add_argument(
-            f"--{flag_name(field.name)}",
+            f"--{flag_name(name)}",
             action=argparse.BooleanOptionalAction,
             help=about.replace("%", "%%"),
         )
         return
     choices = field.metadata["choices"]
     shown = "{" + ",".join(choices) + "}" if choices else kind.__name__.upper()
-    group.add_argument(f"--{flag_name(field.name)}", metavar=shown, help=about.replace("%", "%%"))
+    group.add_argument(f"--{flag_name(name)}", metavar=shown, help=about.replace("%", "%%"))
 
 
 def describe(field: dataclasses.Field[Any]) -> str:
@@ -118,19 +133,24 @@ def parse_train_flags(arguments: Sequence[str]) -> tuple[dict[str, Any], dict[st
     The settings of `--config FILE` are merged below the flags.
 
     Raises:
-        UsageError: an unknown flag, agent or file.
+        UsageError: an unknown flag, agent, normalization, parameter of one, or file.
     """
     peek = Parser(
         prog=PROGRAM, add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS
     )
-    peek.add_argument("--agent")
-    peek.add_argument("--config")
-    first, _ = peek.parse_known_args(arguments)
+    for flag in ("--agent", "--norm", "--config", "--resume"):
+        peek.add_argument(flag)
+    first, others = peek.parse_known_args(arguments)
     from_file = read_toml(first.config) if "config" in first else {}
     agent = agent_named(getattr(first, "agent", from_file.get("agent", RunConfig.agent)))
-    given = train_parser(agent).parse(arguments)
+    norm = norm_named(getattr(first, "norm", from_file.get("norm", RunConfig.norm)))
+    for argument in (each.split("=")[0] for each in others if each.startswith(f"--{NORM}")):
+        if "resume" in first:
+            raise UsageError(f"{argument} is fixed in a run that goes on")
+        get_norm(norm).check_parameter(argument.removeprefix(f"--{NORM}").replace("-", "_"))
+    given = train_parser(agent, norm).parse(arguments)
     given.pop("config", None)
-    names = fields_of(agent)
+    names = fields_of(agent, norm)
     commands = {name: value for name, value in given.items() if name not in names}
     settings = {name: value for name, value in given.items() if name in names}
     return commands, {**from_file, **settings}

@@ -5,8 +5,11 @@ made by `setting`, from which `--help`, TOML files and config.json are generated
 """
 
 import dataclasses
-from collections.abc import Collection
-from typing import Any
+import math
+from collections.abc import Collection, Mapping
+from typing import Any, get_type_hints
+
+from wnrl.errors import UsageError, nearest
 
 
 def setting(
@@ -44,3 +47,90 @@ def setting(
             "above": above,
         },
     )
+
+
+def flag_name(field: str) -> str:
+    """`buffer_size` -> `buffer-size`."""
+    return field.replace("_", "-")
+
+
+def parse_fields(kind: type, given: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Values of the right types by name.
+
+    Args:
+        kind: a dataclass of settings.
+        given: parsed or textual values; every name must be a field of it.
+        prefix: of the flags, for messages.
+
+    Raises:
+        UsageError: a value of the wrong type or out of range.
+    """
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    types = get_type_hints(kind)
+    return {
+        name: parse(prefix + name, value, types[name], fields[name])
+        for name, value in given.items()
+    }
+
+
+def parse(name: str, value: Any, kind: type, field: dataclasses.Field[Any]) -> Any:
+    """A value of the field's type and range. `10_000` and `1e6` are whole numbers.
+
+    Raises:
+        UsageError: it is not one; the message names the flag, the value and what is allowed.
+    """
+    flag = f"--{flag_name(name)}"
+    unit = f" {field.metadata['unit']}" if field.metadata["unit"] else ""
+    if kind is str:
+        choices = field.metadata["choices"]
+        if not isinstance(value, str):
+            raise UsageError(f"{flag} takes text, not {value!r}")
+        if choices and value not in choices:
+            raise UsageError(
+                f"{flag} {value!r} is unknown; allowed: {', '.join(choices)}"
+                + nearest(value, choices)
+            )
+        return value
+    if kind is bool:
+        if isinstance(value, bool):
+            return value
+        raise UsageError(f"{flag} is on or off (true or false), not {value!r}")
+    try:
+        if isinstance(value, bool):
+            raise ValueError
+        number = float(value) if kind is float else _whole(value)
+    except (TypeError, ValueError, OverflowError):
+        what = "a number" if kind is float else "a whole number"
+        raise UsageError(
+            f"{flag} takes {what}{' of' + unit if unit else ''}, not {value!r}"
+        ) from None
+    _check_range(flag, number, field.metadata)
+    return number
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, int):
+        return value
+    try:
+        return int(value) if isinstance(value, str) else int(str(value))
+    except ValueError:
+        number = float(value)
+        if number != int(number):
+            raise
+        return int(number)
+
+
+def _check_range(flag: str, number: float, limits: Mapping[str, Any]) -> None:
+    unit = f" {limits['unit']}" if limits["unit"] else ""
+    if math.isnan(number):
+        raise UsageError(f"{flag} is not a number")
+    low, high, above = limits["minimum"], limits["maximum"], limits["above"]
+    if low is not None and number < low:
+        allowed = f"at least {low:_}"
+    elif high is not None and number > high:
+        allowed = f"at most {high:_}"
+    elif above is not None and number <= above:
+        allowed = f"more than {above:_}"
+    else:
+        return
+    raise UsageError(f"{flag} {number:_} is out of range; it must be {allowed}{unit}")

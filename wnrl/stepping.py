@@ -5,7 +5,7 @@ weight-normalizing optimizer of `wnrl.optim` does it or torch's own.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -99,6 +99,56 @@ class ClippedStep:
         self.optimizer.load_state_dict(state_dict)
 
 
+class ScheduledStep:
+    """An optimizer whose learning rates follow a schedule of its own updates.
+
+    Args:
+        optimizer: any; each group's `lr` as it stands now is the schedule's unit.
+        share: updates done so far -> share of that rate for the next one.
+    """
+
+    def __init__(self, optimizer: StepOptimizer, share: Callable[[int], float]) -> None:
+        self.optimizer = optimizer
+        self._share = share
+        self._rates = [group["lr"] for group in optimizer.param_groups]
+        self._updates = 0
+
+    @property
+    def param_groups(self) -> list[Group]:
+        """The optimizer's own groups; `lr` is that of the last update."""
+        return self.optimizer.param_groups
+
+    @param_groups.setter
+    def param_groups(self, groups: list[Group]) -> None:
+        self.optimizer.param_groups = groups
+
+    @property
+    def grad_norm(self) -> Tensor:
+        """() As the optimizer's."""
+        return self.optimizer.grad_norm
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients."""
+        self.optimizer.zero_grad(set_to_none)
+
+    def step(self) -> None:
+        """Write the rates of this update, and update."""
+        share = self._share(self._updates)
+        for group, rate in zip(self.param_groups, self._rates, strict=True):
+            group["lr"] = rate * share
+        self.optimizer.step()
+        self._updates += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """The optimizer's state and the updates done."""
+        return {"optimizer": self.optimizer.state_dict(), "updates": self._updates}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue where the state was taken."""
+        self.optimizer.load_state_dict(state_dict["optimizer"])
+        self._updates = state_dict["updates"]
+
+
 OPTIMIZER_NAMES = ("adam", "adamax", "rmsprop")
 
 
@@ -118,6 +168,7 @@ class OptimizerSpec:
     centered: bool = False  # rmsprop
     max_grad_norm: float = math.inf  # global norm; inf measures and does not clip
     v_norm: str = "weight"  # ||v|| at the first step, marked weights only: weight, paper or unit
+    total_updates: int = 0  # length of the run's schedules, for whoever goes by it; 0: unknown
 
     def __post_init__(self) -> None:
         if self.name not in OPTIMIZER_NAMES:

@@ -28,7 +28,7 @@ from wnrl.build import (
     fit_buffer,
 )
 from wnrl.checkpoint import CheckpointError, Checkpoints, Saved
-from wnrl.config import OPERATIONAL, Config, flag_name, make_config, replace
+from wnrl.config import OPERATIONAL, Config, make_config, replace
 from wnrl.cpus import default_threads
 from wnrl.device import resolve_device
 from wnrl.envs.make import is_atari
@@ -36,15 +36,18 @@ from wnrl.envs.protocols import protocol_named
 from wnrl.envs.vector import Episode, EpisodeStatistics, VectorEnv
 from wnrl.errors import UsageError
 from wnrl.evaluate import evaluate_policy
+from wnrl.flags import describe as describe_setting
 from wnrl.flags import one_line, parse_train_flags
 from wnrl.forecast import format_duration, measure_speed
 from wnrl.instruments import Instruments
 from wnrl.loop import Tick, run
 from wnrl.memory import available_bytes, peak_resident_bytes
+from wnrl.nn.norm import Norm
 from wnrl.nn.norms import NORMS
 from wnrl.recorder import Recorder, crossed, gain_histograms
 from wnrl.rundir import RunDirectory, read_config
 from wnrl.seeding import numpy_generator
+from wnrl.settings import flag_name
 from wnrl.value_gap import ValueGap
 from wnrl.weight_vectors import weight_vectors
 
@@ -127,7 +130,8 @@ def resume(
 
 def _changed(config: Config, settings: Mapping[str, Any]) -> Config:
     """A run's configuration with changes that leave what is learnt as it is."""
-    asked = make_config({"env": config.run.env, "agent": config.run.agent, **settings}).run
+    fixed = {"env": config.run.env, "agent": config.run.agent, "norm": config.run.norm}
+    asked = make_config({**fixed, **settings}).run
     allowed = [name for name in OPERATIONAL if name != "run_dir"]
     for name in settings:
         if name not in allowed:
@@ -314,11 +318,22 @@ def run_dir_of(config: Config) -> Path:
 
 
 def list_norms() -> str:
-    """The catalogue of normalizations: name, one line, paper, cost."""
-    return "\n".join(
-        f"{norm.name:<12} {norm.summary}\n{'':<12} paper: {norm.paper}\n{'':<12} cost:  {norm.cost}"
-        for norm in NORMS.values()
-    )
+    """The catalogue of normalizations: what each is, costs and takes."""
+    return "\n".join(_describe_norm(norm) for norm in NORMS.values())
+
+
+def _describe_norm(norm: Norm) -> str:
+    lines = [
+        f"{norm.name}: {norm.summary}",
+        f"  paper  {norm.paper}",
+        f"  cost   {norm.cost}",
+        f"  start  with the same seed, {norm.start}",
+    ]
+    lines += [
+        f"  --norm.{flag_name(field.name)}  {describe_setting(field)}"
+        for field in dataclasses.fields(norm.settings)
+    ]
+    return "\n".join(lines)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,5 +1,7 @@
 """Normalized layers, the catalogue of normalizations, networks and their initialization."""
 
+from wnrl.nn.batch_renorm import BatchRenorm
+from wnrl.nn.channel_norm import ChannelLayerNorm
 from wnrl.nn.convert import convert_, export_gv, fold_, to_gv_, to_w_
 from wnrl.nn.frozen import frozen_weights, shared_weights
 from wnrl.nn.initialization import (
@@ -20,7 +22,13 @@ from wnrl.nn.networks import (
     build_q_network,
     build_torso,
 )
-from wnrl.nn.norms import NORMS, Norm, get_norm, register_norm, weight_normalization
+from wnrl.nn.norm import Norm
+from wnrl.nn.norms import NORMS, get_norm, register_norm, weight_normalization
+from wnrl.nn.placement import Layout, place
+from wnrl.nn.projection import ProjectedConv2d, ProjectedLinear, hold_norms_, project_
+from wnrl.nn.spectral import SpectralConv2d, SpectralLinear, settle_spectral_
+from wnrl.nn.standardization import StandardizedConv2d, StandardizedLinear
+from wnrl.nn.values import joint_batch, separate_batches
 from wnrl.nn.weight_norm import (
     WNConv2d,
     WNLinear,
@@ -32,14 +40,23 @@ from wnrl.nn.weight_norm import (
 __all__ = [
     "NORMS",
     "WNLSTM",
+    "BatchRenorm",
+    "ChannelLayerNorm",
     "DuelingHead",
     "InitReport",
     "LayerReport",
+    "Layout",
     "MLPTorso",
     "MeanOnlyBatchNorm",
     "NatureTorso",
     "Norm",
+    "ProjectedConv2d",
+    "ProjectedLinear",
     "QNetwork",
+    "SpectralConv2d",
+    "SpectralLinear",
+    "StandardizedConv2d",
+    "StandardizedLinear",
     "WNConv2d",
     "WNLinear",
     "build_q_network",
@@ -50,12 +67,18 @@ __all__ = [
     "fold_",
     "frozen_weights",
     "get_norm",
+    "hold_norms_",
     "init_directions_",
     "init_from_data_",
     "init_orthogonal_",
+    "joint_batch",
+    "place",
+    "project_",
     "register_norm",
     "reset_parameters_",
+    "separate_batches",
     "set_vector_norms_",
+    "settle_spectral_",
     "shared_weights",
     "to_gv_",
     "to_w_",

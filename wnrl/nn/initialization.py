@@ -14,8 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from wnrl.nn.lstm import WNLSTM
+from wnrl.nn.standardization import Standardized
 from wnrl.nn.weight_norm import write_weight_
 from wnrl.optim import PAPER_WEIGHT_STD
+
+SCALE_TOLERANCE = 1e-3  # of a deviation, relative: float32 over some thousand activations
 
 
 @contextmanager
@@ -46,6 +49,8 @@ def reset_parameters_(network: nn.Module, generator: torch.Generator) -> None:
         for module in network.modules():
             if isinstance(module, nn.Linear | nn.Conv2d):
                 _draw_(module, generator)
+                if isinstance(module, Standardized):
+                    module.reset_gain_()
             elif hasattr(module, "reset_parameters"):
                 module.reset_parameters()  # type: ignore[operator]  # a Module's attribute
 
@@ -148,6 +153,7 @@ class LayerReport:
     """What the data said about one layer's pre-activations t = w.x / ||w||."""
 
     name: str  # as in network.named_modules()
+    scale_set: bool  # whether the deviation came out; not where a normalization fixes the scale
     smallest_sigma: float  # standard deviation of t over the batch, before the floor
     median_sigma: float
     clipped_fraction: float  # of output units whose sigma was below the floor
@@ -173,10 +179,12 @@ def init_from_data_(
 
     In one forward pass, layer by layer: with t = w.x / ||w|| of mean mu[t] and standard deviation
     sigma[t], w becomes w / (||w|| sigma[t]) and b becomes -mu[t] / sigma[t]. This holds for any
-    normalization; with one of activations it is the layer before it that is initialized. LSTMs
-    are left alone: their pre-activations mix two weights and all steps. Train and eval modes and
-    all buffers (running statistics) stay as they were. Call it before the
-    first update, then copy the target network.
+    normalization; with one of activations it is the layer before it that is initialized. A layer
+    that computes with another w than it holds takes the factor where its scale is
+    (`scale_units_`), or not at all if its normalization fixes it; its output is computed again and
+    b is set from that, so the mean is 0 in any case. LSTMs are left alone: their pre-activations
+    mix two weights and all steps. Train and eval modes and all buffers (running statistics) stay
+    as they were. Call it before the first update, then copy the target network.
 
     Args:
         network: whose Linear and Conv2d layers are initialized. A layer used twice counts once; of
@@ -189,7 +197,7 @@ def init_from_data_(
             0 with their full gradient. None leaves heads alone.
 
     Returns:
-        What was found, with the fraction of units at the floor.
+        What was found, with the fraction of units at the floor and whether the scale was set.
 
     Raises:
         ValueError: if the batch has one sample, or the floor or the scale is not above 0.
@@ -218,17 +226,21 @@ def init_from_data_(
             ) -> Tensor | None:
                 if name in reports:
                     return None
-                reports[name], output = _initialize_(name, layer, output, sigma_floor, deviation)
+                reports[name], output = _initialize_(
+                    name, layer, inputs[0], output, sigma_floor, deviation
+                )
                 return output
 
-            handles.append(module.register_forward_hook(initialize))
+            handles.append((module, module.register_forward_hook(initialize)))
     modes = [(module, module.training) for module in network.modules()]
     buffers = [(buffer, buffer.clone()) for buffer in network.buffers()]
     try:
         network.train()  # learning sees the batch's own statistics
+        for layer, _ in handles:
+            layer.eval()  # what a layer knows of its own weight stays as it is
         network(batch)
     finally:
-        for handle in handles:
+        for _, handle in handles:
             handle.remove()
         for buffer, value in buffers:
             buffer.copy_(value)
@@ -240,29 +252,51 @@ def init_from_data_(
 def _initialize_(
     name: str,
     layer: nn.Linear | nn.Conv2d,
+    input: Tensor,
     output: Tensor,
     sigma_floor: float,
     deviation: float,
 ) -> tuple[LayerReport, Tensor]:
     """Write the layer's w and b; its report, and the output that they give on this batch."""
-    weight = layer.weight.detach()
     channel = 1 if isinstance(layer, nn.Conv2d) else output.ndim - 1
     others = [axis for axis in range(output.ndim) if axis != channel]
+    along = [-1 if axis == channel else 1 for axis in range(output.ndim)]
     variance, mean = torch.var_mean(output, dim=others, correction=0)  # (B, O, ...) -> (O,)
-    length = torch.linalg.vector_norm(weight.flatten(1), dim=1)  # (O, ...) -> (O,)
+    length = torch.linalg.vector_norm(_effective_weight(layer).flatten(1), dim=1)  # -> (O,)
     length = torch.where(length > 0, length, 1.0)
     sigma = variance.sqrt() / length  # of t
     scale = deviation / (sigma.clamp(min=sigma_floor) * length)
-    if layer.bias is None:
-        mean = torch.zeros_like(mean)
-    else:
+    if layer.bias is not None:
         layer.bias.copy_((layer.bias - mean) * scale)
-    write_weight_(layer, weight * scale.reshape([-1] + [1] * (weight.ndim - 1)))
+    _scale_units_(layer, scale)
+    output = layer.forward(input)  # not a call, which would come here again
+    variance, mean = torch.var_mean(output, dim=others, correction=0)
+    if layer.bias is not None:  # what is left: rounding, or all of it where no scale was taken
+        layer.bias.sub_(mean)
+        output = output - mean.reshape(along)
+    varied = sigma >= sigma_floor
+    missed = (variance.sqrt() - deviation).abs() > SCALE_TOLERANCE * deviation
     report = LayerReport(
         name=name,
+        scale_set=not bool((missed & varied).any()),
         smallest_sigma=float(sigma.min()),
         median_sigma=float(sigma.median()),
-        clipped_fraction=float((sigma < sigma_floor).float().mean()),
+        clipped_fraction=float((~varied).float().mean()),
     )
-    along = [-1 if axis == channel else 1 for axis in range(output.ndim)]
-    return report, (output - mean.reshape(along)) * scale.reshape(along)
+    return report, output
+
+
+def _effective_weight(layer: nn.Linear | nn.Conv2d) -> Tensor:
+    """w (O, ...) that the layer computes with, which a normalized one makes from what it holds."""
+    effective = getattr(layer, "effective_weight", None)
+    return (layer.weight if effective is None else effective()).detach()
+
+
+def _scale_units_(layer: nn.Linear | nn.Conv2d, factor: Tensor) -> None:
+    """Multiply each unit's weights by a factor (O,), in the layer's own way if it has one."""
+    own = getattr(layer, "scale_units_", None)
+    if own is not None:
+        own(factor)
+    else:
+        weight = layer.weight.detach()
+        write_weight_(layer, weight * factor.reshape([-1] + [1] * (weight.ndim - 1)))

@@ -1,22 +1,29 @@
 """Networks: torsos that turn observations into features, and heads that turn those into values.
 
-Hidden layers and what normalizes them come from a `Norm`; heads are plain layers. Pixels arrive as
-uint8 and are divided by 255 here and nowhere else.
+Layers and what normalizes them come from a `Norm` where it is placed, and are plain elsewhere.
+Pixels arrive as uint8 and are divided by 255 here and nowhere else.
+
+Every layer has a name, by which it is placed and found: `torso.layers.conv1`, `torso.layers.fc`.
 
 Dimension key: B batch, A actions, C/H/W of an observation, F features.
 """
 
 import math
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from wnrl.errors import UsageError
 from wnrl.nn.initialization import owned_global_randomness, reset_parameters_
-from wnrl.nn.norms import Norm
+from wnrl.nn.norm import Norm
+from wnrl.nn.norms import NONE
+from wnrl.nn.placement import Layout, place
 
-NATURE_CONVOLUTIONS = ((32, 8, 4), (64, 4, 2), (64, 3, 1))  # (filters, kernel size, stride)
+NATURE_CONVOLUTIONS = {"conv1": (32, 8, 4), "conv2": (64, 4, 2), "conv3": (64, 3, 1)}
+# name: (filters, kernel size, stride)
+NATURE_LAYERS = (*NATURE_CONVOLUTIONS, "fc")
 NATURE_FEATURES = 512
 NATURE_SMALLEST = 36  # pixels a side: what the three convolutions need for one output
 DEFAULT_HIDDEN = (64, 64)
@@ -27,14 +34,19 @@ class NatureTorso(nn.Module):
 
     Weights and activations are channels_last, which the CPU's convolutions need to be fast.
 
+    Its layers are conv1, conv2, conv3 and fc.
+
     Args:
         shape: (C, H, W) of one observation, H and W at least 36; Atari's is (4, 84, 84).
         norm: makes the layers and normalizes before each ReLU.
+        placed: the names of the layers that it makes; None for all. The others are plain.
 
     Source: Mnih et al. 2015, Nature 518, Methods, "Model architecture".
     """
 
-    def __init__(self, shape: tuple[int, int, int], norm: Norm) -> None:
+    def __init__(
+        self, shape: tuple[int, int, int], norm: Norm, placed: Collection[str] | None = None
+    ) -> None:
         super().__init__()
         channels, height, width = shape
         if min(height, width) < NATURE_SMALLEST:
@@ -43,20 +55,18 @@ class NatureTorso(nn.Module):
             )
         self.shape = tuple(shape)
         self.num_features = NATURE_FEATURES
-        layers: list[nn.Module] = []
-        for filters, kernel, stride in NATURE_CONVOLUTIONS:
+        layers: OrderedDict[str, nn.Module] = OrderedDict()
+        for name, (filters, kernel, stride) in NATURE_CONVOLUTIONS.items():
             height, width = ((side - kernel) // stride + 1 for side in (height, width))
-            layers += [
-                norm.conv(channels, filters, kernel, stride),
-                *_activation(norm, (filters, height, width)),
-            ]
+            own = _at(name, norm, placed)
+            layers[name] = own.conv(channels, filters, kernel, stride)
+            _add_activation(layers, name, own, (filters, height, width))
             channels = filters
-        layers += [
-            nn.Flatten(),
-            norm.linear(channels * height * width, NATURE_FEATURES),
-            *_activation(norm, (NATURE_FEATURES,)),
-        ]
-        self.layers = nn.Sequential(*layers)
+        own = _at("fc", norm, placed)
+        layers["flatten"] = nn.Flatten()
+        layers["fc"] = own.linear(channels * height * width, NATURE_FEATURES)
+        _add_activation(layers, "fc", own, (NATURE_FEATURES,))
+        self.layers = nn.Sequential(layers)
         self.layers.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # no stub
 
     def forward(self, obs: Tensor) -> Tensor:
@@ -70,15 +80,23 @@ class NatureTorso(nn.Module):
 class MLPTorso(nn.Module):
     """Fully connected ReLU layers over a flattened observation: (B, *shape) -> (B, F).
 
+    Its layers are hidden1, hidden2 and so on.
+
     Args:
         shape: of one observation.
         dtype: "float32", or "uint8" for small frames, which are divided by 255.
         hidden: units of each layer, at least one layer; F is the last.
         norm: makes the layers and normalizes before each ReLU.
+        placed: the names of the layers that it makes; None for all. The others are plain.
     """
 
     def __init__(
-        self, shape: tuple[int, ...], dtype: str, hidden: Sequence[int], norm: Norm
+        self,
+        shape: tuple[int, ...],
+        dtype: str,
+        hidden: Sequence[int],
+        norm: Norm,
+        placed: Collection[str] | None = None,
     ) -> None:
         super().__init__()
         if not hidden or min(hidden) < 1:
@@ -88,12 +106,14 @@ class MLPTorso(nn.Module):
         self.shape = tuple(shape)
         self.dtype = _checked_dtype(dtype)
         self.num_features = hidden[-1]
-        layers: list[nn.Module] = [nn.Flatten()]
+        layers: OrderedDict[str, nn.Module] = OrderedDict(flatten=nn.Flatten())
         units_in = math.prod(shape)
-        for units in hidden:
-            layers += [norm.linear(units_in, units), *_activation(norm, (units,))]
+        for name, units in zip(_hidden_names(hidden), hidden, strict=True):
+            own = _at(name, norm, placed)
+            layers[name] = own.linear(units_in, units)
+            _add_activation(layers, name, own, (units,))
             units_in = units
-        self.layers = nn.Sequential(*layers)
+        self.layers = nn.Sequential(layers)
 
     def forward(self, obs: Tensor) -> Tensor:
         """(B, *shape) of the dtype given -> (B, F)."""
@@ -109,10 +129,13 @@ class DuelingHead(nn.Module):
     own; here both share the torso's last).
     """
 
-    def __init__(self, num_features: int, num_actions: int) -> None:
+    def __init__(
+        self, num_features: int, num_actions: int, norm: Norm = NONE, placed: Collection[str] = ()
+    ) -> None:
+        """Make both layers, by `norm` where `placed` holds their name: value, advantage."""
         super().__init__()
-        self.value = nn.Linear(num_features, 1)
-        self.advantage = nn.Linear(num_features, num_actions)
+        self.value = _at("value", norm, placed).linear(num_features, 1)
+        self.advantage = _at("advantage", norm, placed).linear(num_features, num_actions)
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, F) -> (B, A)."""
@@ -135,18 +158,30 @@ class QNetwork(nn.Module):
         return q
 
 
+def torso_layers(
+    shape: tuple[int, ...], dtype: str, hidden: Sequence[int] = DEFAULT_HIDDEN
+) -> tuple[str, ...]:
+    """The names of the layers that `build_torso` gives a torso, in order."""
+    return NATURE_LAYERS if _takes_nature(shape, dtype) else _hidden_names(hidden)
+
+
 def build_torso(
-    shape: tuple[int, ...], dtype: str, *, norm: Norm, hidden: Sequence[int] = DEFAULT_HIDDEN
+    shape: tuple[int, ...],
+    dtype: str,
+    *,
+    norm: Norm,
+    hidden: Sequence[int] = DEFAULT_HIDDEN,
+    placed: Collection[str] | None = None,
 ) -> NatureTorso | MLPTorso:
     """The Nature torso for uint8 images of at least 36x36, else an MLP with `hidden` layers.
 
     It is initialized by torch, from the global generator: see `build_q_network` for the way
-    around.
+    around. `placed` as in the torsos.
     """
     _checked_dtype(dtype)
-    if dtype == "uint8" and len(shape) == 3 and min(shape[1:]) >= NATURE_SMALLEST:
-        return NatureTorso((shape[0], shape[1], shape[2]), norm)
-    return MLPTorso(shape, dtype, hidden, norm)
+    if _takes_nature(shape, dtype):
+        return NatureTorso((shape[0], shape[1], shape[2]), norm, placed)
+    return MLPTorso(shape, dtype, hidden, norm, placed)
 
 
 def build_q_network(
@@ -155,6 +190,7 @@ def build_q_network(
     num_actions: int,
     *,
     norm: Norm,
+    where: str = "torso",
     hidden: Sequence[int] = DEFAULT_HIDDEN,
     dueling: bool = False,
     generator: torch.Generator,
@@ -165,28 +201,55 @@ def build_q_network(
         shape: of one observation; see `build_torso` for what it chooses.
         dtype: "uint8" or "float32", as in `ObservationSpec`.
         num_actions: A.
-        norm: of the hidden layers.
+        norm: of the layers that `where` names.
+        where: words and names of `wnrl.nn.placement.place`: torso, head, penultimate, all, a
+            layer's name. The head's layer is `head`, of a dueling one `value` and `advantage`.
         hidden: units of an MLP's layers; not used by the Nature torso.
         dueling: use `DuelingHead` instead of one linear layer.
         generator: a CPU generator. The global one is left as it was.
 
     Raises:
-        UsageError: on a type, layer width or number of actions that cannot be.
+        UsageError: on a type, layer width, place or number of actions that cannot be.
     """
     if num_actions < 1:
         raise UsageError(f"num_actions is {num_actions}: it must be at least 1")
+    outputs = ("value", "advantage") if dueling else ("head",)
+    layout = Layout({"torso": torso_layers(shape, dtype, hidden)}, {"head": outputs})
+    placed = place(where, norm, layout)
     with owned_global_randomness(generator):
-        torso = build_torso(shape, dtype, norm=norm, hidden=hidden)
-        head = (DuelingHead if dueling else nn.Linear)(torso.num_features, num_actions)
+        torso = build_torso(shape, dtype, norm=norm, hidden=hidden, placed=placed)
+        head: nn.Module
+        if dueling:
+            head = DuelingHead(torso.num_features, num_actions, norm, placed)
+        else:
+            head = _at("head", norm, placed).linear(torso.num_features, num_actions)
         network = QNetwork(torso, head)
     reset_parameters_(network, generator)
+    norm.initialize(network)
     return network
 
 
-def _activation(norm: Norm, shape: tuple[int, ...]) -> list[nn.Module]:
+def _at(name: str, norm: Norm, placed: Collection[str] | None) -> Norm:
+    """What makes the layer of that name."""
+    return norm if placed is None or name in placed else NONE
+
+
+def _add_activation(
+    layers: "OrderedDict[str, nn.Module]", name: str, norm: Norm, shape: tuple[int, ...]
+) -> None:
     """What follows a layer: the normalization, if any, and the ReLU."""
     normalization = norm.activation(shape)
-    return [nn.ReLU()] if normalization is None else [normalization, nn.ReLU()]
+    if normalization is not None:
+        layers[f"{name}_norm"] = normalization
+    layers[f"{name}_relu"] = nn.ReLU()
+
+
+def _hidden_names(hidden: Sequence[int]) -> tuple[str, ...]:
+    return tuple(f"hidden{index + 1}" for index in range(len(hidden)))
+
+
+def _takes_nature(shape: tuple[int, ...], dtype: str) -> bool:
+    return dtype == "uint8" and len(shape) == 3 and min(shape[1:]) >= NATURE_SMALLEST
 
 
 def _checked_dtype(dtype: str) -> torch.dtype:
