@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,11 +18,13 @@ from wnrl.build import (
     evaluation_env,
     evaluation_epsilon,
     fit_buffer,
+    total_updates,
 )
 from wnrl.config import make_config
 from wnrl.errors import UsageError
 from wnrl.nn.networks import DuelingHead, NatureTorso
 from wnrl.nn.norms import NORMS
+from wnrl.nn.values import joint_batch, separate_batches
 from wnrl.nn.weight_norm import WNLinear
 from wnrl.optim import WNAdam, WNAdamax, WNRMSprop
 from wnrl.stepping import ClippedStep
@@ -138,6 +141,63 @@ def test_a_norms_hook_is_called_after_each_step(monkeypatch: pytest.MonkeyPatch)
     agent = built(norm="none")
     learn_once(agent)
     assert stepped == [agent.network]
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_the_target_is_apart_from_the_online_network_until_it_is_copied_buffers_and_all(
+    norm: str,
+) -> None:
+    agent = built(norm=norm, double=True, target_period_steps=10)
+    target = {name: value.clone() for name, value in agent._target.state_dict().items()}
+    learn_once(agent)
+    assert not agent._target.training
+    assert all(torch.equal(target[n], value) for n, value in agent._target.state_dict().items())
+    changed = [n for n, v in agent.network.state_dict().items() if not torch.equal(v, target[n])]
+    assert changed
+    statistics = [n for n, _ in agent.network.named_buffers() if not n.endswith("radius")]
+    assert set(statistics) <= set(changed)
+    agent._agent_steps = 10
+    agent._updates = 10  # none is due: the copy alone
+    agent.update()
+    copied = agent._target.state_dict()
+    assert all(torch.equal(copied[n], value) for n, value in agent.network.state_dict().items())
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_an_agent_that_acts_changes_no_weight_and_no_buffer(norm: str) -> None:
+    agent = built(norm=norm, warmup_steps=0, epsilon_start=0.0, epsilon_end=0.0)
+    learn_once(agent)  # and stays in training mode
+    before = {name: value.clone() for name, value in agent.network.state_dict().items()}
+    obs = np.random.default_rng(1).random((4, 50), np.float32)
+    first = np.zeros(4, np.bool_)
+    actions = agent.act(obs, first)
+    assert all(torch.equal(before[n], value) for n, value in agent.network.state_dict().items())
+    policy = agent.policy(0.0, np.random.default_rng(0))
+    one_by_one = [policy.act(obs[n : n + 1], first[:1]).item() for n in range(4)]
+    assert actions.tolist() == one_by_one
+
+
+def test_the_values_and_the_place_are_the_ones_asked_for() -> None:
+    assert built(norm="batch")._values is separate_batches
+    statistics: dict[str, Any] = {"norm.statistics": "joint"}
+    joint = built(norm="batch", **statistics)
+    assert joint._values is joint_batch
+    learn_once(joint)
+    placed = built(norm="spectral", norm_where="penultimate,head").network
+    kinds = [type(m).__name__ for m in placed.modules() if isinstance(m, torch.nn.Linear)]
+    assert kinds == ["Linear", "SpectralLinear", "SpectralLinear"]
+
+
+def test_a_norms_schedule_ends_with_the_runs() -> None:
+    settings: dict[str, Any] = {"steps": 1_000, "schedule_steps": 1_200, "warmup_steps": 200}
+    assert total_updates(make_config(settings, update_period_steps=4)) == 250
+    assert total_updates(make_config(settings, warmup_steps=2_000)) == 1
+    agent = built(norm="nap", learning_rate=0.5, **settings, **{"norm.final_rate": 0.0})
+    assert agent.scalars()["train/learning_rate"] == 0.5
+    learn_once(agent)
+    agent._learn()
+    rate = agent.scalars()["train/learning_rate"]
+    assert rate == pytest.approx(0.5 * (1 - 1 / 1_000))  # an update per step in a toy
 
 
 def test_epsilon_falls_over_a_tenth_of_the_schedule_or_as_asked() -> None:

@@ -37,7 +37,9 @@ def test_a_keyword_wins_over_a_file() -> None:
     assert make_config({"steps": 7, "seed": 5}, steps=9).run.seed == 5
 
 
-@pytest.mark.parametrize(("norm", "rate"), [("weight", 3e-4), ("none", 1e-4), ("batch", 1e-4)])
+@pytest.mark.parametrize(
+    ("norm", "rate"), [("weight", 3e-4), ("weight-mean", 3e-4), ("none", 1e-4), ("batch", 1e-4)]
+)
 def test_the_paper_preset_has_the_papers_rate_for_each_arm(norm: str, rate: float) -> None:
     agent = make_config(preset="paper", norm=norm).agent
     assert (agent.optimizer, agent.beta1, agent.batch_size) == ("adamax", 0.5, 64)
@@ -100,6 +102,40 @@ def list_to_tuple(names: object) -> tuple[str, ...]:
     return names
 
 
+def test_parameters_of_the_normalization_are_set_checked_and_kept() -> None:
+    config = make_config({"norm": "group", "norm.groups": "16"}, **{"norm.eps": 1e-3})
+    assert (config.norm.groups, config.norm.eps) == (16, 1e-3)
+    assert config.explicit == ("norm", "norm.eps", "norm.groups")
+    assert make_config(norm="group").norm.groups == 32
+    again = config_from_json(json.loads(json.dumps(config.to_json())))
+    assert again == dataclasses.replace(config, explicit=tuple(again.explicit))
+    assert replace(config, seed=3).norm == config.norm
+    assert replace(config, norm="layer").norm == get_norm("layer").settings
+    assert replace(config, **{"norm.groups": 8}).norm.groups == 8
+
+
+def test_a_parameter_of_another_normalization_is_told_which_there_are() -> None:
+    with pytest.raises(UsageError, match=r"--norm layer has no such parameter; it has --norm.eps"):
+        make_config({"norm": "layer", "norm.groups": 16})
+    with pytest.raises(UsageError, match=r"--norm weight has no such parameter"):
+        make_config({"norm.eps": 1e-3})
+    with pytest.raises(UsageError, match=r"--norm.groups 0 is out of range"):
+        make_config({"norm": "group", "norm.groups": 0})
+    with pytest.raises(UsageError, match=r"--norm takes text, not 3"):
+        make_config({"norm": 3})
+
+
+def test_a_configuration_from_before_parameters_has_their_defaults() -> None:
+    saved = make_config(norm="group").to_json()
+    del saved["norm"]
+    assert config_from_json(saved).norm.groups == 32
+    saved["norm"] = {"groups": 16, "gone": 1}
+    assert config_from_json(saved).norm.groups == 16
+    saved["norm"] = {"groups": "some"}
+    with pytest.raises(UsageError, match=r"--norm.groups takes a whole number"):
+        config_from_json(saved)
+
+
 def test_a_run_is_named_by_what_changes_learning() -> None:
     assert make_config().name == "dqn-weight"
     assert make_config(seed=9, device="cpu", eval_episodes=3).name == "dqn-weight"
@@ -108,16 +144,26 @@ def test_a_run_is_named_by_what_changes_learning() -> None:
         "dqn-none-batch-size=64-double=True"
     )
     assert make_config(protocol="sticky").name == "dqn-weight-protocol=sticky"
+    parameters = {"norm": "group", "norm.groups": 16, "norm.eps": 1e-5}
+    assert make_config(parameters).name == "dqn-group-norm.groups=16"
+    assert make_config({"norm": "batch-renorm", "norm.r_max": 2}).name == (
+        "dqn-batch-renorm-norm.r-max=2.0"
+    )
+    assert make_config(norm_where="penultimate").name == "dqn-weight-norm-where=penultimate"
 
 
 def test_the_length_of_a_run_is_named_where_a_schedule_goes_by_it() -> None:
     assert make_config(steps=5_000).name == "dqn-weight-schedule-steps=5000"
     assert make_config(steps=5_000, epsilon_steps=7).name == "dqn-weight-epsilon-steps=7"
     assert make_config(steps=5_000, preset="fast").name == "dqn-weight-preset=fast"
+    assert make_config(steps=5_000, preset="fast", norm="nap").name == (
+        "dqn-nap-preset=fast-schedule-steps=5000"
+    )
 
 
 def test_a_setting_without_effect_names_nothing() -> None:
     assert make_config(norm="none", weight_storage="gv", v_norm="paper").name == "dqn-none"
+    assert make_config(norm="none", norm_where="all").name == "dqn-none"
     assert make_config(env="CartPole-v1", protocol="sticky").name == "dqn-weight"
     assert make_config(hidden=3, init_observations=9).name == "dqn-weight"
     assert make_config(v_norm="paper").name == "dqn-weight-v-norm=paper"

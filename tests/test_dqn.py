@@ -17,6 +17,7 @@ from wnrl.build import build_agent, build_env, build_network
 from wnrl.config import make_config
 from wnrl.envs.vector import EpisodeStatistics, Step
 from wnrl.loop import run
+from wnrl.nn.norms import NORMS
 from wnrl.nn.values import joint_batch, separate_batches
 from wnrl.replay import Replay
 from wnrl.schedules import linear
@@ -208,7 +209,7 @@ def _walk(norm: str, seed: int, steps: int, **changes: Any) -> tuple[DQN, list[f
     return learner, returns
 
 
-@pytest.mark.parametrize("norm", ["weight", "none", "layer", "batch"])
+@pytest.mark.parametrize("norm", NORMS)
 def test_it_learns_to_catch(norm: str) -> None:
     _, returns = _walk(norm, 1, 4_000)
     assert np.mean(returns[:50]) < 0.0

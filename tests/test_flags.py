@@ -28,6 +28,23 @@ def test_a_flag_wins_over_the_file(tmp_path: Path) -> None:
     assert settings == {"env": "Pong", "batch_size": 64, "seed": "5"}
 
 
+def test_parameters_of_the_normalization_are_flags_and_quoted_keys(tmp_path: Path) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text("norm = 'batch-renorm'\n\"norm.eps\" = 1e-2\n'norm.r-max' = 2.0\n")
+    _, settings = parse_train_flags(["--config", str(file), "--norm.eps=1e-4"])
+    config = make_config(settings)
+    assert (config.norm.eps, config.norm.r_max, config.norm.d_max) == (1e-4, 2.0, 5.0)
+    _, settings = parse_train_flags(["--norm", "spectral", "--norm.leave-smaller"])
+    assert make_config(settings).norm.leave_smaller is True
+
+
+def test_help_lists_the_parameters_of_the_chosen_normalization() -> None:
+    text = " ".join(train_parser("dqn", "group").format_help().split())
+    assert "the normalization (group): --norm.groups INT groups of channels" in text
+    assert "[default 32; source: Wu & He 2018" in text
+    assert "--norm.groups" not in train_parser("dqn").format_help()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -38,6 +55,13 @@ def test_a_flag_wins_over_the_file(tmp_path: Path) -> None:
         (["--stepss=4"], "unknown argument '--stepss=4'.*did you mean --steps"),
         (["Breakout"], "unknown argument 'Breakout'"),
         (["--agent", "dqm"], "--agent 'dqm' is unknown; allowed: dqn"),
+        (["--norm", "gruop"], "--norm 'gruop' is unknown; .*did you mean group"),
+        (
+            ["--norm=group", "--norm.group=4"],
+            "--norm.group: --norm group has no such parameter; it has --norm.groups.*mean groups",
+        ),
+        (["--norm.eps", "1"], "--norm weight has no such parameter; it has no parameters"),
+        (["--resume", "there", "--norm.eps=1"], "--norm.eps is fixed in a run that goes on"),
         (["--steps"], "expected one argument"),
         (["--agent"], "python -m wnrl.train --help"),
         (["--config", "nowhere.toml"], "nowhere.toml: No such file"),

@@ -14,7 +14,10 @@ from wnrl.nn.initialization import (
 )
 from wnrl.nn.lstm import WNLSTM
 from wnrl.nn.networks import QNetwork, build_q_network
-from wnrl.nn.norms import Norm, get_norm, weight_normalization
+from wnrl.nn.norm import Norm
+from wnrl.nn.norms import NORMS as CATALOGUE
+from wnrl.nn.norms import get_norm, weight_normalization
+from wnrl.nn.standardization import StandardizedLinear
 from wnrl.nn.weight_norm import WNLinear, set_vector_norms_, weight_norm_groups
 from wnrl.optim import WNAdam
 
@@ -78,6 +81,32 @@ def test_hidden_pre_activations_have_mean_0_and_deviation_1_on_the_batch(
         assert torch.allclose(layer.std(0, correction=0), torch.ones(layer.shape[1]), atol=UNIT)
     assert [r.clipped_fraction for r in report.layers] == [0.0] * len(layers)
     assert all(0 < r.smallest_sigma <= r.median_sigma for r in report.layers)
+
+
+@pytest.mark.parametrize("kind", SHAPES)
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_every_normalization_starts_from_data_and_says_whose_scale_is_its_own(
+    name: str, kind: str
+) -> None:
+    norm, batch = get_norm(name), observations(kind)
+    if name == "group":
+        norm = norm.with_settings({"groups": 4})
+    net = network(norm, kind)
+    buffers = [buffer.clone() for buffer in net.buffers()]
+    report = init_from_data_(net, batch, sigma_floor=1e-6)
+    assert all(map(torch.equal, net.buffers(), buffers))
+    for layer in net.modules():  # as in acting: a training forward may move what a layer knows
+        layer.train(not isinstance(layer, nn.Linear | nn.Conv2d))
+    layers = pre_activations(net, batch)
+    fixed = name in ("spectral", "projection")
+    assert [layer.scale_set for layer in report.layers] == [not fixed] * len(layers)
+    for t in layers:
+        deviation = t.std(0, correction=0)
+        assert torch.allclose(t.mean(0), torch.zeros(t.shape[1]), atol=UNIT)
+        assert torch.allclose(deviation, torch.ones(t.shape[1]), atol=UNIT) != fixed
+    if name == "projection":
+        lengths = [m.weight.norm(dim=1) for m in net.torso.modules() if isinstance(m, nn.Linear)]
+        assert all(torch.allclose(length, torch.ones_like(length)) for length in lengths)
 
 
 def test_constant_inputs_hit_the_floor_and_are_reported() -> None:
@@ -165,6 +194,10 @@ def test_batches_and_floors_that_cannot_be_raise() -> None:
 
 def test_reset_parameters_draws_torchs_distribution_from_the_generator_alone() -> None:
     layer = nn.Sequential(nn.Linear(100, 400), nn.Conv2d(4, 50, 5), nn.BatchNorm2d(50))
+    gained = StandardizedLinear(2, 2)
+    gained.scale_units_(torch.full((2,), 3.0))
+    reset_parameters_(gained, torch.Generator().manual_seed(3))
+    assert gained.gain.tolist() == [1.0, 1.0]
     state = torch.get_rng_state()
     with torch.no_grad():
         layer[2].weight.fill_(7.0)

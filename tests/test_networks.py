@@ -9,7 +9,8 @@ from torch import nn
 
 from wnrl.errors import UsageError
 from wnrl.nn.networks import DuelingHead, MLPTorso, NatureTorso, QNetwork, build_q_network
-from wnrl.nn.norms import Norm, get_norm, weight_normalization
+from wnrl.nn.norm import Norm
+from wnrl.nn.norms import NORMS, get_norm, weight_normalization
 from wnrl.stepping import OptimizerSpec
 
 ATARI = (4, 84, 84)
@@ -87,7 +88,7 @@ def test_weight_norm_starts_at_the_plain_networks_function(
     assert not torch.equal(build(shape, dtype, seed=1)(obs), plain)
 
 
-@pytest.mark.parametrize("name", ["none", "weight", "batch", "layer"])
+@pytest.mark.parametrize("name", NORMS)
 def test_building_leaves_the_global_generator_and_depends_on_its_own_alone(name: str) -> None:
     state = torch.get_rng_state()
     first = build((2, 36, 36), "uint8", get_norm(name)).state_dict()
@@ -134,7 +135,7 @@ def test_networks_that_cannot_be_raise() -> None:
         NatureTorso((4, 35, 84), get_norm("none"))
 
 
-@pytest.mark.parametrize("name", ["none", "weight", "batch", "layer"])
+@pytest.mark.parametrize("name", NORMS)
 def test_a_nature_network_takes_a_step_that_lowers_its_loss(name: str) -> None:
     norm, obs = get_norm(name), frames(8)
     net = build(ATARI, "uint8", norm)

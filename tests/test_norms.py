@@ -1,18 +1,23 @@
 """The catalogue: names, records, and what each puts into a network."""
 
+import copy
+import dataclasses
 import math
+from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from wnrl.errors import UsageError
 from wnrl.nn.mean_only import MeanOnlyBatchNorm
-from wnrl.nn.networks import build_q_network
-from wnrl.nn.norms import NORMS, Norm, get_norm, register_norm, weight_normalization
+from wnrl.nn.networks import QNetwork, build_q_network
+from wnrl.nn.norm import OTHER, SAME, SAME_ACTING, Norm
+from wnrl.nn.norms import NORMS, get_norm, register_norm, weight_normalization
 from wnrl.nn.weight_norm import WNConv2d, WNLinear
 from wnrl.optim import WNAdam
-from wnrl.stepping import ClippedStep, OptimizerSpec
+from wnrl.settings import setting
+from wnrl.stepping import ClippedStep, OptimizerSpec, StepOptimizer
 
 CATALOGUE = [
     "none",
@@ -33,10 +38,30 @@ CATALOGUE = [
 ]
 
 
-def network(norm: Norm, shape: tuple[int, ...] = (2, 36, 40)) -> nn.Module:
+MAPS = (2, 36, 40)
+SHAPES = pytest.mark.parametrize("shape", [MAPS, (3,)], ids=["maps", "vectors"])
+NAMES = pytest.mark.parametrize("name", CATALOGUE)
+
+
+def network(norm: Norm, shape: tuple[int, ...] = MAPS, where: str = "torso") -> QNetwork:
     generator = torch.Generator().manual_seed(0)
     dtype = "uint8" if len(shape) == 3 else "float32"
-    return build_q_network(shape, dtype, 3, norm=norm, generator=generator)
+    return build_q_network(shape, dtype, 3, norm=norm, where=where, generator=generator)
+
+
+def observations(shape: tuple[int, ...], count: int = 6, seed: int = 1) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    if len(shape) == 3:
+        return torch.randint(0, 256, (count, *shape), generator=generator, dtype=torch.uint8)
+    return torch.randn(count, *shape, generator=generator)
+
+
+def learn(net: nn.Module, norm: Norm, optimizer: StepOptimizer, obs: Tensor, steps: int) -> None:
+    for _ in range(steps):
+        optimizer.zero_grad()
+        net.train()(obs).square().sum().backward()
+        optimizer.step()
+        norm.after_step(net)
 
 
 def kinds(module: nn.Module) -> list[str]:
@@ -79,7 +104,16 @@ def test_a_registered_norm_is_found_and_a_taken_name_raises(
         ("weight-mean", ["WNConv2d", "MeanOnlyBatchNorm", "ReLU"]),
         ("mean", ["Conv2d", "MeanOnlyBatchNorm", "ReLU"]),
         ("batch", ["Conv2d", "BatchNorm2d", "ReLU"]),
+        ("batch-renorm", ["Conv2d", "BatchRenorm", "ReLU"]),
         ("layer", ["Conv2d", "LayerNorm", "ReLU"]),
+        ("layer-channel", ["Conv2d", "ChannelLayerNorm", "ReLU"]),
+        ("layer-plain", ["Conv2d", "LayerNorm", "ReLU"]),
+        ("rms", ["Conv2d", "RMSNorm", "ReLU"]),
+        ("group", ["Conv2d", "GroupNorm", "ReLU"]),
+        ("spectral", ["SpectralConv2d", "ReLU", "SpectralConv2d"]),
+        ("weight-standardization", ["StandardizedConv2d", "ReLU", "StandardizedConv2d"]),
+        ("projection", ["ProjectedConv2d", "BatchNorm2d", "ReLU"]),
+        ("nap", ["ProjectedConv2d", "LayerNorm", "ReLU"]),
     ],
 )
 def test_the_normalization_stands_before_the_nonlinearity_and_not_on_the_head(
@@ -88,6 +122,13 @@ def test_the_normalization_stands_before_the_nonlinearity_and_not_on_the_head(
     found = kinds(network(get_norm(name)))
     assert found[:3] == first
     assert found[-2:] == ["ReLU", "Linear"]
+
+
+@pytest.mark.parametrize("name", ["layer-plain", "nap"])
+def test_nothing_in_a_plain_layer_norm_learns(name: str) -> None:
+    found = [m for m in network(get_norm(name)).modules() if isinstance(m, nn.LayerNorm)]
+    assert len(found) == 4
+    assert not [p for m in found for p in m.parameters()]
 
 
 def test_layer_norm_spans_the_whole_map_and_batch_norm_has_torchs_defaults() -> None:
@@ -152,7 +193,7 @@ def test_a_cap_is_kept_after_every_step() -> None:
         network(weight_normalization("w", max_v_norm=0.5))
 
 
-@pytest.mark.parametrize("name", ["none", "weight", "weight-mean", "mean", "batch", "layer"])
+@pytest.mark.parametrize("name", CATALOGUE)
 def test_a_network_of_every_normalization_learns_a_regression(name: str) -> None:
     norm, generator = get_norm(name), torch.Generator().manual_seed(2)
     net = network(norm, (3,))
@@ -167,5 +208,254 @@ def test_a_network_of_every_normalization_learns_a_regression(name: str) -> None
         optimizer.step()
         norm.after_step(net)
         losses.append(loss.item())
-    assert losses[-1] < 0.1 * losses[0]
+    # Rows of zero mean cannot see the sum of the inputs, which is the third of the targets.
+    share = 0.5 if name == "weight-standardization" else 0.1
+    assert losses[-1] < share * losses[0]
     assert math.isfinite(optimizer.grad_norm)
+
+
+START_TOLERANCE = 3e-3  # four layers of 1 / sqrt(1 + eps), with the largest eps, 1e-3
+
+
+@SHAPES
+@NAMES
+def test_the_initial_function_is_nones_where_the_table_says_so(
+    name: str, shape: tuple[int, ...]
+) -> None:
+    norm, obs = get_norm(name), observations(shape)
+    for training in (True, False):
+        theirs = network(NORMS["none"], shape).train(training)(obs)
+        ours = network(norm, shape).train(training)(obs)
+        close = torch.allclose(ours, theirs, rtol=START_TOLERANCE, atol=1e-3)
+        if norm.start == SAME:
+            assert torch.equal(ours, theirs)
+        else:
+            assert close == (norm.start == SAME_ACTING and not training)
+    assert norm.start in (SAME, SAME_ACTING, OTHER)
+
+
+@NAMES
+def test_the_same_seed_draws_the_same_weights(name: str) -> None:
+    theirs = dict(network(NORMS["none"]).named_parameters())
+    for key, weight in network(get_norm(name)).named_parameters():
+        if key in theirs and key.endswith("weight"):
+            angle = torch.nn.functional.cosine_similarity(
+                weight.flatten(1), theirs[key].flatten(1), dim=1
+            )
+            assert angle.min().item() == pytest.approx(1.0, abs=1e-5)
+
+
+@SHAPES
+@NAMES
+def test_acting_changes_neither_the_function_nor_any_buffer(
+    name: str, shape: tuple[int, ...]
+) -> None:
+    norm, obs = get_norm(name), observations(shape)
+    net = network(norm, shape)
+    learn(net, norm, norm.optimizer(net, OptimizerSpec(learning_rate=1e-3)), obs, 3)
+    before = copy.deepcopy(net.state_dict())
+    net.eval()
+    with torch.no_grad():
+        first = net(obs)
+        net(observations(shape, seed=2))
+        assert torch.equal(net(obs), first)
+        # Each observation by itself: nobody else's enter its values.
+        assert torch.allclose(net(obs[:1]), first[:1], rtol=1e-4, atol=1e-5)
+    after = net.state_dict()
+    assert all(torch.equal(after[key], value) for key, value in before.items())
+
+
+@NAMES
+def test_saved_loaded_and_continued_equals_never_stopped(name: str) -> None:
+    norm, obs = get_norm(name), observations((3,))
+    spec = OptimizerSpec(learning_rate=1e-2, max_grad_norm=10.0, total_updates=8)
+    net = network(norm, (3,))
+    optimizer = norm.optimizer(net, spec)
+    learn(net, norm, optimizer, obs, 3)
+    other = network(norm, (3,))
+    continued = norm.optimizer(other, spec)
+    other.load_state_dict(net.state_dict())
+    continued.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    learn(net, norm, optimizer, obs, 2)
+    learn(other, norm, continued, obs, 2)
+    theirs = other.state_dict()
+    assert all(torch.equal(theirs[key], value) for key, value in net.state_dict().items())
+
+
+@pytest.mark.parametrize("training", [True, False])
+@NAMES
+def test_forward_and_backward_in_float64(name: str, training: bool) -> None:
+    norm = get_norm(name)
+    net = network(norm, (3,)).double()
+    obs = observations((3,)).double().requires_grad_()
+    if name == "batch-renorm":
+        training = False  # a difference quotient sees r and d move: test_batch_renorm
+
+    def forward(obs: Tensor) -> Tensor:
+        torso = copy.deepcopy(net.torso.layers).train(training)  # it may change its buffers
+        values: Tensor = net.head(torso(obs))
+        return values
+
+    assert forward(obs).dtype == torch.float64
+    assert torch.autograd.gradcheck(forward, (obs,))
+    net.head(net.torso.layers.train(training)(obs)).square().sum().backward()
+    for key, parameter in net.named_parameters():
+        assert parameter.grad is not None, key
+        assert bool(parameter.grad.isfinite().all()), key
+
+
+@NAMES
+def test_all_outside_the_place_is_as_in_none(name: str) -> None:
+    norm = get_norm(name)
+    net, plain = network(norm, where="penultimate"), network(NORMS["none"])
+    placed = network(norm)
+    modules, theirs = (dict(each.torso.layers.named_children()) for each in (net, plain))
+    for key, module in modules.items():
+        if key.startswith("fc"):
+            assert type(module) is type(placed.torso.layers.get_submodule(key))
+        else:
+            assert type(module) is type(theirs[key])
+            for ours, other in zip(module.parameters(), theirs[key].parameters(), strict=True):
+                assert torch.equal(ours, other)
+    assert set(theirs) <= set(modules)
+    assert type(net.head) is nn.Linear
+    assert torch.equal(net.head.weight, plain.head.weight)  # type: ignore[arg-type]  # a Tensor
+
+
+def test_any_layer_can_be_named() -> None:
+    names = [
+        key
+        for key, module in network(get_norm("weight"), where="conv2").named_modules()
+        if isinstance(module, WNConv2d | WNLinear)
+    ]
+    assert names == ["torso.layers.conv2"]
+
+
+def test_a_norm_of_weights_can_be_asked_for_at_the_head() -> None:
+    for name in ("weight", "spectral", "weight-standardization"):
+        net = network(get_norm(name), where="all")
+        assert type(net.head) is get_norm(name).linear.func  # type: ignore[attr-defined]  # a partial
+    dueling = build_q_network(
+        (3,),
+        "float32",
+        2,
+        norm=get_norm("spectral"),
+        where="advantage",
+        dueling=True,
+        generator=torch.Generator(),
+    )
+    assert [type(m).__name__ for m in dueling.head.children()] == ["Linear", "SpectralLinear"]
+
+
+def test_projection_holds_rows_and_nap_matrices_and_the_rate_falls() -> None:
+    obs = observations((3,))
+    for name in ("projection", "nap"):
+        norm = get_norm(name)
+        net = network(norm, (3,))
+        with torch.no_grad():  # as data-dependent initialization may, before the optimizer is made
+            net.torso.layers.hidden1.weight.mul_(2.0)  # type: ignore[operator,union-attr]
+        before = net.torso.layers.hidden1.weight.detach().clone()  # type: ignore[operator,union-attr]
+        optimizer = norm.optimizer(net, OptimizerSpec(learning_rate=0.1, total_updates=4))
+        learn(net, norm, optimizer, obs, 3)
+        after = net.torso.layers.hidden1.weight  # type: ignore[union-attr]
+        assert not torch.allclose(after, before, atol=1e-2)  # type: ignore[arg-type]
+        if name == "projection":
+            assert after.norm(dim=1).tolist() == pytest.approx([1.0] * 64)  # type: ignore[operator]
+            assert optimizer.param_groups[0]["lr"] == 0.1
+        else:
+            assert after.norm().item() == pytest.approx(before.norm().item())  # type: ignore[operator]
+            # 1 - (1 - 0.01) 2 / 4 for the third update
+            assert optimizer.param_groups[0]["lr"] == pytest.approx(0.1 * 0.505)
+
+
+ALTERNATIVES: dict[str, Any] = {
+    "eps": 0.03,
+    "momentum": 0.5,
+    "statistics": "joint",
+    "r_max": 2.0,
+    "d_max": 1.0,
+    "start_updates": 7,
+    "r_end_updates": 90_000,
+    "d_end_updates": 80_000,
+    "groups": 16,
+    "power_iterations": 2,
+    "lipschitz": 3.0,
+    "leave_smaller": True,
+    "gamma": 1.25,
+    "activation": "layer",
+    "final_rate": 0.5,
+}
+
+
+def built(norm: Norm) -> tuple[str, object, float]:
+    """What a record makes of its parameters."""
+    net = network(norm, (3,))
+    optimizer = norm.optimizer(net, OptimizerSpec(learning_rate=1.0, total_updates=1))
+    learn(net, norm, optimizer, observations((3,)), 2)
+    return repr(net), norm.values, optimizer.param_groups[0]["lr"]
+
+
+@NAMES
+def test_every_parameter_reaches_what_is_built(name: str) -> None:
+    norm = get_norm(name)
+    for field in dataclasses.fields(norm.settings):
+        other = norm.with_settings({field.name: ALTERNATIVES[field.name]})
+        assert getattr(other.settings, field.name) == ALTERNATIVES[field.name]
+        assert other.name == norm.name
+        assert built(other) != built(norm), field.name
+
+
+@NAMES
+def test_every_parameter_says_what_it_means_and_where_its_default_comes_from(name: str) -> None:
+    settings = get_norm(name).settings
+    for field in dataclasses.fields(settings):
+        assert field.metadata["meaning"]
+        assert field.metadata["source"]
+        assert getattr(settings, field.name) == field.default
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [
+        ("group", {"grups": 4}, "--norm.grups: --norm group has no such parameter; it has "
+         "--norm.groups, --norm.eps; did you mean groups"),
+        ("weight", {"eps": 1}, "--norm weight has no such parameter; it has no parameters"),
+        ("group", {"groups": 0}, "--norm.groups 0 is out of range; it must be at least 1"),
+        ("group", {"groups": "many"}, "--norm.groups takes a whole number, not 'many'"),
+        ("batch", {"momentum": 2}, r"--norm.momentum 2\.0 is out of range; it must be at most 1"),
+        ("batch", {"statistics": "joined"}, "--norm.statistics 'joined'.*did you mean joint"),
+        ("batch-renorm", {"r_end_updates": 5}, "--norm.r-end-updates 5 .*start-updates 5000"),
+    ],
+)  # fmt: skip
+def test_a_parameter_that_cannot_be_is_told_why(
+    name: str, values: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        get_norm(name).with_settings(values)
+
+
+def test_groups_must_divide_the_units_and_leave_more_than_one_value() -> None:
+    norm = get_norm("group")
+    with pytest.raises(UsageError, match=r"--norm.groups 7 does not divide a layer of 64 units"):
+        network(norm.with_settings({"groups": 7}), (3,))
+    with pytest.raises(UsageError, match="one value per group in a linear layer of 64"):
+        network(norm.with_settings({"groups": 64}), (3,))
+
+
+def test_a_registered_norm_may_have_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wnrl.nn.norms.NORMS", dict(NORMS))
+
+    @dataclasses.dataclass(frozen=True)
+    class Slope:
+        slope: float = setting(0.1, "of the negative part", source="ours", above=0)
+
+    def leaky(settings: Slope) -> Norm:
+        return Norm(
+            "leaky", "", "", "", activation=lambda shape: nn.LeakyReLU(settings.slope),
+            settings=settings, configure=leaky,
+        )  # fmt: skip
+
+    register_norm(leaky(Slope()))
+    assert "LeakyReLU(negative_slope=0.5)" in repr(
+        network(get_norm("leaky").with_settings({"slope": "0.5"}))
+    )

@@ -12,8 +12,11 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from wnrl import evaluate, train
+from wnrl.build import build_env, build_network
 from wnrl.checkpoint import Checkpoints
 from wnrl.config import make_config
+from wnrl.nn.norms import NORMS
+from wnrl.rundir import read_config
 
 FAST = ["--env=toy/Catch", "--warmup-steps=200", "--no-calibrate", "--eval-every-steps=0"]
 
@@ -290,9 +293,60 @@ def test_what_is_fixed_in_a_run_cannot_change_when_it_goes_on(
 def test_list_norms_prints_the_catalogue(capsys: pytest.CaptureFixture[str]) -> None:
     assert go("--list-norms") == 0
     out = capsys.readouterr().out
-    for name in ("none", "weight", "batch", "layer"):
-        assert f"{name} " in out
-    assert "1602.07868" in out
+    for norm in NORMS.values():
+        assert f"{norm.name}: {norm.summary}\n  paper  {norm.paper}" in out
+        assert f"  start  with the same seed, {norm.start}" in out
+    assert "  --norm.groups  groups of channels; it divides them [default 32; source: Wu" in out
+
+
+def test_parameters_and_places_hold_on_resume_and_in_evaluation(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    chosen = ["--norm=nap", "--norm.eps=0.25", "--norm.final-rate=0.5", "--norm-where=penultimate"]
+    run = [*FAST, *chosen, "--no-wall-time", "--schedule-steps=500"]
+    assert go(*run, "--steps=500", f"--run-dir={whole}") == 0
+    assert go(*run, "--steps=350", f"--run-dir={parts}") == 0
+    assert go("--resume", parts, "--steps=500") == 0
+    assert final_network(whole) == final_network(parts)
+    saved = json.loads((parts / "config.json").read_text())
+    assert saved["norm"] == {"eps": 0.25, "final_rate": 0.5}
+    assert saved["run"]["norm_where"] == "penultimate"
+    assert evaluate.main([str(parts), "--episodes", "2"]) == 0
+    network, _ = build_network(read_config(parts), build_env(read_config(parts)))
+    assert "hidden2_norm): LayerNorm((128,), eps=0.25" in repr(network)
+    assert "hidden1_norm" not in repr(network)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--norm=grup"], "--norm 'grup' is unknown"),
+        (["--norm=layer", "--norm.groups=4"], "--norm layer has no such parameter"),
+        (["--norm=group", "--norm.groups=0"], "--norm.groups 0 is out of range"),
+        (["--norm=group", "--norm.groups=7"], "--norm.groups 7 does not divide a layer of 128"),
+        (["--norm-where=policy"], "this network has no policy head"),
+        (["--norm=batch", "--norm-where=all"], "puts batch on the output layer 'head'"),
+    ],
+)
+def test_a_normalization_that_cannot_be_is_one_line_and_exit_2(
+    arguments: list[str], line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert go(*FAST, *arguments, f"--run-dir={tmp_path / 'run'}") == 2
+    said = capsys.readouterr().err
+    assert line in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_data_dependent_initialization_says_where_the_scale_is_fixed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert go(*FAST, "--norm=spectral", "--init=data", "--steps=210", f"--run-dir={tmp_path}") == 0
+    assert (
+        "the mean alone, for the normalization fixes the scale: torso.layers.hidden1, "
+        "torso.layers.hidden2"
+    ) in capsys.readouterr().out
 
 
 def test_the_folder_is_named_by_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

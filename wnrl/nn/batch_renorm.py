@@ -133,5 +133,6 @@ class BatchRenorm(nn.Module):
         """The arguments."""
         return (
             f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, r_max={self.r_max}, "
-            f"d_max={self.d_max}"
+            f"d_max={self.d_max}, start_updates={self.start_updates}, "
+            f"r_end_updates={self.r_end_updates}, d_end_updates={self.d_end_updates}"
         )
