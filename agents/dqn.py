@@ -21,6 +21,7 @@ from wnrl import losses
 from wnrl.agents.base import Predictions
 from wnrl.agents.observer import Unobserved, UpdateObserver
 from wnrl.envs.vector import Actions, Flags, Observations, Step
+from wnrl.nn.frozen import shared_weights
 from wnrl.nn.values import Values
 from wnrl.replay import Batch, Replay
 from wnrl.rows import RowStore
@@ -324,10 +325,11 @@ class DQN:
         sampled = self.replay.sample(self._config.batch_size, out=self._batch)
         batch = Batch(*(x.to(self._device) for x in sampled))
         self._network.train()
-        td = self._td_errors(self._values, self._network, self._target, *batch)
-        loss = self._loss(td).mean()  # (B,) -> ()
         self._optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]  # torch has no annotation for it
+        with shared_weights(self._network):
+            td = self._td_errors(self._values, self._network, self._target, *batch)
+            loss = self._loss(td).mean()  # (B,) -> ()
+            loss.backward()  # type: ignore[no-untyped-call]  # torch has no annotation for it
         self.observer.before_step(batch.s_tm1)
         self._optimizer.step()
         self._after_step(self._network)

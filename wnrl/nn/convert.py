@@ -18,13 +18,14 @@ from wnrl.errors import UsageError, nearest
 from wnrl.kernels.optimizer_aten import HALF
 from wnrl.kernels.reference import decompose, effective_weight
 from wnrl.nn.lstm import WNLSTM
+from wnrl.nn.norm import Norm, no_activation_norm
 from wnrl.nn.normalized import (
     WeightNormalized,
     check_options,
     computed_weights,
     effective_weights,
 )
-from wnrl.nn.norms import Norm, get_norm, no_activation_norm
+from wnrl.nn.norms import get_norm
 from wnrl.nn.weight_norm import WNConv2d, WNLinear
 from wnrl.optim import (
     SMALLEST_GAIN,
