@@ -16,7 +16,6 @@ optimizer alone beside the rate at which the card copies, measured in the same r
 """
 
 import argparse
-import copy
 import functools
 import itertools
 import math
@@ -26,8 +25,9 @@ from pathlib import Path
 
 import torch
 from measuring import Row, Work, captured, paired, show, table, timer_of, write_csv
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
+from works import ACTIONS, SHAPE, acting, updating
 
 from wnrl.allocator import keep_freed_memory
 from wnrl.kernels import reference
@@ -37,9 +37,7 @@ from wnrl.nn.norms import Norm, build_optimizer, get_norm, weight_normalization
 from wnrl.optim import WNAdam
 from wnrl.stepping import OptimizerSpec
 
-ACTIONS = 6
 CLIP = 10.0  # the agents' default for the global gradient norm
-SHAPE = (4, 84, 84)
 VARIANTS = ("plain", "ours w", "ours gv", "torch parametrization", "batch norm", "layer norm")
 CPU_VARIANTS = VARIANTS[:-1]
 GIB = 1024**3
@@ -83,70 +81,32 @@ def network(variant: str, device: str) -> nn.Sequential:
     return nn.Sequential(torso, nn.Linear(torso.num_features, ACTIONS)).to(device)
 
 
-def frames(count: int, device: str) -> Tensor:
-    """(count, 4, 84, 84) uint8 noise."""
-    return torch.randint(0, 256, (count, *SHAPE), dtype=torch.uint8, device=device)
+def act(variant: str, envs: int, device: str, backend: str = "") -> Work:
+    """One greedy choice for `envs` environments."""
+    return acting(network(variant, device), envs, device, backend)
 
 
-def compiled(work: Work, backend: str) -> Work:
-    """The work compiled, or as it is. Earlier ones are forgotten: torch compiles no ninth."""
-    if not backend:
-        return work
-    torch._dynamo.reset()
-    made: Work = torch.compile(work, backend=backend)
-    return made
-
-
-def acting(variant: str, envs: int, device: str, backend: str = "") -> Work:
-    """One greedy choice for `envs` environments, compiled where a backend of torch's is given."""
-    net, obs = network(variant, device).eval(), frames(envs, device)
-
-    def act() -> Tensor:
-        with torch.no_grad():
-            chosen: Tensor = net(obs).argmax(1)
-        return chosen
-
-    return compiled(act, backend)
-
-
-def updating(
+def update(
     variant: str, batch: int, device: str, backend: str = "", max_norm: float = math.inf
 ) -> Work:
-    """One DQN update: two forward passes, a backward pass and a step that measures or clips."""
-    net = network(variant, device).train()
-    target = copy.deepcopy(net).eval()
+    """One DQN update with a step that measures or clips."""
+    net = network(variant, device)
     optimizer = build_optimizer(net, OptimizerSpec("adam", 1e-4, max_grad_norm=max_norm))
     if device == "cuda" and hasattr(optimizer, "optimizer"):
         for group in optimizer.param_groups:
             group["capturable"] = True
-    obs, following = frames(batch, device), frames(batch, device)
-    action = torch.randint(ACTIONS, (batch, 1), device=device)
-    reward = torch.randn(batch, device=device)
-
-    def loss() -> Tensor:
-        with torch.no_grad():
-            wanted = reward + 0.99 * target(following).max(1).values
-        return nn.functional.smooth_l1_loss(net(obs).gather(1, action)[:, 0], wanted)
-
-    forward = compiled(loss, backend)
-
-    def update() -> None:
-        optimizer.zero_grad()
-        forward().backward()
-        optimizer.step()
-
-    return update
+    return updating(net, optimizer, batch, device, backend)
 
 
 def cpu(dry: bool, rounds: int, threads: Sequence[int]) -> list[Row]:
     """The table of the CPU; with `dry` one round, tiny."""
-    clipped = functools.partial(updating, max_norm=CLIP)
+    clipped = functools.partial(update, max_norm=CLIP)
     rows: list[Row] = []
     for count in threads:
         torch.set_num_threads(count)
-        tasks = [("act", envs, acting, 20) for envs in ((1,) if dry else (1, 8))]
+        tasks = [("act", envs, act, 20) for envs in ((1,) if dry else (1, 8))]
         for batch in (2,) if dry else (32, 256):
-            tasks += [("update", batch, updating, 1), ("update, clipped", batch, clipped, 1)]
+            tasks += [("update", batch, update, 1), ("update, clipped", batch, clipped, 1)]
         for what, size, make, repeats in tasks:
             works = {variant: make(variant, size, "cpu") for variant in CPU_VARIANTS}
             turns = 1 if dry else rounds if size < 256 else max(2, rounds // 3)
@@ -256,12 +216,12 @@ def gpu(dry: bool, replays: int) -> list[Row]:
     rows = list(
         itertools.chain.from_iterable(optimizers_alone(s, device, replays, ceiling) for s in sizes)
     )
-    clipped = functools.partial(updating, max_norm=CLIP)
+    clipped = functools.partial(update, max_norm=CLIP)
     tasks: list[tuple[str, int, Callable[..., Work]]] = []
     for batch in (2,) if dry else (32, 256):
-        tasks += [("update", batch, updating), ("update, clipped", batch, clipped)]
+        tasks += [("update", batch, update), ("update, clipped", batch, clipped)]
     tasks = tasks[1:] if dry else tasks
-    tasks += [("act", envs, acting) for envs in ((1,) if dry else (1, 8, 64))]
+    tasks += [("act", envs, act) for envs in ((1,) if dry else (1, 8, 64))]
     for backend in ("", "aot_eager" if dry else "inductor"):
         for what, size, make in tasks:
             works = {

@@ -103,7 +103,7 @@ class BatchRenorm(nn.Module):
             return nn.functional.batch_norm(
                 input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
             )
-        r, d = self._correct_(input.detach())
+        r, d = self._correct_(input)
         # (x - mu_B) / sigma_B (weight r) + (weight d + bias): torch's own kernel does it all.
         return nn.functional.batch_norm(
             input, None, None, self.weight * r, self.weight * d + self.bias, True, eps=self.eps
@@ -112,15 +112,18 @@ class BatchRenorm(nn.Module):
     @torch.no_grad()
     def _correct_(self, input: Tensor) -> tuple[Tensor, Tensor]:
         """r (C,) and d (C,) for this batch, which then enters the running statistics."""
-        axes = [0, *range(2, input.ndim)]
-        variance, mean = torch.var_mean(input, dim=axes, correction=0)  # (B, C, ...) -> (C,)
+        mean, variance = torch.zeros_like(self.running_mean), torch.zeros_like(self.running_var)
+        # For its statistics alone: on a CPU ten times faster than torch.var_mean.
+        nn.functional.batch_norm(input, mean, variance, training=True, momentum=1.0)
+        count = input.numel() // self.num_features
+        variance *= (count - 1) / count  # torch's running variance is the unbiased one
         sigma = (self.running_var + self.eps).sqrt()
         r_max = 1 + (self.r_max - 1) * self._progress(self.r_end_updates, sigma)
         d_max = self.d_max * self._progress(self.d_end_updates, sigma)
         r = torch.clamp((variance + self.eps).sqrt() / sigma, 1 / r_max, r_max)
         d = torch.clamp((mean - self.running_mean) / sigma, -d_max, d_max)
-        self.running_mean.lerp_(mean.to(self.running_mean), self.momentum)
-        self.running_var.lerp_(variance.to(self.running_var), self.momentum)
+        self.running_mean.lerp_(mean, self.momentum)
+        self.running_var.lerp_(variance, self.momentum)
         self.num_batches_tracked.add_(1)
         return r, d
 

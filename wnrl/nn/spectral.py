@@ -47,13 +47,18 @@ class Spectral(nn.Module):
 
     def effective_weight(self) -> Tensor:
         """w (O, ...), differentiable; a training forward moves u first."""
+        weight: Tensor = self.weight / self.divisor()
+        return weight
+
+    def divisor(self) -> Tensor:
+        """() What the weight is divided by, differentiable; a training forward moves u first."""
         if self.training:
             self.iterate_(self.power_iterations)
         # A copy: the next forward may move u before this one's backward has read it.
         sigma = torch.linalg.vector_norm(self.weight_u.clone() @ self.weight.flatten(1))
         bound = sigma.clamp(min=SMALLEST_SIGMA) / self.lipschitz
-        weight: Tensor = self.weight / (bound.clamp(min=1.0) if self.leave_smaller else bound)
-        return weight
+        divisor: Tensor = bound.clamp(min=1.0) if self.leave_smaller else bound
+        return divisor
 
     @torch.no_grad()
     def iterate_(self, iterations: int) -> None:
@@ -88,7 +93,9 @@ class SpectralLinear(Spectral, nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """(..., I) -> (..., O)."""
-        return nn.functional.linear(input, self.effective_weight(), self.bias)
+        # Of a linear layer the output is smaller than the weight.
+        output = nn.functional.linear(input, self.weight) / self.divisor()
+        return output if self.bias is None else output + self.bias
 
 
 class SpectralConv2d(Spectral, nn.Conv2d):

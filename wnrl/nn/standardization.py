@@ -38,11 +38,17 @@ class Standardized(nn.Module):
 
     def effective_weight(self) -> Tensor:
         """w (O, ...), differentiable."""
-        weight = self.weight
-        others = list(range(1, weight.ndim))
-        variance, mean = torch.var_mean(weight, dim=others, correction=0, keepdim=True)
-        length = (variance * weight[0].numel()).clamp(min=self.eps).sqrt()
-        return (weight - mean) * (self.gamma * self.gain.reshape(mean.shape) / length)
+        centred, scale = self.parts()
+        return centred * scale
+
+    def parts(self) -> tuple[Tensor, Tensor]:
+        """W - mu (O, ...) and what it is multiplied by, (O, 1, ...), differentiable."""
+        others = list(range(1, self.weight.ndim))
+        centred = self.weight - self.weight.mean(dim=others, keepdim=True)
+        # ||W - mu|| is sigma sqrt(N), and on a CPU many times faster than torch.var_mean.
+        length = torch.linalg.vector_norm(centred, dim=others, keepdim=True)
+        scale = self.gamma * self.gain.reshape(length.shape) / length.clamp(min=math.sqrt(self.eps))
+        return centred, scale
 
     def reset_gain_(self) -> None:
         """Gains of 1."""
@@ -70,7 +76,10 @@ class StandardizedLinear(Standardized, nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """(..., I) -> (..., O)."""
-        return nn.functional.linear(input, self.effective_weight(), self.bias)
+        centred, scale = self.parts()
+        # Of a linear layer the output is smaller than the weight.
+        output = nn.functional.linear(input, centred) * scale[:, 0]
+        return output if self.bias is None else output + self.bias
 
 
 class StandardizedConv2d(Standardized, nn.Conv2d):
