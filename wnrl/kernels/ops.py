@@ -61,19 +61,24 @@ def weight_norm(v: Tensor, g: Tensor) -> Tensor:
     derivatives are wrong (torch 2.13). torch.func's transforms see the reference.
 
     Args:
-        v: (O, ...) weight vectors.
+        v: (O, ...) weight vectors, as a layer holds them: nothing is checked.
         g: (O, 1, ...) gains, of the type and on the device of v.
-
-    Raises:
-        ValueError: as `weight_norm_many`.
     """
     if torch.compiler.is_compiling() or v.device.type != "cpu":
         return weight_norm_many([v], [g])[0]
     if is_functorch_wrapped_tensor(v) or is_functorch_wrapped_tensor(g):
         return reference.effective_weight(v, g)
-    _check([v], [g])
+    if not torch.is_grad_enabled():
+        return _one_layer(v, g)[0]
     w: Tensor = _OneLayer.apply(v, g)  # type: ignore[no-untyped-call]  # torch's has no types
     return w
+
+
+def _one_layer(v: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
+    """w (O, ...) and ||v|| (O, 1)."""
+    order = _order(v)
+    (rows,), (norm,) = _forward(backend_of(v.device.type), [_rows(v, order)], [_gain_rows(g)])
+    return _unrows(rows, v, order), norm
 
 
 class _OneLayer(torch.autograd.Function):
@@ -81,10 +86,9 @@ class _OneLayer(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, v: Tensor, g: Tensor) -> Tensor:
-        order = _order(v)
-        (rows,), (norm,) = _forward(backend_of(v.device.type), [_rows(v, order)], [_gain_rows(g)])
+        w, norm = _one_layer(v, g)
         ctx.save_for_backward(v, g, norm)
-        return _unrows(rows, v, order)
+        return w
 
     @staticmethod
     def backward(ctx: Any, *dws: Tensor) -> tuple[Tensor, Tensor]:
@@ -160,7 +164,8 @@ def _forward(backend: str, vs: list[Tensor], gs: list[Tensor]) -> tuple[list[Ten
         one = torch.ops.aten._weight_norm_interface
         pairs = [one(v, g, 0) for v, g in zip(vs, gs, strict=True)]
         ws, norms = [w for w, _ in pairs], [norm for _, norm in pairs]
-        if ws[0].is_cuda or not torch.cat(norms).all():  # a GPU is not waited for
+        # A GPU is not waited for.
+        if ws[0].is_cuda or not all(float(norm.min()) > 0 for norm in norms):
             for w, norm in pairs:
                 w.masked_fill_(norm == 0, 0.0)  # ATen divided by the norm: NaN
                 norm.masked_fill_(norm == 0, 1.0)
@@ -259,11 +264,15 @@ def _order(v: Tensor) -> tuple[int, ...]:
 
 def _rows(tensor: Tensor, order: tuple[int, ...]) -> Tensor:
     """(O, ...) -> (O, K), its axes in this order: a view where that is how they lie in memory."""
+    if tensor.ndim == 2 and tensor.is_contiguous():
+        return tensor
     return tensor.permute(order).flatten(1).contiguous()
 
 
 def _unrows(rows: Tensor, v: Tensor, order: tuple[int, ...]) -> Tensor:
     """(O, K) -> (O, ...), a view: the inverse of `_rows`."""
+    if v.ndim == 2:
+        return rows
     return rows.view([v.shape[axis] for axis in order]).permute(_inverse(order))
 
 
