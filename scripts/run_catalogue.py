@@ -1,0 +1,102 @@
+"""One real, instrumented run for every entry of the catalogue, and a table of how they went.
+
+    python scripts/run_catalogue.py --out RUNS [--steps 20_000] [--jobs 2] [--csv FILE]
+
+Breakout with `--preset fast`, one seed, one thread each: it shows that every entry trains without a
+fault and what its instruments read. It compares nothing: one seed is no finding. Entries that have
+ended in the folder are not run again.
+"""
+
+import argparse
+import csv
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from wnrl.nn.norms import NORMS, get_norm
+
+Row = dict[str, Any]
+RECENT = 20  # episodes of the mean
+
+
+def train(norm: str, folder: Path, steps: int) -> tuple[int, float]:
+    """Run one entry to its end; its exit code and its CPU time in seconds."""
+    command = [sys.executable, "-m", "wnrl.train", "--env", "Breakout", "--preset", "fast"]
+    command += ["--norm", norm, "--steps", str(steps), "--threads", "1", "--no-calibrate"]
+    command += ["--eval-every-steps", str(steps), "--eval-episodes", "5", "--run-dir", str(folder)]
+    log = folder.with_suffix(".log")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w") as file:
+        child = subprocess.Popen([*command, "--overwrite"], stdout=file, stderr=subprocess.STDOUT)
+        _, status, usage = os.wait4(child.pid, 0)
+    return os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_stime
+
+
+def read(norm: str, folder: Path) -> Row:
+    """What the run left: returns, and the instruments' scalars at their last reading."""
+    with (folder / "episodes.csv").open() as file:
+        returns = [float(row["raw_return"]) for row in csv.DictReader(file)]
+    events = EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()
+    scalars = {tag: events.Scalars(tag) for tag in events.Tags()["scalars"]}
+    instruments = {tag: points for tag, points in scalars.items() if tag.startswith("norm/")}
+    values = [point.value for points in instruments.values() for point in points]
+    shares = [point.value for point in scalars.get("time/instruments_share", ())]
+    config = json.loads((folder / "config.json").read_text())
+    return {
+        "norm": norm,
+        "seed": config["run"]["seed"],
+        "agent_steps": config["run"]["steps"],
+        "episodes": len(returns),
+        f"mean_return_last_{RECENT}": round(statistics.fmean(returns[-RECENT:]), 2),
+        "instrument_tags": len(instruments),
+        "readings": len(shares) + 1,  # the first has no interval behind it
+        "not_finite": sum(not math.isfinite(value) for value in values),
+        "instruments_share": round(statistics.median(shares), 5) if shares else math.nan,
+    }
+
+
+def main() -> None:
+    """Parse the flags, run, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser.add_argument("--norm", nargs="+", default=list(NORMS))
+    parser.add_argument("--steps", type=int, default=20_000, help="agent steps of each")
+    parser.add_argument("--jobs", type=int, default=2, help="at a time, one thread each")
+    parser.add_argument("--out", type=Path, required=True, help="a folder for the runs")
+    parser.add_argument("--csv", type=Path, help="write the table there")
+    given = parser.parse_args()
+    norms = [get_norm(name).name for name in given.norm]
+
+    def run(norm: str) -> Row:
+        folder, ended = given.out / norm, given.out / f"{norm}.json"
+        if not ended.exists():
+            code, cpu_s = train(norm, folder, given.steps)
+            if code:
+                return {"norm": norm, "exit_code": code}
+            ended.write_text(json.dumps({"exit_code": code, "cpu_s": round(cpu_s, 1)}))
+        row = read(norm, folder) | json.loads(ended.read_text())
+        print(row, flush=True)
+        return row
+
+    with ThreadPoolExecutor(given.jobs) as pool:
+        rows = list(pool.map(run, norms))
+    if given.csv:
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        with given.csv.open("w", newline="") as file:
+            writer = csv.DictWriter(file, names)
+            writer.writeheader()
+            writer.writerows(rows)
+    failed = [row["norm"] for row in rows if row["exit_code"]]
+    print(f"{len(rows)} runs, failed: {', '.join(failed) or 'none'}")
+    sys.exit(bool(failed))
+
+
+if __name__ == "__main__":
+    main()
