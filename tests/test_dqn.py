@@ -209,8 +209,7 @@ def _walk(norm: str, seed: int, steps: int, **changes: Any) -> tuple[DQN, list[f
     return learner, returns
 
 
-# With no layer that may enlarge anything, values grow through the head alone and take longer
-# (Gogianu et al. 2021 bound one layer for that reason).
+# Where no hidden layer may enlarge anything, values grow through the head alone and take longer.
 SLOW = {"spectral": 5_000}
 PARAMETERS: list[tuple[str, dict[str, Any]]] = [(norm, {}) for norm in NORMS]
 PARAMETERS += [("batch", {"norm.statistics": "joint"})]
