@@ -33,7 +33,9 @@ from wnrl.allocator import keep_freed_memory
 from wnrl.kernels import reference
 from wnrl.kernels.ops import weight_norm_many
 from wnrl.nn.networks import NatureTorso
-from wnrl.nn.norms import Norm, build_optimizer, get_norm, weight_normalization
+from wnrl.nn.norm import Norm, build_optimizer
+from wnrl.nn.norms import get_norm
+from wnrl.nn.norms_weight import weight_normalization
 from wnrl.optim import WNAdam
 from wnrl.stepping import OptimizerSpec
 

@@ -16,7 +16,8 @@ from wnrl.nn.lstm import WNLSTM
 from wnrl.nn.networks import QNetwork, build_q_network
 from wnrl.nn.norm import Norm
 from wnrl.nn.norms import NORMS as CATALOGUE
-from wnrl.nn.norms import get_norm, weight_normalization
+from wnrl.nn.norms import get_norm
+from wnrl.nn.norms_weight import weight_normalization
 from wnrl.nn.standardization import StandardizedLinear
 from wnrl.nn.weight_norm import WNLinear, set_vector_norms_, weight_norm_groups
 from wnrl.optim import WNAdam

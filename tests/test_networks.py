@@ -10,7 +10,8 @@ from torch import nn
 from wnrl.errors import UsageError
 from wnrl.nn.networks import DuelingHead, MLPTorso, NatureTorso, QNetwork, build_q_network
 from wnrl.nn.norm import Norm
-from wnrl.nn.norms import NORMS, get_norm, weight_normalization
+from wnrl.nn.norms import NORMS, get_norm
+from wnrl.nn.norms_weight import weight_normalization
 from wnrl.stepping import OptimizerSpec
 
 ATARI = (4, 84, 84)

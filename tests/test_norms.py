@@ -13,7 +13,8 @@ from wnrl.errors import UsageError
 from wnrl.nn.mean_only import MeanOnlyBatchNorm
 from wnrl.nn.networks import QNetwork, build_q_network
 from wnrl.nn.norm import OTHER, SAME, SAME_ACTING, Norm
-from wnrl.nn.norms import NORMS, get_norm, register_norm, weight_normalization
+from wnrl.nn.norms import NORMS, get_norm, register_norm
+from wnrl.nn.norms_weight import weight_normalization
 from wnrl.nn.weight_norm import WNConv2d, WNLinear
 from wnrl.optim import WNAdam
 from wnrl.settings import setting

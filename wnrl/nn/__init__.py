@@ -23,7 +23,8 @@ from wnrl.nn.networks import (
     build_torso,
 )
 from wnrl.nn.norm import Norm
-from wnrl.nn.norms import NORMS, get_norm, register_norm, weight_normalization
+from wnrl.nn.norms import NORMS, get_norm, register_norm
+from wnrl.nn.norms_weight import weight_normalization
 from wnrl.nn.placement import Layout, place
 from wnrl.nn.projection import ProjectedConv2d, ProjectedLinear, hold_norms_, project_
 from wnrl.nn.spectral import SpectralConv2d, SpectralLinear, settle_spectral_

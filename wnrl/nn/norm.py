@@ -15,7 +15,7 @@ from torch import nn
 from wnrl.errors import UsageError, nearest
 from wnrl.nn.values import Values, separate_batches
 from wnrl.nn.weight_norm import weight_norm_groups
-from wnrl.settings import flag_name, parse_fields
+from wnrl.settings import flag_name, parse_fields, setting
 from wnrl.stepping import OptimizerSpec, StepOptimizer
 
 LinearFactory = Callable[[int, int], nn.Module]  # (I, O)
@@ -23,6 +23,8 @@ ConvFactory = Callable[[int, int, int, int], nn.Module]  # (I, O, kernel size, s
 ActivationFactory = Callable[[tuple[int, ...]], nn.Module | None]  # pre-activation shape
 OptimizerFactory = Callable[[nn.Module, OptimizerSpec], StepOptimizer]
 InPlace = Callable[[nn.Module], None]  # changes a network
+
+ONE_PASS = "acting and learning: one pass over the activations of each layer"
 
 # How the function of a network starts, against that of `none` with the same seed.
 SAME = "the function of none"
@@ -42,6 +44,11 @@ def build_optimizer(network: nn.Module, spec: OptimizerSpec) -> StepOptimizer:
 
 def leave_alone(network: nn.Module) -> None:
     """Change nothing."""
+
+
+def eps_setting(default: float, source: str) -> Any:
+    """The field of an epsilon."""
+    return setting(default, "added to the variance", source=source, above=0, maximum=1)
 
 
 @dataclass(frozen=True)
