@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 from wnrl.errors import UsageError
 from wnrl.kernels.reference import effective_weight
-from wnrl.nn.convert import convert_, export_gv, fold_, to_gv_, to_w_
+from wnrl.nn.convert import convert_, fold_
 from wnrl.nn.lstm import WNLSTM
 from wnrl.nn.norms import get_norm
 from wnrl.nn.norms_weight import weight_normalization
+from wnrl.nn.storages import export_gv, to_gv_, to_w_
 from wnrl.nn.weight_norm import WNConv2d, WNLinear, set_vector_norms_, weight_norm_groups
 from wnrl.optim import WNSGD, WNAdam, WNAdamax, WNRAdam, WNRMSprop
 from wnrl.stepping import ClippedStep

@@ -2,7 +2,7 @@
 
 from wnrl.nn.batch_renorm import BatchRenorm
 from wnrl.nn.channel_norm import ChannelLayerNorm
-from wnrl.nn.convert import convert_, export_gv, fold_, to_gv_, to_w_
+from wnrl.nn.convert import convert_, fold_
 from wnrl.nn.frozen import frozen_weights, shared_weights
 from wnrl.nn.initialization import (
     InitReport,
@@ -29,6 +29,7 @@ from wnrl.nn.placement import Layout, place
 from wnrl.nn.projection import ProjectedConv2d, ProjectedLinear, hold_norms_, project_
 from wnrl.nn.spectral import SpectralConv2d, SpectralLinear, settle_spectral_
 from wnrl.nn.standardization import StandardizedConv2d, StandardizedLinear
+from wnrl.nn.storages import export_gv, to_gv_, to_w_
 from wnrl.nn.values import joint_batch, separate_batches
 from wnrl.nn.weight_norm import (
     WNConv2d,
