@@ -312,6 +312,9 @@ def test_parameters_and_places_hold_on_resume_and_in_evaluation(
     saved = json.loads((parts / "config.json").read_text())
     assert saved["norm"] == {"eps": 0.25, "final_rate": 0.5}
     assert saved["run"]["norm_where"] == "penultimate"
+    events = EventAccumulator(str(whole)).Reload()
+    (shown,) = events.Tensors("config/text_summary")
+    assert b"| norm_parameters | eps=0.25, final_rate=0.5 |" in shown.tensor_proto.string_val[0]
     assert evaluate.main([str(parts), "--episodes", "2"]) == 0
     network, _ = build_network(read_config(parts), build_env(read_config(parts)))
     assert "hidden2_norm): LayerNorm((128,), eps=0.25" in repr(network)

@@ -58,6 +58,9 @@ class Recorder:
         self._board = TensorBoard(run_dir, None if state is None else done_steps + 1)
         if state is None:
             settings = {**dataclasses.asdict(run), **dataclasses.asdict(config.agent)}
+            # One setting for all: TensorBoard wants the same names in every run.
+            of_norm = dataclasses.asdict(config.norm).items()
+            settings["norm_parameters"] = ", ".join(f"{name}={value}" for name, value in of_norm)
             self._board.arrange(LAYOUT)
             self._board.describe({k: v for k, v in settings.items() if k not in OPERATIONAL})
         self.progress = Progress(run.steps, step=done_steps, interval_s=run.progress_every_s)
