@@ -460,3 +460,23 @@ def test_a_registered_norm_may_have_parameters(monkeypatch: pytest.MonkeyPatch) 
     assert "LeakyReLU(negative_slope=0.5)" in repr(
         network(get_norm("leaky").with_settings({"slope": "0.5"}))
     )
+
+
+def test_a_derived_norm_keeps_its_changes_whatever_its_parameters(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("wnrl.nn.norms.NORMS", dict(NORMS))
+    changes: dict[str, Any] = {"linear": WNLinear, "conv": WNConv2d, "weight_vectors": True}
+    register_norm(get_norm("layer").derived("weight-layer", **changes))
+    for values in ({"eps": 1e-5}, {"eps": 1e-3}):  # the default, and another
+        norm = get_norm("weight-layer").with_settings(values)
+        assert norm.name == "weight-layer"
+        assert kinds(network(norm)).count("WNLinear") == 1
+        assert f"eps={values['eps']}" in repr(network(norm))
+
+
+def test_a_renamed_copy_keeps_its_changes_and_refuses_other_parameters() -> None:
+    copied = dataclasses.replace(get_norm("layer"), name="weight-layer", linear=WNLinear)
+    assert copied.with_settings({"eps": 1e-5}) is copied
+    with pytest.raises(UsageError, match=r"make it with Norm\.derived"):
+        copied.with_settings({"eps": 1e-3})

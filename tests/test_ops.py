@@ -8,6 +8,9 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.autograd import forward_ad
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from wnrl.errors import UsageError
 from wnrl.kernels import backend, ops, reference
@@ -393,6 +396,29 @@ def test_one_layer_can_be_mapped_over_an_ensemble() -> None:
     mapped = torch.func.vmap(ops.weight_norm)(v, g)
     for index in range(3):
         assert torch.allclose(mapped[index], ops.weight_norm(v[index], g[index]))
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")  # torch's own
+def test_one_layer_has_a_forward_mode_derivative() -> None:
+    v, g = layers()[0][2].detach(), layers()[1][2].detach()
+    tangent = torch.randn(v.shape, generator=torch.Generator().manual_seed(3), dtype=v.dtype)
+    with forward_ad.dual_level():
+        w = ops.weight_norm(forward_ad.make_dual(v, tangent), g)
+        derivative = forward_ad.unpack_dual(w).tangent
+    step = 1e-6
+    expected = (ops.weight_norm(v + step * tangent, g) - ops.weight_norm(v, g)) / step
+    assert derivative is not None
+    assert torch.allclose(derivative, expected, atol=1e-4)
+
+
+def test_one_layer_can_be_traced_and_faked() -> None:
+    v, g = torch.randn(3, 5), torch.rand(3, 1)
+    traced = make_fx(ops.weight_norm)(v, g)
+    assert torch.allclose(traced(2 * v, g), ops.weight_norm(v, g))
+    with FakeTensorMode() as mode:
+        fake = mode.from_tensor(v)
+        assert ops.weight_norm(fake, mode.from_tensor(g)).shape == (3, 5)
+    assert ops.weight_norm(fake, fake[:, :1]).shape == (3, 5)  # outside of its mode too
 
 
 @both_backends

@@ -544,6 +544,15 @@ def test_a_step_forms_each_gradient_once_whether_it_clips_or_not(
     assert math.isfinite(optimizer.grad_norm) == (max_norm is not None)
 
 
+def test_a_norm_that_overflows_is_measured_and_changes_nothing() -> None:
+    weight, bias = nn.Parameter(torch.ones(2, 2)), nn.Parameter(torch.ones(2))
+    weight.grad, bias.grad = torch.ones(2, 2), torch.full((2,), 1e20)  # squares beyond float32
+    optimizer = WNAdam([weight, bias], 0.1, max_norm=math.inf)
+    optimizer.step()
+    assert torch.allclose(bias, torch.full((2,), 0.9))  # Adam's first step
+    assert weight.isfinite().all()
+
+
 def test_bfloat16_weights_keep_a_float32_master_through_a_save() -> None:
     weight = nn.Parameter(torch.tensor([[3.0, 4.0]], dtype=torch.bfloat16))
     wide = nn.Parameter(weight.detach().float())

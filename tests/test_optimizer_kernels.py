@@ -4,6 +4,7 @@ import contextlib
 import copy
 import importlib.util
 import io
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -167,6 +168,17 @@ def test_a_row_of_zeros_takes_a_plain_step_and_is_then_normalized() -> None:
         if step == 0:
             assert torch.allclose(weight[0], plain)
     assert bool((optimizer.state[weight]["norm"] > 0).all())
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # numpy in the interpreter: inf / inf
+def test_a_norm_that_overflows_is_measured_and_changes_nothing() -> None:
+    weight, bias = nn.Parameter(torch.ones(2, 4)), nn.Parameter(torch.ones(5))
+    weight.grad, bias.grad = torch.ones(2, 4), torch.full((5,), 1.5e19)  # their squares overflow
+    optimizer = WNAdam([weight, bias], 0.1, max_norm=math.inf)
+    optimizer.step()
+    assert float(optimizer.grad_norm) == math.inf
+    assert torch.allclose(bias, torch.full((5,), 0.9))  # Adam's first step, by hand
+    assert weight.isfinite().all()
 
 
 def test_groups_keep_their_own_settings_and_missing_gradients_are_skipped() -> None:

@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch._C._functorch import is_functorch_wrapped_tensor
+from torch.autograd import forward_ad
 
 from wnrl.kernels import reference
 from wnrl.kernels.backend import backend_of
@@ -25,6 +26,8 @@ _WIDE = {
     torch.float32: torch.float32,
     torch.float64: torch.float64,
 }
+
+_PLAIN = (Tensor, nn.Parameter)
 
 
 def weight_norm_many(vs: list[Tensor], gs: list[Tensor]) -> list[Tensor]:
@@ -58,15 +61,25 @@ def weight_norm(v: Tensor, g: Tensor) -> Tensor:
     """w of one layer as `weight_norm_many` has it; on the CPU with less to pay per call.
 
     Not through torch's own derivative of its kernel: it takes ||v|| for a constant, so that second
-    derivatives are wrong (torch 2.13). torch.func's transforms see the reference.
+    derivatives are wrong (torch 2.13). torch.func's transforms and forward-mode derivatives see the
+    reference.
 
     Args:
         v: (O, ...) weight vectors, as a layer holds them: nothing is checked.
         g: (O, 1, ...) gains, of the type and on the device of v.
     """
-    if torch.compiler.is_compiling() or v.device.type != "cpu":
+    if (
+        v.device.type != "cpu"
+        or torch.compiler.is_compiling()
+        or torch._C._len_torch_dispatch_stack() > 0  # tracing, fake tensors: no values to look at
+        or type(v) not in _PLAIN
+    ):
         return weight_norm_many([v], [g])[0]
-    if is_functorch_wrapped_tensor(v) or is_functorch_wrapped_tensor(g):
+    if (
+        is_functorch_wrapped_tensor(v)
+        or is_functorch_wrapped_tensor(g)
+        or forward_ad._current_level >= 0
+    ):
         return reference.effective_weight(v, g)
     if not torch.is_grad_enabled():
         return _one_layer(v, g)[0]

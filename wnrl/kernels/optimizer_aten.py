@@ -83,7 +83,7 @@ def step(rule: Rule, entries: Sequence[Entry], max_norm: float | None) -> Tensor
     total = clip = None
     if max_norm is not None:
         total = _total(norms + [_norm(entry.gradient) for entry in plain])
-        clip = _needed_clip(total, max_norm)
+        clip = _needed_clip(total, max_norm) if clips else None
     for block in waiting:
         if clip is not None:
             torch._foreach_mul_([block.dv, block.dg], clip)

@@ -250,7 +250,8 @@ def _clip_factor(parts_ptr, num_parts, total_ptr, max_norm, BLOCK: tl.constexpr)
     total = tl.sqrt_rn(tl.sum(squares, 0))
     if tl.program_id(0) == 0:
         tl.store(total_ptr, total)
-    return tl.minimum(max_norm / (total + CLIP_EPSILON), 1.0)
+    clip = tl.minimum(max_norm / (total + CLIP_EPSILON), 1.0)
+    return tl.where(max_norm == float("inf"), 1.0, clip)  # inf / inf would be NaN
 
 
 @triton.jit

@@ -68,6 +68,7 @@ class Norm:
 
     One with parameters has `settings`, a frozen dataclass whose fields are made by
     `wnrl.settings.setting`, and `configure`, which makes the record for other values of them.
+    `derived` makes one's own from an entry of the catalogue, parameters included.
     """
 
     name: str
@@ -107,9 +108,33 @@ class Norm:
             self.check_parameter(name)
         if not values:
             return self
-        assert self.configure is not None, "a record with settings says how it is made from them"
-        parsed = parse_fields(type(self.settings), values, "norm.")
-        return replace(self.configure(replace(self.settings, **parsed)), name=self.name)
+        wanted = replace(self.settings, **parse_fields(type(self.settings), values, "norm."))
+        if wanted == self.settings:
+            return self
+        made = None if self.configure is None else self.configure(wanted)
+        if made is None or made.name != self.name:
+            raise UsageError(
+                f"normalization {self.name!r} does not say how it is made with parameters other "
+                f"than {self.settings}: make it with Norm.derived, or give it its own configure"
+            )
+        return made
+
+    def derived(self, name: str, **changes: Any) -> "Norm":
+        """A record of another name with changed fields, which its parameters do not undo.
+
+        Args:
+            name: of the new record.
+            changes: fields of `Norm`; not `settings` or `configure`.
+        """
+        configure = self.configure
+
+        def configured(settings: Any) -> Norm:
+            assert configure is not None
+            return configure(settings).derived(name, **changes)
+
+        return replace(
+            self, name=name, configure=None if configure is None else configured, **changes
+        )
 
     def check_parameter(self, name: str) -> None:
         """UsageError with the nearest ones unless it has a parameter of that name."""

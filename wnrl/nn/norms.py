@@ -43,7 +43,7 @@ NORMS: dict[str, Norm] = {}
 
 
 def register_norm(norm: Norm) -> Norm:
-    """Add a normalization of one's own to the catalogue.
+    """Add a normalization of one's own to the catalogue, new or `derived` from an entry.
 
     Raises:
         UsageError: if the name is taken or empty.
