@@ -73,6 +73,13 @@ def test_it_is_batch_norm_until_its_start_and_then_grows_along_two_lines() -> No
     assert seen[5] == pytest.approx([2.0, 6.0])
 
 
+def test_lines_of_no_length_are_a_switch_at_the_start() -> None:
+    layer = renorm(start_updates=1, r_end_updates=1, d_end_updates=1, momentum=1e-9)
+    layer.num_batches_tracked.zero_()
+    assert layer(X).flatten().tolist() == pytest.approx([-1.0, 1.0])
+    assert layer(X).flatten().tolist() == pytest.approx([2.0, 6.0])  # r 2 and d 4, as above
+
+
 @pytest.mark.parametrize("shape", [(8, 3), (4, 3, 5, 2)])
 def test_before_its_start_it_is_torchs_batch_norm(shape: tuple[int, ...]) -> None:
     ours = BatchRenorm(3, eps=1e-5, momentum=0.1).double()

@@ -91,7 +91,7 @@ def test_every_normalization_starts_from_data_and_says_whose_scale_is_its_own(
 ) -> None:
     norm, batch = get_norm(name), observations(kind)
     if name == "group":
-        norm = norm.with_settings({"groups": 4})
+        norm = norm.with_settings({"groups": 2})
     net = network(norm, kind)
     buffers = [buffer.clone() for buffer in net.buffers()]
     report = init_from_data_(net, batch, sigma_floor=1e-6)

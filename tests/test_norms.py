@@ -41,13 +41,16 @@ CATALOGUE = [
 
 MAPS = (2, 36, 40)
 SHAPES = pytest.mark.parametrize("shape", [MAPS, (3,)], ids=["maps", "vectors"])
+HIDDEN = (128, 128)  # units, as agents have them where there are no frames
 NAMES = pytest.mark.parametrize("name", CATALOGUE)
 
 
 def network(norm: Norm, shape: tuple[int, ...] = MAPS, where: str = "torso") -> QNetwork:
     generator = torch.Generator().manual_seed(0)
     dtype = "uint8" if len(shape) == 3 else "float32"
-    return build_q_network(shape, dtype, 3, norm=norm, where=where, generator=generator)
+    return build_q_network(
+        shape, dtype, 3, norm=norm, where=where, hidden=HIDDEN, generator=generator
+    )
 
 
 def observations(shape: tuple[int, ...], count: int = 6, seed: int = 1) -> Tensor:
@@ -361,7 +364,7 @@ def test_projection_holds_rows_and_nap_matrices_and_the_rate_falls() -> None:
         after = net.torso.layers.hidden1.weight  # type: ignore[union-attr]
         assert not torch.allclose(after, before, atol=1e-2)  # type: ignore[arg-type]
         if name == "projection":
-            assert after.norm(dim=1).tolist() == pytest.approx([1.0] * 64)  # type: ignore[operator]
+            assert after.norm(dim=1).tolist() == pytest.approx([1.0] * 128)  # type: ignore[operator]
             assert optimizer.param_groups[0]["lr"] == 0.1
         else:
             assert after.norm().item() == pytest.approx(before.norm().item())  # type: ignore[operator]
@@ -435,12 +438,19 @@ def test_a_parameter_that_cannot_be_is_told_why(
         get_norm(name).with_settings(values)
 
 
-def test_groups_must_divide_the_units_and_leave_more_than_one_value() -> None:
+def test_groups_must_divide_the_units_and_leave_enough_values() -> None:
     norm = get_norm("group")
-    with pytest.raises(UsageError, match=r"--norm.groups 7 does not divide a layer of 64 units"):
+    with pytest.raises(UsageError, match=r"--norm.groups 7 does not divide a layer of 128 units"):
         network(norm.with_settings({"groups": 7}), (3,))
-    with pytest.raises(UsageError, match="one value per group in a linear layer of 64"):
+    with pytest.raises(UsageError, match="leaves 2 of 128 units to a group in a linear layer"):
         network(norm.with_settings({"groups": 64}), (3,))
+
+
+@pytest.mark.parametrize("name", ["layer", "layer-channel", "layer-plain", "nap"])
+def test_a_sample_of_one_unit_is_not_normalized_away(name: str) -> None:
+    with pytest.raises(UsageError, match="a layer of 1 unit would always become 0"):
+        get_norm(name).activation((1,))
+    assert get_norm(name).activation((2,)) is not None
 
 
 def test_a_registered_norm_may_have_parameters(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -130,7 +130,8 @@ class BatchRenorm(nn.Module):
     def _progress(self, end_updates: int, like: Tensor) -> Tensor:
         """() From 0 until `start_updates` to 1 at `end_updates`, without leaving the device."""
         done = (self.num_batches_tracked - self.start_updates).to(like.dtype)
-        return (done / max(1, end_updates - self.start_updates)).clamp(0, 1)
+        length = end_updates - self.start_updates
+        return (done / length).clamp(0, 1) if length else (done >= 0).to(like.dtype)
 
     def extra_repr(self) -> str:
         """The arguments."""

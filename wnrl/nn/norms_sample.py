@@ -1,5 +1,6 @@
 """Records of the normalizations of activations within each sample."""
 
+import math
 from dataclasses import dataclass
 from functools import partial
 
@@ -9,6 +10,25 @@ from wnrl.errors import UsageError
 from wnrl.nn.channel_norm import ChannelLayerNorm
 from wnrl.nn.norm import ONE_PASS, ActivationFactory, Norm, eps_setting
 from wnrl.settings import setting
+
+SMALLEST_GROUP = 4  # values in a linear layer's group: of two, only the order would be left
+
+
+def _whole_map(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape, if a sample's mean and variance over it leave something."""
+    if math.prod(shape) < 2:
+        raise UsageError(
+            "a layer of 1 unit would always become 0 under a normalization of each sample; give "
+            "it more units, or leave it out by --norm-where"
+        )
+    return shape
+
+
+def _layer_norms(eps: float, affine: bool = True) -> ActivationFactory:
+    def activation(shape: tuple[int, ...]) -> nn.Module:
+        return nn.LayerNorm(_whole_map(shape), eps=eps, elementwise_affine=affine)
+
+    return activation
 
 
 @dataclass(frozen=True)
@@ -25,7 +45,7 @@ def layer_norm(settings: LayerSettings) -> Norm:
         summary="each sample's whole map to zero mean and unit variance, as CleanRL's PQN",
         paper="Ba et al. 2016, arXiv 1607.06450; Gallici et al. 2024 (PQN), 2407.04811",
         cost=ONE_PASS,
-        activation=partial(nn.LayerNorm, eps=settings.eps),
+        activation=_layer_norms(settings.eps),
         settings=settings,
         configure=layer_norm,
     )
@@ -42,7 +62,8 @@ def layer_norm_of_channels(settings: ChannelSettings) -> Norm:
     """Layer normalization of each position's channels."""
 
     def activation(shape: tuple[int, ...]) -> nn.Module:
-        return ChannelLayerNorm(shape[0], settings.eps)
+        (channels,) = _whole_map(shape[:1])
+        return ChannelLayerNorm(channels, settings.eps)
 
     return Norm(
         name="layer-channel",
@@ -57,7 +78,7 @@ def layer_norm_of_channels(settings: ChannelSettings) -> Norm:
 
 def plain_layers(eps: float) -> ActivationFactory:
     """Layer normalization of the whole map, without scale and shift."""
-    return partial(nn.LayerNorm, eps=eps, elementwise_affine=False)
+    return _layer_norms(eps, affine=False)
 
 
 @dataclass(frozen=True)
@@ -85,7 +106,11 @@ class RMSSettings:
     """Of root mean square normalization."""
 
     eps: float = setting(
-        1e-8, "added to the mean square", source="Zhang & Sennrich's code", above=0, maximum=1
+        1e-8,
+        "added to the mean square, as in torch",
+        source="ours; Zhang & Sennrich's code adds 1e-8 to its root",
+        above=0,
+        maximum=1,
     )
 
 
@@ -122,10 +147,11 @@ def group_norm(settings: GroupSettings) -> Norm:
                 f"--norm.groups {settings.groups} does not divide a layer of {channels} units; "
                 "give a number that divides every layer's"
             )
-        if len(shape) == 1 and channels == settings.groups:
+        if len(shape) == 1 and channels // settings.groups < SMALLEST_GROUP:
             raise UsageError(
-                f"--norm.groups {settings.groups} leaves one value per group in a linear layer of "
-                f"{channels} units, which would always become 0; give fewer groups"
+                f"--norm.groups {settings.groups} leaves {channels // settings.groups} of "
+                f"{channels} units to a group in a linear layer, and little of what they say: at "
+                f"least {SMALLEST_GROUP} are needed; give fewer groups"
             )
         return nn.GroupNorm(settings.groups, channels, settings.eps)
 
