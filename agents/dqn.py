@@ -330,7 +330,8 @@ class DQN:
             td = self._td_errors(self._values, self._network, self._target, *batch)
             loss = self._loss(td).mean()  # (B,) -> ()
             loss.backward()  # type: ignore[no-untyped-call]  # torch has no annotation for it
-        self.observer.before_step(batch.s_tm1)
+        learning_batch = self._values.learning_batch(batch.s_tm1, batch.s_t)
+        self.observer.before_step(batch.s_tm1, learning_batch)
         self._optimizer.step()
         self._after_step(self._network)
         self.observer.after_step()

@@ -8,12 +8,13 @@ from torch import Tensor
 class UpdateObserver(Protocol):
     """Is called around every step of an agent's optimizer, and changes nothing of the agent."""
 
-    def before_step(self, obs: Tensor) -> None:
+    def before_step(self, obs: Tensor, learning_batch: Tensor) -> None:
         """Gradients are there and the step is not taken.
 
         Args:
-            obs: (B, ...) the observations of the batch, on the network's device; the caller may
+            obs: (B, ...) the states that were learnt at, on the network's device; the caller may
                 overwrite them later.
+            learning_batch: what the network took to learn, in one forward: `obs`, or more.
         """
         ...
 
@@ -25,7 +26,7 @@ class UpdateObserver(Protocol):
 class Unobserved:
     """Watches nothing."""
 
-    def before_step(self, obs: Tensor) -> None:
+    def before_step(self, obs: Tensor, learning_batch: Tensor) -> None:
         """Nothing."""
 
     def after_step(self) -> None:

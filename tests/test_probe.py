@@ -6,8 +6,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from wnrl.build import build_agent, build_env, build_network
 from wnrl.capacity import dormant_fraction, dormant_scores
-from wnrl.nn import MeanOnlyBatchNorm, WNLinear, build_q_network, get_norm
+from wnrl.config import make_config
+from wnrl.envs.vector import EpisodeStatistics
+from wnrl.instruments import Instruments
+from wnrl.loop import run
+from wnrl.nn import BatchRenorm, MeanOnlyBatchNorm, WNLinear, build_q_network, get_norm
 from wnrl.probe import activity, statistics_gaps
 
 EPS = 1e-5  # added to every variance, here of 1 and more
@@ -97,6 +102,40 @@ def test_running_statistics_are_compared_with_the_batchs() -> None:
     assert float(gaps["0"].means) == pytest.approx(2**0.5 / 2, rel=EPS)  # in the batch's own std
     assert gaps["0"].variances is None
     assert statistics_gaps(nn.Sequential(nn.Linear(2, 2)), obs) == {}
+
+
+def test_a_running_variance_that_is_biased_is_compared_with_the_batchs_biased_one() -> None:
+    obs = torch.tensor([[0.0, 0.0], [2.0, 4.0]])  # variances of the population: 1 and 4
+    renorm = running(BatchRenorm(2), [1.0, 2.0], [2.0, 8.0])
+    gap = statistics_gaps(nn.Sequential(renorm), obs)["0"]
+    assert gap.variances is not None
+    assert float(gap.variances) == pytest.approx(0.5, rel=EPS)
+
+
+@pytest.mark.parametrize("statistics", ["evaluation", "joint"])
+@pytest.mark.parametrize("norm", ["batch", "batch-renorm"])
+def test_running_statistics_that_are_those_of_the_learnt_batch_have_no_gap(
+    norm: str, statistics: str
+) -> None:
+    config = make_config(
+        # With a momentum of 1 nothing but the newest batch is in the running statistics.
+        {"norm.statistics": statistics, "norm.momentum": 1.0},
+        env="toy/Catch",
+        norm=norm,
+        warmup_steps=100,
+        steps=120,
+    )
+    env = build_env(config)
+    agent = build_agent(config, env, build_network(config, env)[0], torch.device("cpu"))
+    agent.observer = instruments = Instruments(agent.network, agent.optimizer, 1)
+    env.reset()
+    for _ in run(env, agent, EpisodeStatistics(env.num_envs), 0, config.run.steps):
+        pass
+    reading = {tag: float(value) for tag, value in instruments.take().items()}
+    for layer in ("hidden1", "hidden2"):
+        (gap,) = [v for k, v in reading.items() if "statistics_gap" in k and layer in k]
+        (ratio,) = [v for k, v in reading.items() if "variance_ratio" in k and layer in k]
+        assert (gap, ratio) == pytest.approx((0.0, 1.0), abs=1e-4)  # float32
 
 
 class Noisy(nn.Module):

@@ -58,6 +58,20 @@ def test_jointly_both_ends_share_the_statistics_of_one_forward() -> None:
     assert online.norm.running_mean.item() == pytest.approx(0.3)  # of the mixture
 
 
+@BOTH
+def test_the_learning_batch_is_what_the_online_network_takes_in_training_mode(
+    values: Values,
+) -> None:
+    online, target = networks()
+    taken: list[Tensor] = []
+    online.register_forward_pre_hook(
+        lambda network, inputs: taken.append(inputs[0]) if network.training else None
+    )
+    values(online, target, S_TM1, S_T, select=True)
+    (batch,) = taken
+    assert torch.equal(values.learning_batch(S_TM1, S_T), batch)
+
+
 def test_the_selector_is_the_online_networks_and_the_value_the_targets() -> None:
     for values in (separate_batches, joint_batch):
         online, target = networks()

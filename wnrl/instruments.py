@@ -108,8 +108,14 @@ class Instruments:
         reading, self._reading = self._reading, {}
         return reading
 
-    def before_step(self, obs: Tensor) -> None:
-        """Keep the states of the last batches; at a reading, look at what the step will change."""
+    def before_step(self, obs: Tensor, learning_batch: Tensor | None = None) -> None:
+        """Keep the states of the last batches; at a reading, look at what the step will change.
+
+        Args:
+            obs: (B, ...) the states that were learnt at.
+            learning_batch: what the network took to learn, whose statistics are compared with the
+                running ones; None for `obs`.
+        """
         if self._every_updates == 0:
             return
         update = self._updates + 1
@@ -119,7 +125,8 @@ class Instruments:
             self._recent.append(obs.clone())
         if left == 0 or update == batches:  # the second is the run's first reading
             started_s = self._now()
-            self._pending = self._look(obs, torch.cat(list(self._recent)[-batches:]))
+            states = torch.cat(list(self._recent)[-batches:])
+            self._pending = self._look(obs if learning_batch is None else learning_batch, states)
             self._recent.clear()
             self._pending.spent_s = self._now() - started_s
 
@@ -155,14 +162,14 @@ class Instruments:
         self._reading = reading
 
     @torch.no_grad()
-    def _look(self, obs: Tensor, states: Tensor) -> "_Pending":
+    def _look(self, learning_batch: Tensor, states: Tensor) -> "_Pending":
         reading: Reading = {}
         if not self._first and keeps_statistics(self._network):
             # Running statistics have not settled yet: measured from those, everything would drift.
             self._note_first(activity(self._network, states, batch_statistics=True))
         seen = activity(self._network, states)
         self._read_activity(reading, seen)
-        for name, gap in statistics_gaps(self._network, obs).items():
+        for name, gap in statistics_gaps(self._network, learning_batch).items():
             reading[f"norm/statistics_gap/{name}"] = gap.means
             if gap.variances is not None:
                 reading[f"norm/statistics_variance_ratio/{name}"] = gap.variances

@@ -150,7 +150,7 @@ def statistics_gaps(network: nn.Module, obs: Tensor) -> dict[str, StatisticsGap]
 
     Args:
         network: obs -> anything.
-        obs: (B, ...) a batch to learn from.
+        obs: (B, ...) the whole batch of a forward in learning.
     """
     gaps: dict[str, StatisticsGap] = {}
     if not keeps_statistics(network):
@@ -173,11 +173,15 @@ def _running_mean(module: nn.Module) -> Tensor | None:
 
 
 def _gap(module: nn.Module, values: Tensor) -> StatisticsGap:
-    """Of a module's running statistics and what it is about to take: (B, U, ...)."""
+    """Of a module's running statistics and what it is about to take: (B, U, ...).
+
+    torch's running variance is the unbiased one; a module with another has `biased_running_var`.
+    """
     samples = _samples(values.detach(), 1)
     mean, std = moments(samples)
-    count = len(samples)
-    variance = std.square() * (count / max(1, count - 1))  # torch's running variance is unbiased
+    variance = std.square()
+    if not getattr(module, "biased_running_var", False):
+        variance *= len(samples) / max(1, len(samples) - 1)
     running_mean, running_var = _running_mean(module), module._buffers.get("running_var")
     assert running_mean is not None, "statistics_gaps chose it"
     gap = statistics_gap(mean, variance, running_mean, running_var)

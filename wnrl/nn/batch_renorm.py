@@ -42,6 +42,7 @@ class BatchRenorm(nn.Module):
             value per unit in training.
     """
 
+    biased_running_var = True  # for whoever compares it with a batch's
     running_mean: Tensor
     running_var: Tensor
     num_batches_tracked: Tensor
