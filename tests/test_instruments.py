@@ -118,6 +118,32 @@ def test_clipped_updates_are_counted_since_the_last_reading() -> None:
     assert seen == [1.0, None, None, pytest.approx(1 / 3), None, None, None, 0.25]
 
 
+def test_what_a_reading_counted_is_kept_until_somebody_takes_it() -> None:
+    layer = WNLinear(2, 2, bias=False)
+    optimizer = sgd(layer, lr=0.0)
+    watch = Instruments(layer, optimizer, 2, max_grad_norm=2.0)
+
+    def learn(norm: float, gains: list[float]) -> None:
+        with torch.no_grad():
+            layer.weight_g.copy_(torch.tensor(gains)[:, None])
+        layer.weight_g.grad = torch.tensor([[norm], [0.0]])
+        watch.before_step(OBS)
+        optimizer.step()
+        watch.after_step()
+
+    def told() -> list[float]:
+        reading = watch.take()
+        return [float(reading[f"norm/{tag}"]) for tag in ("gradient_clipped", "g_sign_flips/")]
+
+    learn(9.0, [1.0, 1.0])  # the run's first reading
+    assert told() == [1.0, 0.0]
+    for norm, gains in [(9.0, [-1.0, 1.0]), (1.0, [-1.0, 1.0]), (9.0, [1.0, -1.0]), (1.0, [1, 1])]:
+        learn(norm, gains)  # readings after the first and the third
+    assert told() == [pytest.approx(2 / 3), 3.0]  # one flip, then two
+    learn(1.0, [1.0, 1.0])
+    assert told() == [0.0, 1.0]  # of two updates; the gain that came back
+
+
 @pytest.mark.parametrize("storage", ["w", "gv"])
 def test_a_step_across_v_lengthens_it_as_section_2_1_says(storage: str) -> None:
     layer = WNLinear(2, 1, bias=False, storage=storage)

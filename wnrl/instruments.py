@@ -21,6 +21,7 @@ from wnrl.capacity import (
     singular_values,
     srank,
 )
+from wnrl.counts import Counts
 from wnrl.diagnostics import (
     Moments,
     policy_churn,
@@ -28,7 +29,6 @@ from wnrl.diagnostics import (
     row_angles,
     row_cosines,
     shift,
-    sign_flips,
     stretch,
 )
 from wnrl.probe import (
@@ -55,7 +55,8 @@ def greedy_actions(output: Any) -> Tensor | None:
 class Instruments:
     """Takes a reading around every N-th update, and one at the start to compare with.
 
-    Between readings it counts the clipped gradients, one small operation per update.
+    Between readings it counts the clipped gradients, one small operation per update. Several
+    readings may come before one is taken: the newest is kept, with the counts of all.
 
     A reading's scalars by tag are `norm/<instrument>[/<layer>]` and `time/instruments_share`, the
     share of the time since the last reading that reading took (of the CPU's; a GPU is not waited
@@ -94,11 +95,9 @@ class Instruments:
         self._actions = actions
         self._now = now
         self._updates = 0
-        self._unread_updates = 0  # since the last reading
-        self._clipped: Tensor | float = 0.0  # how many of them
+        self._counts = Counts()
         self._recent: deque[Tensor] = deque()  # observations of the batches before a reading
         self._first: dict[str, Tensor] = {}  # by tag, what growth and drift are measured from
-        self._signs: dict[str, Tensor] = {}  # of each weight's gains at the last reading
         self._began_s: float | None = None  # of the interval: the end of the last reading
         self._pending: _Pending | None = None  # between before_step and after_step
         self._reading: Reading = {}
@@ -106,6 +105,8 @@ class Instruments:
     def take(self) -> Reading:
         """The newest reading that was not taken yet, else nothing."""
         reading, self._reading = self._reading, {}
+        if reading:
+            self._counts.taken()
         return reading
 
     def before_step(self, obs: Tensor, learning_batch: Tensor | None = None) -> None:
@@ -136,8 +137,7 @@ class Instruments:
         if self._every_updates == 0:
             return
         self._updates += 1
-        self._unread_updates += 1
-        self._clipped = self._clipped + (self._optimizer.grad_norm > self._max_grad_norm)
+        self._counts.update(self._optimizer.grad_norm > self._max_grad_norm)
         if self._pending is None:
             return
         pending, self._pending = self._pending, None
@@ -152,8 +152,7 @@ class Instruments:
             assert after is not None, "the network gives what it gave before"
             reading["norm/policy_churn"] = policy_churn(pending.actions, after)
         self._read_vectors(reading)
-        reading["norm/gradient_clipped"] = self._clipped / self._unread_updates
-        self._unread_updates, self._clipped = 0, 0.0
+        reading["norm/gradient_clipped"] = self._counts.clipped_share()
         ended_s = self._now()
         if self._began_s is not None:
             spent_s = pending.spent_s + ended_s - started_s
@@ -219,39 +218,33 @@ class Instruments:
     def _read_vectors(self, reading: Reading) -> None:
         for name, (gain, norm) in weight_vectors(self._network, self._optimizer).items():
             first = self._at_first(f"v_length/{name}", norm)
-            before = self._signs.get(name, gain).to(gain)
             reading[f"norm/v_length/{name}"] = norm.mean()
             growth = torch.where(first > 0, norm / first, 1.0)  # a row of zeros has no length yet
             reading[f"norm/v_growth/{name}"] = growth.mean()
-            reading[f"norm/g_sign_flips/{name}"] = sign_flips(before, gain)
+            reading[f"norm/g_sign_flips/{name}"] = self._counts.flips(name, gain)
             for tag, quantile in _GAIN_QUANTILES.items():
                 reading[f"norm/{tag}/{name}"] = gain.quantile(quantile)
-            self._signs[name] = gain.sign()
 
     def _at_first(self, tag: str, value: Tensor) -> Tensor:
         """What the first reading gave under this tag."""
         return self._first.setdefault(tag, value.clone()).to(value)
 
     def state_dict(self) -> dict[str, Any]:
-        """Counters, what the first reading saw, signs, and states on their way to a reading."""
+        """Counters, what the first reading saw, and states on their way to a reading."""
         return {
             "updates": self._updates,
-            "unread_updates": self._unread_updates,
-            "clipped": float(self._clipped),
             "recent": list(self._recent),
             "first": dict(self._first),
-            "signs": dict(self._signs),
+            **self._counts.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue: later readings are those of a run that was never stopped, times apart."""
         device = next(self._network.parameters()).device
         self._updates = state["updates"]
-        self._unread_updates = state["unread_updates"]
-        self._clipped = state["clipped"]
         self._recent = deque(obs.to(device) for obs in state["recent"])
         self._first = dict(state["first"])
-        self._signs = dict(state["signs"])
+        self._counts.load_state_dict(state)
 
 
 def _moments_of(layer: LayerActivity) -> dict[str, Moments]:
