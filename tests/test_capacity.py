@@ -26,6 +26,12 @@ def test_a_layer_without_an_active_unit_is_dormant_as_a_whole() -> None:
     assert float(dormant_fraction(dormant_scores(torch.zeros(3)), 0.0)) == 1.0
 
 
+def test_a_layer_that_has_diverged_is_neither_dormant_nor_not() -> None:
+    for wrong in (math.nan, math.inf):
+        scores = dormant_scores(torch.tensor([1.0, wrong, 0.0]))
+        assert dormant_fraction(scores, 0.1).isnan()
+
+
 def test_srank_counts_singular_values_up_to_99_percent_of_their_sum() -> None:
     for values, rank in [
         ([1.0, 1.0, 1.0, 1.0], 4),

@@ -37,6 +37,13 @@ def test_a_row_of_zeros_has_no_angle_and_no_cosine() -> None:
         assert row_cosines(a, b).tolist() == [0.0]
 
 
+def test_rows_that_are_not_numbers_have_neither_an_angle_nor_a_cosine_of_0() -> None:
+    row, wrong = torch.ones(1, 3), torch.full((1, 3), math.nan)
+    for a, b in ((wrong, row), (row, wrong)):
+        assert row_angles(a, b).isnan().all()
+        assert row_cosines(a, b).isnan().all()
+
+
 def test_cosines_are_those_of_a_hand_table() -> None:
     weight = torch.tensor([[3.0, 4.0], [3.0, 4.0], [3.0, 4.0]])
     gradient = torch.tensor([[6.0, 8.0], [-8.0, 6.0], [-5.0, 0.0]])

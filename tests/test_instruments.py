@@ -209,6 +209,9 @@ def test_a_network_that_has_diverged_is_read_as_not_a_number() -> None:
     reading = update(Instruments(network, sgd(network), 1), sgd(network))
     assert math.isnan(reading["norm/srank"])
     assert math.isnan(reading["norm/effective_rank"])
+    assert math.isnan(reading["norm/angle/0"])
+    for tau in ("0", "0.025", "0.1"):
+        assert math.isnan(reading[f"norm/dormant_{tau}/0"])
 
 
 def test_the_share_of_the_time_is_that_since_the_last_reading() -> None:

@@ -15,6 +15,8 @@ DORMANT_TAUS = (0.0, 0.025, 0.1)  # Sokar et al. 2023: exactly zero, and two of 
 def dormant_scores(mean_activations: Tensor) -> Tensor:
     """s_i = E|h_i| / mean_j E|h_j| of each unit of a layer; all 0 where no unit is active.
 
+    One activation that is not finite leaves a NaN among them.
+
     Args:
         mean_activations: (U,) E|h_i|, over a batch and its positions.
 
@@ -25,13 +27,13 @@ def dormant_scores(mean_activations: Tensor) -> Tensor:
     """
     check_rank("mean_activations", mean_activations, 1)
     layer_mean = mean_activations.mean()
-    return torch.where(layer_mean > 0, mean_activations / layer_mean, 0.0)
+    return torch.where(layer_mean != 0, mean_activations / layer_mean, 0.0)
 
 
 def dormant_fraction(scores: Tensor, tau: float) -> Tensor:
-    """() Share of units with s_i <= tau (Sokar et al. 2023, definition 3.1)."""
+    """() Share of units with s_i <= tau (Sokar et al. 2023, definition 3.1); NaN if any is."""
     check_rank("scores", scores, 1)
-    return (scores <= tau).float().mean()
+    return torch.where(scores.isnan().any(), torch.nan, (scores <= tau).float().mean())
 
 
 def singular_values(features: Tensor) -> Tensor:

@@ -66,7 +66,8 @@ def row_angles(before: Tensor, after: Tensor) -> Tensor:
     apart = torch.linalg.vector_norm(a - b, dim=1)
     together = torch.linalg.vector_norm(a.add_(b), dim=1)
     angles = 2 * torch.atan2(apart, together)
-    return torch.where((lengths[0] * lengths[1]).squeeze(1) > 0, angles, 0.0)
+    # Not where it is > 0: rows of a network that has diverged have an angle of NaN.
+    return torch.where((lengths[0] * lengths[1]).squeeze(1) == 0, 0.0, angles)
 
 
 def row_cosines(gradient: Tensor, weight: Tensor) -> Tensor:
@@ -90,7 +91,7 @@ def row_cosines(gradient: Tensor, weight: Tensor) -> Tensor:
     _check_same("gradient", gradient, "weight", weight)
     lengths = torch.linalg.vector_norm(gradient, dim=1) * torch.linalg.vector_norm(weight, dim=1)
     inner = torch.linalg.vecdot(gradient, weight)
-    return torch.where(lengths > 0, (inner / lengths).clamp(-1.0, 1.0), 0.0)
+    return torch.where(lengths == 0, 0.0, (inner / lengths).clamp(-1.0, 1.0))
 
 
 def projected_covariance(covariance: Tensor, weight: Tensor, gain: float, norm: float) -> Tensor:

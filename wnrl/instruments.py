@@ -219,7 +219,7 @@ class Instruments:
         for name, (gain, norm) in weight_vectors(self._network, self._optimizer).items():
             first = self._at_first(f"v_length/{name}", norm)
             reading[f"norm/v_length/{name}"] = norm.mean()
-            growth = torch.where(first > 0, norm / first, 1.0)  # a row of zeros has no length yet
+            growth = torch.where(first == 0, 1.0, norm / first)  # a row of zeros has no length yet
             reading[f"norm/v_growth/{name}"] = growth.mean()
             reading[f"norm/g_sign_flips/{name}"] = self._counts.flips(name, gain)
             for tag, quantile in _GAIN_QUANTILES.items():
