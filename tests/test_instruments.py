@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from wnrl import train
 from wnrl.checkpoint import Checkpoints
 from wnrl.instruments import STATES, Instruments
-from wnrl.nn import WNLinear, weight_norm_groups
+from wnrl.nn import SpectralLinear, StandardizedLinear, WNLinear, weight_norm_groups
 from wnrl.optim import WNSGD
 from wnrl.stepping import ClippedStep, StepOptimizer
 
@@ -79,6 +79,29 @@ def test_one_step_of_known_gradient_turns_a_row_by_a_known_angle() -> None:
     assert reading["norm/angle/"] == pytest.approx(math.atan(0.25) / 2)
     assert reading["norm/gradient_cosine/"] == pytest.approx(0.5)  # 0 and 1
     assert reading["norm/gradient_step/"] == pytest.approx(0.1 * math.sqrt(61 / 13))
+
+
+def test_the_angle_is_that_of_the_weight_which_the_layer_computes_with() -> None:
+    layer = StandardizedLinear(3, 1, bias=False)
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor([[11.0, 9.0, 10.0]]))
+    layer.weight.grad = torch.tensor([[0.0, -20.0, 20.0]])  # to (11, 11, 8)
+    obs = torch.ones(STATES, 3)
+    reading = update(Instruments(layer, sgd(layer), 1), sgd(layer), obs)
+    # Without their means: from (1, -1, 0) to (1, 1, -2).
+    assert reading["norm/angle/"] == pytest.approx(math.pi / 2)
+    # The gradient is that of the Parameter, mean included.
+    assert reading["norm/gradient_cosine/"] == pytest.approx(20 / math.sqrt(800 * 302))
+
+
+def test_reading_does_not_move_a_layers_singular_vector() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(SpectralLinear(3, 4), nn.ReLU(), nn.Linear(4, 2)).train()
+    before = network.state_dict()["0.weight_u"].clone()
+    reading = update(Instruments(network, sgd(network), 1), sgd(network), torch.ones(STATES, 3))
+    assert "norm/angle/0" in reading
+    assert torch.equal(network.state_dict()["0.weight_u"], before)
+    assert all(module.training for module in network.modules())
 
 
 def test_churn_is_what_one_update_did_to_greedy_actions() -> None:

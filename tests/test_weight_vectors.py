@@ -1,5 +1,7 @@
 """Gains, lengths and gradients are read the same from both storages."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -9,7 +11,14 @@ from wnrl.build import build_agent, build_env, build_network
 from wnrl.config import make_config
 from wnrl.envs.vector import EpisodeStatistics
 from wnrl.loop import run
-from wnrl.nn import WNLSTM, WNConv2d, WNLinear, weight_norm_groups
+from wnrl.nn import (
+    WNLSTM,
+    SpectralLinear,
+    StandardizedLinear,
+    WNConv2d,
+    WNLinear,
+    weight_norm_groups,
+)
 from wnrl.optim import WNAdam
 from wnrl.stepping import ClippedStep
 from wnrl.weight_vectors import layer_weights, weight_vectors
@@ -113,6 +122,18 @@ def test_what_has_no_whole_gradient_has_none() -> None:
     assert weight.gradient() is None
     layer(torch.ones(1, 3)).sum().backward()
     assert weight.gradient() is None  # what lies along w is hidden
+
+
+@pytest.mark.parametrize("kind", [StandardizedLinear, SpectralLinear])
+def test_effective_rows_are_what_the_layer_computes_with_in_acting(kind: type[nn.Linear]) -> None:
+    layer = kind(3, 2, bias=False).train()
+    before = copy.deepcopy(layer.state_dict())
+    (weight,) = layer_weights(layer)
+    rows = weight.effective_rows()
+    assert layer.training
+    assert all(map(torch.equal, layer.state_dict().values(), before.values()))
+    torch.testing.assert_close(rows, layer.eval()(torch.eye(3)).T)
+    assert torch.equal(weight.rows(), layer.weight)
 
 
 def test_a_layer_that_computes_its_weight_is_read_at_its_parameter() -> None:

@@ -144,7 +144,7 @@ class Instruments:
         started_s = self._now()
         reading = pending.reading
         for weight in layer_weights(self._network):
-            angles = row_angles(pending.weights[weight.name], weight.rows())
+            angles = row_angles(pending.weights[weight.name], weight.effective_rows())
             reading[f"norm/angle/{weight.name}"] = angles.mean()
         if pending.actions is not None:
             with same_modes(self._network):
@@ -180,7 +180,7 @@ class Instruments:
         weights = {}
         for weight in layer_weights(self._network):
             rows, gradient = weight.rows(), weight.gradient()
-            weights[weight.name] = rows.clone()
+            weights[weight.name] = weight.effective_rows().clone()
             if gradient is not None:
                 cosines = row_cosines(gradient, rows)
                 reading[f"norm/gradient_cosine/{weight.name}"] = cosines.abs().mean()

@@ -2,7 +2,8 @@
 
 A layer is anything like `nn.Linear`, a convolution or a recurrent layer; nothing asks which
 normalization a network has. A layer that computes its weight from one Parameter (torch's
-parametrizations, weight standardization) is read at that Parameter: it is what learns.
+parametrizations, weight standardization, spectral normalization) is read at that Parameter, which
+is what learns and has the gradient; `effective_rows` are what such a layer of ours computes with.
 
 Dimension key: O output units (rows), K elements of a row.
 """
@@ -46,6 +47,20 @@ class LayerWeight(NamedTuple):
         if isinstance(self.layer, WeightNormalized):
             return self.layer.effective_weight(self.key).detach().flatten(1)
         return self.parameter.detach().flatten(1)
+
+    @torch.no_grad()
+    def effective_rows(self) -> Tensor:
+        """(O, K) What the layer computes with in acting; `rows()` unless it says otherwise."""
+        compute = getattr(self.layer, "effective_weight", None)
+        if compute is None or isinstance(self.layer, WeightNormalized):
+            return self.rows()
+        training = self.layer.training
+        self.layer.training = False  # in training mode it may move: Spectral's u
+        try:
+            effective: Tensor = compute()
+        finally:
+            self.layer.training = training
+        return effective.flatten(1)
 
     @torch.no_grad()
     def gradient(self) -> Tensor | None:
