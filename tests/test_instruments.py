@@ -14,7 +14,7 @@ from wnrl.checkpoint import Checkpoints
 from wnrl.instruments import STATES, Instruments
 from wnrl.nn import SpectralLinear, StandardizedLinear, WNLinear, weight_norm_groups
 from wnrl.optim import WNSGD
-from wnrl.stepping import ClippedStep, StepOptimizer
+from wnrl.stepping import ClippedStep, ScheduledStep, StepOptimizer
 
 OBS = torch.tensor([[1.0, 0.0]] * STATES)  # as many as a reading looks at
 
@@ -79,6 +79,18 @@ def test_one_step_of_known_gradient_turns_a_row_by_a_known_angle() -> None:
     assert reading["norm/angle/"] == pytest.approx(math.atan(0.25) / 2)
     assert reading["norm/gradient_cosine/"] == pytest.approx(0.5)  # 0 and 1
     assert reading["norm/gradient_step/"] == pytest.approx(0.1 * math.sqrt(61 / 13))
+
+
+def test_a_gradients_step_has_the_rate_that_a_schedule_gave_that_step() -> None:
+    network = linear([[2.0, 0.0]])
+    optimizer = ScheduledStep(sgd(network), lambda updates: 0.5 / (1 + updates))
+    watch, steps = Instruments(network, optimizer, 1), []
+    for _ in range(2):
+        with torch.no_grad():
+            network.weight.copy_(torch.tensor([[2.0, 0.0]]))
+        network.weight.grad = torch.tensor([[0.0, 4.0]])
+        steps.append(update(watch, optimizer)["norm/gradient_step/"])
+    assert steps == pytest.approx([0.1 * 0.5 * 2, 0.1 * 0.25 * 2])
 
 
 def test_the_angle_is_that_of_the_weight_which_the_layer_computes_with() -> None:

@@ -122,16 +122,15 @@ def projected_covariance(covariance: Tensor, weight: Tensor, gain: float, norm: 
     return (gain / norm) ** 2 * projection @ covariance @ projection
 
 
-def relative_gradient(gradient: Tensor, weight: Tensor, learning_rate: float) -> Tensor:
-    """() eta ||dL/dw|| / ||w||: what a step of plain gradient descent would change.
+def relative_gradient(gradient: Tensor, weight: Tensor) -> Tensor:
+    """() ||dL/dw|| / ||w||: times eta, what a step of plain gradient descent would change.
 
     Args:
         gradient: (O, K).
         weight: (O, K).
-        learning_rate: eta.
     """
     _check_same("gradient", gradient, "weight", weight)
-    return learning_rate * _ratio(gradient, weight)
+    return _ratio(gradient, weight)
 
 
 def sign_flips(before: Tensor, after: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -143,9 +144,17 @@ class Instruments:
         pending, self._pending = self._pending, None
         started_s = self._now()
         reading = pending.reading
+        rates = {
+            id(parameter): float(group["lr"])  # a schedule may have written it in the step
+            for group in self._optimizer.param_groups
+            for parameter in group["params"]
+        }
         for weight in layer_weights(self._network):
             angles = row_angles(pending.weights[weight.name], weight.effective_rows())
             reading[f"norm/angle/{weight.name}"] = angles.mean()
+            rate, gradient = rates.get(id(weight.parameter)), pending.gradients.get(weight.name)
+            if rate is not None and gradient is not None:
+                reading[f"norm/gradient_step/{weight.name}"] = rate * gradient
         if pending.actions is not None:
             with same_modes(self._network):
                 after = self._actions(self._network.eval()(pending.states))
@@ -172,22 +181,15 @@ class Instruments:
             reading[f"norm/statistics_gap/{name}"] = gap.means
             if gap.variances is not None:
                 reading[f"norm/statistics_variance_ratio/{name}"] = gap.variances
-        rates = {
-            id(parameter): float(group["lr"])
-            for group in self._optimizer.param_groups
-            for parameter in group["params"]
-        }
-        weights = {}
+        weights, gradients = {}, {}
         for weight in layer_weights(self._network):
             rows, gradient = weight.rows(), weight.gradient()
             weights[weight.name] = weight.effective_rows().clone()
             if gradient is not None:
                 cosines = row_cosines(gradient, rows)
                 reading[f"norm/gradient_cosine/{weight.name}"] = cosines.abs().mean()
-                if rate := rates.get(id(weight.parameter)):
-                    step = relative_gradient(gradient, rows, rate)
-                    reading[f"norm/gradient_step/{weight.name}"] = step
-        return _Pending(reading, states, self._actions(seen.output), weights)
+                gradients[weight.name] = relative_gradient(gradient, rows)
+        return _Pending(reading, states, self._actions(seen.output), weights, gradients)
 
     def _read_activity(self, reading: Reading, seen: Activity) -> None:
         for name, layer in seen.layers.items():
@@ -253,14 +255,13 @@ def _moments_of(layer: LayerActivity) -> dict[str, Moments]:
     return read if layer.output is None else {**read, "output": layer.output}
 
 
+@dataclass
 class _Pending:
     """A reading between the two calls around a step."""
 
-    def __init__(
-        self, reading: Reading, states: Tensor, actions: Tensor | None, weights: dict[str, Tensor]
-    ) -> None:
-        self.reading = reading
-        self.states = states
-        self.actions = actions
-        self.weights = weights
-        self.spent_s = 0.0
+    reading: Reading
+    states: Tensor
+    actions: Tensor | None
+    weights: dict[str, Tensor]  # effective rows before the step, by layer
+    gradients: dict[str, Tensor]  # relative to the weight, before clipping
+    spent_s: float = 0.0
