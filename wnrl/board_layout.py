@@ -38,6 +38,8 @@ LAYOUT: Layout = {
         "stretch of the spread since the first reading": ["^norm/preactivation_stretch/.*"],
         "layer output before its normalization, mean": ["^norm/output_mean/.*"],
         "layer output before its normalization, spread": ["^norm/output_std/.*"],
+        "shift of that output's means since the first reading": ["^norm/output_shift/.*"],
+        "stretch of that output's spread since the first reading": ["^norm/output_stretch/.*"],
         "dormant units, tau 0": ["^norm/dormant_0/.*"],
         "dormant units, tau 0.025": [r"^norm/dormant_0\.025/.*"],
         "dormant units, tau 0.1": [r"^norm/dormant_0\.1/.*"],
