@@ -33,6 +33,9 @@ def test_the_page_is_written_once_and_shows_every_instrument(tmp_path: Path) -> 
         scalars = events.Tags()["scalars"]
         instruments = [tag for tag in scalars if tag.startswith("norm/") or "share" in tag]
         assert len(instruments) > 30
+        # Of a tag with both kinds TensorBoard shows the one that came first.
+        assert set(scalars).isdisjoint(events.Tags()["histograms"])
+        assert ("norm/v_norm/torso.layers.hidden1" in scalars) == (norm == "weight")
         for tag in instruments:
             assert len([pattern for pattern in shown if re.match(pattern, tag)]) == 1, tag
 

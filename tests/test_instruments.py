@@ -190,7 +190,7 @@ def test_a_step_across_v_lengthens_it_as_section_2_1_says(storage: str) -> None:
     (layer.weight * torch.tensor([[-4.0, 3.0]])).sum().backward()
     reading = update(watch, optimizer)
     # dL/dv = (-4, 3) at w = v = (3, 4): c = 0.5 * 5 / 5, ||v'|| = sqrt(1 + c^2) ||v||
-    assert reading["norm/v_length/"] == pytest.approx(5 * math.sqrt(1.25))
+    assert reading["norm/v_norm/"] == pytest.approx(5 * math.sqrt(1.25))
     assert reading["norm/angle/"] == pytest.approx(math.atan(0.5))
     assert reading["norm/g_50/"] == pytest.approx(5.0)
 
@@ -210,11 +210,25 @@ def test_growth_drift_and_flips_are_measured_from_the_first_and_the_last_reading
         readings.append(update(watch, optimizer, obs))
     assert [reading["norm/g_sign_flips/0"] for reading in readings] == [0.0, 1.0, 1.0]
     assert [reading["norm/v_growth/0"] for reading in readings] == [1.0, 2.0, 3.0]
-    assert [reading["norm/v_length/0"] for reading in readings] == [1.0, 2.0, 3.0]
+    assert [reading["norm/v_norm/0"] for reading in readings] == [1.0, 2.0, 3.0]
     assert [reading["norm/g_50/0"] for reading in readings] == [1.0, -0.5, -2.5]
     # Units of spread |g|: from (1, 1) to (4, 1).
     assert readings[2]["norm/preactivation_stretch/0"] == pytest.approx(math.sqrt(17 / 2))
     assert readings[2]["norm/preactivation_shift/0"] == pytest.approx(0.0)
+
+
+def test_a_state_from_before_v_norm_and_flips_had_their_names_is_continued() -> None:
+    layer = WNLinear(2, 1, bias=False)
+    layer.set_weight_(torch.tensor([[3.0, 4.0]]))
+    optimizer = sgd(layer, lr=0.0)
+    watch = Instruments(layer, optimizer, 1)
+    update(watch, optimizer)
+    state = watch.state_dict()
+    del state["flips"]
+    state["first"]["v_length/"] = state["first"].pop("v_norm/") / 2
+    watch = Instruments(layer, optimizer, 1)
+    watch.load_state_dict(state)
+    assert update(watch, optimizer)["norm/v_growth/"] == pytest.approx(2.0)
 
 
 def test_drift_is_measured_from_statistics_that_have_settled() -> None:

@@ -195,14 +195,14 @@ def test_histograms_leave_out_what_is_not_finite(tmp_path: Path) -> None:
     board.histograms(
         5,
         {
-            "norm/g/layer": torch.tensor([[1.0, inf], [3.0, nan]], requires_grad=True),
+            "norm_histograms/g/layer": torch.tensor([[1.0, inf], [3.0, nan]], requires_grad=True),
             "norm/v/layer": torch.tensor([nan]),
         },
     )
     board.close()
     events = read(tmp_path)
-    assert events.Tags()["histograms"] == ["norm/g/layer"]
-    (event,) = events.Histograms("norm/g/layer")
+    assert events.Tags()["histograms"] == ["norm_histograms/g/layer"]
+    (event,) = events.Histograms("norm_histograms/g/layer")
     assert event.step == 5
     histogram = event.histogram_value
     assert (histogram.num, histogram.min, histogram.max, histogram.sum) == (2, 1.0, 3.0, 4.0)

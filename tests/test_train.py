@@ -75,7 +75,7 @@ def test_a_run_ends_by_itself_and_leaves_what_it_should(
         "charts/episodic_return",
         "eval/mean_reward",
     } <= tags
-    assert "norm/g/torso.layers.hidden1" in events.Tags()["histograms"]
+    assert "norm_histograms/g/torso.layers.hidden1" in events.Tags()["histograms"]
     assert len(events.Scalars("charts/episodic_return")) == len(lines) - 1
 
     assert evaluate.main([str(run), "--episodes", "7"]) == 0
@@ -87,7 +87,7 @@ def test_a_run_shorter_than_every_interval_is_logged_at_its_end(tmp_path: Path) 
     events = EventAccumulator(str(tmp_path), size_guidance={"histograms": 0})
     events.Reload()
     assert "train/loss" in events.Tags()["scalars"]
-    assert "norm/v_norm/torso.layers.hidden1" in events.Tags()["histograms"]
+    assert "norm_histograms/v_norm/torso.layers.hidden1" in events.Tags()["histograms"]
 
 
 def test_resume_goes_on_bit_for_bit_and_may_go_further(tmp_path: Path) -> None:

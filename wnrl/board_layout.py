@@ -25,7 +25,7 @@ LAYOUT: Layout = {
     },
     "3 weight vectors": {
         "growth of ||v|| since the first reading": ["^norm/v_growth/.*"],
-        "mean ||v||": ["^norm/v_length/.*"],
+        "mean ||v||": ["^norm/v_norm/.*"],
         "gains g, median": ["^norm/g_50/.*"],
         "gains g, 5% quantile": ["^norm/g_05/.*"],
         "gains g, 95% quantile": ["^norm/g_95/.*"],

@@ -219,8 +219,8 @@ class Instruments:
 
     def _read_vectors(self, reading: Reading) -> None:
         for name, (gain, norm) in weight_vectors(self._network, self._optimizer).items():
-            first = self._at_first(f"v_length/{name}", norm)
-            reading[f"norm/v_length/{name}"] = norm.mean()
+            first = self._at_first(f"v_norm/{name}", norm)
+            reading[f"norm/v_norm/{name}"] = norm.mean()
             growth = torch.where(first == 0, 1.0, norm / first)  # a row of zeros has no length yet
             reading[f"norm/v_growth/{name}"] = growth.mean()
             reading[f"norm/g_sign_flips/{name}"] = self._counts.flips(name, gain)
@@ -245,7 +245,9 @@ class Instruments:
         device = next(self._network.parameters()).device
         self._updates = state["updates"]
         self._recent = deque(obs.to(device) for obs in state["recent"])
-        self._first = dict(state["first"])
+        self._first = {  # as earlier runs called it
+            tag.replace("v_length/", "v_norm/"): value for tag, value in state["first"].items()
+        }
         self._counts.load_state_dict(state)
 
 

@@ -143,9 +143,12 @@ def crossed(before_steps: int, after_steps: int, every_steps: int) -> bool:
 
 @torch.no_grad()
 def gain_histograms(vectors: Mapping[str, tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
-    """TensorBoard tags of weight norm's gains g and lengths ||v||, by layer."""
+    """TensorBoard tags of weight norm's gains g and lengths ||v||, by layer.
+
+    Apart from the scalars `norm/*`: of a tag with both, TensorBoard shows the kind that came first.
+    """
     tags: dict[str, Tensor] = {}
     for layer, (gain, norm) in vectors.items():
-        tags[f"norm/g/{layer}"] = gain
-        tags[f"norm/v_norm/{layer}"] = norm
+        tags[f"norm_histograms/g/{layer}"] = gain
+        tags[f"norm_histograms/v_norm/{layer}"] = norm
     return tags
