@@ -94,34 +94,6 @@ def row_cosines(gradient: Tensor, weight: Tensor) -> Tensor:
     return torch.where(lengths == 0, 0.0, (inner / lengths).clamp(-1.0, 1.0))
 
 
-def projected_covariance(covariance: Tensor, weight: Tensor, gain: float, norm: float) -> Tensor:
-    """cov(dL/dv) = (g^2 / ||v||^2) M_w C M_w, for one row (after eq. 4).
-
-    Args:
-        covariance: (K, K) C, of dL/dw.
-        weight: (K,) w.
-        gain: g.
-        norm: ||v||.
-
-    Returns:
-        (K, K).
-
-    Raises:
-        ValueError: on shapes that do not fit.
-
-    Source: Salimans & Kingma 2016, arXiv 1602.07868, section 2.1.
-    """
-    check_rank("weight", weight, 1)
-    if covariance.shape != (len(weight), len(weight)):
-        raise ValueError(
-            f"covariance is {tuple(covariance.shape)}: a row of {len(weight)} elements has "
-            f"({len(weight)}, {len(weight)})"
-        )
-    direction = weight / torch.linalg.vector_norm(weight)
-    projection = torch.eye(len(weight)).to(weight) - torch.outer(direction, direction)
-    return (gain / norm) ** 2 * projection @ covariance @ projection
-
-
 def relative_gradient(gradient: Tensor, weight: Tensor) -> Tensor:
     """() ||dL/dw|| / ||w||: times eta, what a step of plain gradient descent would change.
 
@@ -168,7 +140,11 @@ def variance_ratio(batch_var: Tensor, running_var: Tensor, eps: float = STATISTI
 
 
 def entropy(logits: Tensor) -> Tensor:
-    """Entropy in nats of categorical policies: (B, A) -> (B,). ValueError on another rank."""
+    """Entropy in nats of categorical policies: (B, A) -> (B,). ValueError on another rank.
+
+    For agents with a policy network (actor-critic), whose collapse it shows as `policy_churn` shows
+    that of values; an agent of action values alone has none.
+    """
     check_rank("logits", logits, 2)
     log_p = logits.log_softmax(dim=1)
     p = log_p.exp()
