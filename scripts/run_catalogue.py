@@ -4,7 +4,7 @@
 
 Breakout with `--preset fast`, one seed, one thread each: it shows that every entry trains without a
 fault and what its instruments read. It compares nothing: one seed is no finding. Entries that have
-ended in the folder are not run again.
+ended in the folder after as many steps are not run again.
 """
 
 import argparse
@@ -25,6 +25,19 @@ from wnrl.nn.norms import NORMS, get_norm
 
 Row = dict[str, Any]
 RECENT = 20  # episodes of the mean
+COLUMNS = (  # of a run that failed those of its end alone
+    "norm",
+    "agent_steps",
+    "exit_code",
+    "cpu_s",
+    "seed",
+    "episodes",
+    f"mean_return_last_{RECENT}",
+    "instrument_tags",
+    "readings",
+    "not_finite",
+    "instruments_share",
+)
 
 
 def train(norm: str, folder: Path, steps: int) -> tuple[int, float]:
@@ -50,12 +63,12 @@ def read(norm: str, folder: Path) -> Row:
     values = [point.value for points in instruments.values() for point in points]
     shares = [point.value for point in scalars.get("time/instruments_share", ())]
     config = json.loads((folder / "config.json").read_text())
+    mean = statistics.fmean(returns[-RECENT:]) if returns else math.nan
     return {
         "norm": norm,
         "seed": config["run"]["seed"],
-        "agent_steps": config["run"]["steps"],
         "episodes": len(returns),
-        f"mean_return_last_{RECENT}": round(statistics.fmean(returns[-RECENT:]), 2),
+        f"mean_return_last_{RECENT}": round(mean, 2),
         "instrument_tags": len(instruments),
         "readings": len(shares) + 1,  # the first has no interval behind it
         "not_finite": sum(not math.isfinite(value) for value in values),
@@ -76,21 +89,23 @@ def main() -> None:
 
     def run(norm: str) -> Row:
         folder, ended = given.out / norm, given.out / f"{norm}.json"
-        if not ended.exists():
+        end: Row = json.loads(ended.read_text()) if ended.exists() else {}
+        if end.get("agent_steps") != given.steps:
+            ended.unlink(missing_ok=True)  # its run is about to be overwritten
             code, cpu_s = train(norm, folder, given.steps)
+            end = {"exit_code": code, "cpu_s": round(cpu_s, 1), "agent_steps": given.steps}
             if code:
-                return {"norm": norm, "exit_code": code}
-            ended.write_text(json.dumps({"exit_code": code, "cpu_s": round(cpu_s, 1)}))
-        row = read(norm, folder) | json.loads(ended.read_text())
+                return {"norm": norm} | end
+            ended.write_text(json.dumps(end))
+        row = read(norm, folder) | end
         print(row, flush=True)
         return row
 
     with ThreadPoolExecutor(given.jobs) as pool:
         rows = list(pool.map(run, norms))
     if given.csv:
-        names = list(dict.fromkeys(name for row in rows for name in row))
         with given.csv.open("w", newline="") as file:
-            writer = csv.DictWriter(file, names)
+            writer = csv.DictWriter(file, COLUMNS)
             writer.writeheader()
             writer.writerows(rows)
     failed = [row["norm"] for row in rows if row["exit_code"]]
