@@ -327,7 +327,14 @@ def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
     }
 
 
-@pytest.mark.parametrize("flags", [["--norm=batch"], ["--norm=weight", "--weight-storage=gv"]])
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--norm=batch", "--norm.statistics=joint"],
+        ["--norm=spectral"],
+        ["--norm=weight", "--weight-storage=gv"],
+    ],
+)
 def test_a_run_ends_with_the_same_bytes_with_instruments_and_without(
     tmp_path: Path, flags: list[str]
 ) -> None:
