@@ -6,10 +6,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections import OrderedDict
+from functools import partial
 from pathlib import Path
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import nn
 
 from wnrl import evaluate, train
 from wnrl.build import build_env, build_network
@@ -100,6 +103,61 @@ def test_resume_goes_on_bit_for_bit_and_may_go_further(tmp_path: Path) -> None:
     assert go("--resume", parts, "--steps", "900") == 0
     assert (whole / "episodes.csv").read_bytes() == (parts / "episodes.csv").read_bytes()
     assert final_network(whole) == final_network(parts)
+
+
+@pytest.mark.parametrize("norm", ["none", "weight", "batch", "layer"])
+def test_a_run_from_when_layers_had_numbers_goes_on_and_is_evaluated(
+    tmp_path: Path, norm: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    run = [*FAST, f"--norm={norm}", "--no-wall-time", "--instruments-every-updates=20"]
+    run.append("--schedule-steps=400")
+    assert go(*run, "--steps=400", f"--run-dir={whole}") == 0
+    with monkeypatch.context() as earlier:
+
+        def numbered(layers: "OrderedDict[str, nn.Module]") -> nn.Sequential:
+            return nn.Sequential(*layers.values())
+
+        earlier.setattr("wnrl.nn.networks.NamedLayers", numbered)
+        assert go(*run, "--steps=300", f"--run-dir={parts}") == 0
+    saved = Checkpoints(parts).latest()
+    assert saved is not None
+    assert "torso.layers.1.weight" in saved.network()
+    first = list(saved.state()["instruments"]["first"])
+    assert "preactivation_std/torso.layers.1" in first
+    played = evaluate.evaluate_run(parts, 3)
+    assert played.agent_steps == saved.step
+
+    assert go("--resume", parts, "--steps=400") == 0
+    assert final_network(whole) == final_network(parts)
+    finished = [Checkpoints(path).latest() for path in (whole, parts)]
+    noted = [each.state()["instruments"]["first"] for each in finished if each is not None]
+    assert list(noted[0]) == list(noted[1])
+    assert all(noted[0][tag].equal(noted[1][tag]) for tag in noted[0])
+    again = evaluate.evaluate_run(parts, 3)
+    assert again.episodes == evaluate.evaluate_run(whole, 3).episodes
+
+
+def test_a_state_that_cannot_be_read_is_one_line_that_names_its_commit(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert go(*FAST, "--steps=250", f"--run-dir={tmp_path}") == 0
+    file = tmp_path / "config.json"
+    saved = json.loads(file.read_text())
+    saved["agent"]["hidden"] = 7  # as if networks were built otherwise since
+    saved["parts"][0]["commit"] = "0123abcd"
+    file.write_text(json.dumps(saved))
+    capsys.readouterr()
+    for command in (
+        partial(go, "--resume", tmp_path, "--steps=300"),
+        partial(evaluate.main, [str(tmp_path)]),
+    ):
+        assert command() == 2
+        err = capsys.readouterr().err
+        assert err.count("\n") == 1
+        assert "commit 0123abcd wrote, cannot be read by this version (RuntimeError: " in err
+        assert "size mismatch for torso.layers.hidden1.weight" in err
+    assert json.loads(file.read_text()) == saved
 
 
 def test_a_run_killed_before_its_first_checkpoint_starts_again(

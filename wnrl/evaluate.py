@@ -21,7 +21,7 @@ from wnrl.envs.vector import Episode, EpisodeStatistics, VectorEnv
 from wnrl.errors import UsageError
 from wnrl.flags import Parser, one_line
 from wnrl.gif import write_episode_gif
-from wnrl.rundir import read_config
+from wnrl.rundir import loading, read_config
 from wnrl.seeding import numpy_generator
 from wnrl.value_gap import ValueGap
 
@@ -114,7 +114,7 @@ def evaluate_run(
         listen: told of each episode when it ends.
 
     Raises:
-        UsageError: no run, or no whole checkpoint.
+        UsageError: no run, no whole checkpoint, or one that this version cannot read.
     """
     config = replace(read_config(run_dir), init="default")  # the weights are loaded anyway
     saved = Checkpoints(run_dir).latest(with_replay=False)
@@ -130,7 +130,8 @@ def evaluate_run(
 
     try:
         network, _ = build_network(config, env)
-        network.load_state_dict(saved.network())
+        with loading(run_dir, saved.step):
+            network.load_state_dict(saved.network())
         nothing_stored = replace(config, buffer_size=(config.agent.n_step + 8) * env.num_envs)
         agent = build_agent(nothing_stored, env, network, resolve_device(device))
         chosen = evaluation_epsilon(config) if epsilon is None else epsilon

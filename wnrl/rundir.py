@@ -10,6 +10,8 @@ import fcntl
 import json
 import os
 import shutil
+import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -121,3 +123,35 @@ def read_config(run_dir: Path) -> Config:
         raise UsageError(f"no run in {run_dir}: {path.name}: {error.strerror}") from None
     except (ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{path} cannot be read as a run's configuration: {error}") from None
+
+
+@contextlib.contextmanager
+def loading(run_dir: Path, agent_step: int) -> Iterator[None]:
+    """Inside, what a checkpoint holds is taken in.
+
+    Args:
+        run_dir: the run's folder.
+        agent_step: of the checkpoint.
+
+    Raises:
+        UsageError: it has another form than this version reads; names the commit that wrote it.
+    """
+    try:
+        yield
+    except UsageError:
+        raise
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        why = textwrap.shorten(f"{type(error).__name__}: {error}", 240)
+        raise UsageError(
+            f"the checkpoint of agent step {agent_step:,} in {run_dir}, which "
+            f"{_writer(run_dir, agent_step)} wrote, cannot be read by this version ({why}); "
+            "go on with the one that wrote it"
+        ) from error
+
+
+def _writer(run_dir: Path, agent_step: int) -> str:
+    """The code that did a run's agent step, as config.json says."""
+    parts = json.loads((run_dir / CONFIG).read_text()).get("parts", [])
+    began = [part for part in parts if part["from_agent_step"] < agent_step]
+    commit = began[-1]["commit"] if began else None
+    return f"commit {commit}" if commit else "an unknown commit"

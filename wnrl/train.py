@@ -42,10 +42,11 @@ from wnrl.forecast import format_duration, measure_speed
 from wnrl.instruments import Instruments
 from wnrl.loop import Tick, run
 from wnrl.memory import available_bytes, peak_resident_bytes
+from wnrl.nn.named_layers import with_names
 from wnrl.nn.norm import Norm
 from wnrl.nn.norms import NORMS
 from wnrl.recorder import Recorder, crossed, gain_histograms
-from wnrl.rundir import RunDirectory, read_config
+from wnrl.rundir import RunDirectory, loading, read_config
 from wnrl.seeding import numpy_generator
 from wnrl.settings import flag_name
 from wnrl.value_gap import ValueGap
@@ -193,14 +194,19 @@ def _train(
         env.reset()
         folder.clear()  # as late as this: whatever cannot be run has cost nothing
     else:
-        state = saved.state()
-        agent.load_state_dict(state["agent"])
-        checkpoints.resume(saved, agent.rows)
-        statistics.load_state_dict(state["statistics"])
-        env.load_state_dict(state["env"])
-        recorded = state["recorder"]
-        if "instruments" in state:  # a run begun before there were any has none
-            instruments.load_state_dict(state["instruments"])
+        with loading(folder.path, done_steps):
+            state = saved.state()
+            agent.load_state_dict(state["agent"])
+            checkpoints.resume(saved, agent.rows)
+            statistics.load_state_dict(state["statistics"])
+            env.load_state_dict(state["env"])
+            recorded = state["recorder"]
+            if "instruments" in state:  # a run begun before there were any has none
+                noted = {
+                    name: with_names(network, part) if isinstance(part, Mapping) else part
+                    for name, part in state["instruments"].items()
+                }
+                instruments.load_state_dict(noted)
     folder.write_config(config, _facts(config, device), done_steps)
     for line in describe_costs(config, peak_resident_bytes(), speed, done_steps):
         say(line)

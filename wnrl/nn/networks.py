@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from wnrl.errors import UsageError
 from wnrl.nn.initialization import owned_global_randomness, reset_parameters_
+from wnrl.nn.named_layers import NamedLayers
 from wnrl.nn.norm import Norm
 from wnrl.nn.norms import NONE
 from wnrl.nn.placement import Layout, place
@@ -66,7 +67,7 @@ class NatureTorso(nn.Module):
         layers["flatten"] = nn.Flatten()
         layers["fc"] = own.linear(channels * height * width, NATURE_FEATURES)
         _add_activation(layers, "fc", own, (NATURE_FEATURES,))
-        self.layers = nn.Sequential(layers)
+        self.layers = NamedLayers(layers)
         self.layers.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # no stub
 
     def forward(self, obs: Tensor) -> Tensor:
@@ -113,7 +114,7 @@ class MLPTorso(nn.Module):
             layers[name] = own.linear(units_in, units)
             _add_activation(layers, name, own, (units,))
             units_in = units
-        self.layers = nn.Sequential(layers)
+        self.layers = NamedLayers(layers)
 
     def forward(self, obs: Tensor) -> Tensor:
         """(B, *shape) of the dtype given -> (B, F)."""
