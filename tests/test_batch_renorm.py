@@ -1,6 +1,7 @@
 """Batch renormalization: Algorithm 1 on hand numbers, its warm-up, and what it converges to."""
 
 import copy
+import math
 
 import pytest
 import torch
@@ -122,6 +123,9 @@ def test_what_cannot_be_raises() -> None:
         BatchRenorm(1, momentum=0)
     with pytest.raises(ValueError, match=r"r_max is 0\.5"):
         BatchRenorm(1, r_max=0.5)
+    for limits in ({"r_max": math.inf}, {"d_max": math.inf}, {"r_max": math.nan}):
+        with pytest.raises(ValueError, match=r"(inf|nan).* and finite"):  # they gave 0 * inf
+            BatchRenorm(1, **limits)
     with pytest.raises(ValueError, match="before start_updates, 5"):
         BatchRenorm(1, start_updates=5, r_end_updates=4)
     with pytest.raises(ValueError, match=r"expected \(B, 3, ...\)"):

@@ -2,12 +2,14 @@
 
 import dataclasses
 import json
+import math
 
 import pytest
 
-from wnrl.config import AGENTS, Config, config_from_json, fields_of, make_config, replace
+from wnrl.config import AGENTS, NORM, Config, config_from_json, fields_of, make_config, replace
 from wnrl.errors import UsageError
 from wnrl.nn.norms import NORMS, get_norm, register_norm
+from wnrl.settings import flag_name
 
 
 def test_defaults_are_the_atari_ones_of_sb3_zoo() -> None:
@@ -73,6 +75,10 @@ def test_whole_numbers_may_be_written_with_underscores_or_an_exponent() -> None:
         ({"steps": float("inf")}, "--steps takes a whole number"),
         ({"gamma": 1.5}, "--gamma 1.5 is out of range; it must be at most 1"),
         ({"gamma": "nan"}, "--gamma is not a number"),
+        ({"gamma": "inf"}, "--gamma inf is out of range; it must be at most 1"),
+        ({"max_grad_norm": "inf"}, "--max-grad-norm inf is out of range; it must be finite$"),
+        ({"optimizer_eps": 1e999}, "--optimizer-eps inf is out of range; it must be finite$"),
+        ({"progress_every_s": "-inf"}, "--progress-every-s -inf is out of range.*at least 0 s$"),
         ({"learning_rate": 0}, "--learning-rate 0.* more than 0"),
         ({"double": "perhaps"}, "--double is on or off"),
         ({"batch_size": True}, "--batch-size takes a whole number"),
@@ -123,6 +129,34 @@ def test_a_parameter_of_another_normalization_is_told_which_there_are() -> None:
         make_config({"norm": "group", "norm.groups": 0})
     with pytest.raises(UsageError, match=r"--norm takes text, not 3"):
         make_config({"norm": 3})
+
+
+def test_infinite_parameters_are_refused_for_they_train_on_nan() -> None:
+    floats = [
+        (norm.name, field.name)
+        for norm in NORMS.values()
+        for field in dataclasses.fields(norm.settings)
+        if isinstance(field.default, float)
+    ]
+    assert {("batch-renorm", "r_max"), ("spectral", "lipschitz")} < set(floats)
+    for norm, name in floats:
+        for number in ("inf", "-inf", "nan"):
+            with pytest.raises(
+                UsageError, match=rf"--norm.{flag_name(name)} (-?inf .*must|is not)"
+            ):
+                make_config({"norm": norm, NORM + name: number})
+    with pytest.raises(UsageError, match=r"^--norm.r-max inf is out of range; it must be finite$"):
+        make_config({"norm": "batch-renorm", "norm.r_max": "inf"})
+
+
+def test_lines_of_progress_may_never_come() -> None:
+    assert make_config(progress_every_s="inf").run.progress_every_s == math.inf
+
+
+def test_a_run_begun_with_an_infinite_limit_of_gradients_is_one_without_a_limit() -> None:
+    saved = make_config().to_json()
+    saved["agent"]["max_grad_norm"] = math.inf
+    assert config_from_json(json.loads(json.dumps(saved))).agent.max_grad_norm == 0
 
 
 def test_a_configuration_from_before_parameters_has_their_defaults() -> None:

@@ -6,6 +6,7 @@ of the normalization) < preset < file < flag. Nothing is built here.
 """
 
 import dataclasses
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -131,7 +132,12 @@ class RunConfig:
         minimum=0,
     )
     progress_every_s: float = setting(
-        10.0, "between progress lines", source=OURS, unit="s", minimum=0
+        10.0,
+        "between progress lines (inf: never)",
+        source=OURS,
+        unit="s",
+        minimum=0,
+        infinite=True,
     )
     calibrate: bool = setting(
         True, "measure the speed before the start to say how long it takes", source=OURS
@@ -294,6 +300,8 @@ def config_from_json(saved: Mapping[str, Any]) -> Config:
     own = {NORM + name: value for name, value in saved.get("norm", {}).items()}
     values = {**saved["run"], **saved["agent"], **own}
     agent, norm = agent_named(values["agent"]), norm_named(values["norm"])
+    if values.get("max_grad_norm") == math.inf:  # was taken once, and is what 0 says
+        values["max_grad_norm"] = 0.0
     known = {name: value for name, value in values.items() if name in fields_of(agent, norm)}
     return _build(parse_all(known, agent, norm), tuple(saved["explicit"]))
 

@@ -22,6 +22,7 @@ def setting(
     minimum: float | None = None,
     maximum: float | None = None,
     above: float | None = None,
+    infinite: bool = False,
 ) -> Any:
     """A dataclass field with what a user needs to know about it.
 
@@ -34,6 +35,7 @@ def setting(
         minimum: the smallest allowed number.
         maximum: the largest allowed number.
         above: the number that the value must exceed.
+        infinite: whether inf is a value too; elsewhere it would end in NaN.
     """
     return dataclasses.field(
         default=default,
@@ -45,6 +47,7 @@ def setting(
             "minimum": minimum,
             "maximum": maximum,
             "above": above,
+            "infinite": infinite,
         },
     )
 
@@ -131,6 +134,9 @@ def _check_range(flag: str, number: float, limits: Mapping[str, Any]) -> None:
         allowed = f"at most {high:_}"
     elif above is not None and number <= above:
         allowed = f"more than {above:_}"
+    elif math.isinf(number) and not limits["infinite"]:
+        allowed = "finite"
+        unit = ""
     else:
         return
     raise UsageError(f"{flag} {number:_} is out of range; it must be {allowed}{unit}")

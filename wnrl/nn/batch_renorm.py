@@ -4,6 +4,7 @@ Where a batch's statistics wander, so does batch norm's output for the same inpu
 learnt on approaches what is acted with. Source: Ioffe 2017, arXiv 1702.03275.
 """
 
+import math
 from typing import Any
 
 import torch
@@ -29,8 +30,8 @@ class BatchRenorm(nn.Module):
         num_features: F or C.
         eps: added to a variance before its root.
         momentum: weight of a batch in the running statistics, per forward in training.
-        r_max: limit of the scale's correction, at least 1.
-        d_max: limit of the shift's correction, at least 0.
+        r_max: limit of the scale's correction, at least 1 and finite.
+        d_max: limit of the shift's correction, at least 0 and finite.
         start_updates: forward passes in training as plain batch norm.
         r_end_updates: forward passes after which `r_max` holds.
         d_end_updates: forward passes after which `d_max` holds.
@@ -64,8 +65,10 @@ class BatchRenorm(nn.Module):
         super().__init__()
         if not 0 < momentum <= 1:
             raise ValueError(f"momentum is {momentum}: it must lie in (0, 1]")
-        if r_max < 1 or d_max < 0:
-            raise ValueError(f"r_max is {r_max}, d_max {d_max}: at least 1 and 0 are needed")
+        if not (1 <= r_max < math.inf and 0 <= d_max < math.inf):
+            raise ValueError(
+                f"r_max is {r_max}, d_max {d_max}: at least 1 and 0 are needed, and finite"
+            )
         if min(r_end_updates, d_end_updates) < start_updates:
             raise ValueError(
                 f"r_end_updates is {r_end_updates}, d_end_updates {d_end_updates}: neither may lie "
