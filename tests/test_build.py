@@ -15,6 +15,7 @@ from wnrl.build import (
     build_agent,
     build_env,
     build_network,
+    check_norm,
     evaluation_env,
     evaluation_epsilon,
     fit_buffer,
@@ -22,7 +23,7 @@ from wnrl.build import (
 )
 from wnrl.config import make_config
 from wnrl.errors import UsageError
-from wnrl.nn.networks import DuelingHead, NatureTorso
+from wnrl.nn.networks import DuelingHead, NatureTorso, assemble_q_network
 from wnrl.nn.norms import NORMS
 from wnrl.nn.values import joint_batch, separate_batches
 from wnrl.nn.weight_norm import WNLinear
@@ -186,6 +187,60 @@ def test_the_values_and_the_place_are_the_ones_asked_for() -> None:
     placed = built(norm="spectral", norm_where="penultimate,head").network
     kinds = [type(m).__name__ for m in placed.modules() if isinstance(m, torch.nn.Linear)]
     assert kinds == ["Linear", "SpectralLinear", "SpectralLinear"]
+
+
+@pytest.mark.parametrize("env", ["toy/Catch", "Breakout"])
+@pytest.mark.parametrize("norm", NORMS)
+def test_a_check_of_the_norm_assembles_from_shapes_alone(
+    norm: str, env: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[torch.nn.Module] = []
+
+    def seeing(*arguments: Any, **named: Any) -> torch.nn.Module:
+        seen.append(assemble_q_network(*arguments, **named))
+        return seen[-1]
+
+    monkeypatch.setattr("wnrl.build.assemble_q_network", seeing)
+    for storage in ("w", "gv"):
+        config = make_config(env=env, norm=norm, num_envs=1, weight_storage=storage, dueling=True)
+        environment, before = build_env(config), torch.get_rng_state()
+        check_norm(config, environment)
+        environment.close()
+        assert torch.equal(before, torch.get_rng_state())
+    assert len(seen) == 2
+    tensors = [t for network in seen for t in (*network.parameters(), *network.buffers())]
+    assert {tensor.device.type for tensor in tensors} == {"meta"}
+
+
+def test_a_norm_of_ones_own_that_needs_numbers_is_left_for_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def counting(features_in: int, features_out: int) -> torch.nn.Module:
+        layer = torch.nn.Linear(features_in, features_out)
+        assert layer.weight.sum().item() < 1e9
+        return layer
+
+    monkeypatch.setitem(NORMS, "none", dataclasses.replace(NORMS["none"], linear=counting))
+    config = make_config(env="toy/Catch", norm="none")
+    check_norm(config, build_env(config))
+    with pytest.raises(UsageError, match="knows no such part or layer"):
+        check_norm(make_config(env="toy/Catch", norm="none", norm_where="x"), build_env(config))
+
+
+def test_a_schedule_of_its_own_without_an_update_is_refused() -> None:
+    env = build_env(make_config(env="CartPole-v1"))
+    for short in (
+        {"steps": 500},
+        {"schedule_steps": 499},
+        {"steps": 503, "update_period_steps": 4},
+    ):
+        with pytest.raises(
+            UsageError, match=r"nap goes by --schedule-steps .* no update after --warmup-steps 500"
+        ):
+            check_norm(make_config(short, env="CartPole-v1", norm="nap"), env)
+        check_norm(make_config(short, env="CartPole-v1", norm="layer"), env)
+    for enough in ({"steps": 501}, {"steps": 500, "schedule_steps": 900}, {}):
+        check_norm(make_config(enough, env="CartPole-v1", norm="nap"), env)
 
 
 def test_a_norms_schedule_ends_with_the_runs() -> None:

@@ -388,16 +388,35 @@ def test_parameters_and_places_hold_on_resume_and_in_evaluation(
         (["--norm=group", "--norm.groups=7"], "--norm.groups 7 does not divide a layer of 128"),
         (["--norm-where=policy"], "this network has no policy head"),
         (["--norm=batch", "--norm-where=all"], "puts batch on the output layer 'head'"),
+        (["--norm=batch", "--batch-size=1"], "--batch-size 1 is too small for --norm batch"),
+        (["--norm=nap", "--steps=200"], "200 leave it no update after --warmup-steps 200"),
     ],
 )
-def test_a_normalization_that_cannot_be_is_one_line_and_exit_2(
-    arguments: list[str], line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_normalization_that_cannot_be_is_one_line_before_anything_is_said_or_claimed(
+    arguments: list[str],
+    line: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert go(*FAST, *arguments, f"--run-dir={tmp_path / 'run'}") == 2
-    said = capsys.readouterr().err
+    monkeypatch.chdir(tmp_path)
+    assert go(*FAST, *arguments) == 2
+    out, said = capsys.readouterr()
+    assert out == ""
     assert line in said
     assert said.count("\n") == 1
-    assert not (tmp_path / "run").exists()
+    assert not os.listdir(tmp_path)
+
+
+def test_a_schedule_is_checked_when_a_run_begins_and_not_when_it_goes_on(tmp_path: Path) -> None:
+    # One from before the check has no update in its schedule; --steps alone would have none either.
+    assert go(*FAST, "--norm=nap", "--steps=300", f"--run-dir={tmp_path}") == 0
+    file = tmp_path / "config.json"
+    saved = json.loads(file.read_text())
+    saved["run"]["schedule_steps"] = 200
+    file.write_text(json.dumps(saved))
+    assert go("--resume", tmp_path, "--steps=350") == 0
+    assert evaluate.main([str(tmp_path), "--episodes=1"]) == 0
 
 
 def test_data_dependent_initialization_says_where_the_scale_is_fixed(

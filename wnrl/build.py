@@ -1,7 +1,9 @@
 """From a configuration to what runs: environments, network, optimizer, agent."""
 
+import contextlib
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +18,7 @@ from wnrl.envs.protocols import protocol_named
 from wnrl.envs.vector import Observations, VectorEnv
 from wnrl.errors import UsageError
 from wnrl.nn.initialization import InitReport, init_from_data_
-from wnrl.nn.networks import QNetwork, build_q_network
+from wnrl.nn.networks import QNetwork, assemble_q_network, build_q_network
 from wnrl.nn.norm import Norm
 from wnrl.nn.norms import get_norm
 from wnrl.nn.weight_norm import set_vector_norms_
@@ -97,6 +99,45 @@ def build_norm(config: Config) -> Norm:
     return norm.in_storage(config.run.weight_storage)
 
 
+def check_norm(config: Config, env: VectorEnv) -> None:
+    """Refuse a normalization that cannot be, before anything is computed or kept.
+
+    Draws from no generator and touches no device: the network is assembled from shapes alone.
+
+    Raises:
+        UsageError: a place that the network does not have, layers that the normalization does not
+            fit, a batch too small for it, or a schedule of its own without a single update.
+    """
+    norm, settings = build_norm(config), config.agent
+    if settings.batch_size < norm.smallest_batch:
+        raise UsageError(
+            f"--batch-size {settings.batch_size} is too small for --norm {norm.name}, which needs "
+            f"at least {norm.smallest_batch}"
+        )
+    if norm.scheduled and _updates_of_the_schedule(config) < 1:
+        raise UsageError(
+            f"--norm {norm.name} goes by --schedule-steps (by default the first --steps), and "
+            f"{config.run.schedule_steps:_} leave it no update after --warmup-steps "
+            f"{settings.warmup_steps:_}: all learning would be at the schedule's end; raise "
+            "--schedule-steps or lower --warmup-steps"
+        )
+    # A normalization of one's own may ask for numbers, which there are none of: it is told later.
+    with contextlib.suppress(NotImplementedError, RuntimeError), torch.device("meta"):
+        assemble_q_network(**_network_settings(config, env, norm))
+
+
+def _network_settings(config: Config, env: VectorEnv, norm: Norm) -> dict[str, Any]:
+    return {
+        "shape": env.observation.shape,
+        "dtype": env.observation.dtype,
+        "num_actions": env.num_actions,
+        "norm": norm,
+        "where": config.run.norm_where,
+        "hidden": (config.agent.hidden,) * 2,
+        "dueling": config.agent.dueling,
+    }
+
+
 def build_network(config: Config, env: VectorEnv) -> tuple[QNetwork, InitReport | None]:
     """The run's network as it starts, on the CPU: the same whatever device follows.
 
@@ -107,13 +148,7 @@ def build_network(config: Config, env: VectorEnv) -> tuple[QNetwork, InitReport 
         The network, and what the data said if they were asked.
     """
     network = build_q_network(
-        env.observation.shape,
-        env.observation.dtype,
-        env.num_actions,
-        norm=build_norm(config),
-        where=config.run.norm_where,
-        hidden=(config.agent.hidden,) * 2,
-        dueling=config.agent.dueling,
+        **_network_settings(config, env, build_norm(config)),
         generator=torch_generator(config.run.seed, "network"),
     )
     if config.run.init != "data":
@@ -127,11 +162,6 @@ def build_agent(config: Config, env: VectorEnv, network: QNetwork, device: torch
     set_vector_norms_(network, config.run.v_norm)
     network = network.to(device)
     norm = build_norm(config)
-    if settings.batch_size < norm.smallest_batch:
-        raise UsageError(
-            f"--batch-size {settings.batch_size} is too small for --norm {norm.name}, which needs "
-            f"at least {norm.smallest_batch}"
-        )
     optimizer = norm.optimizer(
         network,
         OptimizerSpec(
@@ -176,8 +206,12 @@ def build_agent(config: Config, env: VectorEnv, network: QNetwork, device: torch
 
 def total_updates(config: Config) -> int:
     """Updates until the end of `--schedule-steps`, at least 1."""
+    return max(1, _updates_of_the_schedule(config))
+
+
+def _updates_of_the_schedule(config: Config) -> int:
     learning_steps = config.run.schedule_steps - config.agent.warmup_steps
-    return max(1, learning_steps // config.agent.update_period_steps)
+    return learning_steps // config.agent.update_period_steps
 
 
 def random_play(config: Config) -> Observations:

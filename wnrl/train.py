@@ -3,6 +3,7 @@
 `train(config)` is the same from Python: a generator that yields as it goes.
 """
 
+import contextlib
 import dataclasses
 import math
 import platform
@@ -23,6 +24,7 @@ from wnrl.build import (
     build_agent,
     build_env,
     build_network,
+    check_norm,
     evaluation_env,
     evaluation_epsilon,
     fit_buffer,
@@ -84,13 +86,16 @@ def train(
         CheckpointError: the last checkpoint could not be written.
     """
     config = replace(config, threads=config.run.threads or default_threads())
-    with RunDirectory(run_dir_of(config)) as folder:
-        if folder.holds_run and not overwrite:
-            raise UsageError(
-                f"{folder.path} holds a run already; go on with --resume {folder.path}, start "
-                "anew with --overwrite, or choose another folder with --run-dir"
-            )
-        yield from _run(config, folder, None, should_stop, say)
+    device = resolve_device(config.run.device)
+    with contextlib.closing(build_env(config)) as env:
+        check_norm(config, env)  # before a folder is claimed or a word is said
+        with RunDirectory(run_dir_of(config)) as folder:
+            if folder.holds_run and not overwrite:
+                raise UsageError(
+                    f"{folder.path} holds a run already; go on with --resume {folder.path}, start "
+                    "anew with --overwrite, or choose another folder with --run-dir"
+                )
+            yield from _train(config, folder, None, env, device, should_stop, say)
 
 
 def resume(
@@ -126,7 +131,10 @@ def resume(
                 "a larger number goes on"
             )
             return
-        yield from _run(replace(config, run_dir=str(run_dir)), folder, saved, should_stop, say)
+        config = replace(config, run_dir=str(run_dir))
+        device = resolve_device(config.run.device)
+        with contextlib.closing(build_env(config)) as env:
+            yield from _train(config, folder, saved, env, device, should_stop, say)
 
 
 def _changed(config: Config, settings: Mapping[str, Any]) -> Config:
@@ -143,23 +151,6 @@ def _changed(config: Config, settings: Mapping[str, Any]) -> Config:
     return replace(config, **{name: getattr(asked, name) for name in settings})
 
 
-def _run(
-    config: Config,
-    folder: RunDirectory,
-    saved: Saved | None,
-    should_stop: Callable[[], bool],
-    say: Callable[[str], None],
-) -> Iterator[Tick]:
-    torch.set_num_threads(config.run.threads)
-    keep_freed_memory()
-    device = resolve_device(config.run.device)
-    env = build_env(config)
-    try:
-        yield from _train(config, folder, saved, env, device, should_stop, say)
-    finally:
-        env.close()
-
-
 def _train(
     config: Config,
     folder: RunDirectory,
@@ -169,6 +160,8 @@ def _train(
     should_stop: Callable[[], bool],
     say: Callable[[str], None],
 ) -> Iterator[Tick]:
+    torch.set_num_threads(config.run.threads)
+    keep_freed_memory()
     fresh = saved is None
     done_steps = 0 if saved is None else saved.step
     config, shrunk = fit_buffer(config, env, available_bytes(), fixed=not fresh)

@@ -199,6 +199,40 @@ def build_q_network(
     """A Q network for an observation, initialized from `generator` alone (torch's distributions).
 
     Args:
+        shape: as in `assemble_q_network`.
+        dtype: as there.
+        num_actions: A.
+        norm: as there.
+        where: as there.
+        hidden: as there.
+        dueling: as there.
+        generator: a CPU generator. The global one is left as it was.
+
+    Raises:
+        UsageError: on a type, layer width, place or number of actions that cannot be.
+    """
+    with owned_global_randomness(generator):
+        network = assemble_q_network(
+            shape, dtype, num_actions, norm=norm, where=where, hidden=hidden, dueling=dueling
+        )
+    reset_parameters_(network, generator)
+    norm.initialize(network)
+    return network
+
+
+def assemble_q_network(
+    shape: tuple[int, ...],
+    dtype: str,
+    num_actions: int,
+    *,
+    norm: Norm,
+    where: str = "torso",
+    hidden: Sequence[int] = DEFAULT_HIDDEN,
+    dueling: bool = False,
+) -> QNetwork:
+    """A Q network for an observation, as torch initializes it, from the global generator.
+
+    Args:
         shape: of one observation; see `build_torso` for what it chooses.
         dtype: "uint8" or "float32", as in `ObservationSpec`.
         num_actions: A.
@@ -207,7 +241,6 @@ def build_q_network(
             layer's name. The head's layer is `head`, of a dueling one `value` and `advantage`.
         hidden: units of an MLP's layers; not used by the Nature torso.
         dueling: use `DuelingHead` instead of one linear layer.
-        generator: a CPU generator. The global one is left as it was.
 
     Raises:
         UsageError: on a type, layer width, place or number of actions that cannot be.
@@ -217,17 +250,13 @@ def build_q_network(
     outputs = ("value", "advantage") if dueling else ("head",)
     layout = Layout({"torso": torso_layers(shape, dtype, hidden)}, {"head": outputs})
     placed = place(where, norm, layout)
-    with owned_global_randomness(generator):
-        torso = build_torso(shape, dtype, norm=norm, hidden=hidden, placed=placed)
-        head: nn.Module
-        if dueling:
-            head = DuelingHead(torso.num_features, num_actions, norm, placed)
-        else:
-            head = _at("head", norm, placed).linear(torso.num_features, num_actions)
-        network = QNetwork(torso, head)
-    reset_parameters_(network, generator)
-    norm.initialize(network)
-    return network
+    torso = build_torso(shape, dtype, norm=norm, hidden=hidden, placed=placed)
+    head: nn.Module
+    if dueling:
+        head = DuelingHead(torso.num_features, num_actions, norm, placed)
+    else:
+        head = _at("head", norm, placed).linear(torso.num_features, num_actions)
+    return QNetwork(torso, head)
 
 
 def _at(name: str, norm: Norm, placed: Collection[str] | None) -> Norm:
