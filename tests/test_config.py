@@ -67,6 +67,7 @@ def test_whole_numbers_may_be_written_with_underscores_or_an_exponent() -> None:
     ("values", "message"),
     [
         ({"lerning_rate": 1}, "unknown setting 'lerning_rate'.*did you mean learning_rate"),
+        ({"eps": 1, "norm": "layer"}, "unknown setting 'eps'.*; did you mean norm.eps.$"),
         ({"norm": "wieght"}, "--norm 'wieght' is unknown; allowed: none.*did you mean weight"),
         ({"agent": "dqm"}, "--agent 'dqm' is unknown; allowed: dqn; did you mean dqn"),
         ({"steps": "many"}, "--steps takes a whole number of agent steps, not 'many'"),

@@ -38,6 +38,42 @@ def test_parameters_of_the_normalization_are_flags_and_quoted_keys(tmp_path: Pat
     assert make_config(settings).norm.leave_smaller is True
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "norm = 'group'\n'norm.eps' = 1e-3\n'norm.groups' = 16\n",
+        "seed = 1\n[norm]\nname = 'group'\neps = 1e-3\ngroups = 16\n",
+        "norm.name = 'group'\nnorm.eps = 1e-3\nnorm.groups = 16\n",
+        "norm = { name = 'group', eps = 1e-3, groups = 16 }\n",
+        "[run]\nnorm = 'group'\n[norm]\neps = 1e-3\ngroups = 16\n",
+        "[run.norm]\nname = 'group'\neps = 1e-3\ngroups = 16\n",
+    ],
+)
+def test_a_table_of_the_normalization_is_its_name_and_parameters(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text(text)
+    _, settings = parse_train_flags(["--config", str(file)])
+    config = make_config(settings)
+    assert (config.run.norm, config.norm.eps, config.norm.groups) == ("group", 1e-3, 16)
+    _, settings = parse_train_flags(["--config", str(file), "--norm.groups=8"])
+    assert make_config(settings).norm.groups == 8
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "norm = 'layer'\nnorm.eps = 1e-3\n",
+        "norm.eps = 1e-3\nnorm = 'layer'\n",
+        "norm = 'layer'\n[norm]\neps = 1e-3\n",
+    ],
+)
+def test_what_toml_forbids_is_told_the_two_forms(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text(text)
+    with pytest.raises(UsageError, match=r'"norm.eps" = 1e-3.* name = "layer" in the table .norm'):
+        parse_train_flags(["--config", str(file)])
+
+
 def test_help_lists_the_parameters_of_the_chosen_normalization() -> None:
     text = " ".join(train_parser("dqn", "group").format_help().split())
     assert "the normalization (group): --norm.groups INT groups of channels" in text
@@ -74,7 +110,15 @@ def test_a_wrong_argument_is_told_the_nearest(arguments: list[str], message: str
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("steps = ", "is not TOML"), ("steps = 1\n[run]\nsteps = 2\n", "'steps' stands twice")],
+    [
+        ("steps = ", "is not TOML: [^;]*$"),
+        ("steps = 1\n[run]\nsteps = 2\n", "'steps' stands twice"),
+        ("[run]\nnorm = 'group'\n[norm]\nname = 'layer'\n", "'norm' stands twice"),
+        ("[norm]\nr-max = 2\nr_max = 3\n", "'norm.r_max' stands twice"),
+        ("[norm]\nnorm = 'layer'\n", "in the table .norm. the normalization is `name`"),
+        ("[norm]\nname = 3\n", "--norm takes text, not 3"),
+        ("[norm]\nname = 'wieght'\n", "did you mean weight"),
+    ],
 )
 def test_a_wrong_file_is_told_why(tmp_path: Path, text: str, message: str) -> None:
     file = tmp_path / "run.toml"

@@ -279,7 +279,11 @@ def make_config(values: Mapping[str, Any] | None = None, **keywords: Any) -> Con
         elif name not in fields:
             raise UsageError(
                 f"unknown setting {name!r} of agent {agent}; `--agent {agent} --help` lists them"
-                + nearest(name, fields)
+                + (
+                    f"; did you mean norm.{name}?"
+                    if NORM + name in fields
+                    else nearest(name, fields)
+                )
             )
     explicit = parse_all(given, agent, norm)
     env = canonical_name(explicit.get("env", RunConfig.env))

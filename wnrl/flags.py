@@ -6,6 +6,7 @@ flag, a line of a file and a Python keyword are told the same thing about the sa
 
 import argparse
 import dataclasses
+import re
 import textwrap
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -157,25 +158,44 @@ def parse_train_flags(arguments: Sequence[str]) -> tuple[dict[str, Any], dict[st
 
 
 def read_toml(path: str) -> dict[str, Any]:
-    """Settings by name; tables only group them.
+    """Settings by name; tables only group them, but for [norm].
+
+    That one holds the normalization as `name`, and its parameters.
 
     Raises:
         UsageError: no such file, or not TOML.
     """
+    text = ""
     try:
-        with Path(path).open("rb") as file:
-            read = tomllib.load(file)
+        text = Path(path).read_text(encoding="utf-8")
+        read = tomllib.loads(text)
     except OSError as error:
         raise UsageError(f"--config {path}: {error.strerror}; name a readable TOML file") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"--config {path} is not TOML: {error}") from None
+        hint = _BOTH_FORMS if _NORM_VALUE.search(text) and _NORM_TABLE.search(text) else ""
+        raise UsageError(f"--config {path} is not TOML: {error}{hint}") from None
     return _flatten(read)
 
 
-def _flatten(table: Mapping[str, Any]) -> dict[str, Any]:
+# TOML forbids norm = "layer" beside norm.eps = 1e-3, which would make a table of it.
+_NORM_VALUE = re.compile(r"^\s*norm\s*=", re.MULTILINE)
+_NORM_TABLE = re.compile(r"^\s*(norm\s*\.|\[\s*norm\s*\])", re.MULTILINE)
+_BOTH_FORMS = (
+    '; norm is a value and a table there: write parameters as quoted keys, "norm.eps" = 1e-3, or '
+    'the normalization as name = "layer" in the table [norm]'
+)
+
+
+def _flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in table.items():
-        inner = _flatten(value) if isinstance(value, Mapping) else {name.replace("-", "_"): value}
+        key = prefix + name.replace("-", "_")
+        if key == f"{NORM}norm":
+            raise UsageError("in the table [norm] the normalization is `name`, not `norm`")
+        if isinstance(value, Mapping) and not prefix:
+            inner = _flatten(value, NORM if name == "norm" else "")
+        else:
+            inner = {"norm" if key == f"{NORM}name" else key: value}
         for key in inner:
             if key in flat:
                 raise UsageError(f"setting {key!r} stands twice in the file; keep one")
