@@ -187,6 +187,18 @@ def test_a_run_is_named_by_what_changes_learning() -> None:
     assert make_config(norm_where="penultimate").name == "dqn-weight-norm-where=penultimate"
 
 
+def test_a_place_is_spelt_one_way_in_the_name_and_in_the_settings() -> None:
+    configs = [make_config(norm_where=where) for where in ("conv1, conv2", "conv2,conv1,conv2")]
+    configs.append(replace(make_config(), norm_where="conv2, conv1"))
+    saved = configs[0].to_json()
+    saved["run"]["norm_where"] = " conv2,conv1"
+    configs.append(config_from_json(saved))
+    for config in configs:
+        assert config.run.norm_where == "conv1,conv2"
+        assert config.name == "dqn-weight-norm-where=conv1,conv2"
+    assert make_config(norm_where=" torso").name == "dqn-weight"
+
+
 def test_the_length_of_a_run_is_named_where_a_schedule_goes_by_it() -> None:
     assert make_config(steps=5_000).name == "dqn-weight-schedule-steps=5000"
     assert make_config(steps=5_000, epsilon_steps=7).name == "dqn-weight-epsilon-steps=7"
@@ -203,6 +215,16 @@ def test_a_setting_without_effect_names_nothing() -> None:
     assert make_config(hidden=3, init_observations=9).name == "dqn-weight"
     assert make_config(v_norm="paper").name == "dqn-weight-v-norm=paper"
     assert make_config(norm="weight-mean", v_norm="paper").name == "dqn-weight-mean-v-norm=paper"
+
+
+def test_what_changes_no_layer_has_no_place_whatever_its_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert [name for name, norm in NORMS.items() if not norm.has_place] == ["none"]
+    monkeypatch.setitem(NORMS, "mine", dataclasses.replace(get_norm("none"), name="mine"))
+    assert make_config(norm="mine", norm_where="penultimate").name == "dqn-mine"
+    parameters = {"norm": "projection", "norm.activation": "none", "norm_where": "head"}
+    assert "norm-where=head" in make_config(parameters).name
 
 
 def test_a_registered_norm_can_be_chosen() -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from wnrl.errors import UsageError
 from wnrl.nn.norms import get_norm
-from wnrl.nn.placement import Layout, place
+from wnrl.nn.placement import Layout, canonical_where, place
 
 Q = Layout({"torso": ("conv1", "conv2", "fc")}, {"head": ("head",)})
 SHARED = Layout({"torso": ("hidden1", "hidden2")}, {"policy": ("policy",), "value": ("value",)})
@@ -38,6 +38,23 @@ SEPARATE = Layout(
 )
 def test_words_name_parts_and_names_name_layers(layout: Layout, where: str, expected: str) -> None:
     assert place(where, get_norm("weight"), layout) == set(expected.split())
+
+
+@pytest.mark.parametrize(
+    ("where", "canonical"),
+    [
+        ("torso", "torso"),
+        ("conv1, conv2", "conv1,conv2"),
+        ("conv2,conv1", "conv1,conv2"),
+        (" fc ,conv3,fc,conv1", "conv1,conv3,fc"),
+        ("hidden2,penultimate,head,hidden1,torso", "torso,head,penultimate,hidden1,hidden2"),
+        ("torso,", "torso,"),  # an empty word stays, to be refused
+        ("", ""),
+    ],
+)
+def test_a_place_has_one_spelling(where: str, canonical: str) -> None:
+    assert canonical_where(where) == canonical
+    assert canonical_where(canonical) == canonical
 
 
 @pytest.mark.parametrize(

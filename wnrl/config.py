@@ -17,6 +17,7 @@ from wnrl.envs.protocols import PROTOCOLS
 from wnrl.errors import UsageError, nearest
 from wnrl.nn.norm import NO_SETTINGS
 from wnrl.nn.norms import NORMS, get_norm
+from wnrl.nn.placement import canonical_where
 from wnrl.settings import flag_name, parse_fields, setting
 
 OURS = "ours"
@@ -241,9 +242,10 @@ class Config:
 
     def _without_effect(self) -> Iterable[str]:
         """Settings that change nothing in this run."""
-        if not get_norm(self.run.norm).weight_vectors:
+        norm = get_norm(self.run.norm).with_settings(dataclasses.asdict(self.norm))
+        if not norm.weight_vectors:
             yield from ("weight_storage", "v_norm")
-        if self.run.norm == "none":
+        if not norm.has_place:
             yield "norm_where"
         if self.run.init != "data":
             yield "init_observations"
@@ -360,6 +362,7 @@ def _build(resolved: Mapping[str, Any], explicit: Iterable[str]) -> Config:
     run = pick(RunConfig)
     if run.schedule_steps == 0:
         run = dataclasses.replace(run, schedule_steps=run.steps)
+    run = dataclasses.replace(run, norm_where=canonical_where(run.norm_where))
     norm = get_norm(run.norm).settings
     own = [field.name for field in dataclasses.fields(norm) if NORM + field.name in resolved]
     norm = dataclasses.replace(norm, **{name: resolved[NORM + name] for name in own})

@@ -95,6 +95,12 @@ class Norm:
         """Whether it puts a layer before nonlinearities."""
         return self.activation is not no_activation_norm
 
+    @property
+    def has_place(self) -> bool:
+        """Whether layers where it is placed are others than where it is not."""
+        plain: tuple[Any, ...] = (nn.Linear, nn.Conv2d, no_activation_norm)
+        return (self.linear, self.conv, self.activation) != plain
+
     def with_settings(self, values: Mapping[str, Any]) -> "Norm":
         """The same normalization with other parameters.
 

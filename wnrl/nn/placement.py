@@ -31,6 +31,13 @@ class Layout:
         return ", ".join(f"{part} ({', '.join(layers)})" for part, layers in parts)
 
 
+def canonical_where(where: str) -> str:
+    """The same place in one spelling: words, then names, in order, each once, without spaces."""
+    words = {word.strip() for word in where.split(",")}
+    named = sorted(words.difference(WHERE))
+    return ",".join([*(word for word in WHERE if word in words), *named])
+
+
 def place(where: str, norm: Norm, layout: Layout) -> frozenset[str]:
     """The names of the layers that are normalized.
 
