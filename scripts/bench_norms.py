@@ -18,7 +18,9 @@ from torch import Tensor, nn
 from works import ACTIONS, SHAPE, acting, updating
 
 from wnrl.allocator import keep_freed_memory
-from wnrl.nn.networks import build_q_network
+from wnrl.errors import UsageError
+from wnrl.flags import one_line
+from wnrl.nn.networks import assemble_q_network, build_q_network
 from wnrl.nn.norm import Norm
 from wnrl.nn.norms import NORMS, get_norm
 from wnrl.stepping import OptimizerSpec
@@ -28,11 +30,23 @@ BASE = "none"
 
 
 def norm_of(text: str) -> Norm:
-    """`group:groups=16,eps=1e-4` -> the record."""
+    """`group:groups=16,eps=1e-4` -> the record.
+
+    Raises:
+        UsageError: a normalization, a parameter or a value that cannot be, or does not fit.
+    """
     name, _, given = text.partition(":")
-    return get_norm(name).with_settings(
-        dict(part.split("=", 1) for part in given.split(",") if part)
-    )
+    parts = [part.partition("=") for part in given.split(",") if part]
+    for parameter, equals, value in parts:
+        if not equals or not value:
+            raise UsageError(
+                f"--norm {text}: {parameter!r} has no value; parameters are {name}:NAME=VALUE, "
+                "separated by commas"
+            )
+    norm = get_norm(name).with_settings({parameter: value for parameter, _, value in parts})
+    with torch.device("meta"):  # whether it fits the network, before anything is measured
+        assemble_q_network(SHAPE, "uint8", ACTIONS, norm=norm)
+    return norm
 
 
 def network(norm: Norm) -> nn.Module:
@@ -68,10 +82,13 @@ def main() -> None:
     parser.add_argument("--batches", type=int, nargs="+", default=[32, 256], help="to learn from")
     parser.add_argument("--csv", type=Path, help="write the rows there")
     args = parser.parse_args()
+    try:
+        norms = {text: norm_of(text) for text in dict.fromkeys([BASE, *args.norm])}
+    except UsageError as error:
+        parser.exit(2, f"bench_norms: {one_line(error)}\n")
     keep_freed_memory()  # as in training
     torch.set_num_threads(args.threads)
     print(f"torch {torch.__version__}, {platform.machine()}, {platform.platform()}")
-    norms = {text: norm_of(text) for text in dict.fromkeys([BASE, *args.norm])}
     rows: list[Row] = []
     for what, sizes, repeats in (("act", args.envs, 20), ("update", args.batches, 1)):
         for size in sizes:

@@ -11,7 +11,8 @@ import pytest
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
-import measuring  # noqa: E402  # a script's neighbour, not installed
+import bench_norms  # noqa: E402  # a script, not installed
+import measuring  # noqa: E402  # its neighbour
 
 
 def test_variants_take_turns_and_the_order_turns_around() -> None:
@@ -79,3 +80,35 @@ def test_the_benchmark_of_weight_norm_reaches_every_path_when_dry(tmp_path: Path
     }
     assert all(row["of_copy_rate"] for row in rows if row["what"] == "optimizer")
     assert {row["where"] for row in rows} == {"dry"}
+
+
+@pytest.mark.parametrize(
+    ("norm", "message"),
+    [
+        ("batch:eps", "--norm batch:eps: 'eps' has no value; parameters are batch:NAME=VALUE"),
+        ("batch:eps=", "'eps' has no value"),
+        ("batch:=1", "no such parameter"),
+        ("batch:epz=1", "did you mean eps"),
+        ("batch:eps=x", "--norm.eps takes a number, not 'x'"),
+        ("batsh", "did you mean batch"),
+        ("group:groups=7", "--norm.groups 7 does not divide"),
+    ],
+)
+def test_a_norm_that_cannot_be_measured_is_one_line_and_exit_2(
+    norm: str,
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["bench_norms.py", "--norm", norm])
+    with pytest.raises(SystemExit) as ended:
+        bench_norms.main()
+    out, err = capsys.readouterr()
+    assert (ended.value.code, out, err.count("\n")) == (2, "", 1)
+    assert message in err
+
+
+def test_parameters_of_a_norm_stand_after_a_colon() -> None:
+    norm = bench_norms.norm_of("group:groups=16,eps=1e-4")
+    assert (norm.settings.groups, norm.settings.eps) == (16, 1e-4)
+    assert bench_norms.norm_of("weight").name == "weight"
