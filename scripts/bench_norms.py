@@ -10,10 +10,11 @@ follows it. A parameter stands after a colon: --norm batch batch:statistics=join
 
 import argparse
 import platform
+from functools import partial
 from pathlib import Path
 
 import torch
-from measuring import Row, Work, paired, show, table, timer_of, write_csv
+from measuring import Row, Work, paired_anew, show, table, timer_of, write_csv
 from torch import Tensor, nn
 from works import ACTIONS, SHAPE, acting, updating
 
@@ -56,6 +57,11 @@ def network(norm: Norm) -> nn.Module:
     )
 
 
+def act(norm: Norm, envs: int) -> Work:
+    """One greedy choice for `envs` environments."""
+    return acting(network(norm), envs, "cpu")
+
+
 def update(norm: Norm, batch: int) -> Work:
     """One update as DQN does it with this normalization."""
     net = network(norm)
@@ -92,14 +98,12 @@ def main() -> None:
     rows: list[Row] = []
     for what, sizes, repeats in (("act", args.envs, 20), ("update", args.batches, 1)):
         for size in sizes:
-            works = {
-                text: acting(network(norm), size, "cpu") if what == "act" else update(norm, size)
-                for text, norm in norms.items()
-            }
+            make = act if what == "act" else update
+            makers = {text: partial(make, norm, size) for text, norm in norms.items()}
             rounds = args.rounds if size < 256 else max(2, args.rounds // 3)
-            times = paired(works, rounds, repeats, timer_of("cpu", args.threads))
+            times = paired_anew(makers, rounds, repeats, timer_of("cpu", args.threads))
             rows += table(times, where="cpu", what=what, size=size, threads=args.threads)
-            show(rows[-len(works) :])
+            show(rows[-len(makers) :])
     if args.csv:
         write_csv(args.csv, rows)
 

@@ -24,7 +24,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
-from measuring import Row, Work, captured, paired, show, table, timer_of, write_csv
+from measuring import (
+    Row,
+    Work,
+    captured,
+    paired,
+    paired_anew,
+    show,
+    table,
+    timer_of,
+    write_csv,
+)
 from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 from works import ACTIONS, SHAPE, acting, updating
@@ -110,11 +120,11 @@ def cpu(dry: bool, rounds: int, threads: Sequence[int]) -> list[Row]:
         for batch in (2,) if dry else (32, 256):
             tasks += [("update", batch, update, 1), ("update, clipped", batch, clipped, 1)]
         for what, size, make, repeats in tasks:
-            works = {variant: make(variant, size, "cpu") for variant in CPU_VARIANTS}
+            makers = {v: functools.partial(make, v, size, "cpu") for v in CPU_VARIANTS}
             turns = 1 if dry else rounds if size < 256 else max(2, rounds // 3)
-            times = paired(works, turns, repeats, timer_of("cpu", count))
+            times = paired_anew(makers, turns, repeats, timer_of("cpu", count))
             rows += table(times, where="dry" if dry else "cpu", what=what, size=size, threads=count)
-            show(rows[-len(works) :])
+            show(rows[-len(makers) :])
     return rows
 
 

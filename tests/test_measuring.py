@@ -29,6 +29,19 @@ def test_variants_take_turns_and_the_order_turns_around() -> None:
     assert times == {"a": [2.0, 2.0], "b": [3.0, 3.0]}
 
 
+def test_works_are_built_anew_for_each_quarter_of_the_rounds_in_turned_order() -> None:
+    built: list[str] = []
+
+    def maker(name: str) -> measuring.Work:
+        built.append(name)
+        return lambda: None
+
+    makers = {name: (lambda name=name: maker(name)) for name in ("a", "b")}
+    times = measuring.paired_anew(makers, 8, 1, lambda work, calls: 3.0)
+    assert "".join(built) == "ab" + "ba" + "ab" + "ba"
+    assert times == {"a": [3.0] * 8, "b": [3.0] * 8}
+
+
 def test_a_ratio_is_the_median_of_the_pairs_and_not_of_the_medians() -> None:
     times = {"plain": [1.0, 2.0, 4.0], "ours": [3.0, 2.0, 5.0]}
     first, second = measuring.table(times, calls=2, what="act")
