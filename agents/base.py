@@ -38,10 +38,12 @@ class ValuePolicy(Policy, Protocol):
 class Agent(Protocol):
     """A learner that owns its networks, its optimizer, its data and its generators.
 
-    The loop calls `act`, then `update` while the emulator works, then `observe`. A state is taken
-    between `observe` and the next `act`.
+    The loop calls `act`, then `update` and `observe`: in this order, with the emulator at work
+    meanwhile, where `update_overlaps`, else the other way round. A state is taken before the next
+    `act`.
     """
 
+    update_overlaps: bool  # whether it may update before the newest actions' outcome is known
     observer: UpdateObserver  # watches every update; nobody until one is attached
 
     @property

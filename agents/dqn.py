@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from wnrl import losses
-from wnrl.agents.base import Predictions
+from wnrl.agents.greedy import GreedyPolicy, epsilon_greedy
 from wnrl.agents.observer import Unobserved, UpdateObserver
 from wnrl.envs.vector import Actions, Flags, Observations, Step
 from wnrl.nn.frozen import shared_weights
@@ -200,6 +200,8 @@ def double_q_learning(
 class DQN:
     """Q-learning from a replay, with a target network."""
 
+    update_overlaps = True  # a replay does not mind that the newest actions are still on their way
+
     def __init__(
         self,
         network: nn.Module,
@@ -324,7 +326,6 @@ class DQN:
     def _learn(self) -> dict[str, Tensor]:
         sampled = self.replay.sample(self._config.batch_size, out=self._batch)
         batch = Batch(*(x.to(self._device) for x in sampled))
-        self._network.train()
         self._optimizer.zero_grad()
         with shared_weights(self._network):
             td = self._td_errors(self._values, self._network, self._target, *batch)
@@ -341,7 +342,7 @@ class DQN:
             "train/grad_norm": self._optimizer.grad_norm,
         }
 
-    def policy(self, epsilon: float, generator: np.random.Generator) -> "GreedyPolicy":
+    def policy(self, epsilon: float, generator: np.random.Generator) -> GreedyPolicy:
         """The current policy, frozen: later updates do not change it."""
         network = copy.deepcopy(self._network).requires_grad_(False)
         return GreedyPolicy(network, epsilon, self._num_actions, generator, self._device)
@@ -369,56 +370,3 @@ class DQN:
         self._agent_steps = state["agent_steps"]
         self._updates = state["updates"]
         self._target_copies = state["target_copies"]
-
-
-class GreedyPolicy:
-    """Epsilon-greedy on a network that no longer changes."""
-
-    def __init__(
-        self,
-        network: nn.Module,
-        epsilon: float,
-        num_actions: int,
-        generator: np.random.Generator,
-        device: torch.device,
-    ) -> None:
-        self._network = network
-        self._epsilon = epsilon
-        self._num_actions = num_actions
-        self._generator = generator
-        self._device = device
-
-    def act(self, obs: Observations, first: Flags) -> Actions:
-        """Actions (N,) for observations (N, ...)."""
-        return epsilon_greedy(
-            self._network, obs, self._epsilon, self._num_actions, self._generator, self._device
-        )
-
-    @torch.no_grad()
-    def values(self, obs: Observations, actions: Actions) -> Predictions:
-        """Predicted values (N,) of actions (N,) for observations (N, ...)."""
-        q = self._network.eval()(torch.from_numpy(obs).to(self._device)).cpu().numpy()  # (N, A)
-        predicted: Predictions = q[np.arange(len(actions)), actions]
-        return predicted
-
-
-@torch.no_grad()
-def epsilon_greedy(
-    network: nn.Module,
-    obs: Observations,
-    epsilon: float,
-    num_actions: int,
-    generator: np.random.Generator,
-    device: torch.device,
-) -> Actions:
-    """Actions (N,) for observations (N, ...): random with probability epsilon, else greedy.
-
-    Acting is in evaluation mode: with frozen statistics, and it changes none.
-    """
-    explore = generator.random(len(obs)) < epsilon
-    actions: Actions = generator.integers(num_actions, size=len(obs))
-    if not explore.all():
-        network.eval()
-        q = network(torch.from_numpy(obs).to(device))  # (N, ...) -> (N, A)
-        actions = np.where(explore, actions, q.argmax(1).cpu().numpy())
-    return actions

@@ -15,7 +15,8 @@ from wnrl.loop import run
 class Scribe:
     """An agent that writes down the order of its calls, and each row that it is shown."""
 
-    def __init__(self, num_envs: int) -> None:
+    def __init__(self, num_envs: int, update_overlaps: bool = True) -> None:
+        self.update_overlaps = update_overlaps
         self.network = nn.Identity()
         self.calls: list[str] = []
         self.rows: list[tuple[Observations, Flags, Step]] = []
@@ -57,6 +58,13 @@ def _walk(num_envs: int, until_steps: int) -> tuple[Scribe, list[int], int]:
 def test_it_acts_then_updates_then_observes() -> None:
     agent, _, _ = _walk(2, 6)
     assert agent.calls[:6] == ["act", "update", "observe"] * 2
+
+
+def test_an_update_that_may_not_overlap_comes_after_what_was_observed() -> None:
+    env, agent = Corridor(2, seed=0), Scribe(2, update_overlaps=False)
+    env.reset()
+    list(run(env, agent, EpisodeStatistics(2), 0, 4))
+    assert agent.calls == ["act", "observe", "update"] * 2
 
 
 def test_autoreset_rows_are_no_agent_steps() -> None:

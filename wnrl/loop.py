@@ -1,4 +1,6 @@
-"""The loop: act, learn while the emulator works, observe. It yields; whoever logs listens."""
+"""The loop: act, learn (while the emulator works, if the agent can), observe. It yields; whoever
+logs listens.
+"""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -27,9 +29,10 @@ def run(
     """Train until `until_steps` agent steps are done, yielding after every step.
 
     At each yield the agent has observed and has not acted, and no send is outstanding: a state
-    taken there is whole. The update stands between `send` and `recv`, so that emulators with
-    threads of their own work meanwhile; it learns from what was observed before, whatever the
-    timing, so the same seed repeats exactly.
+    taken there is whole. An update that overlaps stands between `send` and `recv`, so that
+    emulators with threads of their own work meanwhile; it learns from what was observed before,
+    whatever the timing, so the same seed repeats exactly. Others, whose next actions must come
+    from what they just learnt, update after they observed.
 
     Args:
         env: reset or restored.
@@ -40,8 +43,10 @@ def run(
     """
     while agent_steps < until_steps:
         env.send(agent.act(env.obs, env.first))
-        metrics = agent.update()
+        metrics = agent.update() if agent.update_overlaps else None
         step = env.recv()
         agent.observe(step)
+        if not agent.update_overlaps:
+            metrics = agent.update()
         agent_steps += int((~step.first).sum())
         yield Tick(agent_steps, statistics.update(step), metrics)
