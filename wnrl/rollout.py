@@ -183,7 +183,7 @@ class Rollout:
             "reward": reward,
             "discount": discount,
             "valid": valid,
-            **{_kept_name(name): value for name, value in kept.items()},
+            **{f"kept.{name}": value for name, value in kept.items()},
         }
         for name, value in row.items():
             self._write(name, value)
@@ -203,16 +203,14 @@ class Rollout:
             raise ValueError(f"the rollout has {self.filled_rows} of its {self.steps} rows")
         # Waits for the copy: the next row may be written into the same memory right away.
         moved = {name: field.to(device) for name, field in self._fields.items()}
-        kept = {name: moved.pop(_kept_name(name)) for name in self._kept}
+        kept = {name: moved.pop(f"kept.{name}") for name in self._kept}
         return RolloutBatch(**moved, kept=kept)
 
     def state_dict(self) -> dict[str, Any]:
         """Copies of the rows so far."""
         return {
             "steps": self.steps,
-            "fields": {
-                name: field[: self.filled_rows].clone() for name, field in self._fields.items()
-            },
+            "fields": {name: x[: self.filled_rows].clone() for name, x in self._fields.items()},
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -297,9 +295,5 @@ def _field_types(
         "reward": (torch.float32, ()),
         "discount": (torch.float32, ()),
         "valid": (torch.bool, ()),
-        **{_kept_name(name): (torch.float32, ()) for name in kept},
+        **{f"kept.{name}": (torch.float32, ()) for name in kept},
     }
-
-
-def _kept_name(name: str) -> str:
-    return f"kept.{name}"
