@@ -1,6 +1,6 @@
 """Returns and targets: pure functions of rewards and discounts, without networks or storage.
 
-Dimension key: B batch, n steps.
+Dimension key: B batch, n steps, T rows in time order, N environments.
 
 Time is in the names: `r_t` and `discount_t` came after acting in s_tm1, and lead to s_t. A discount
 of 0 says that nothing counts any more; what made it 0 was decided where the step was stored.
@@ -65,6 +65,98 @@ def td_target(r_t: Tensor, discount_t: Tensor, q_t_max: Tensor) -> Tensor:
             f"{tuple(r_t.shape)}, {tuple(discount_t.shape)} and {tuple(q_t_max.shape)}"
         )
     return torch.addcmul(r_t, discount_t, q_t_max)
+
+
+def lambda_returns(
+    r_t: Tensor, discount_t: Tensor, v_t: Tensor, valid: Tensor, lambda_: float
+) -> Tensor:
+    """The returns of every row, mixed of all lengths, each stopped at its episode's end.
+
+        G_k = r_k + d_k [(1 - lambda) v_k + lambda G_{k+1}]     where row k + 1 is valid
+        G_k = r_k + d_k v_k                                     where it is not, or there is none
+
+    A row that is not valid holds a final observation. So a truncated episode bootstraps from that
+    observation's value, and nothing crosses into the next episode; a lost life's discount of 0 ends
+    the return in the middle of one.
+
+    Args:
+        r_t: (T, N) rewards.
+        discount_t: (T, N) 0 at termination and lost lives, gamma otherwise.
+        v_t: (T, N) values of the observation *after* each row (for a Q-function its maximum).
+        valid: (T, N) bool, False where the row's own observation was an episode's last.
+        lambda_: in [0, 1]: 0 gives one-step targets, 1 the sum up to the last row.
+
+    Returns:
+        G (T, N); 0 at rows that are not valid.
+
+    Raises:
+        ValueError: if the shapes are not all the same (T, N) with T >= 1, or lambda_ is not in
+            [0, 1].
+        TypeError: if `valid` is not bool or another is not floating point.
+
+    Source: Sutton & Barto 2018, equation 12.18; Peng & Williams 1996; for Q-values Gallici et al.
+    2025 (2407.04811), section 4.
+    """
+    _require_rows(valid, r_t=r_t, discount_t=discount_t, v_t=v_t)
+    if not 0 <= lambda_ <= 1:
+        raise ValueError(f"lambda_ must lie in [0, 1], not {lambda_}")
+    mixed = torch.zeros_like(v_t)  # (T, N) the share of the next row's return
+    mixed[:-1] = lambda_ * valid[1:].to(v_t.dtype)
+    one_step = torch.where(valid, r_t + discount_t * (1 - mixed) * v_t, 0.0)
+    weight = torch.where(valid, discount_t * mixed, 0.0)
+    returns = one_step.clone()
+    for k in range(len(returns) - 2, -1, -1):
+        returns[k].addcmul_(weight[k], returns[k + 1])
+    return returns
+
+
+def generalized_advantages(
+    r_t: Tensor,
+    discount_t: Tensor,
+    v_tm1: Tensor,
+    v_t: Tensor,
+    valid: Tensor,
+    lambda_: float,
+) -> Tensor:
+    """Generalized advantage estimates: what each row's lambda-return is above its value.
+
+        A_k = G_k - v_tm1_k = sum_l (prod_{i<l} lambda d_{k+i}) delta_{k+l}
+        delta_k = r_k + d_k v_t_k - v_tm1_k
+
+    The sum stops as the return does, see `lambda_returns`.
+
+    Args:
+        r_t: (T, N) rewards.
+        discount_t: (T, N) 0 at termination and lost lives, gamma otherwise.
+        v_tm1: (T, N) values of each row's own observation.
+        v_t: (T, N) values of the observation after each row: `v_tm1` of the next row.
+        valid: (T, N) bool, False where the row's own observation was an episode's last.
+        lambda_: in [0, 1].
+
+    Returns:
+        A (T, N); 0 at rows that are not valid.
+
+    Raises:
+        ValueError: if the shapes are not all the same (T, N) with T >= 1, or lambda_ is not in
+            [0, 1].
+        TypeError: if `valid` is not bool or another is not floating point.
+
+    Source: Schulman et al. 2016 (1506.02438), equation 16.
+    """
+    _require_rows(valid, r_t=r_t, discount_t=discount_t, v_tm1=v_tm1, v_t=v_t)
+    returns = lambda_returns(r_t, discount_t, v_t, valid, lambda_)
+    return torch.where(valid, returns - v_tm1, 0.0)
+
+
+def _require_rows(valid: Tensor, **tensors: Tensor) -> None:
+    _require_floating(**tensors)
+    if valid.dtype != torch.bool:
+        raise TypeError(f"valid must be bool, not {valid.dtype}")
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    if valid.ndim != 2 or len(valid) == 0 or set(shapes.values()) != {tuple(valid.shape)}:
+        raise ValueError(
+            f"valid {tuple(valid.shape)} and all of {shapes} must be the same (T, N) with T >= 1"
+        )
 
 
 def _require_floating(**tensors: Tensor) -> None:
