@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from wnrl import losses
 from wnrl.agents.greedy import GreedyPolicy, epsilon_greedy
 from wnrl.agents.observer import Unobserved, UpdateObserver
+from wnrl.agents.outcome import outcome_of
 from wnrl.envs.vector import Actions, Flags, Observations, Step
 from wnrl.nn.frozen import shared_weights
 from wnrl.nn.values import Values
@@ -103,6 +104,29 @@ class DQNConfig:
         maximum=65_536,
     )
     clip_rewards: bool = setting(True, "rewards to [-1, 1] in the learner", source=NATURE)
+
+    @property
+    def learning_batch(self) -> int:
+        """Transitions of an update."""
+        return self.batch_size
+
+    @property
+    def goes_by_schedule(self) -> bool:
+        """Whether epsilon falls over a tenth of the schedule."""
+        return not self.epsilon_steps
+
+    def updates(self, agent_steps: int) -> int:
+        """Steps of the optimizer in that many agent steps."""
+        return max(0, agent_steps - self.warmup_steps) // self.update_period_steps
+
+    def calibration(self) -> Mapping[str, Any]:
+        """A short warm-up, a small replay, acting as at last."""
+        warmup_steps, window = 256 * self.num_envs, self.n_step + 8  # a stack and some
+        return {
+            "warmup_steps": warmup_steps,
+            "buffer_size": (512 + window) * self.num_envs,
+            "epsilon_start": self.epsilon_end,
+        }
 
 
 # Observations that are vectors or a toy's few pixels, learnt by an MLP. Found on CartPole-v1, which
@@ -293,21 +317,15 @@ class DQN:
         )
 
     def observe(self, step: Step) -> None:
-        """Store the row of the observation acted on. Here alone does an end become a discount.
-
-        Game over and a lost life discount by 0; a time limit by gamma, since play would have gone
-        on. Where `step.first`, the observation acted on was an episode's last: no transition.
-        """
+        """Store the row of the observation acted on."""
         assert self._acted_on is not None, "observe comes after act"
         obs, first = self._acted_on
-        used = ~step.first
-        reward = np.clip(step.reward, -1.0, 1.0) if self._config.clip_rewards else step.reward
-        discount = np.where(step.terminated | step.life_lost, 0.0, self._config.gamma)
+        outcome = outcome_of(step, self._config.gamma, clip_rewards=self._config.clip_rewards)
         newest_frame = obs[:, -1] if self.replay.stack > 1 else obs
         self.replay.add(
-            newest_frame, step.action, reward, discount.astype(np.float32), first, valid=used
+            newest_frame, step.action, outcome.reward, outcome.discount, first, outcome.valid
         )
-        self._agent_steps += int(used.sum())
+        self._agent_steps += int(outcome.valid.sum())
 
     def update(self) -> dict[str, Tensor] | None:
         """One update per `update_period_steps` since the warm-up; metrics are the newest one's."""

@@ -42,6 +42,14 @@ class GreedyPolicy:
         return predicted
 
 
+def mixed(greedy: Actions, epsilon: float, num_actions: int, generator: np.random.Generator) -> Actions:
+    """Actions (N,): random with probability epsilon, else those of `greedy` (N,)."""
+    explore = generator.random(len(greedy)) < epsilon
+    random = generator.integers(num_actions, size=len(greedy))
+    actions: Actions = np.where(explore, random, greedy)
+    return actions
+
+
 @torch.no_grad()
 def epsilon_greedy(
     network: nn.Module,

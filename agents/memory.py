@@ -5,15 +5,21 @@ An agent calls its network through a memory, and reads the same with and without
 Dimension key: N environments, H units of the recurrent layer.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-import torch
 from torch import Tensor, nn
+
+State = tuple[Tensor, Tensor]  # h and c, each (1, N, H)
 
 
 class Memory(Protocol):
     """One state per environment, forgotten where an episode begins."""
+
+    @property
+    def state(self) -> State | None:
+        """What is remembered before the next step; None where nothing ever is."""
+        ...
 
     def step(self, network: nn.Module, obs: Tensor, first: Tensor) -> Any:
         """The network's output (N, ...) on obs (N, ...), first (N,) bool; remembers the step."""
@@ -34,6 +40,11 @@ class Memory(Protocol):
 
 class NoMemory:
     """Every observation by itself."""
+
+    state = None
+
+    def __init__(self, network: nn.Module, num_envs: int) -> None:
+        pass
 
     def step(self, network: nn.Module, obs: Tensor, first: Tensor) -> Any:
         """The network's output on obs."""
@@ -59,7 +70,7 @@ class LSTMMemory:
     """
 
     def __init__(self, network: nn.Module, num_envs: int) -> None:
-        self.state: tuple[Tensor, Tensor] = network.initial_state(num_envs)  # type: ignore[operator]
+        self.state: State = network.initial_state(num_envs)  # type: ignore[operator]
 
     def step(self, network: nn.Module, obs: Tensor, first: Tensor) -> Any:
         """The network's output (N, ...); the state moves one step on."""
@@ -72,7 +83,7 @@ class LSTMMemory:
 
     def _unrolled(
         self, network: nn.Module, obs: Tensor, first: Tensor
-    ) -> tuple[Any, tuple[Tensor, Tensor]]:
+    ) -> tuple[Any, State]:
         output, state = network.unroll(obs[None], first[None], self.state)  # type: ignore[operator]
         return first_step(output), state
 
@@ -95,12 +106,4 @@ def first_step(output: Any) -> Any:
     return type(output)(*(x[0] for x in output))
 
 
-def forgotten(state: tuple[Tensor, Tensor], first: Tensor) -> tuple[Tensor, Tensor]:
-    """The state (1, N, H) with zeros where first (N,)."""
-    keep = (~first).to(state[0].dtype)[None, :, None]
-    return state[0] * keep, state[1] * keep
-
-
-def as_tensor(array: Any, device: torch.device) -> Tensor:
-    """A NumPy array as a tensor there; on the CPU it shares memory."""
-    return torch.from_numpy(array).to(device)
+Remember = Callable[[nn.Module, int], Memory]  # (network, N)

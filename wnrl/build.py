@@ -1,31 +1,30 @@
-"""From a configuration to what runs: environments, network, optimizer, agent."""
+"""From a configuration to what runs: environments, memory, normalization, network."""
 
 import contextlib
 import dataclasses
-import math
-from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
-from wnrl import losses, memory
-from wnrl.agents import dqn
-from wnrl.agents.base import Agent
-from wnrl.agents.dqn import DQN
-from wnrl.config import Config, replace
+from wnrl import memory
+from wnrl.agents.a2c_config import A2CConfig
+from wnrl.agents.dqn import DQNConfig
+from wnrl.agents.ppo_config import PPOConfig
+from wnrl.agents.pqn_config import PQNConfig
+from wnrl.build_network import assemble_network, initialize_network
+from wnrl.config import AnyAgentConfig, Config, replace
 from wnrl.envs.make import is_atari, make_env
 from wnrl.envs.protocols import protocol_named
 from wnrl.envs.vector import Observations, VectorEnv
 from wnrl.errors import UsageError
-from wnrl.nn.initialization import InitReport, init_from_data_
-from wnrl.nn.networks import QNetwork, assemble_q_network, build_q_network
+from wnrl.nn.initialization import InitReport, init_from_data_, owned_global_randomness
 from wnrl.nn.norm import Norm
 from wnrl.nn.norms import get_norm
-from wnrl.nn.weight_norm import set_vector_norms_
+from wnrl.nn.values import separate_batches
 from wnrl.replay import Replay
-from wnrl.schedules import linear
+from wnrl.rollout import Rollout
 from wnrl.seeding import integer_seed, numpy_generator, torch_generator
-from wnrl.stepping import OptimizerSpec
 
 MAX_EVAL_ENVS = 8
 # Beside the replay: networks, optimizer, activations and emulators. Measured on Atari: 0.2 GiB.
@@ -56,10 +55,10 @@ def evaluation_epsilon(config: Config) -> float:
     return 0.0
 
 
-def fit_buffer(
+def fit_memory(
     config: Config, env: VectorEnv, available_bytes: int, *, fixed: bool
 ) -> tuple[Config, str | None]:
-    """Decide the replay's capacity before anything is allocated.
+    """Decide the replay's capacity before anything is allocated; refuse a rollout that is too big.
 
     Args:
         config: the run's.
@@ -71,8 +70,11 @@ def fit_buffer(
         The configuration with a capacity that fits, and one line if it had to shrink.
 
     Raises:
-        UsageError: a capacity that a person asked for does not fit.
+        UsageError: a capacity that a person asked for, or a rollout, does not fit.
     """
+    if not isinstance(config.agent, DQNConfig):
+        _check_rollout(config.agent, env, available_bytes)
+        return config, None
     shape, dtype = env.observation.frame_shape, env.observation.dtype
     # So many rows always hold a transition to sample, wherever episodes end.
     minimum = (env.observation.stack + config.agent.n_step + 1) * env.num_envs
@@ -93,6 +95,21 @@ def fit_buffer(
     return replace(config, buffer_size=capacity), note
 
 
+def _check_rollout(
+    settings: PQNConfig | A2CConfig | PPOConfig, env: VectorEnv, available_bytes: int
+) -> None:
+    needed = Rollout.bytes_needed(
+        settings.rollout_steps, env.num_envs, env.observation.shape, env.observation.dtype
+    )
+    if needed + RESERVE_BYTES > available_bytes:
+        raise UsageError(
+            f"a rollout of --rollout-steps {settings.rollout_steps:_} in --num-envs "
+            f"{env.num_envs} needs {memory.format_bytes(needed)}, and "
+            f"{memory.format_bytes(max(0, available_bytes - RESERVE_BYTES))} can be had; lower "
+            "one of them"
+        )
+
+
 def build_norm(config: Config) -> Norm:
     """The run's normalization with its parameters, its weight vectors in the storage asked for."""
     norm = get_norm(config.run.norm).with_settings(dataclasses.asdict(config.norm))
@@ -109,36 +126,37 @@ def check_norm(config: Config, env: VectorEnv) -> None:
             fit, a batch too small for it, or a schedule of its own without a single update.
     """
     norm, settings = build_norm(config), config.agent
-    if settings.batch_size < norm.smallest_batch:
+    if settings.learning_batch < norm.smallest_batch:
         raise UsageError(
-            f"--batch-size {settings.batch_size} is too small for --norm {norm.name}, which needs "
-            f"at least {norm.smallest_batch}"
+            f"{settings.learning_batch} samples in a batch are too few for --norm {norm.name}, "
+            f"which needs at least {norm.smallest_batch}"
         )
-    if norm.scheduled and _updates_of_the_schedule(config) < 1:
+    if norm.values is not separate_batches and not (
+        isinstance(settings, DQNConfig) and not settings.recurrent
+    ):
+        raise UsageError(
+            f"--norm.statistics joint sees both ends of a transition at once; --agent "
+            f"{config.run.agent}{' --recurrent' if settings.recurrent else ''} does not learn from "
+            "such pairs: leave it out"
+        )
+    if norm.scheduled and settings.updates(config.run.schedule_steps) < 1:
         raise UsageError(
             f"--norm {norm.name} goes by --schedule-steps (by default the first --steps), and "
-            f"{config.run.schedule_steps:_} leave it no update after --warmup-steps "
-            f"{settings.warmup_steps:_}: all learning would be at the schedule's end; raise "
-            "--schedule-steps or lower --warmup-steps"
+            f"{config.run.schedule_steps:_} leave it no update{_after_warmup(settings)}: all "
+            "learning would be at the schedule's end; raise --schedule-steps"
         )
     # A normalization of one's own may ask for numbers, which there are none of: it is told later.
     with contextlib.suppress(NotImplementedError, RuntimeError), torch.device("meta"):
-        assemble_q_network(**_network_settings(config, env, norm))
+        assemble_network(config, env, norm)
 
 
-def _network_settings(config: Config, env: VectorEnv, norm: Norm) -> dict[str, Any]:
-    return {
-        "shape": env.observation.shape,
-        "dtype": env.observation.dtype,
-        "num_actions": env.num_actions,
-        "norm": norm,
-        "where": config.run.norm_where,
-        "hidden": (config.agent.hidden,) * 2,
-        "dueling": config.agent.dueling,
-    }
+def _after_warmup(settings: AnyAgentConfig) -> str:
+    if not settings.warmup_steps:
+        return ""
+    return f" after --warmup-steps {settings.warmup_steps:_}"
 
 
-def build_network(config: Config, env: VectorEnv) -> tuple[QNetwork, InitReport | None]:
+def build_network(config: Config, env: VectorEnv) -> tuple[nn.Module, InitReport | None]:
     """The run's network as it starts, on the CPU: the same whatever device follows.
 
     With `--init data` the initialization is data-dependent (Salimans & Kingma 2016, section 3), on
@@ -147,71 +165,14 @@ def build_network(config: Config, env: VectorEnv) -> tuple[QNetwork, InitReport 
     Returns:
         The network, and what the data said if they were asked.
     """
-    network = build_q_network(
-        **_network_settings(config, env, build_norm(config)),
-        generator=torch_generator(config.run.seed, "network"),
-    )
+    norm, generator = build_norm(config), torch_generator(config.run.seed, "network")
+    with owned_global_randomness(generator):
+        network = assemble_network(config, env, norm)
+    initialize_network(config, network, generator)
+    norm.initialize(network)
     if config.run.init != "data":
         return network, None
     return network, init_from_data_(network, torch.from_numpy(random_play(config)))
-
-
-def build_agent(config: Config, env: VectorEnv, network: QNetwork, device: torch.device) -> Agent:
-    """The run's agent as it starts, with a network from `build_network`, which it moves."""
-    settings = config.agent
-    set_vector_norms_(network, config.run.v_norm)
-    network = network.to(device)
-    norm = build_norm(config)
-    optimizer = norm.optimizer(
-        network,
-        OptimizerSpec(
-            name=settings.optimizer,
-            learning_rate=settings.learning_rate,
-            eps=settings.optimizer_eps,
-            betas=(settings.beta1, 0.999),
-            alpha=0.95,
-            centered=True,
-            max_grad_norm=settings.max_grad_norm or math.inf,
-            v_norm=config.run.v_norm,
-            total_updates=total_updates(config),
-        ),
-    )
-    replay = Replay(
-        settings.buffer_size,
-        env.num_envs,
-        env.observation.frame_shape,
-        env.observation.dtype,
-        env.observation.stack,
-        settings.n_step,
-        numpy_generator(config.run.seed, "replay"),
-    )
-    duration_steps = settings.epsilon_steps or config.run.schedule_steps // 10
-    return DQN(
-        network,
-        optimizer,
-        replay,
-        settings,
-        num_actions=env.num_actions,
-        td_errors=dqn.double_q_learning if settings.double else dqn.q_learning,
-        values=norm.values,
-        loss=losses.huber if settings.loss == "huber" else losses.squared,
-        epsilon=lambda step: linear(
-            step, settings.epsilon_start, settings.epsilon_end, duration_steps
-        ),
-        after_step=norm.after_step,
-        generator=numpy_generator(config.run.seed, "exploration"),
-        device=device,
-    )
-
-
-def total_updates(config: Config) -> int:
-    """Updates until the end of `--schedule-steps`, at least 1."""
-    return max(1, _updates_of_the_schedule(config))
-
-
-def _updates_of_the_schedule(config: Config) -> int:
-    learning_steps = config.run.schedule_steps - config.agent.warmup_steps
-    return learning_steps // config.agent.update_period_steps
 
 
 def random_play(config: Config) -> Observations:

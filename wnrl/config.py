@@ -10,18 +10,45 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from wnrl.agents import dqn
+from wnrl.agents import a2c_config, dqn, ppo_config, pqn_config
+from wnrl.agents.a2c_config import A2CConfig
 from wnrl.agents.dqn import DQNConfig
+from wnrl.agents.ppo_config import PPOConfig
+from wnrl.agents.pqn_config import PQNConfig
 from wnrl.envs.make import canonical_name, is_atari
 from wnrl.envs.protocols import PROTOCOLS
 from wnrl.errors import UsageError, nearest
 from wnrl.nn.norm import NO_SETTINGS
 from wnrl.nn.norms import NORMS, get_norm
 from wnrl.nn.placement import canonical_where
+from wnrl.nn.torsos import NETWORKS
 from wnrl.settings import flag_name, parse_fields, setting
 
 OURS = "ours"
 NORM = "norm."  # before the names of a normalization's parameters
+
+AnyAgentConfig = DQNConfig | PQNConfig | A2CConfig | PPOConfig
+
+
+class AgentEntry(NamedTuple):
+    """What an agent brings to a configuration."""
+
+    config: type[AnyAgentConfig]
+    control: Mapping[str, Any]
+    presets: Mapping[str, Mapping[str, Any]]
+
+
+AGENTS: Mapping[str, AgentEntry] = {
+    "dqn": AgentEntry(DQNConfig, dqn.CONTROL, dqn.PRESETS),
+    "pqn": AgentEntry(PQNConfig, pqn_config.CONTROL, pqn_config.PRESETS),
+    "a2c": AgentEntry(A2CConfig, a2c_config.CONTROL, a2c_config.PRESETS),
+    "ppo": AgentEntry(PPOConfig, ppo_config.CONTROL, ppo_config.PRESETS),
+}
+
+PRESET_NAMES = ("none", *dict.fromkeys(name for x in AGENTS.values() for name in x.presets))
+PRESETS_TEXT = "; ".join(
+    f"{agent} has {', '.join(entry.presets)}" for agent, entry in AGENTS.items() if entry.presets
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +58,7 @@ class RunConfig:
     env: str = setting(
         "Breakout", "an Atari game or a Gymnasium id with discrete actions", source=OURS
     )
-    agent: str = setting("dqn", "the algorithm", source=OURS, choices=("dqn",))
+    agent: str = setting("dqn", "the algorithm", source=OURS, choices=AGENTS)
     norm: str = setting(
         "weight",
         "the normalization; each has flags --norm.<parameter>, in --norm NAME --help",
@@ -43,6 +70,22 @@ class RunConfig:
         "layers that have it, with commas: torso, head, policy, value, penultimate, all, or names "
         "(conv1 conv2 conv3 fc; hidden1 hidden2; head)",
         source="ours: all hidden layers, as in the papers",
+    )
+    network: str = setting(
+        "auto",
+        "the torso; auto: nature for images of at least 36x36, else mlp",
+        source="Mnih et al. 2015",
+        choices=("auto", *NETWORKS),
+    )
+    width: int = setting(
+        1, "multiplies the channels of impala", source="Espeholt et al. 2018", minimum=1, maximum=64
+    )
+    stack: int = setting(
+        0,
+        "frames in an observation of Atari (0: 4, and 1 with --recurrent)",
+        source="Mnih et al. 2015",
+        minimum=0,
+        maximum=64,
     )
     init: str = setting(
         "default",
@@ -71,9 +114,9 @@ class RunConfig:
     )
     preset: str = setting(
         "none",
-        "a set of defaults; nature and paper are published, fast is ours",
+        f"a set of defaults: {PRESETS_TEXT}; fast is ours, the others are published",
         source=OURS,
-        choices=("none", *dqn.PRESETS),
+        choices=PRESET_NAMES,
     )
     protocol: str = setting(
         "classic",
@@ -178,19 +221,6 @@ OPERATIONAL = (
 _UNNAMED = (*OPERATIONAL, "env", "agent", "norm", "seed", "threads", "schedule_steps")
 
 
-class AgentEntry(NamedTuple):
-    """What an agent brings to a configuration."""
-
-    config: type[DQNConfig]
-    control: Mapping[str, Any]
-    presets: Mapping[str, Mapping[str, Any]]
-
-
-AGENTS: Mapping[str, AgentEntry] = {
-    "dqn": AgentEntry(DQNConfig, dqn.CONTROL, dqn.PRESETS),
-}
-
-
 @dataclasses.dataclass(frozen=True)
 class Config:
     """A run, its agent and its normalization.
@@ -199,7 +229,7 @@ class Config:
     """
 
     run: RunConfig
-    agent: DQNConfig
+    agent: AnyAgentConfig
     explicit: tuple[str, ...] = ()
     norm: Any = NO_SETTINGS  # the parameters of the normalization, a dataclass of its own
 
@@ -225,7 +255,7 @@ class Config:
         if self.run.preset != "none":
             parts.append(f"preset={self.run.preset}")
         # The length of the schedules matters where one goes by it.
-        by_schedule = not self.agent.epsilon_steps or get_norm(self.run.norm).scheduled
+        by_schedule = self.agent.goes_by_schedule or get_norm(self.run.norm).scheduled
         if by_schedule and self.run.schedule_steps != defaults.run.schedule_steps:
             parts.append(f"schedule-steps={self.run.schedule_steps}")
         silent = {*_UNNAMED, *self._without_effect()}
@@ -249,7 +279,12 @@ class Config:
             yield "norm_where"
         if self.run.init != "data":
             yield "init_observations"
-        yield "hidden" if is_atari(self.run.env) else "protocol"
+        atari = is_atari(self.run.env)
+        yield "hidden" if atari and self.run.network != "mlp" else "width"
+        if not atari:
+            yield "protocol"
+        if not self.agent.recurrent:
+            yield from ("lstm_units", "burn_in_steps", "sequence_steps")
 
 
 def fields_of(agent: str, norm: str = "none") -> dict[str, dataclasses.Field[Any]]:
@@ -294,7 +329,7 @@ def make_config(values: Mapping[str, Any] | None = None, **keywords: Any) -> Con
     if not is_atari(env):
         resolved |= {**CONTROL_RUN, **AGENTS[agent].control}
     if preset != "none":
-        resolved |= AGENTS[agent].presets[preset]
+        resolved |= _preset(agent, preset)
         resolved |= get_norm(norm).presets.get(preset, {})
     resolved |= explicit
     resolved |= {"env": env, "agent": agent}
@@ -345,6 +380,15 @@ def agent_named(name: Any) -> str:
             f"--agent {name!r} is unknown; allowed: {', '.join(AGENTS)}{nearest(str(name), AGENTS)}"
         )
     return name
+
+
+def _preset(agent: str, preset: str) -> Mapping[str, Any]:
+    """The preset's values. UsageError if the agent has none of that name."""
+    own = AGENTS[agent].presets
+    if preset not in own:
+        there = ", ".join(own) or "none: its defaults are the published ones"
+        raise UsageError(f"--preset {preset}: agent {agent} has no such preset; it has {there}")
+    return own[preset]
 
 
 def norm_named(name: Any) -> str:

@@ -54,6 +54,12 @@ class StepOptimizer(Protocol):
         ...
 
 
+def set_learning_rate(optimizer: StepOptimizer, rate: float) -> None:
+    """Step all groups by this rate from now on; a `ScheduledStep` follows its own schedule."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
 class ClippedStep:
     """A torch optimizer with clipping of the global gradient norm inside `step`.
 
