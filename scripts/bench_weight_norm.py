@@ -42,7 +42,7 @@ from works import ACTIONS, SHAPE, acting, updating
 from wnrl.allocator import keep_freed_memory
 from wnrl.kernels import reference
 from wnrl.kernels.ops import weight_norm_many
-from wnrl.nn.networks import NatureTorso
+from wnrl.nn.nature import NatureTorso
 from wnrl.nn.norm import Norm, build_optimizer
 from wnrl.nn.norms import get_norm
 from wnrl.nn.norms_weight import weight_normalization

@@ -23,7 +23,9 @@ from wnrl.build import (
 )
 from wnrl.config import make_config
 from wnrl.errors import UsageError
-from wnrl.nn.networks import DuelingHead, NatureTorso, assemble_q_network
+from wnrl.nn.heads import DuelingHead
+from wnrl.nn.nature import NatureTorso
+from wnrl.nn.networks import assemble_q_network
 from wnrl.nn.norms import NORMS
 from wnrl.nn.values import joint_batch, separate_batches
 from wnrl.nn.weight_norm import WNLinear

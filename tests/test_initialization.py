@@ -248,7 +248,7 @@ def test_heads_outputs_can_be_given_a_small_deviation(dueling: bool) -> None:
 @pytest.mark.parametrize("name", NORMS)
 def test_orthogonal_rows_reach_every_kind_of_layer_with_their_gains(name: str) -> None:
     net = network(NORMS[name], "nature")
-    init_orthogonal_(net, torch.Generator().manual_seed(1), gain=2.0, head_gain=0.01)
+    init_orthogonal_(net, torch.Generator().manual_seed(1), gain=2.0, gains={net.head: 0.01})
     layers = [m for m in net.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
     assert len(layers) == 5
     for layer, gain in zip(layers, [2.0] * 4 + [0.01], strict=True):

@@ -8,7 +8,10 @@ import torch
 from torch import nn
 
 from wnrl.errors import UsageError
-from wnrl.nn.networks import DuelingHead, MLPTorso, NatureTorso, QNetwork, build_q_network
+from wnrl.nn.heads import DuelingHead
+from wnrl.nn.mlp import MLPTorso
+from wnrl.nn.nature import NatureTorso
+from wnrl.nn.networks import QNetwork, build_q_network
 from wnrl.nn.norm import Norm
 from wnrl.nn.norms import NORMS, get_norm
 from wnrl.nn.norms_weight import weight_normalization

@@ -118,7 +118,7 @@ def test_a_run_from_when_layers_had_numbers_goes_on_and_is_evaluated(
         def numbered(layers: "OrderedDict[str, nn.Module]") -> nn.Sequential:
             return nn.Sequential(*layers.values())
 
-        earlier.setattr("wnrl.nn.networks.NamedLayers", numbered)
+        earlier.setattr("wnrl.nn.mlp.NamedLayers", numbered)
         assert go(*run, "--steps=300", f"--run-dir={parts}") == 0
     saved = Checkpoints(parts).latest()
     assert saved is not None

@@ -1,27 +1,25 @@
 """Normalized layers, the catalogue of normalizations, networks and their initialization."""
 
+from wnrl.nn.actor_critic import ActorCritic, assemble_actor_critic, build_actor_critic
 from wnrl.nn.batch_renorm import BatchRenorm
 from wnrl.nn.channel_norm import ChannelLayerNorm
 from wnrl.nn.convert import convert_, fold_
 from wnrl.nn.frozen import frozen_weights, shared_weights
+from wnrl.nn.heads import DuelingHead, PolicyValue
 from wnrl.nn.initialization import (
     InitReport,
     LayerReport,
     init_directions_,
     init_from_data_,
+    init_kaiming_normal_,
     init_orthogonal_,
     reset_parameters_,
 )
 from wnrl.nn.lstm import WNLSTM
 from wnrl.nn.mean_only import MeanOnlyBatchNorm
-from wnrl.nn.networks import (
-    DuelingHead,
-    MLPTorso,
-    NatureTorso,
-    QNetwork,
-    build_q_network,
-    build_torso,
-)
+from wnrl.nn.mlp import MLPTorso
+from wnrl.nn.nature import NatureTorso
+from wnrl.nn.networks import QNetwork, assemble_q_network, build_q_network
 from wnrl.nn.norm import Norm
 from wnrl.nn.norms import NORMS, get_norm, register_norm
 from wnrl.nn.norms_weight import weight_normalization
@@ -30,6 +28,8 @@ from wnrl.nn.projection import ProjectedConv2d, ProjectedLinear, hold_norms_, pr
 from wnrl.nn.spectral import SpectralConv2d, SpectralLinear, settle_spectral_
 from wnrl.nn.standardization import StandardizedConv2d, StandardizedLinear
 from wnrl.nn.storages import export_gv, to_gv_, to_w_
+from wnrl.nn.torso import Architecture, Torso, TorsoSettings
+from wnrl.nn.torsos import NETWORKS, build_torso, register_network
 from wnrl.nn.values import joint_batch, separate_batches
 from wnrl.nn.weight_norm import (
     WNConv2d,
@@ -40,8 +40,11 @@ from wnrl.nn.weight_norm import (
 )
 
 __all__ = [
+    "NETWORKS",
     "NORMS",
     "WNLSTM",
+    "ActorCritic",
+    "Architecture",
     "BatchRenorm",
     "ChannelLayerNorm",
     "DuelingHead",
@@ -52,6 +55,7 @@ __all__ = [
     "MeanOnlyBatchNorm",
     "NatureTorso",
     "Norm",
+    "PolicyValue",
     "ProjectedConv2d",
     "ProjectedLinear",
     "QNetwork",
@@ -59,8 +63,13 @@ __all__ = [
     "SpectralLinear",
     "StandardizedConv2d",
     "StandardizedLinear",
+    "Torso",
+    "TorsoSettings",
     "WNConv2d",
     "WNLinear",
+    "assemble_actor_critic",
+    "assemble_q_network",
+    "build_actor_critic",
     "build_q_network",
     "build_torso",
     "cap_vector_norms_",
@@ -72,10 +81,12 @@ __all__ = [
     "hold_norms_",
     "init_directions_",
     "init_from_data_",
+    "init_kaiming_normal_",
     "init_orthogonal_",
     "joint_batch",
     "place",
     "project_",
+    "register_network",
     "register_norm",
     "reset_parameters_",
     "separate_batches",

@@ -4,7 +4,7 @@ Not here: normalizing while learning. Source of the second: Salimans & Kingma 20
 """
 
 import math
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +19,8 @@ from wnrl.nn.weight_norm import write_weight_
 from wnrl.optim import PAPER_WEIGHT_STD
 
 SCALE_TOLERANCE = 1e-3  # of a deviation, relative: float32 over some thousand activations
+
+HEADS = ("head", "policy", "value")  # what networks call theirs
 
 
 @contextmanager
@@ -65,37 +67,61 @@ def _draw_(layer: nn.Linear | nn.Conv2d, generator: torch.Generator) -> None:
         layer.bias.copy_(torch.empty(shape[0]).uniform_(-bound, bound, generator=generator))
 
 
+NO_GAINS: Mapping[nn.Module, float] = {}
+
+
 @torch.no_grad()
 def init_orthogonal_(
     network: nn.Module,
     generator: torch.Generator,
     *,
     gain: float = math.sqrt(2),
-    head_gain: float | None = None,
-    heads: Collection[nn.Module] | None = None,
+    gains: Mapping[nn.Module, float] = NO_GAINS,
 ) -> None:
     """Give every linear, convolution and LSTM layer, normalized or not, orthogonal rows; b = 0.
 
-    With storage "gv", v becomes w and g becomes ||w||. An LSTM's gates are one matrix each.
+    With storage "gv", v becomes w and g becomes ||w||. An LSTM's gates are one matrix each. A layer
+    with another effective weight than it holds (standardized, spectral) makes it from these rows.
 
     Args:
         network: holds the layers.
         generator: a CPU generator; layers draw in the order of `network.modules()`.
-        gain: of the hidden layers; sqrt(2) is for ReLU (and 1 is usual for LSTMs).
-        head_gain: of the heads' layers; None takes `gain`.
-        heads: modules whose layers are heads; default: `network.head` if there is one.
+        gain: of layers that `gains` does not name; sqrt(2) is for ReLU.
+        gains: of all layers in a module (1 is usual for LSTMs and values, 0.01 for policies).
 
     Source: Saxe et al. 2014, arXiv 1312.6120; gains as in Stable-Baselines3.
     """
-    in_heads = _head_modules(network, heads)
+    own_gains = _by_layer(gains)
     for layer in network.modules():
-        own = gain if id(layer) not in in_heads or head_gain is None else head_gain
+        own = own_gains.get(layer, gain)
         for weight, write in _weights(layer):
             gates = 4 if isinstance(layer, nn.LSTM) and weight.shape[0] % 4 == 0 else 1
             drawn = torch.empty(weight.shape)
             for gate in drawn.chunk(gates):
                 gate.copy_(nn.init.orthogonal_(torch.empty(gate.shape), own, generator))
             write(drawn)
+        _zero_biases_(layer)
+
+
+@torch.no_grad()
+def init_kaiming_normal_(
+    network: nn.Module,
+    generator: torch.Generator,
+    *,
+    gain: float = math.sqrt(2),
+    gains: Mapping[nn.Module, float] = NO_GAINS,
+) -> None:
+    """Draw every weight from N(0, gain^2 / fan_in), heads too, and set b = 0.
+
+    Layers, storages and arguments as in `init_orthogonal_`.
+
+    Source: He et al. 2015, arXiv 1502.01852, eq. 10.
+    """
+    own_gains = _by_layer(gains)
+    for layer in network.modules():
+        for weight, write in _weights(layer):
+            std = own_gains.get(layer, gain) / math.sqrt(math.prod(weight.shape[1:]))
+            write(torch.empty(weight.shape).normal_(0.0, std, generator=generator))
         _zero_biases_(layer)
 
 
@@ -140,12 +166,16 @@ def _zero_biases_(layer: nn.Module) -> None:
                 bias.zero_()
 
 
-def _head_modules(network: nn.Module, heads: Collection[nn.Module] | None) -> set[int]:
-    """The ids of all modules in the heads."""
+def _by_layer(gains: Mapping[nn.Module, float]) -> dict[nn.Module, float]:
+    """The gain of every module inside those that are named; a later name goes before."""
+    return {layer: gain for module, gain in gains.items() for layer in module.modules()}
+
+
+def _head_modules(network: nn.Module, heads: Collection[nn.Module] | None) -> set[nn.Module]:
+    """All modules in the heads."""
     if heads is None:
-        head = getattr(network, "head", None)
-        heads = () if head is None else (head,)
-    return {id(module) for head in heads for module in head.modules()}
+        heads = [module for name, module in network.named_children() if name in HEADS]
+    return {module for head in heads for module in head.modules()}
 
 
 @dataclass(frozen=True)
@@ -192,7 +222,8 @@ def init_from_data_(
         batch: (B, ...) real observations, B at least 2, as the network's forward takes them.
         sigma_floor: sigma[t] below it is taken to be it, so that the gain ||w|| stays at most
             1 / sigma_floor where the data hardly vary.
-        heads: modules whose layers are heads; default: `network.head` if there is one.
+        heads: modules whose layers are heads; default: the network's own modules `head`, `policy`
+            and `value`, those that it has.
         head_scale: the deviation that the heads' outputs get instead of 1: small ones start near
             0 with their full gradient. None leaves heads alone.
 
@@ -214,7 +245,7 @@ def init_from_data_(
     reports: dict[str, LayerReport] = {}
     handles = []
     for name, module in network.named_modules():
-        deviation = head_scale if id(module) in in_heads else 1.0
+        deviation = head_scale if module in in_heads else 1.0
         if isinstance(module, nn.Linear | nn.Conv2d) and deviation is not None:
 
             def initialize(

@@ -4,10 +4,13 @@ Until normalizations had places, a torso counted its layers (`torso.layers.3`). 
 and are evaluated: the order is what it was, so a number says which name is meant.
 """
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
+
+from wnrl.nn.norm import Norm
 
 
 class NamedLayers(nn.Sequential):
@@ -20,6 +23,30 @@ class NamedLayers(nn.Sequential):
             for key in [key for key in state_dict if key.startswith(numbered)]:
                 state_dict[f"{prefix}{name}.{key.removeprefix(numbered)}"] = state_dict.pop(key)
         super()._load_from_state_dict(state_dict, prefix, *others)
+
+
+def add_activation(
+    layers: "OrderedDict[str, nn.Module]", name: str, norm: Norm, shape: tuple[int, ...]
+) -> None:
+    """Add what follows a layer: the normalization, if any, and the ReLU.
+
+    Args:
+        layers: end with the layer; `<name>_norm` and `<name>_relu` are added.
+        name: of the layer.
+        norm: at the layer.
+        shape: (F,) or (C, H, W) of its output.
+    """
+    add_normalization(layers, name, norm, shape)
+    layers[f"{name}_relu"] = nn.ReLU()
+
+
+def add_normalization(
+    layers: "OrderedDict[str, nn.Module]", name: str, norm: Norm, shape: tuple[int, ...]
+) -> None:
+    """Add the normalization of a layer's output, if there is one; as `add_activation`."""
+    normalization = norm.activation(shape)
+    if normalization is not None:
+        layers[f"{name}_norm"] = normalization
 
 
 def with_names(network: nn.Module, tagged: Mapping[str, Any]) -> dict[str, Any]:

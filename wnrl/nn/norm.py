@@ -8,7 +8,7 @@ The shape key of pre-activations: (C, H, W) of a convolution, (F,) of a linear l
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from torch import nn
 
@@ -19,10 +19,26 @@ from wnrl.settings import flag_name, parse_fields, setting
 from wnrl.stepping import OptimizerSpec, StepOptimizer
 
 LinearFactory = Callable[[int, int], nn.Module]  # (I, O)
-ConvFactory = Callable[[int, int, int, int], nn.Module]  # (I, O, kernel size, stride)
 ActivationFactory = Callable[[tuple[int, ...]], nn.Module | None]  # pre-activation shape
 OptimizerFactory = Callable[[nn.Module, OptimizerSpec], StepOptimizer]
 InPlace = Callable[[nn.Module], None]  # changes a network
+
+
+class ConvFactory(Protocol):
+    """(I, O, kernel size, stride, padding) -> a layer, by position, as in torch."""
+
+    def __call__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int,
+        padding: int = 0,
+        /,
+    ) -> nn.Module:
+        """The layer."""
+        ...
+
 
 ONE_PASS = "acting and learning: one pass over the activations of each layer"
 

@@ -4,11 +4,12 @@ A network builder says which layers it has (`Layout`); `place` turns a user's wo
 of those that are normalized. Everything else is as without a normalization.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from wnrl.errors import UsageError, nearest
 from wnrl.nn.norm import Norm
+from wnrl.nn.norms import NONE
 
 WHERE = ("torso", "head", "policy", "value", "penultimate", "all")
 
@@ -83,3 +84,14 @@ def place(where: str, norm: Norm, layout: Layout) -> frozenset[str]:
             "scale of returns; leave the heads out (--norm-where torso)"
         )
     return frozenset(chosen)
+
+
+def norm_at(name: str, norm: Norm, placed: Collection[str] | None) -> Norm:
+    """What makes the layer of that name: the normalization, or none where it is not placed.
+
+    Args:
+        name: of a layer.
+        norm: the network's.
+        placed: the names of the layers that it makes, from `place`; None for all.
+    """
+    return norm if placed is None or name in placed else NONE
