@@ -105,6 +105,9 @@ class DQNConfig:
     )
     clip_rewards: bool = setting(True, "rewards to [-1, 1] in the learner", source=NATURE)
 
+    recurrent = False
+    lstm_units = 0
+
     @property
     def learning_batch(self) -> int:
         """Transitions of an update."""

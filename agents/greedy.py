@@ -42,7 +42,9 @@ class GreedyPolicy:
         return predicted
 
 
-def mixed(greedy: Actions, epsilon: float, num_actions: int, generator: np.random.Generator) -> Actions:
+def mixed(
+    greedy: Actions, epsilon: float, num_actions: int, generator: np.random.Generator
+) -> Actions:
     """Actions (N,): random with probability epsilon, else those of `greedy` (N,)."""
     explore = generator.random(len(greedy)) < epsilon
     random = generator.integers(num_actions, size=len(greedy))

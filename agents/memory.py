@@ -81,9 +81,7 @@ class LSTMMemory:
         """The network's output (N, ...); the state stays."""
         return self._unrolled(network, obs, first)[0]
 
-    def _unrolled(
-        self, network: nn.Module, obs: Tensor, first: Tensor
-    ) -> tuple[Any, State]:
+    def _unrolled(self, network: nn.Module, obs: Tensor, first: Tensor) -> tuple[Any, State]:
         output, state = network.unroll(obs[None], first[None], self.state)  # type: ignore[operator]
         return first_step(output), state
 

@@ -21,9 +21,7 @@ class Minibatch(NamedTuple):
 
 
 # (rollout (T, N, ...), the state that it began with, how many, generator) -> minibatches
-Minibatches = Callable[
-    [RolloutBatch, State | None, int, np.random.Generator], Iterator[Minibatch]
-]
+Minibatches = Callable[[RolloutBatch, State | None, int, np.random.Generator], Iterator[Minibatch]]
 
 
 def shuffled_rows(

@@ -22,8 +22,8 @@ from wnrl.agents.observer import Unobserved, UpdateObserver
 from wnrl.agents.ppo_config import PPOConfig
 from wnrl.agents.sampling import SampledPolicy, sample
 from wnrl.envs.vector import Actions, Flags, Observations, Step
-from wnrl.nn.actor_critic import PolicyValue
 from wnrl.nn.frozen import shared_weights
+from wnrl.nn.heads import PolicyValue
 from wnrl.rollout import Rollout, RolloutBatch
 from wnrl.stepping import StepOptimizer, set_learning_rate
 

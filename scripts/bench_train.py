@@ -28,7 +28,8 @@ from stable_baselines3.common.env_util import make_atari_env
 from stable_baselines3.common.vec_env import VecFrameStack
 
 from wnrl.allocator import keep_freed_memory
-from wnrl.build import build_agent, build_env, build_network
+from wnrl.build import build_env, build_network
+from wnrl.build_agent import build_agent
 from wnrl.config import make_config
 from wnrl.envs.vector import EpisodeStatistics
 from wnrl.loop import Tick, run

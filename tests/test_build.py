@@ -12,15 +12,14 @@ from wnrl import losses
 from wnrl.agents import dqn
 from wnrl.agents.dqn import DQN
 from wnrl.build import (
-    build_agent,
     build_env,
     build_network,
     check_norm,
     evaluation_env,
     evaluation_epsilon,
-    fit_buffer,
-    total_updates,
+    fit_memory,
 )
+from wnrl.build_agent import build_agent
 from wnrl.config import make_config
 from wnrl.errors import UsageError
 from wnrl.nn.heads import DuelingHead
@@ -202,7 +201,7 @@ def test_a_check_of_the_norm_assembles_from_shapes_alone(
         seen.append(assemble_q_network(*arguments, **named))
         return seen[-1]
 
-    monkeypatch.setattr("wnrl.build.assemble_q_network", seeing)
+    monkeypatch.setattr("wnrl.build_network.assemble_q_network", seeing)
     for storage in ("w", "gv"):
         config = make_config(env=env, norm=norm, num_envs=1, weight_storage=storage, dueling=True)
         environment, before = build_env(config), torch.get_rng_state()
@@ -247,8 +246,8 @@ def test_a_schedule_of_its_own_without_an_update_is_refused() -> None:
 
 def test_a_norms_schedule_ends_with_the_runs() -> None:
     settings: dict[str, Any] = {"steps": 1_000, "schedule_steps": 1_200, "warmup_steps": 200}
-    assert total_updates(make_config(settings, update_period_steps=4)) == 250
-    assert total_updates(make_config(settings, warmup_steps=2_000)) == 1
+    assert make_config(settings, update_period_steps=4).agent.updates(1_200) == 250
+    assert make_config(settings, warmup_steps=2_000).agent.updates(1_200) == 0
     agent = built(norm="nap", learning_rate=0.5, **settings, **{"norm.final_rate": 0.0})
     assert agent.scalars()["train/learning_rate"] == 0.5
     learn_once(agent)
@@ -314,11 +313,11 @@ def test_a_default_buffer_shrinks_and_one_that_was_asked_for_does_not() -> None:
     env = build_env(default)
     huge = {"env": "CartPole-v1", "buffer_size": 10**9}
     with pytest.raises(UsageError, match="--buffer-size 1_000_000_000 needs"):
-        fit_buffer(make_config(huge), env, available, fixed=False)
+        fit_memory(make_config(huge), env, available, fixed=False)
     nobody_asked = dataclasses.replace(make_config(huge), explicit=())
-    shrunk, note = fit_buffer(nobody_asked, env, available, fixed=False)
+    shrunk, note = fit_memory(nobody_asked, env, available, fixed=False)
     assert note is not None
     assert 1_000_000 < shrunk.agent.buffer_size < 10**9
     with pytest.raises(UsageError, match="needs"):
-        fit_buffer(nobody_asked, env, available, fixed=True)
-    assert fit_buffer(default, env, available, fixed=False) == (default, None)
+        fit_memory(nobody_asked, env, available, fixed=True)
+    assert fit_memory(default, env, available, fixed=False) == (default, None)

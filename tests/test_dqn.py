@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from wnrl import losses, train
 from wnrl.agents.dqn import DQN, DQNConfig, double_q_learning, q_learning
 from wnrl.agents.greedy import epsilon_greedy
-from wnrl.build import build_agent, build_env, build_network
+from wnrl.build import build_env, build_network
+from wnrl.build_agent import build_agent
 from wnrl.config import make_config
 from wnrl.envs.vector import EpisodeStatistics, Step
 from wnrl.loop import run

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from wnrl.build import build_agent, build_env, build_network
+from wnrl.build import build_env, build_network
+from wnrl.build_agent import build_agent
 from wnrl.capacity import dormant_fraction, dormant_scores
 from wnrl.config import make_config
 from wnrl.envs.vector import EpisodeStatistics

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrizations
 
-from wnrl.build import build_agent, build_env, build_network
+from wnrl.build import build_env, build_network
+from wnrl.build_agent import build_agent
 from wnrl.config import make_config
 from wnrl.envs.vector import EpisodeStatistics
 from wnrl.loop import run

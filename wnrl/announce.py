@@ -5,7 +5,8 @@ from pathlib import Path
 import torch
 
 from wnrl import __version__, memory
-from wnrl.config import Config
+from wnrl.agents.dqn import DQNConfig
+from wnrl.config import AnyAgentConfig, Config
 from wnrl.envs.make import is_atari
 from wnrl.envs.protocols import protocol_named
 from wnrl.forecast import DAY_S, Speed, cheaper, duration_s, format_duration
@@ -31,15 +32,30 @@ def describe(config: Config, run_dir: Path, device: torch.device, done_steps: in
         lines.append(f"  protocol  {protocol_named(run.protocol).description}")
     lines.append(
         f"  device    {device}, {run.threads} CPU threads, {agent.num_envs} environments, "
-        f"replay of {agent.buffer_size:,} transitions"
+        f"{_stored(agent)}"
     )
     lines.append(f"  folder    {run_dir}")
-    if run.steps <= agent.warmup_steps:
-        lines.append(
-            f"  note      nothing will be learnt: {run.steps:,} steps are no more than the warm-up "
-            f"of {agent.warmup_steps:,} random ones; change --steps or --warmup-steps"
-        )
+    if agent.updates(run.steps) < 1:
+        lines.append(f"  note      nothing will be learnt: {run.steps:,} steps are {_why(agent)}")
     return lines
+
+
+def _stored(agent: AnyAgentConfig) -> str:
+    if isinstance(agent, DQNConfig):
+        return f"replay of {agent.buffer_size:,} transitions"
+    return f"rollouts of {agent.rollout_steps:,} steps in each"
+
+
+def _why(agent: AnyAgentConfig) -> str:
+    if isinstance(agent, DQNConfig):
+        return (
+            f"no more than the warm-up of {agent.warmup_steps:,} random ones; change --steps or "
+            "--warmup-steps"
+        )
+    return (
+        f"less than one rollout of {agent.num_envs * agent.rollout_steps:,}; change --steps or "
+        "--rollout-steps"
+    )
 
 
 def describe_costs(

@@ -49,8 +49,8 @@ def evaluation_env(config: Config, episodes: int, purpose: str, *index: int) -> 
 
 
 def evaluation_epsilon(config: Config) -> float:
-    """The protocol's share of random actions; 0 outside Atari."""
-    if is_atari(config.run.env):
+    """The protocol's share of random actions; 0 outside Atari, and for agents that draw theirs."""
+    if is_atari(config.run.env) and isinstance(config.agent, DQNConfig | PQNConfig):
         return protocol_named(config.run.protocol).evaluation_epsilon
     return 0.0
 

@@ -13,7 +13,6 @@ from wnrl.agents.base import Agent
 from wnrl.agents.dqn import DQNConfig
 from wnrl.agents.memory import LSTMMemory, NoMemory
 from wnrl.agents.minibatches import shuffled_rows, shuffled_sequences
-from wnrl.agents.ppo_config import PPOConfig
 from wnrl.agents.pqn_config import PQNConfig
 from wnrl.build import build_norm
 from wnrl.config import AnyAgentConfig, Config
@@ -152,6 +151,4 @@ def _falling(config: Config, start: float, falls: bool) -> Of:
 
 def _epsilon(config: Config, settings: DQNConfig | PQNConfig) -> Of:
     duration_steps = settings.epsilon_steps or config.run.schedule_steps // 10
-    return lambda step: linear(
-        step, settings.epsilon_start, settings.epsilon_end, duration_steps
-    )
+    return lambda step: linear(step, settings.epsilon_start, settings.epsilon_end, duration_steps)

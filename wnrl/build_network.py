@@ -24,9 +24,7 @@ def assemble_network(config: Config, env: VectorEnv, norm: Norm) -> nn.Module:
         UsageError: a place that the network does not have, or layers that the norm does not fit.
     """
     run, settings = config.run, config.agent
-    spec, lstm_units = env.observation, 0
-    if isinstance(settings, DQNConfig | PPOConfig) and settings.recurrent:
-        lstm_units = settings.lstm_units
+    spec = env.observation
     if isinstance(settings, A2CConfig | PPOConfig):
         return assemble_actor_critic(
             spec.shape,

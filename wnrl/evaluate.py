@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from wnrl.agents.base import Policy
-from wnrl.build import build_agent, build_network, evaluation_env, evaluation_epsilon
+from wnrl.build import build_network, evaluation_env, evaluation_epsilon
+from wnrl.build_agent import build_agent
 from wnrl.checkpoint import Checkpoints
 from wnrl.config import replace
 from wnrl.device import resolve_device
@@ -132,8 +133,8 @@ def evaluate_run(
         network, _ = build_network(config, env)
         with loading(run_dir, saved.step):
             network.load_state_dict(saved.network())
-        nothing_stored = replace(config, buffer_size=(config.agent.n_step + 8) * env.num_envs)
-        agent = build_agent(nothing_stored, env, network, resolve_device(device))
+        small = replace(config, **config.agent.calibration())  # nothing is stored
+        agent = build_agent(small, env, network, resolve_device(device))
         chosen = evaluation_epsilon(config) if epsilon is None else epsilon
         policy = agent.policy(chosen, numpy_generator(seed, "evaluation policy"))
         played = evaluate_policy(env, policy, episodes, listen=keep_first_log)

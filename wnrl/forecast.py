@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 import torch
 
-from wnrl.build import build_agent, build_env, build_network
-from wnrl.config import Config, replace
+from wnrl.build import build_env, build_network
+from wnrl.build_agent import build_agent
+from wnrl.config import AGENTS, Config, replace
 from wnrl.envs.vector import EpisodeStatistics
 from wnrl.loop import Tick, run
 from wnrl.seeding import integer_seed
@@ -28,16 +29,11 @@ def measure_speed(config: Config, device: torch.device, budget_s: float = 2.0) -
     It has environments, networks and generators of its own, so that the run which follows is the
     same with and without this. Its replay is small: sampling from a large one costs a little more.
     """
-    num_envs = config.agent.num_envs
-    warmup_steps = 256 * num_envs
-    window = config.agent.n_step + 8  # a stack and some
     scratch = replace(
         config,
         seed=integer_seed(config.run.seed, "calibration"),
         init="default",
-        buffer_size=(512 + window) * num_envs,
-        warmup_steps=warmup_steps,
-        epsilon_start=config.agent.epsilon_end,
+        **config.agent.calibration(),
     )
     env = build_env(scratch)
     try:
@@ -46,31 +42,46 @@ def measure_speed(config: Config, device: torch.device, budget_s: float = 2.0) -
         env.reset()
         ticks = run(env, agent, EpisodeStatistics(env.num_envs), 0, 2**62)
         start = next(ticks).agent_steps  # the first pays for allocations
-        warmup_s, at = _seconds_per_step(ticks, start, warmup_steps, budget_s / 2)
-        learning_s = warmup_s  # unless an update comes within the budget
-        began = time.perf_counter()
-        for tick in ticks:
-            at = tick.agent_steps
-            if tick.metrics is not None:
-                learning_s, _ = _seconds_per_step(ticks, at, 2**62, budget_s / 2)
-                break
-            if at > warmup_steps and time.perf_counter() - began > budget_s:
-                break
+        warmup_steps = scratch.agent.warmup_steps
+        warmup_s, seen = _seconds_per_step(ticks, start, warmup_steps, budget_s / 2)
+        learning_s = _learning_seconds(ticks, seen, warmup_steps, budget_s / 2) or warmup_s
     finally:
         env.close()
-    return Speed(warmup_s, learning_s)
+    return Speed(warmup_s if warmup_steps else learning_s, learning_s)
 
 
 def _seconds_per_step(
     ticks: Iterator[Tick], start_steps: int, until_steps: int, budget_s: float
 ) -> tuple[float, int]:
     """Time ticks until agent step `until_steps` or `budget_s`; the seconds of one, and where."""
-    began = time.perf_counter()
-    for tick in ticks:
+    began, steps, elapsed = time.perf_counter(), start_steps, 0.0
+    while steps < until_steps and elapsed <= budget_s:
+        steps = next(ticks).agent_steps
         elapsed = time.perf_counter() - began
-        if tick.agent_steps >= until_steps or elapsed > budget_s:
+    return elapsed / max(1, steps - start_steps), steps
+
+
+def _learning_seconds(
+    ticks: Iterator[Tick], seen_steps: int, warmup_steps: int, budget_s: float
+) -> float | None:
+    """Seconds of an agent step from one update to the last within about `budget_s`.
+
+    Whole rounds of acting and updating, and at least one however long it takes. None if no update
+    comes in twice the budget after the warm-up.
+    """
+    began, first = time.perf_counter(), None
+    for tick in ticks:
+        now = time.perf_counter()
+        if tick.metrics is not None:
+            if first is None:
+                first = (now, tick.agent_steps)
+                continue
+            measured = (now - first[0]) / max(1, tick.agent_steps - first[1])
+            if now - first[0] > budget_s:
+                return measured
+        elif first is None and tick.agent_steps > warmup_steps and now - began > 2 * budget_s:
             break
-    return elapsed / max(1, tick.agent_steps - start_steps), tick.agent_steps
+    return None
 
 
 def duration_s(speed: Speed, warmup_steps: int, done_steps: int, until_steps: int) -> float:
@@ -82,9 +93,10 @@ def duration_s(speed: Speed, warmup_steps: int, done_steps: int, until_steps: in
 def cheaper(config: Config, speed: Speed, done_steps: int) -> str:
     """What to do instead of a run of more than a day, and how long that would take: one line."""
     warmup_steps, offers = config.agent.warmup_steps, []
-    if not done_steps and config.run.preset == "none":
+    fast = "fast" in AGENTS[config.run.agent].presets
+    if fast and not done_steps and config.run.preset == "none":
         for steps in (500_000, 150_000):
-            fast_s = duration_s(speed, 2_000, 0, steps)
+            fast_s = duration_s(speed, min(warmup_steps, 2_000), 0, steps)
             if fast_s < DAY_S:
                 offers.append(f"--preset fast --steps {steps:_} ({format_duration(fast_s)})")
                 break

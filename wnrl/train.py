@@ -21,14 +21,14 @@ from wnrl.agents.base import Agent, ValuePolicy
 from wnrl.allocator import keep_freed_memory
 from wnrl.announce import describe, describe_costs, describe_init
 from wnrl.build import (
-    build_agent,
     build_env,
     build_network,
     check_norm,
     evaluation_env,
     evaluation_epsilon,
-    fit_buffer,
+    fit_memory,
 )
+from wnrl.build_agent import build_agent
 from wnrl.checkpoint import CheckpointError, Checkpoints, Saved
 from wnrl.config import OPERATIONAL, Config, make_config, replace
 from wnrl.cpus import default_threads
@@ -164,7 +164,7 @@ def _train(
     keep_freed_memory()
     fresh = saved is None
     done_steps = 0 if saved is None else saved.step
-    config, shrunk = fit_buffer(config, env, available_bytes(), fixed=not fresh)
+    config, shrunk = fit_memory(config, env, available_bytes(), fixed=not fresh)
     for line in describe(config, folder.path, device, done_steps):
         say(line)
     if shrunk:
