@@ -190,20 +190,20 @@ def clipped_surrogate(
         log_prob: (B,) log pi(a) under the policy that learns.
         old_log_prob: (B,) log pi(a) under the policy that acted.
         advantage: (B,) of these actions.
-        clip: epsilon, above 0.
+        clip: epsilon, at least 0.
 
     Returns:
         Losses (B,); their gradient reaches `log_prob` only.
 
     Raises:
-        ValueError: if the shapes are not the same (B,) or clip is not above 0.
+        ValueError: if the shapes are not the same (B,) or clip is below 0.
         TypeError: if one is not floating point.
 
     Source: Schulman et al. 2017 (1707.06347), equation 7, as a loss.
     """
     _require_vectors(log_prob=log_prob, old_log_prob=old_log_prob, advantage=advantage)
-    if not clip > 0:
-        raise ValueError(f"clip must be above 0, not {clip}")
+    if not clip >= 0:
+        raise ValueError(f"clip must be at least 0, not {clip}")
     advantage = advantage.detach()
     ratio = (log_prob - old_log_prob.detach()).exp()
     return -torch.min(ratio * advantage, ratio.clamp(1 - clip, 1 + clip) * advantage)
