@@ -1,9 +1,24 @@
+import math
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from wnrl.losses import double_q_learning_td, huber, q_learning_td, squared
+from wnrl.losses import (
+    clipped_surrogate,
+    double_q_learning_td,
+    entropy,
+    huber,
+    log_probabilities,
+    masked_mean,
+    normalized,
+    policy_gradient,
+    q_learning_td,
+    squared,
+)
 
 # Every wrong reading of this table (another action, sum for max, no discount) gives other numbers.
 Q_TM1 = torch.tensor([[1.0, 2.0, 4.0], [8.0, 16.0, 32.0]])
@@ -121,3 +136,157 @@ def test_losses_refuse_integers() -> None:
     for loss in (huber, squared):
         with pytest.raises(TypeError, match="td must be floating point"):
             loss(torch.zeros(1, dtype=torch.int64))
+
+
+LOGITS = torch.tensor([[0.0, math.log(2), math.log(5)], [math.log(9), 0.0, math.log(10)]])
+# Shares 1, 2, 5 of 8 and 9, 1, 10 of 20.
+
+
+def test_log_probabilities_are_the_logarithms_of_the_shares() -> None:
+    log_prob = log_probabilities(LOGITS, torch.tensor([2, 0]))
+    torch.testing.assert_close(log_prob.exp(), torch.tensor([5 / 8, 9 / 20]))
+
+
+def test_entropy_is_log_a_where_nothing_is_known_and_0_where_all_is() -> None:
+    logits = torch.tensor([[3.0, 3.0, 3.0, 3.0], [0.0, 200.0, 0.0, 0.0]])
+    torch.testing.assert_close(entropy(logits), torch.tensor([math.log(4), 0.0]))
+
+
+@pytest.mark.parametrize("scale", [0.1, 1.0, 30.0])
+def test_probabilities_entropies_and_their_gradients_equal_torchs_categorical(scale: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = scale * torch.randn(50, 6, generator=generator, dtype=torch.float64)
+    logits.requires_grad_()
+    actions = torch.randint(6, (50,), generator=generator)
+    weights = torch.randn(2, 50, generator=generator, dtype=torch.float64)
+    policy = torch.distributions.Categorical(logits=logits)
+    pairs = (
+        (log_probabilities(logits, actions), policy.log_prob(actions), weights[0]),
+        (entropy(logits), policy.entropy(), weights[1]),
+    )
+    for ours, torchs, weight in pairs:
+        torch.testing.assert_close(ours, torchs)
+        grads = [torch.autograd.grad(x @ weight, logits, retain_graph=True) for x in (ours, torchs)]
+        torch.testing.assert_close(*grads)
+
+
+def test_policy_gradient_pulls_by_the_advantage_and_leaves_it_alone() -> None:
+    log_prob = torch.tensor([-1.0, -2.0], requires_grad=True)
+    advantage = torch.tensor([3.0, -5.0], requires_grad=True)
+    loss = policy_gradient(log_prob, advantage)
+    assert loss.tolist() == [3.0, -10.0]
+    grads = torch.autograd.grad(loss.sum(), (log_prob, advantage), allow_unused=True)
+    assert grads[0].tolist() == [-3.0, 5.0]
+    assert grads[1] is None
+
+
+# Ratio, advantage, loss at clip 0.25, gradient by log_prob. The bound binds only where the policy
+# would gain by going further: up with a good action, down with a bad one.
+SURROGATE = [
+    (1.0, 8.0, -8.0, -8.0),
+    (1.125, 8.0, -9.0, -9.0),
+    (2.0, 8.0, -10.0, 0.0),
+    (0.5, 8.0, -4.0, -4.0),
+    (1.0, -8.0, 8.0, 8.0),
+    (2.0, -8.0, 16.0, 16.0),
+    (0.5, -8.0, 6.0, 0.0),
+    (0.875, -8.0, 7.0, 7.0),
+]
+
+
+@pytest.mark.parametrize(("ratio", "advantage", "loss", "gradient"), SURROGATE)
+def test_the_surrogate_is_clipped_and_flat_on_the_side_that_would_gain(
+    ratio: float, advantage: float, loss: float, gradient: float
+) -> None:
+    old = torch.tensor([-3.0], dtype=torch.float64, requires_grad=True)
+    new = (old.detach() + math.log(ratio)).requires_grad_()
+    gain = torch.tensor([advantage], dtype=torch.float64, requires_grad=True)
+    losses = clipped_surrogate(new, old, gain, 0.25)
+    assert losses.item() == pytest.approx(loss, rel=1e-12)
+    grads = torch.autograd.grad(losses.sum(), (new, old, gain), allow_unused=True)
+    assert grads[0].item() == pytest.approx(gradient, rel=1e-12)
+    assert grads[1:] == (None, None)
+
+
+def test_the_surrogate_equals_equation_7() -> None:
+    generator = torch.Generator().manual_seed(0)
+    new, old, advantage = torch.randn(3, 200, generator=generator, dtype=torch.float64)
+    losses = clipped_surrogate(new, old, advantage, 0.2)
+    for theta, theta_old, a, loss in zip(
+        new.tolist(), old.tolist(), advantage.tolist(), losses.tolist(), strict=True
+    ):
+        r = math.exp(theta) / math.exp(theta_old)
+        clipped = min(max(r, 1 - 0.2), 1 + 0.2)
+        assert loss == pytest.approx(-min(r * a, clipped * a), rel=1e-12)
+
+
+def test_masked_mean_counts_what_is_valid_only() -> None:
+    x = torch.tensor([[1.0, 4.0, math.nan], [math.inf, 7.0, 100.0]], requires_grad=True)
+    valid = torch.tensor([[True, True, False], [False, True, False]])
+    mean = masked_mean(x, valid)
+    assert mean.item() == 4.0
+    (grad,) = torch.autograd.grad(mean, x)
+    torch.testing.assert_close(grad, valid / 3)
+
+
+def test_masked_mean_of_nothing_is_0() -> None:
+    assert masked_mean(torch.full((3,), math.nan), torch.zeros(3, dtype=torch.bool)).item() == 0.0
+
+
+def test_normalized_equals_stable_baselines3s_formula_on_valid_rows() -> None:
+    advantage = torch.randn(40, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    valid = torch.arange(40) % 3 != 1
+    counted = advantage[valid]
+    expected = (counted - counted.mean()) / (counted.std() + 1e-8)
+    result = normalized(torch.where(valid, advantage, math.nan), valid)
+    torch.testing.assert_close(result[valid], expected, rtol=1e-12, atol=1e-14)
+    assert (result[~valid] == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("valid", "expected"),
+    [([False, True, False], [0.0, 7.0, 0.0]), ([False] * 3, [0.0] * 3)],
+)
+def test_a_single_advantage_is_left_as_it_is(valid: list[bool], expected: list[float]) -> None:
+    result = normalized(torch.tensor([math.nan, 7.0, 9.0]), torch.tensor(valid))
+    assert result.tolist() == expected
+
+
+def test_equal_advantages_become_0() -> None:
+    result = normalized(torch.full((3,), 7.0), torch.tensor([True, True, False]))
+    assert result.tolist() == [0.0, 0.0, 0.0]
+
+
+B = torch.zeros(3)
+BOOL = torch.zeros(3, dtype=torch.bool)
+REFUSED: list[tuple[Callable[..., Tensor], tuple[Any, ...], type[Exception]]] = [
+    (log_probabilities, (B, BOOL.long()), ValueError),
+    (log_probabilities, (LOGITS, torch.tensor([[0], [1]])), ValueError),
+    (log_probabilities, (LOGITS, torch.tensor([0, 1], dtype=torch.int32)), TypeError),
+    (log_probabilities, (LOGITS.long(), torch.tensor([0, 1])), TypeError),
+    (entropy, (B,), ValueError),
+    (entropy, (LOGITS.long(),), TypeError),
+    (policy_gradient, (B, B[:1]), ValueError),
+    (policy_gradient, (B[:, None], B[:, None]), ValueError),
+    (policy_gradient, (B, BOOL), TypeError),
+    (clipped_surrogate, (B, B, B[:, None], 0.1), ValueError),
+    (clipped_surrogate, (B, B[:1], B, 0.1), ValueError),
+    (clipped_surrogate, (B, B.long(), B, 0.1), TypeError),
+    (clipped_surrogate, (B, B, B, 0.0), ValueError),
+    (clipped_surrogate, (B, B, B, math.nan), ValueError),
+    (masked_mean, (B, BOOL[:1]), ValueError),
+    (masked_mean, (B, B), TypeError),
+    (masked_mean, (BOOL, BOOL), TypeError),
+    (normalized, (B, BOOL[:1]), ValueError),
+    (normalized, (B[:, None], BOOL[:, None]), ValueError),
+    (normalized, (B, B), TypeError),
+    (normalized, (B.long(), BOOL), TypeError),
+]
+
+
+@pytest.mark.parametrize(("function", "arguments", "error"), REFUSED)
+def test_policy_losses_refuse_what_would_broadcast_or_cast(
+    function: Callable[..., Tensor], arguments: tuple[Any, ...], error: type[Exception]
+) -> None:
+    with pytest.raises(error, match=r"must (be|have)"):
+        function(*arguments)

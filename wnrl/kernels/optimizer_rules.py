@@ -5,6 +5,7 @@ normalization: targets are weight vectors, gains or plain parameters. `optimizer
 same equations for Triton. Dimension key: none, every tensor of one entry has one shape.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -114,6 +115,9 @@ def _radam(
 ) -> None:
     # Liu et al. 2020 (arXiv 1908.03265), algorithm 2; the threshold 5 and eps are torch's.
     for t, target, d, mean, square in zip(updates, targets, gradients, *moments, strict=True):
+        if t.device.type == "cpu":  # its number costs nothing to read
+            _radam_by_adam(settings, t, target, d, mean, square)
+            continue
         mean.lerp_(d, 1 - settings.first)
         square.mul_(settings.second).addcmul_(d, d, value=1 - settings.second)
         steps = t.double()
@@ -125,6 +129,26 @@ def _radam(
         root = (rectified.clamp(min=0) * (1 - decay)).sqrt()
         adaptive = torch.where(length > 5, root.to(d) / (square.sqrt() + settings.eps), 1.0)
         target.sub_(mean * adaptive * (settings.lr / (1 - settings.first**steps)).to(d))
+
+
+def _radam_by_adam(
+    settings: Settings, t: Tensor, target: Tensor, d: Tensor, mean: Tensor, square: Tensor
+) -> None:
+    """One target's RAdam in one pass: past the start, Adam with another lr and eps each step."""
+    lr, beta1, beta2, eps = settings
+    steps = float(t)
+    decay = beta2**steps
+    longest = 2 / (1 - beta2) - 1
+    length = longest - 2 * steps * decay / (1 - decay)
+    if length <= 5:
+        mean.lerp_(d, 1 - beta1)
+        square.mul_(beta2).addcmul_(d, d, value=1 - beta2)
+        target.sub_(mean, alpha=lr / (1 - beta1**steps))
+        return
+    rectified = (length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length)
+    # Adam adds eps to the root of the *corrected* second moment.
+    own = Settings(lr * math.sqrt(rectified), beta1, beta2, eps / math.sqrt(1 - decay))
+    _adam(own, [t], [target], [d], [[mean], [square]])
 
 
 def _sgd(
