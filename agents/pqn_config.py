@@ -119,7 +119,8 @@ CONTROL: Mapping[str, Any] = {
     "clip_rewards": False,
 }
 
-# Few cores: 128 seeded emulators take most of a minute to start on two. Minibatches stay of 128.
-PRESET_FAST: Mapping[str, Any] = {"num_envs": 32, "minibatches": 8}
+# Few cores and an hour: 128 seeded emulators take most of a minute to start on two, and short runs
+# need more updates: minibatches of 64 in four passes, as many as CleanRL's pqn_atari_envpool.py.
+PRESET_FAST: Mapping[str, Any] = {"num_envs": 16, "epochs": 4, "minibatches": 8}
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {"fast": PRESET_FAST}
