@@ -208,6 +208,12 @@ def test_the_surrogate_is_clipped_and_flat_on_the_side_that_would_gain(
     assert grads[1:] == (None, None)
 
 
+def test_a_clip_of_0_leaves_only_what_would_lose() -> None:
+    ratio = torch.tensor([2.0, 0.5, 2.0, 0.5])
+    losses = clipped_surrogate(ratio.log(), torch.zeros(4), torch.tensor([8.0, 8, -8, -8]), 0.0)
+    assert losses.tolist() == pytest.approx([-8, -4, 16, 8])
+
+
 def test_the_surrogate_equals_equation_7() -> None:
     generator = torch.Generator().manual_seed(0)
     new, old, advantage = torch.randn(3, 200, generator=generator, dtype=torch.float64)
@@ -272,7 +278,7 @@ REFUSED: list[tuple[Callable[..., Tensor], tuple[Any, ...], type[Exception]]] = 
     (clipped_surrogate, (B, B, B[:, None], 0.1), ValueError),
     (clipped_surrogate, (B, B[:1], B, 0.1), ValueError),
     (clipped_surrogate, (B, B.long(), B, 0.1), TypeError),
-    (clipped_surrogate, (B, B, B, 0.0), ValueError),
+    (clipped_surrogate, (B, B, B, -0.1), ValueError),
     (clipped_surrogate, (B, B, B, math.nan), ValueError),
     (masked_mean, (B, BOOL[:1]), ValueError),
     (masked_mean, (B, B), TypeError),
