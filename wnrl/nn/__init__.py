@@ -25,6 +25,7 @@ from wnrl.nn.norms import NORMS, get_norm, register_norm
 from wnrl.nn.norms_weight import weight_normalization
 from wnrl.nn.placement import Layout, place
 from wnrl.nn.projection import ProjectedConv2d, ProjectedLinear, hold_norms_, project_
+from wnrl.nn.recurrent import Recurrent, RecurrentActorCritic, RecurrentQNetwork
 from wnrl.nn.spectral import SpectralConv2d, SpectralLinear, settle_spectral_
 from wnrl.nn.standardization import StandardizedConv2d, StandardizedLinear
 from wnrl.nn.storages import export_gv, to_gv_, to_w_
@@ -59,6 +60,9 @@ __all__ = [
     "ProjectedConv2d",
     "ProjectedLinear",
     "QNetwork",
+    "Recurrent",
+    "RecurrentActorCritic",
+    "RecurrentQNetwork",
     "SpectralConv2d",
     "SpectralLinear",
     "StandardizedConv2d",
