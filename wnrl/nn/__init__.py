@@ -6,6 +6,7 @@ from wnrl.nn.channel_norm import ChannelLayerNorm
 from wnrl.nn.convert import convert_, fold_
 from wnrl.nn.frozen import frozen_weights, shared_weights
 from wnrl.nn.heads import DuelingHead, PolicyValue
+from wnrl.nn.impala import ImpalaTorso
 from wnrl.nn.initialization import (
     InitReport,
     LayerReport,
@@ -49,6 +50,7 @@ __all__ = [
     "BatchRenorm",
     "ChannelLayerNorm",
     "DuelingHead",
+    "ImpalaTorso",
     "InitReport",
     "LayerReport",
     "Layout",
