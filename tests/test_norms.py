@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,11 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from wnrl.errors import UsageError
+from wnrl.nn.actor_critic import build_actor_critic
 from wnrl.nn.mean_only import MeanOnlyBatchNorm
 from wnrl.nn.networks import QNetwork, build_q_network
 from wnrl.nn.norm import OTHER, SAME, SAME_ACTING, Norm
 from wnrl.nn.norms import NORMS, get_norm, register_norm
 from wnrl.nn.norms_weight import weight_normalization
+from wnrl.nn.recurrent import Recurrent
 from wnrl.nn.weight_norm import WNConv2d, WNLinear
 from wnrl.optim import WNAdam
 from wnrl.settings import setting
@@ -306,6 +309,58 @@ def test_forward_and_backward_in_float64(name: str, training: bool) -> None:
     for key, parameter in net.named_parameters():
         assert parameter.grad is not None, key
         assert bool(parameter.grad.isfinite().all()), key
+
+
+def q_network(norm: Norm, **settings: Any) -> nn.Module:
+    return build_q_network(
+        (2, 8, 6), "uint8", 3, norm=norm, hidden=(32,), generator=torch.Generator(), **settings
+    )
+
+
+def actor_critic(norm: Norm, **settings: Any) -> nn.Module:
+    return build_actor_critic(
+        (2, 8, 6), "uint8", 3, norm=norm, hidden=(32,), generator=torch.Generator(), **settings
+    )
+
+
+NETWORKS: dict[str, tuple[Callable[..., nn.Module], dict[str, Any]]] = {
+    "impala": (q_network, {"network": "impala"}),
+    "shared": (actor_critic, {}),
+    "separate": (actor_critic, {"separate": True}),
+    "separate impala": (actor_critic, {"network": "impala", "separate": True}),
+    "recurrent Q": (q_network, {"lstm_units": 5, "dueling": True}),
+    "recurrent actor-critic": (actor_critic, {"network": "impala", "lstm_units": 5}),
+}
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+@NAMES
+def test_every_normalization_goes_through_every_network(name: str, kind: str) -> None:
+    norm, (build, settings) = get_norm(name), NETWORKS[kind]
+    if name == "group":
+        norm = norm.with_settings({"groups": 8})
+    net = build(norm, **settings)
+    obs = observations((2, 8, 6), count=6)
+    first = torch.zeros(3, 2, dtype=torch.bool)
+    first[1, 0] = True
+    for training in (False, True):
+        net.train(training)
+        output = net(obs)
+        if isinstance(net, Recurrent):
+            output, _ = net.unroll(obs.reshape(3, 2, 2, 8, 6), first, net.initial_state(2))
+    parts = output if isinstance(output, tuple) else (output,)
+    assert all(bool(part.isfinite().all()) for part in parts)
+    optimizer = norm.optimizer(net, OptimizerSpec(learning_rate=1e-3, total_updates=4))
+    sum(part.square().sum() for part in parts).backward()
+    before = copy.deepcopy(net.state_dict())
+    for key, parameter in net.named_parameters():
+        assert parameter.grad is not None, key
+        assert bool(parameter.grad.isfinite().all()), key
+    optimizer.step()
+    norm.after_step(net)
+    assert all(bool(p.isfinite().all()) for p in net.parameters())
+    moved = [key for key, p in net.named_parameters() if not torch.equal(p, before[key])]
+    assert {key.split(".")[0] for key in moved} == {key for key, _ in net.named_children()}
 
 
 @NAMES

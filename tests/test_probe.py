@@ -1,6 +1,7 @@
 """What flows through networks whose activations are known by construction."""
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -13,8 +14,17 @@ from wnrl.config import make_config
 from wnrl.envs.vector import EpisodeStatistics
 from wnrl.instruments import Instruments
 from wnrl.loop import run
-from wnrl.nn import BatchRenorm, MeanOnlyBatchNorm, WNLinear, build_q_network, get_norm
+from wnrl.nn import (
+    BatchRenorm,
+    MeanOnlyBatchNorm,
+    WNLinear,
+    build_actor_critic,
+    build_q_network,
+    get_norm,
+)
 from wnrl.probe import activity, statistics_gaps
+from wnrl.stepping import OptimizerSpec
+from wnrl.weight_vectors import layer_weights, weight_vectors
 
 EPS = 1e-5  # added to every variance, here of 1 and more
 
@@ -205,3 +215,68 @@ def test_every_layer_of_a_q_network_is_seen(norm: str) -> None:
     assert [seen.layers[name].output is not None for name in hidden] == [between] * 4
     assert seen.features is not None
     assert seen.features.shape == (2, 512)
+
+
+OBS = (2, 12, 9)
+NETWORKS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "impala": (build_q_network, {"network": "impala"}),
+    "shared": (build_actor_critic, {}),
+    "separate": (build_actor_critic, {"separate": True}),
+    "recurrent Q": (build_q_network, {"lstm_units": 5}),
+    "recurrent actor-critic": (build_actor_critic, {"lstm_units": 5}),
+}
+FEATURES = {"impala": 256, "shared": 16, "separate": 16}
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+@pytest.mark.parametrize("norm", ["none", "weight", "batch"])
+def test_every_layer_of_every_network_is_seen_and_has_its_weights(norm: str, kind: str) -> None:
+    record, (build, settings) = get_norm(norm), NETWORKS[kind]
+    network = build(
+        OBS, "uint8", 3, norm=record, hidden=(16, 16), generator=torch.Generator(), **settings
+    )
+    obs = torch.randint(0, 256, (6, *OBS), dtype=torch.uint8)
+    seen, expected = activity(network, obs), network.eval()(obs)
+    layers = [name for name, m in network.named_modules() if isinstance(m, nn.Linear | nn.Conv2d)]
+    assert sorted(seen.layers) == sorted(layers)
+    pairs = [(seen.output, expected)] if kind in ("impala", "recurrent Q") else zip(
+        seen.output, expected, strict=True
+    )  # fmt: skip
+    assert all(torch.equal(ours, theirs) for ours, theirs in pairs)
+    assert seen.features is not None
+    assert seen.features.shape == (6, FEATURES.get(kind, 5))
+    gaps = statistics_gaps(network, obs)
+    assert len(gaps) == (len(layers) - (1 if "Q" in kind or kind == "impala" else 2)) * (
+        norm == "batch"
+    )
+    optimizer = record.optimizer(network, OptimizerSpec())
+    output = network(obs)
+    sum(part.sum() for part in (output if isinstance(output, tuple) else (output,))).backward()
+    optimizer.step()
+    names = [weight.name for weight in layer_weights(network)]
+    recurrent = ["lstm.weight_ih_l0", "lstm.weight_hh_l0"] if "lstm_units" in settings else []
+    assert sorted(names) == sorted([*layers, *recurrent])
+    assert all(weight.gradient() is not None for weight in layer_weights(network))
+    vectors = weight_vectors(network, optimizer)
+    hidden = [name for name in names if "torso" in name or name in recurrent]
+    assert list(vectors) == (hidden if norm == "weight" else [])
+
+
+def test_what_stands_between_a_convolution_and_its_nonlinearity_may_be_a_pool_or_a_sum() -> None:
+    network = build_q_network(
+        OBS, "uint8", 3, norm=get_norm("none"), network="impala", generator=torch.Generator()
+    )
+    seen = activity(network, torch.randint(0, 256, (6, *OBS), dtype=torch.uint8)).layers
+    place = "torso.layers.section1"
+    between = {name.removeprefix(f"{place}."): read.output is not None
+               for name, read in seen.items() if name.startswith(place)}  # fmt: skip
+    assert between == {
+        "conv": True,
+        "block1.conv1": False,
+        "block1.conv2": True,
+        "block2.conv1": False,
+        "block2.conv2": False,
+    }
+    last = seen[f"{place}.block2.conv2"]
+    assert last.mean_activation is None  # the next section begins with a convolution
+    assert seen[f"{place}.block1.conv2"].mean_activation is not None

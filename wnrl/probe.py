@@ -37,7 +37,7 @@ class LayerActivity(NamedTuple):
     """What one layer gives on a batch, over the batch and all positions."""
 
     preactivation: Moments  # before the nonlinearity, after the normalization
-    output: Moments | None  # before the normalization; None where nothing stands between
+    output: Moments | None  # the layer's own; None where nothing (norm, pool, sum) stands between
     mean_activation: Tensor | None  # (U,) E|h_i| behind the nonlinearity; None without one
 
 
@@ -96,7 +96,9 @@ def activity(network: nn.Module, obs: Tensor, *, batch_statistics: bool = False)
     """Pre-activations, activations and features on states, in evaluation mode, as in acting.
 
     A layer's pre-activation is what the next nonlinearity takes, so it has been normalized where
-    the network normalizes there; where no nonlinearity follows (a head) it is the layer's output.
+    the network normalizes there; where no nonlinearity follows before the next layer (a head, the
+    last layer of a residual section) it is the layer's output. Of an LSTM nothing is read here: it
+    has its nonlinearities inside. What it gives is the features of the heads behind it.
 
     Args:
         network: obs -> anything.

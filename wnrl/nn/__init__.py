@@ -6,6 +6,7 @@ from wnrl.nn.channel_norm import ChannelLayerNorm
 from wnrl.nn.convert import convert_, fold_
 from wnrl.nn.frozen import frozen_weights, shared_weights
 from wnrl.nn.heads import DuelingHead, PolicyValue
+from wnrl.nn.impala import ImpalaTorso
 from wnrl.nn.initialization import (
     InitReport,
     LayerReport,
@@ -25,6 +26,7 @@ from wnrl.nn.norms import NORMS, get_norm, register_norm
 from wnrl.nn.norms_weight import weight_normalization
 from wnrl.nn.placement import Layout, place
 from wnrl.nn.projection import ProjectedConv2d, ProjectedLinear, hold_norms_, project_
+from wnrl.nn.recurrent import Recurrent, RecurrentActorCritic, RecurrentQNetwork
 from wnrl.nn.spectral import SpectralConv2d, SpectralLinear, settle_spectral_
 from wnrl.nn.standardization import StandardizedConv2d, StandardizedLinear
 from wnrl.nn.storages import export_gv, to_gv_, to_w_
@@ -48,6 +50,7 @@ __all__ = [
     "BatchRenorm",
     "ChannelLayerNorm",
     "DuelingHead",
+    "ImpalaTorso",
     "InitReport",
     "LayerReport",
     "Layout",
@@ -59,6 +62,9 @@ __all__ = [
     "ProjectedConv2d",
     "ProjectedLinear",
     "QNetwork",
+    "Recurrent",
+    "RecurrentActorCritic",
+    "RecurrentQNetwork",
     "SpectralConv2d",
     "SpectralLinear",
     "StandardizedConv2d",

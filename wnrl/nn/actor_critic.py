@@ -11,11 +11,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from wnrl.errors import UsageError
 from wnrl.nn.heads import PolicyValue
 from wnrl.nn.initialization import owned_global_randomness, reset_parameters_
 from wnrl.nn.networks import Initialize, check_actions
 from wnrl.nn.norm import Norm
 from wnrl.nn.placement import Layout, norm_at, place
+from wnrl.nn.recurrent import LSTM, RecurrentActorCritic, recurrent_layers
 from wnrl.nn.torso import DEFAULT_HIDDEN, Torso
 from wnrl.nn.torsos import AUTO, build_torso, torso_layers
 
@@ -70,9 +72,10 @@ def build_actor_critic(
     network: str = AUTO,
     width: int = 1,
     separate: bool = False,
+    lstm_units: int = 0,
     generator: torch.Generator,
     initialize: Initialize = reset_parameters_,
-) -> ActorCritic:
+) -> ActorCritic | RecurrentActorCritic:
     """An actor-critic for an observation, initialized from `generator` alone.
 
     Args:
@@ -85,6 +88,7 @@ def build_actor_critic(
         network: as there.
         width: as there.
         separate: as there.
+        lstm_units: as there.
         generator: a CPU generator. The global one is left as it was.
         initialize: draws the weights; torch's distributions by default.
 
@@ -102,6 +106,7 @@ def build_actor_critic(
             network=network,
             width=width,
             separate=separate,
+            lstm_units=lstm_units,
         )
     initialize(made, generator)
     norm.initialize(made)
@@ -119,7 +124,8 @@ def assemble_actor_critic(
     network: str = AUTO,
     width: int = 1,
     separate: bool = False,
-) -> ActorCritic:
+    lstm_units: int = 0,
+) -> ActorCritic | RecurrentActorCritic:
     """An actor-critic for an observation, as torch initializes it, from the global generator.
 
     Args:
@@ -134,19 +140,27 @@ def assemble_actor_critic(
         network: the architecture of each torso, as in `build_torso`.
         width: multiplies its channels, where it takes that.
         separate: a torso for the policy and one for the value, instead of one for both.
+        lstm_units: of an LSTM between one torso and the heads, whose layer is `lstm`; 0 for none.
 
     Raises:
         UsageError: on a type, layer width, place or number of actions that cannot be.
     """
     check_actions(num_actions)
+    recurrent = recurrent_layers(lstm_units)
+    if recurrent and separate:
+        raise UsageError(
+            f"lstm_units {lstm_units} with separate torsos: an LSTM stands behind one torso, which "
+            "policy and value share; leave one of the two out"
+        )
     names = torso_layers(shape, dtype, network=network, hidden=hidden, width=width)
     heads = ("policy", "value")
     hidden_layers = (
         {head: tuple(f"{head}.{name}" for name in names) for head in heads}
         if separate
-        else {"torso": names}
+        else {"torso": (*names, *recurrent)}
     )
-    placed = place(where, norm, Layout(hidden_layers, {head: (head,) for head in heads}))
+    layout = Layout(hidden_layers, {head: (head,) for head in heads}, recurrent)
+    placed = place(where, norm, layout)
 
     def torso(prefix: str) -> Torso:
         own = {name for name in names if prefix + name in placed}
@@ -155,7 +169,10 @@ def assemble_actor_critic(
         )
 
     torsos = [torso("policy."), torso("value.")] if separate else [torso("")]
-    features = torsos[0].num_features
+    features = lstm_units or torsos[0].num_features
     policy = norm_at("policy", norm, placed).linear(features, num_actions)
     value = norm_at("value", norm, placed).linear(features, 1)
-    return ActorCritic(torsos[0], policy, value, torsos[1] if separate else None)
+    if not lstm_units:
+        return ActorCritic(torsos[0], policy, value, torsos[1] if separate else None)
+    lstm = norm_at(LSTM, norm, placed).lstm(torsos[0].num_features, lstm_units)
+    return RecurrentActorCritic(torsos[0], lstm, policy, value)

@@ -18,6 +18,7 @@ from wnrl.nn.heads import DuelingHead
 from wnrl.nn.initialization import owned_global_randomness, reset_parameters_
 from wnrl.nn.norm import Norm
 from wnrl.nn.placement import Layout, norm_at, place
+from wnrl.nn.recurrent import LSTM, RecurrentQNetwork, recurrent_layers
 from wnrl.nn.torso import DEFAULT_HIDDEN, Torso
 from wnrl.nn.torsos import AUTO, build_torso, torso_layers
 
@@ -49,9 +50,10 @@ def build_q_network(
     network: str = AUTO,
     width: int = 1,
     dueling: bool = False,
+    lstm_units: int = 0,
     generator: torch.Generator,
     initialize: Initialize = reset_parameters_,
-) -> QNetwork:
+) -> QNetwork | RecurrentQNetwork:
     """A Q network for an observation, initialized from `generator` alone.
 
     Args:
@@ -64,6 +66,7 @@ def build_q_network(
         network: as there.
         width: as there.
         dueling: as there.
+        lstm_units: as there.
         generator: a CPU generator. The global one is left as it was.
         initialize: draws the weights; torch's distributions by default.
 
@@ -81,6 +84,7 @@ def build_q_network(
             network=network,
             width=width,
             dueling=dueling,
+            lstm_units=lstm_units,
         )
     initialize(made, generator)
     norm.initialize(made)
@@ -98,7 +102,8 @@ def assemble_q_network(
     network: str = AUTO,
     width: int = 1,
     dueling: bool = False,
-) -> QNetwork:
+    lstm_units: int = 0,
+) -> QNetwork | RecurrentQNetwork:
     """A Q network for an observation, as torch initializes it, from the global generator.
 
     Args:
@@ -107,11 +112,13 @@ def assemble_q_network(
         num_actions: A.
         norm: of the layers that `where` names.
         where: words and names of `wnrl.nn.placement.place`: torso, head, penultimate, all, a
-            layer's name. The head's layer is `head`, of a dueling one `value` and `advantage`.
+            layer's name. An LSTM counts to the torso. The head's layer is `head`, of a dueling one
+            `value` and `advantage`.
         hidden: units of an MLP's layers.
         network: the architecture of the torso, as in `build_torso`.
         width: multiplies its channels, where it takes that.
         dueling: use `DuelingHead` instead of one linear layer.
+        lstm_units: of an LSTM between torso and head, whose layer is `lstm`; 0 for none.
 
     Raises:
         UsageError: on a type, layer width, place or number of actions that cannot be.
@@ -119,16 +126,22 @@ def assemble_q_network(
     check_actions(num_actions)
     outputs = ("value", "advantage") if dueling else ("head",)
     names = torso_layers(shape, dtype, network=network, hidden=hidden, width=width)
-    placed = place(where, norm, Layout({"torso": names}, {"head": outputs}))
+    recurrent = recurrent_layers(lstm_units)
+    layout = Layout({"torso": (*names, *recurrent)}, {"head": outputs}, recurrent)
+    placed = place(where, norm, layout)
     torso = build_torso(
         shape, dtype, norm=norm, network=network, hidden=hidden, width=width, placed=placed
     )
+    features = lstm_units or torso.num_features
     head: nn.Module
     if dueling:
-        head = DuelingHead(torso.num_features, num_actions, norm, placed)
+        head = DuelingHead(features, num_actions, norm, placed)
     else:
-        head = norm_at("head", norm, placed).linear(torso.num_features, num_actions)
-    return QNetwork(torso, head)
+        head = norm_at("head", norm, placed).linear(features, num_actions)
+    if not lstm_units:
+        return QNetwork(torso, head)
+    lstm = norm_at(LSTM, norm, placed).lstm(torso.num_features, lstm_units)
+    return RecurrentQNetwork(torso, lstm, head)
 
 
 def check_actions(num_actions: int) -> None:

@@ -19,6 +19,7 @@ from wnrl.settings import flag_name, parse_fields, setting
 from wnrl.stepping import OptimizerSpec, StepOptimizer
 
 LinearFactory = Callable[[int, int], nn.Module]  # (I, O)
+LSTMFactory = Callable[[int, int], nn.LSTM]  # (I, H)
 ActivationFactory = Callable[[tuple[int, ...]], nn.Module | None]  # pre-activation shape
 OptimizerFactory = Callable[[nn.Module, OptimizerSpec], StepOptimizer]
 InPlace = Callable[[nn.Module], None]  # changes a network
@@ -93,6 +94,7 @@ class Norm:
     cost: str  # against no normalization, acting and learning
     linear: LinearFactory = nn.Linear
     conv: ConvFactory = nn.Conv2d
+    lstm: LSTMFactory = nn.LSTM  # of a recurrent network; nothing is normalized behind it
     activation: ActivationFactory = no_activation_norm  # before the nonlinearity; None for nothing
     initialize: InPlace = leave_alone  # after weights and biases have been drawn
     optimizer: OptimizerFactory = build_optimizer  # made after initialization, before a first step
@@ -112,10 +114,15 @@ class Norm:
         return self.activation is not no_activation_norm
 
     @property
+    def normalizes_lstms(self) -> bool:
+        """Whether it has an LSTM of its own."""
+        return self.lstm is not nn.LSTM
+
+    @property
     def has_place(self) -> bool:
         """Whether layers where it is placed are others than where it is not."""
-        plain: tuple[Any, ...] = (nn.Linear, nn.Conv2d, no_activation_norm)
-        return (self.linear, self.conv, self.activation) != plain
+        plain: tuple[Any, ...] = (nn.Linear, nn.Conv2d, nn.LSTM, no_activation_norm)
+        return (self.linear, self.conv, self.lstm, self.activation) != plain
 
     def with_settings(self, values: Mapping[str, Any]) -> "Norm":
         """The same normalization with other parameters.
@@ -174,6 +181,10 @@ class Norm:
             return self
         linear: Callable[..., nn.Module] = self.linear
         conv: Callable[..., nn.Module] = self.conv
+        lstm: Callable[..., nn.LSTM] = self.lstm
         return replace(
-            self, linear=partial(linear, storage=storage), conv=partial(conv, storage=storage)
+            self,
+            linear=partial(linear, storage=storage),
+            conv=partial(conv, storage=storage),
+            lstm=partial(lstm, storage=storage) if self.normalizes_lstms else nn.LSTM,
         )

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import nn
 
+from wnrl.nn.lstm import WNLSTM
 from wnrl.nn.norm import (
     ONE_PASS,
     SAME,
@@ -56,6 +57,7 @@ def weight_normalization(
         cost="acting: none; learning: row norms once per update",
         linear=partial(WNLinear, **options),
         conv=partial(WNConv2d, **options),
+        lstm=partial(WNLSTM, **options),
         after_step=leave_alone if max_v_norm is None else cap_vector_norms_,
         start=SAME,
         weight_vectors=True,

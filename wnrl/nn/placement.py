@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from wnrl.errors import UsageError, nearest
 from wnrl.nn.norm import Norm
-from wnrl.nn.norms import NONE
+from wnrl.nn.norms import NONE, NORMS
 
 WHERE = ("torso", "head", "policy", "value", "penultimate", "all")
 
@@ -21,11 +21,13 @@ class Layout:
     `hidden` are the layers before a nonlinearity, in order, by torso: {"torso": ("conv1", "fc")},
     or {"policy": ("policy.hidden1",), "value": ("value.hidden1",)} where heads have torsos of
     their own. `outputs` are the layers after the last nonlinearity, by head: {"head": ("head",)} or
-    {"policy": ("policy",), "value": ("value",)}.
+    {"policy": ("policy",), "value": ("value",)}. `recurrent` are those of the hidden layers that
+    are LSTMs, which few normalizations have a form of.
     """
 
     hidden: Mapping[str, tuple[str, ...]]
     outputs: Mapping[str, tuple[str, ...]]
+    recurrent: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         parts = [*self.hidden.items(), *self.outputs.items()]
@@ -44,7 +46,9 @@ def place(where: str, norm: Norm, layout: Layout) -> frozenset[str]:
 
     `torso` are all hidden layers, `penultimate` the last one of each torso, `head` the outputs,
     `all` both. `policy` and `value` are the hidden layers of a torso of their own, or the output
-    layer if there is none. Any other word is a layer's name.
+    layer if there is none. Any other word is a layer's name. A normalization without an LSTM of its
+    own passes recurrent layers by: in `torso` and `all` they are plain, and the last hidden layer
+    is the one before them.
 
     Args:
         where: these words, separated by commas.
@@ -52,9 +56,12 @@ def place(where: str, norm: Norm, layout: Layout) -> frozenset[str]:
         layout: of the network.
 
     Raises:
-        UsageError: a word that the network has nothing for, or activations at an output.
+        UsageError: a word that the network has nothing for, activations at an output, or a
+            recurrent layer by its name for a normalization without one.
     """
-    hidden = [name for names in layout.hidden.values() for name in names]
+    passed = () if norm.normalizes_lstms else layout.recurrent
+    torsos = [[name for name in names if name not in passed] for names in layout.hidden.values()]
+    hidden = [name for names in torsos for name in names]
     outputs = [name for names in layout.outputs.values() for name in names]
     known: dict[str, list[str]] = {name: [name] for name in (*hidden, *outputs)}
     for part in ("policy", "value"):
@@ -64,11 +71,19 @@ def place(where: str, norm: Norm, layout: Layout) -> frozenset[str]:
     known |= {
         "torso": hidden,
         "head": outputs,
-        "penultimate": [name for names in layout.hidden.values() for name in names[-1:]],
+        "penultimate": [name for names in torsos for name in names[-1:]],
         "all": [*hidden, *outputs],
     }
     chosen: list[str] = []
     for word in (word.strip() for word in where.split(",")):
+        if word in passed and not norm.has_place:
+            continue
+        if word in passed:
+            able = ", ".join(name for name, each in NORMS.items() if each.normalizes_lstms)
+            raise UsageError(
+                f"--norm-where {word!r}: --norm {norm.name} has no LSTM of its own, so that layer "
+                f"is always plain with it; those that have one are {able}"
+            )
         if word not in known:
             lacking = f"has no {word} head" if word in WHERE else "knows no such part or layer"
             raise UsageError(

@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 
 from wnrl.errors import UsageError, nearest
 from wnrl.nn import nature
+from wnrl.nn.impala import IMPALA
 from wnrl.nn.mlp import MLP
 from wnrl.nn.nature import NATURE
 from wnrl.nn.norm import Norm
@@ -26,7 +27,7 @@ def register_network(architecture: Architecture) -> Architecture:
     return architecture
 
 
-for _architecture in (NATURE, MLP):
+for _architecture in (NATURE, IMPALA, MLP):
     register_network(_architecture)
 
 
