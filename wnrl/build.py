@@ -128,8 +128,8 @@ def check_norm(config: Config, env: VectorEnv) -> None:
     norm, settings = build_norm(config), config.agent
     if settings.learning_batch < norm.smallest_batch:
         raise UsageError(
-            f"{settings.learning_batch} samples in a batch are too few for --norm {norm.name}, "
-            f"which needs at least {norm.smallest_batch}"
+            f"{_batch(settings)} is too small for --norm {norm.name}, which needs at least "
+            f"{norm.smallest_batch}"
         )
     if norm.values is not separate_batches and not (
         isinstance(settings, DQNConfig) and not settings.recurrent
@@ -148,6 +148,12 @@ def check_norm(config: Config, env: VectorEnv) -> None:
     # A normalization of one's own may ask for numbers, which there are none of: it is told later.
     with contextlib.suppress(NotImplementedError, RuntimeError), torch.device("meta"):
         assemble_network(config, env, norm)
+
+
+def _batch(settings: AnyAgentConfig) -> str:
+    if isinstance(settings, DQNConfig):
+        return f"--batch-size {settings.batch_size}"
+    return f"a minibatch of {settings.learning_batch} (--num-envs, --rollout-steps, --minibatches)"
 
 
 def _after_warmup(settings: AnyAgentConfig) -> str:

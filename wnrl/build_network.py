@@ -24,7 +24,9 @@ def assemble_network(config: Config, env: VectorEnv, norm: Norm) -> nn.Module:
         UsageError: a place that the network does not have, or layers that the norm does not fit.
     """
     run, settings = config.run, config.agent
-    spec = env.observation
+    spec, lstm_units = env.observation, 0
+    if isinstance(settings, DQNConfig | PPOConfig) and settings.recurrent:
+        lstm_units = settings.lstm_units
     if isinstance(settings, A2CConfig | PPOConfig):
         return assemble_actor_critic(
             spec.shape,
@@ -36,6 +38,7 @@ def assemble_network(config: Config, env: VectorEnv, norm: Norm) -> nn.Module:
             network=run.network,
             width=run.width,
             separate=settings.separate,
+            lstm_units=lstm_units,
         )
     return assemble_q_network(
         spec.shape,
@@ -47,6 +50,7 @@ def assemble_network(config: Config, env: VectorEnv, norm: Norm) -> nn.Module:
         dueling=isinstance(settings, DQNConfig) and settings.dueling,
         network=run.network,
         width=run.width,
+        lstm_units=lstm_units,
     )
 
 
