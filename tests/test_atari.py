@@ -14,8 +14,9 @@ import torch
 from wnrl.envs.atari import Atari, open_emulator
 from wnrl.envs.colour import colour_frames
 from wnrl.envs.games import game_names
+from wnrl.envs.make import make_env
 from wnrl.envs.protocols import PROTOCOLS
-from wnrl.envs.vector import EpisodeStatistics, Step
+from wnrl.envs.vector import EpisodeStatistics, ObservationSpec, Step
 from wnrl.errors import UsageError
 
 
@@ -208,7 +209,9 @@ def test_a_process_ends_though_a_step_is_outstanding() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
-@pytest.mark.parametrize(("keyword", "value"), [("num_threads", -1), ("replay_limit_steps", -1)])
+@pytest.mark.parametrize(
+    ("keyword", "value"), [("num_threads", -1), ("replay_limit_steps", -1), ("stack", -1)]
+)
 def test_a_negative_number_is_refused(keyword: str, value: int) -> None:
     with pytest.raises(ValueError, match=f"{keyword} must be 0 .*got -1"):
         Atari("Pong", 1, 0, **{keyword: value})
@@ -339,6 +342,67 @@ def test_an_episode_plays_again_in_colour(game: str, protocol: str) -> None:
         assert reward[0] == step.reward[1]
         assert over[0] == step.terminated[1]
     assert np.array_equal(obs[0, 0], frames[-1])
+    env.close()
+
+
+def test_a_stack_of_one_is_the_newest_frame_of_the_same_game(breakout: Played) -> None:
+    env = make_env("Breakout", 2, 1, num_threads=1, stack=1)
+    assert env.observation == ObservationSpec((1, 84, 84), "uint8", 1)
+    assert env.observation.frame_shape == (1, 84, 84)
+    env.reset()
+    assert np.array_equal(env.obs, breakout.start[:, -1:])
+    for step in breakout.steps:  # over the ends of several episodes
+        env.send(step.action)
+        single = env.recv()
+        assert np.array_equal(single.obs, step.obs[:, -1:])
+        assert same(single._replace(obs=step.obs), step)
+    env.close()
+
+
+def test_a_game_with_a_stack_of_one_continues_bit_for_bit_and_plays_again_in_colour() -> None:
+    def build() -> Atari:
+        return Atari("Breakout", 2, 5, num_threads=1, stack=1, replay_limit_steps=150)
+
+    whole, resumed = build(), build()
+    actions = random_actions(whole, 700)
+    whole.reset()
+    play(whole, actions[:350])
+    assert max(whole.state_dict()["seedings"]) > 0
+    resumed.load_state_dict(whole.state_dict())
+    assert np.array_equal(resumed.obs, whole.obs)
+    assert resumed.obs.shape == (2, 1, 84, 84)
+    for row in actions[350:]:
+        assert all(map(same, play(whole, row[None]), play(resumed, row[None])))
+    log = resumed.episode_log(0)
+    assert len(list(colour_frames("Breakout", "classic", log))) == len(log.actions) - log.start + 1
+    whole.close()
+    resumed.close()
+
+
+def test_a_state_does_not_load_into_another_stack_and_one_from_before_loads_into_four() -> None:
+    states = {}
+    for stack in (0, 1):
+        env = Atari("Pong", 1, 0, num_threads=1, stack=stack)
+        env.reset()
+        play(env, np.zeros((3, 1), np.int64))
+        states[stack] = env.state_dict()
+        env.close()
+    for stack, other in ((4, 1), (1, 0)):
+        env = Atari("Pong", 1, 0, num_threads=1, stack=stack)
+        with pytest.raises(ValueError, match="1 frame in an observation"):
+            env.load_state_dict(states[other])
+        env.close()
+    env = Atari("Pong", 1, 0, num_threads=1, stack=4)
+    # as written by the versions that had no stack to choose
+    assert states[0]["identity"]["protocol"] == (
+        "classic: no sticky actions, fewer than 30 no-ops, FIRE at a reset only, life loss is "
+        "terminal in training, minimal actions, at most 27,000 agent steps, evaluated at epsilon "
+        "0.05"
+    )
+    assert states[0]["identity"].keys() == {
+        *("rom", "protocol", "num_envs", "seed", "replay_limit_steps")
+    }
+    env.load_state_dict(states[0])
     env.close()
 
 

@@ -135,3 +135,18 @@ def test_a_protocol_describes_itself_in_one_line() -> None:
         "sticky: sticky actions 0.25, no no-ops, no FIRE, no life information, minimal actions, "
         "at most 27,000 agent steps, evaluated at epsilon 0.001"
     )
+
+
+def test_a_stack_is_described_where_it_is_not_the_published_one() -> None:
+    assert protocol_named("sticky", 1).description == (
+        f"{protocol_named('sticky').description}, 1 frame in an observation"
+    )
+    assert protocol_named("sticky", 4) == protocol_named("sticky")
+    assert protocol_named("sticky", 2).description.endswith(", 2 frames in an observation")
+
+
+@pytest.mark.parametrize("name", ["toy/Corridor", "toy/Catch", "CartPole-v1"])
+def test_a_stack_is_refused_where_nothing_is_stacked(name: str) -> None:
+    with pytest.raises(UsageError, match=f"--stack 1 is for Atari games.*{name}"):
+        make_env(name, 1, seed=0, stack=1)
+    make_env(name, 1, seed=0, stack=0).close()

@@ -78,7 +78,7 @@ def test_every_kind_of_end_and_a_lost_life_occur_within_fifty_steps() -> None:
 def test_after_an_end_comes_a_first_row_that_ignores_its_action(name: str) -> None:
     env = TOYS[name](2, 0)
     env.reset()
-    steps = play(env, [[2, 0]] * 40)
+    steps = play(env, [[env.num_actions - 1, 0]] * 40)
     for before, after in pairwise(steps):
         assert np.array_equal(after.first, before.terminated | before.truncated)
         assert not after.reward[after.first].any()
@@ -139,8 +139,8 @@ def test_catch_in_pixels_is_the_same_board_stacked() -> None:
 @pytest.mark.parametrize("name", TOYS)
 @pytest.mark.parametrize("until", range(9, 13))  # before, on and after Catch's final observation
 def test_a_toy_continues_bit_for_bit(name: str, until: int) -> None:
-    actions = np.random.default_rng(0).integers(0, 3, (60, 3)).tolist()
     whole, saved = TOYS[name](3, 5), TOYS[name](3, 5)
+    actions = np.random.default_rng(0).integers(0, whole.num_actions, (60, 3)).tolist()
     for env in (whole, saved):
         env.reset()
         play(env, actions[:until])

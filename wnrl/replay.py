@@ -14,7 +14,7 @@ row after such a row is the next episode's first, and the pair of them is no tra
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -22,11 +22,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from wnrl import npy
 from wnrl.errors import UsageError
 from wnrl.returns import n_step_return
 
 Indices = npt.NDArray[np.int64]
-_CHUNK_BYTES = 1 << 22  # large enough for the disk's full speed, small beside any ring
 
 
 class Batch(NamedTuple):
@@ -51,6 +51,16 @@ class Rows(NamedTuple):
     discount: npt.NDArray[Any]  # (R, N) float32; 0 where not valid
     first: npt.NDArray[Any]  # (R, N) bool
     valid: npt.NDArray[Any]  # (R, N) bool
+
+
+class Scalars(NamedTuple):
+    """The fields of single pairs of row and environment but the frame; all of one shape."""
+
+    action: npt.NDArray[np.int64]
+    reward: npt.NDArray[np.float32]
+    discount: npt.NDArray[np.float32]
+    first: npt.NDArray[np.bool_]
+    valid: npt.NDArray[np.bool_]
 
 
 def _field_types(
@@ -193,7 +203,7 @@ class Replay:
                 a row that is not valid.
             TypeError: if a dtype does not fit.
         """
-        self._require_restored()
+        self.require_restored()
         row = Rows(frame, action, reward, discount, first, valid)
         for name, value, field in zip(Rows._fields, row, self._ring, strict=True):
             if value.shape != field.shape[1:]:
@@ -248,7 +258,7 @@ class Replay:
         Raises:
             ValueError: if no pair is eligible yet.
         """
-        self._require_restored()
+        self.require_restored()
         pairs = np.empty((0, 2), np.int64)
         while (missing := batch_size - len(pairs)) > 0:
             more = pairs[:0]
@@ -301,13 +311,26 @@ class Replay:
         self._write_observations(rows + counts.sum(axis=1), envs, out.s_t)
         return out
 
+    def scalars(self, rows: Indices, envs: Indices) -> Scalars:
+        """All but the frames of pairs that are held: row numbers and environments of one shape."""
+        self.require_restored()
+        slots = rows % self.capacity_rows
+        return Scalars(*(field[slots, envs] for field in self._ring[1:]))
+
+    def observations(self, rows: Indices, envs: Indices) -> Tensor:
+        """The observations (M, ...) of pairs (M,) whose whole stacks are held."""
+        dtype, shape = self._batch_types[0]
+        out = torch.empty((len(rows), *shape), dtype=dtype)
+        self._write_observations(rows, envs, out)
+        return out
+
     def rows(self, start: int, stop: int) -> list[Rows]:
         """Rows [start, stop) by number, as views of the ring: two pieces where it wraps.
 
         Raises:
             ValueError: if the ring does not hold all of them.
         """
-        self._require_restored()
+        self.require_restored()
         return self._views(start, stop)
 
     def write_rows(self, file: BinaryIO, start: int, stop: int) -> None:
@@ -318,11 +341,9 @@ class Replay:
         """
         pieces = self.rows(start, stop)
         for index, field in enumerate(self._ring):
-            np.lib.format.write_array_header_1_0(file, _header(field, stop - start))
+            npy.write_header(file, npy.header_of(field, stop - start))
             for piece in pieces:
-                data = piece[index].data.cast("B")
-                for at in range(0, len(data), _CHUNK_BYTES):
-                    file.write(data[at : at + _CHUNK_BYTES])
+                npy.write_array(file, piece[index])
 
     def read_rows(self, file: BinaryIO, start: int, stop: int) -> None:
         """Bring back rows [start, stop) that `write_rows` wrote, after `load_state_dict`.
@@ -344,15 +365,10 @@ class Replay:
             return
         pieces = self._views(begin, stop)
         for index, field in enumerate(self._ring):
-            _read_header(file, _header(field, stop - start))
-            for _ in _chunks(file, (begin - start) * field[0].nbytes):
-                pass
+            npy.read_header(file, npy.header_of(field, stop - start))
+            npy.skip(file, (begin - start) * field[0].nbytes)
             for piece in pieces:
-                data = piece[index].data.cast("B")
-                at = 0
-                for chunk in _chunks(file, len(data)):
-                    data[at : at + len(chunk)] = chunk
-                    at += len(chunk)
+                npy.read_array(file, piece[index])
         self._restored_rows = stop
 
     def state_dict(self) -> dict[str, Any]:
@@ -394,7 +410,8 @@ class Replay:
             start += count
         return pieces
 
-    def _require_restored(self) -> None:
+    def require_restored(self) -> None:
+        """ValueError while `read_rows` has yet to bring rows back."""
         if self._restored_rows < self._total_rows:
             raise ValueError(
                 f"rows [{self._restored_rows}, {self._total_rows}) are not restored yet: "
@@ -432,34 +449,3 @@ class Replay:
         foreign = np.logical_or.accumulate(newer_first, axis=1)[:, ::-1]  # of frames 0 to S - 2
         batch_index, frame_index = np.nonzero(foreign)
         frames[batch_index * self.stack + frame_index] = 0  # as in the emulator's own stack
-
-
-def _header(field: npt.NDArray[Any], rows: int) -> dict[str, Any]:
-    """What NumPy's format says about `rows` rows of a field."""
-    return {
-        "descr": np.lib.format.dtype_to_descr(field.dtype),
-        "fortran_order": False,
-        "shape": (rows, *field.shape[1:]),
-    }
-
-
-def _read_header(file: BinaryIO, expected: dict[str, Any]) -> None:
-    np.lib.format.read_magic(file)
-    shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
-    found = {
-        "descr": np.lib.format.dtype_to_descr(dtype),
-        "fortran_order": fortran_order,
-        "shape": shape,
-    }
-    if found != expected:
-        raise ValueError(f"the file holds {found}, expected {expected}")
-
-
-def _chunks(file: BinaryIO, nbytes: int) -> Iterator[bytes]:
-    """The next `nbytes` bytes of a file, in pieces; ValueError if it ends before."""
-    while nbytes > 0:
-        chunk = file.read(min(nbytes, _CHUNK_BYTES))
-        if not chunk:
-            raise ValueError(f"the file ends {nbytes} bytes too early")
-        nbytes -= len(chunk)
-        yield chunk

@@ -92,6 +92,7 @@ class Atari:
         protocol: str = "classic",
         num_threads: int = 0,
         *,
+        stack: int = 0,
         replay_limit_steps: int = 5_000,
     ) -> None:
         """Build the emulators; `reset` or `load_state_dict` comes next.
@@ -102,6 +103,7 @@ class Atari:
             seed: the run's seed; every emulator derives its own from it.
             protocol: a name in `wnrl.envs.protocols.PROTOCOLS`.
             num_threads: emulator threads; 0 is one per environment, at most one per core.
+            stack: frames in one observation; 0 is the protocol's number.
             replay_limit_steps: an environment with more actions than this in its log is reset from
                 a new seed where its episode ends (0.1 to 0.3 s).
 
@@ -114,7 +116,7 @@ class Atari:
         if replay_limit_steps < 0:
             raise ValueError(f"replay_limit_steps must be 0 or more, got {replay_limit_steps}")
         self.num_envs = check_num_envs(num_envs)
-        self.protocol = protocol_named(protocol)
+        self.protocol = protocol_named(protocol, stack)
         self.rom = require_rom_id(game)
         self._seed = seed
         self._replay_limit_steps = replay_limit_steps
@@ -123,8 +125,8 @@ class Atari:
             self.rom, num_envs, self.protocol, num_threads=num_threads
         )
         self.num_actions = len(self._emulator.ale.get_action_set())
-        side, stack = self.protocol.screen_pixels, self.protocol.stack
-        self.observation = ObservationSpec((stack, side, side), "uint8", stack)
+        side, frames = self.protocol.screen_pixels, self.protocol.stack
+        self.observation = ObservationSpec((frames, side, side), "uint8", frames)
         self._seedings = [0] * num_envs  # seeded resets so far, the first not counted
         self._logs = [bytearray() for _ in range(num_envs)]
         self._starts = [0] * num_envs
@@ -136,7 +138,7 @@ class Atari:
 
     @property
     def obs(self) -> npt.NDArray[np.uint8]:
-        """(N, 4, 84, 84) The newest observations."""
+        """(N, 4, 84, 84) The newest observations, of fewer or more frames where asked for."""
         self._turns.look_at_newest("obs")
         return self._obs
 
@@ -213,7 +215,8 @@ class Atari:
         """Play the logs again, which takes as long as playing them did.
 
         Raises:
-            ValueError: the state is of another game, protocol, seed or number of environments.
+            ValueError: the state is of another game, protocol, stack, seed or number of
+                environments.
             UsageError: the emulator did not come back to the same observations, so it is not the
                 version that played the logs.
         """

@@ -44,7 +44,12 @@ def canonical_name(name: str) -> str:
 
 
 def make_env(
-    name: str, num_envs: int, seed: int, protocol: str = "classic", num_threads: int = 0
+    name: str,
+    num_envs: int,
+    seed: int,
+    protocol: str = "classic",
+    num_threads: int = 0,
+    stack: int = 0,
 ) -> VectorEnv:
     """N copies of the named environment; `reset` or `load_state_dict` comes next.
 
@@ -55,17 +60,24 @@ def make_env(
         protocol: `classic` or `sticky`; only Atari games differ by it.
         num_threads: emulator threads; 0 is one per environment, at most one per core. Only Atari
             games have any.
+        stack: frames in one observation; 0 is the protocol's number. Only Atari games have frames.
 
     Raises:
-        UsageError: an unknown name or protocol, or an environment that is not supported.
+        UsageError: an unknown name or protocol, an environment that is not supported, or a stack
+            for one that is no Atari game.
         ValueError: a number out of range.
     """
-    protocol_named(protocol)
+    protocol_named(protocol, stack)
     canonical = canonical_name(name)
-    if canonical in TOYS:
-        return TOYS[canonical](num_envs, seed)
-    if is_atari(name):
+    if canonical not in TOYS and is_atari(name):
         from wnrl.envs.atari import Atari  # only where needed: it starts the emulator's library
 
-        return Atari(name, num_envs, seed, protocol, num_threads)
+        return Atari(name, num_envs, seed, protocol, num_threads, stack=stack)
+    if stack != 0:
+        raise UsageError(
+            f"--stack {stack} is for Atari games: the observations of {canonical} are as it makes "
+            "them; leave it out"
+        )
+    if canonical in TOYS:
+        return TOYS[canonical](num_envs, seed)
     return GymnasiumEnvs(name, num_envs, seed)

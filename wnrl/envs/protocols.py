@@ -4,6 +4,8 @@ import dataclasses
 
 from wnrl.errors import UsageError, nearest
 
+STACK = 4  # frames in one observation, Mnih 2015, Methods
+
 
 @dataclasses.dataclass(frozen=True)
 class AtariProtocol:
@@ -20,7 +22,7 @@ class AtariProtocol:
     frameskip_frames: int = 4  # one agent step
     max_episode_frames: int = 108_000  # 30 minutes, 27,000 agent steps, Machado 2018, section 5.3
     screen_pixels: int = 84  # side of the square gray observation, Mnih 2015, Methods
-    stack: int = 4  # frames in one observation, Mnih 2015, Methods
+    stack: int = STACK  # frames in one observation
 
     @property
     def max_episode_steps(self) -> int:
@@ -41,6 +43,8 @@ class AtariProtocol:
             f"at most {self.max_episode_steps:,} agent steps",
             f"evaluated at epsilon {self.evaluation_epsilon:g}",
         ]
+        if self.stack != STACK:  # told where it departs: descriptions of old runs stay theirs
+            parts.append(f"{self.stack} frame{'s' * (self.stack > 1)} in an observation")
         return f"{self.name}: {', '.join(parts)}"
 
 
@@ -69,15 +73,23 @@ PROTOCOLS = {
 }
 
 
-def protocol_named(name: str) -> AtariProtocol:
+def protocol_named(name: str, stack: int = 0) -> AtariProtocol:
     """The protocol of that name.
+
+    Args:
+        name: one of `PROTOCOLS`.
+        stack: frames in one observation, in place of the protocol's own; 0 leaves those.
 
     Raises:
         UsageError: there is none.
+        ValueError: a stack below 0.
     """
     if name not in PROTOCOLS:
         raise UsageError(
             f"unknown protocol {name!r}; choose one of {', '.join(PROTOCOLS)}"
             f"{nearest(name, PROTOCOLS)}"
         )
-    return PROTOCOLS[name]
+    if stack < 0:
+        raise ValueError(f"stack must be 0 (the protocol's) or more, got {stack}")
+    protocol = PROTOCOLS[name]
+    return dataclasses.replace(protocol, stack=stack or protocol.stack)

@@ -1,160 +1,24 @@
-"""Two tiny environments for quick tests, all N copies at once in NumPy.
+"""Tiny environments for quick tests, and the table of all of them.
 
 `Corridor` encodes where each frame belongs, so that a test can check every transition of a replay
-or a loop. `Catch` is learnt in seconds. Episode k of environment n depends on (seed, n, k) alone.
+or a loop. `Catch` is learnt in seconds. `Memory` stands in `wnrl.envs.toy_memory`.
 
 Dimension key: N environments.
 """
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from wnrl.envs.turns import Turns, check_actions, check_num_envs
-from wnrl.envs.vector import Actions, Flags, Observations, ObservationSpec, Step, VectorEnv
+from wnrl.envs.toy_base import Integers, Outcome, Toy
+from wnrl.envs.toy_memory import Memory
+from wnrl.envs.vector import Flags, Observations, ObservationSpec, VectorEnv
 from wnrl.seeding import integer_seed
 
-Integers = npt.NDArray[np.int64]
 
-
-class _Outcome(NamedTuple):
-    """What a step brings; read only where the environment really stepped."""
-
-    reward: npt.NDArray[np.float32]  # (N,)
-    terminated: Flags  # (N,)
-    truncated: Flags  # (N,)
-    life_lost: Flags  # (N,)
-
-
-class _Toy(ABC):
-    """The rows of `wnrl.envs.vector`; a subclass says how episodes begin, go on and look."""
-
-    def __init__(
-        self, num_envs: int, seed: int, num_actions: int, observation: ObservationSpec
-    ) -> None:
-        self.num_envs = check_num_envs(num_envs)
-        self.num_actions = num_actions
-        self.observation = observation
-        self._seed = seed
-        self._turns = Turns()
-        self._episode: Integers = np.zeros(num_envs, np.int64)
-        self._t: Integers = np.zeros(num_envs, np.int64)  # actions used in the newest episode
-        self._first = np.ones(num_envs, np.bool_)
-        self._ended = np.zeros(num_envs, np.bool_)
-        self._obs: Observations = np.zeros((num_envs, *observation.shape), observation.dtype)
-        self._sent: Actions = np.zeros(num_envs, np.int64)
-
-    @property
-    def obs(self) -> Observations:
-        """(N, *shape) The newest observations."""
-        self._turns.look_at_newest("obs")
-        return self._obs
-
-    @property
-    def first(self) -> Flags:
-        """(N,) Whether each newest observation is its episode's first."""
-        self._turns.look_at_newest("first")
-        return self._first.copy()
-
-    def reset(self) -> None:
-        """Start every environment's first episode, from the seed given at construction."""
-        self._turns.start()
-        everywhere = np.ones(self.num_envs, np.bool_)
-        self._episode = np.zeros(self.num_envs, np.int64)
-        self._t = np.zeros(self.num_envs, np.int64)
-        self._sent = np.zeros(self.num_envs, np.int64)
-        self._begin(everywhere)
-        self._first = everywhere
-        self._ended = ~everywhere
-        self._obs = self._look()
-
-    def send(self, actions: Actions) -> None:
-        """Keep actions (N,) in [0, num_actions) for `recv`."""
-        sent = check_actions(actions, self.num_envs, self.num_actions)
-        self._turns.send()
-        self._sent = sent
-
-    def recv(self) -> Step:
-        """Step every environment, or begin its next episode where the last one has ended."""
-        self._turns.receive()
-        first = self._ended
-        self._episode = self._episode + first
-        self._t = np.where(first, 0, self._t + 1)
-        self._begin(first)
-        outcome = self._advance()
-        self._first = first
-        self._ended = (outcome.terminated | outcome.truncated) & ~first
-        self._obs = self._look()
-        return Step(
-            action=self._sent,
-            reward=np.where(first, np.float32(0.0), outcome.reward),
-            terminated=outcome.terminated & ~first,
-            truncated=outcome.truncated & ~first,
-            life_lost=outcome.life_lost & ~first,
-            first=first.copy(),
-            obs=self._obs.copy(),
-        )
-
-    def state_dict(self) -> dict[str, Any]:
-        """Every array that moves, as tensors."""
-        self._turns.look("state_dict()")
-        state = {name: torch.from_numpy(array).clone() for name, array in self._moving().items()}
-        return {"identity": self._identity(), **state}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue. ValueError if the state is of another toy, seed or number of environments."""
-        if state["identity"] != self._identity():
-            raise ValueError(
-                f"the state is of {state['identity']}, this environment is {self._identity()}"
-            )
-        self._turns.start()
-        for name, array in self._moving().items():
-            array[...] = state[name].numpy()
-
-    def close(self) -> None:
-        """Refuse further steps. Harmless when repeated."""
-        self._turns.close()
-
-    def _identity(self) -> dict[str, Any]:
-        return {"toy": type(self).__name__, "num_envs": self.num_envs, "seed": self._seed}
-
-    def _moving(self) -> dict[str, npt.NDArray[Any]]:
-        """The arrays of the state, by name."""
-        return {
-            "episode": self._episode,
-            "t": self._t,
-            "first": self._first,
-            "ended": self._ended,
-            "obs": self._obs,
-        }
-
-    def _look(self) -> Observations:
-        """The newest observations: frames, pushed onto the stack where there is one."""
-        frames = self._frames()
-        if self.observation.stack == 1:
-            return frames
-        older = self._obs[:, 1:].copy()
-        older[self._first] = 0
-        return np.concatenate([older, frames[:, None]], axis=1).astype(np.uint8)
-
-    @abstractmethod
-    def _begin(self, which: Flags) -> None:
-        """Draw the newest episode of the environments in `which` (N,)."""
-
-    @abstractmethod
-    def _advance(self) -> _Outcome:
-        """Use the sent actions, which `_t` counts already; rows at `_t` 0 are not read."""
-
-    @abstractmethod
-    def _frames(self) -> Observations:
-        """(N, *frame_shape) What the environments look like now."""
-
-
-class Corridor(_Toy):
+class Corridor(Toy):
     """Walks of scheduled length whose every frame says where it belongs. Nothing is random.
 
     The frame (10, 10) holds, in its first row: 255, the environment, the episode, the actions used
@@ -191,11 +55,11 @@ class Corridor(_Toy):
     def _begin(self, which: Flags) -> None:
         pass
 
-    def _advance(self) -> _Outcome:
+    def _advance(self) -> Outcome:
         env = np.arange(self.num_envs)
         over = self._t == self.length_steps(env, self._episode)
         truncated = self.is_truncated(env, self._episode)
-        return _Outcome(
+        return Outcome(
             reward=(10 * self._t + self._sent).astype(np.float32),
             terminated=over & ~truncated,
             truncated=over & truncated,
@@ -212,7 +76,7 @@ class Corridor(_Toy):
         return frames
 
 
-class Catch(_Toy):
+class Catch(Toy):
     """A ball falls through 10 rows and 5 columns; be under it. Reward 1 or -1 at the ninth step.
 
     Actions: left, stay, right. Source: bsuite, environments/catch.py (Osband 2019, section 2).
@@ -246,13 +110,13 @@ class Catch(_Toy):
             self._ball[env] = integer_seed(self._seed, "environment", env, episode) % self.COLUMNS
             self._paddle[env] = self.COLUMNS // 2
 
-    def _advance(self) -> _Outcome:
+    def _advance(self) -> Outcome:
         moved = np.clip(self._paddle + self._sent - 1, 0, self.COLUMNS - 1)
         self._paddle[:] = np.where(self._t == 0, self._paddle, moved)
         landed = self._t == self.ROWS - 1
         caught = np.where(self._paddle == self._ball, 1.0, -1.0)
         nothing = np.zeros(self.num_envs, np.bool_)
-        return _Outcome(np.where(landed, caught, 0.0).astype(np.float32), landed, nothing, nothing)
+        return Outcome(np.where(landed, caught, 0.0).astype(np.float32), landed, nothing, nothing)
 
     def _frames(self) -> Observations:
         boards = np.zeros((self.num_envs, self.ROWS, self.COLUMNS), np.float32)
@@ -278,4 +142,5 @@ TOYS: dict[str, Callable[[int, int], VectorEnv]] = {
     "toy/Corridor": Corridor,
     "toy/Catch": Catch,
     "toy/CatchPixels": _catch_pixels,
+    "toy/Memory": Memory,
 }

@@ -1,0 +1,152 @@
+"""What the tiny environments have in common: all N copies at once in NumPy.
+
+Episode k of environment n depends on (seed, n, k) alone.
+
+Dimension key: N environments.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from wnrl.envs.turns import Turns, check_actions, check_num_envs
+from wnrl.envs.vector import Actions, Flags, Observations, ObservationSpec, Step
+
+Integers = npt.NDArray[np.int64]
+
+
+class Outcome(NamedTuple):
+    """What a step brings; read only where the environment really stepped."""
+
+    reward: npt.NDArray[np.float32]  # (N,)
+    terminated: Flags  # (N,)
+    truncated: Flags  # (N,)
+    life_lost: Flags  # (N,)
+
+
+class Toy(ABC):
+    """The rows of `wnrl.envs.vector`; a subclass says how episodes begin, go on and look."""
+
+    def __init__(
+        self, num_envs: int, seed: int, num_actions: int, observation: ObservationSpec
+    ) -> None:
+        self.num_envs = check_num_envs(num_envs)
+        self.num_actions = num_actions
+        self.observation = observation
+        self._seed = seed
+        self._turns = Turns()
+        self._episode: Integers = np.zeros(num_envs, np.int64)
+        self._t: Integers = np.zeros(num_envs, np.int64)  # actions used in the newest episode
+        self._first = np.ones(num_envs, np.bool_)
+        self._ended = np.zeros(num_envs, np.bool_)
+        self._obs: Observations = np.zeros((num_envs, *observation.shape), observation.dtype)
+        self._sent: Actions = np.zeros(num_envs, np.int64)
+
+    @property
+    def obs(self) -> Observations:
+        """(N, *shape) The newest observations."""
+        self._turns.look_at_newest("obs")
+        return self._obs
+
+    @property
+    def first(self) -> Flags:
+        """(N,) Whether each newest observation is its episode's first."""
+        self._turns.look_at_newest("first")
+        return self._first.copy()
+
+    def reset(self) -> None:
+        """Start every environment's first episode, from the seed given at construction."""
+        self._turns.start()
+        everywhere = np.ones(self.num_envs, np.bool_)
+        self._episode = np.zeros(self.num_envs, np.int64)
+        self._t = np.zeros(self.num_envs, np.int64)
+        self._sent = np.zeros(self.num_envs, np.int64)
+        self._begin(everywhere)
+        self._first = everywhere
+        self._ended = ~everywhere
+        self._obs = self._look()
+
+    def send(self, actions: Actions) -> None:
+        """Keep actions (N,) in [0, num_actions) for `recv`."""
+        sent = check_actions(actions, self.num_envs, self.num_actions)
+        self._turns.send()
+        self._sent = sent
+
+    def recv(self) -> Step:
+        """Step every environment, or begin its next episode where the last one has ended."""
+        self._turns.receive()
+        first = self._ended
+        self._episode = self._episode + first
+        self._t = np.where(first, 0, self._t + 1)
+        self._begin(first)
+        outcome = self._advance()
+        self._first = first
+        self._ended = (outcome.terminated | outcome.truncated) & ~first
+        self._obs = self._look()
+        return Step(
+            action=self._sent,
+            reward=np.where(first, np.float32(0.0), outcome.reward),
+            terminated=outcome.terminated & ~first,
+            truncated=outcome.truncated & ~first,
+            life_lost=outcome.life_lost & ~first,
+            first=first.copy(),
+            obs=self._obs.copy(),
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Every array that moves, as tensors."""
+        self._turns.look("state_dict()")
+        state = {name: torch.from_numpy(array).clone() for name, array in self._moving().items()}
+        return {"identity": self._identity(), **state}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue. ValueError if the state is of another toy, seed or number of environments."""
+        if state["identity"] != self._identity():
+            raise ValueError(
+                f"the state is of {state['identity']}, this environment is {self._identity()}"
+            )
+        self._turns.start()
+        for name, array in self._moving().items():
+            array[...] = state[name].numpy()
+
+    def close(self) -> None:
+        """Refuse further steps. Harmless when repeated."""
+        self._turns.close()
+
+    def _identity(self) -> dict[str, Any]:
+        return {"toy": type(self).__name__, "num_envs": self.num_envs, "seed": self._seed}
+
+    def _moving(self) -> dict[str, npt.NDArray[Any]]:
+        """The arrays of the state, by name."""
+        return {
+            "episode": self._episode,
+            "t": self._t,
+            "first": self._first,
+            "ended": self._ended,
+            "obs": self._obs,
+        }
+
+    def _look(self) -> Observations:
+        """The newest observations: frames, pushed onto the stack where there is one."""
+        frames = self._frames()
+        if self.observation.stack == 1:
+            return frames
+        older = self._obs[:, 1:].copy()
+        older[self._first] = 0
+        return np.concatenate([older, frames[:, None]], axis=1).astype(np.uint8)
+
+    @abstractmethod
+    def _begin(self, which: Flags) -> None:
+        """Draw the newest episode of the environments in `which` (N,)."""
+
+    @abstractmethod
+    def _advance(self) -> Outcome:
+        """Use the sent actions, which `_t` counts already; rows at `_t` 0 are not read."""
+
+    @abstractmethod
+    def _frames(self) -> Observations:
+        """(N, *frame_shape) What the environments look like now."""
