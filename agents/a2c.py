@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from wnrl import losses
 from wnrl.agents.a2c_config import A2CConfig
-from wnrl.agents.collector import Collector, with_advantages
+from wnrl.agents.collector import Collector, explained_variance, with_advantages
 from wnrl.agents.memory import NoMemory
 from wnrl.agents.observer import Unobserved, UpdateObserver
 from wnrl.agents.sampling import SampledPolicy, sample
@@ -142,9 +142,10 @@ class A2C:
         self._collector.restart()
         return {
             "train/loss": loss.total,
-            "train/policy_gradient_loss": loss.policy,
+            "train/policy_loss": loss.policy,
             "train/value_loss": loss.value,
-            "train/entropy": loss.entropy,
+            "train/entropy_loss": -loss.entropy,
+            "train/explained_variance": explained_variance(rollout),
             "train/grad_norm": self.optimizer.grad_norm,
         }
 

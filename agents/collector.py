@@ -133,3 +133,12 @@ def with_advantages(rollout: RolloutBatch, last: Tensor, gae_lambda: float) -> R
     return rollout._replace(
         kept={**rollout.kept, "advantage": advantage, "return": advantage + value}
     )
+
+
+def explained_variance(rollout: RolloutBatch) -> Tensor:
+    """() Of the returns, by the values at the time of acting: 1 - Var[G - V] / Var[G], as in SB3.
+
+    NaN where all returns are the same.
+    """
+    target, value = (rollout.kept[name][rollout.valid] for name in ("return", "value"))
+    return 1 - (target - value).var(correction=0) / target.var(correction=0)

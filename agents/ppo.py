@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from wnrl import losses
-from wnrl.agents.collector import Collector, with_advantages
+from wnrl.agents.collector import Collector, explained_variance, with_advantages
 from wnrl.agents.memory import Remember
 from wnrl.agents.minibatches import Minibatch, Minibatches
 from wnrl.agents.observer import Unobserved, UpdateObserver
@@ -176,11 +176,12 @@ class PPO:
             "train/loss": mean.total,
             "train/policy_gradient_loss": mean.policy,
             "train/value_loss": mean.value,
-            "train/entropy": mean.entropy,
+            "train/entropy_loss": -mean.entropy,
             "train/approx_kl": mean.approx_kl,
             "train/clip_fraction": mean.clip_fraction,
             # 0 unless the network learns otherwise than it acts: batch statistics, dropout.
             "train/first_ratio_gap": seen[0].ratio_gap,
+            "train/explained_variance": explained_variance(rollout),
             "train/grad_norm": self.optimizer.grad_norm,
         }
 

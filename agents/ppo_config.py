@@ -119,8 +119,10 @@ class PPOConfig:
         return agent_steps // self.rows * self.epochs * self.minibatches
 
     def calibration(self) -> Mapping[str, Any]:
-        """One minibatch of the same size a rollout, where rows are dealt one by one."""
-        if self.recurrent or self.rollout_steps % self.minibatches:
+        """A short rollout: one minibatch of the same size, or shorter sequences."""
+        if self.recurrent:
+            return {"rollout_steps": min(self.rollout_steps, 16)}
+        if self.rollout_steps % self.minibatches:
             return {}
         return {"rollout_steps": self.rollout_steps // self.minibatches, "minibatches": 1}
 

@@ -7,7 +7,6 @@ import torch
 
 from wnrl.diagnostics import (
     Moments,
-    entropy,
     moments,
     policy_churn,
     relative_gradient,
@@ -120,11 +119,6 @@ def test_the_gap_of_statistics_is_in_running_standard_deviations() -> None:
     assert float(variance_ratio(dead, dead)) == 1.0  # eps decides
 
 
-def test_entropy_is_that_of_the_policy_in_nats() -> None:
-    logits = torch.tensor([[0.0, 0.0, 0.0, 0.0], [math.log(2.0), 0.0, 0.0, -math.inf]])
-    assert entropy(logits).tolist() == pytest.approx([math.log(4.0), 1.5 * math.log(2.0)])
-
-
 def test_churn_is_the_share_of_states_whose_action_changed() -> None:
     assert float(policy_churn(torch.tensor([0, 1, 2, 3]), torch.tensor([0, 2, 2, 3]))) == 0.25
 
@@ -134,7 +128,6 @@ def test_churn_is_the_share_of_states_whose_action_changed() -> None:
     [
         (lambda: row_angles(torch.ones(2, 3), torch.ones(2, 1)), r"after is \(2, 1\)"),
         (lambda: row_cosines(torch.ones(3), torch.ones(3)), r"gradient is \(3,\)"),
-        (lambda: entropy(torch.ones(3)), r"logits is \(3,\)"),
         (lambda: policy_churn(torch.ones(2), torch.ones(1)), r"after is \(1,\)"),
         (lambda: moments(torch.ones(2)), r"values is \(2,\)"),
         (lambda: sign_flips(torch.ones(2), torch.ones(3)), r"after is \(3,\)"),

@@ -272,10 +272,9 @@ def test_loss_and_gradients_equal_stable_baselines3s(
         assert (own - other).norm() <= ROUNDING * other.norm()
     logged = model.logger.name_to_value
     policy = "train/policy_gradient_loss" if algorithm is SB3PPO else "train/policy_loss"
+    same = (policy, "train/value_loss", "train/entropy_loss", "train/explained_variance")
     pairs = {
-        "train/policy_gradient_loss": logged[policy],
-        "train/value_loss": logged["train/value_loss"],
-        "train/entropy": -logged["train/entropy_loss"],
+        **{name: logged[name] for name in same},
         "train/loss": logged[policy]
         + VALUE_COEF * logged["train/value_loss"]
         + ENTROPY_COEF * logged["train/entropy_loss"],

@@ -39,6 +39,7 @@ def build_env(config: Config, *, num_envs: int = 0, seed: int | None = None) -> 
         config.run.seed if seed is None else seed,
         config.run.protocol,
         config.run.threads,
+        config.run.stack or (1 if config.agent.recurrent and is_atari(config.run.env) else 0),
     )
 
 

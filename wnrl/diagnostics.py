@@ -139,18 +139,6 @@ def variance_ratio(batch_var: Tensor, running_var: Tensor, eps: float = STATISTI
     return ((batch_var + eps) / (running_var + eps)).mean()
 
 
-def entropy(logits: Tensor) -> Tensor:
-    """Entropy in nats of categorical policies: (B, A) -> (B,). ValueError on another rank.
-
-    For agents with a policy network (actor-critic), whose collapse it shows as `policy_churn` shows
-    that of values; an agent of action values alone has none.
-    """
-    check_rank("logits", logits, 2)
-    log_p = logits.log_softmax(dim=1)
-    p = log_p.exp()
-    return -torch.where(p > 0, p * log_p, 0.0).sum(dim=1)  # (B, A) -> (B,)
-
-
 def policy_churn(before: Tensor, after: Tensor) -> Tensor:
     """() Share of states whose greedy action one update changed.
 

@@ -44,7 +44,7 @@ def measure_speed(config: Config, device: torch.device, budget_s: float = 2.0) -
         start = next(ticks).agent_steps  # the first pays for allocations
         warmup_steps = scratch.agent.warmup_steps
         warmup_s, seen = _seconds_per_step(ticks, start, warmup_steps, budget_s / 2)
-        learning_s = _learning_seconds(ticks, seen, warmup_steps, budget_s / 2) or warmup_s
+        learning_s = _learning_seconds(ticks, seen, budget_s / 2)
     finally:
         env.close()
     return Speed(warmup_s if warmup_steps else learning_s, learning_s)
@@ -61,27 +61,20 @@ def _seconds_per_step(
     return elapsed / max(1, steps - start_steps), steps
 
 
-def _learning_seconds(
-    ticks: Iterator[Tick], seen_steps: int, warmup_steps: int, budget_s: float
-) -> float | None:
-    """Seconds of an agent step from one update to the last within about `budget_s`.
+def _learning_seconds(ticks: Iterator[Tick], seen_steps: int, budget_s: float) -> float:
+    """Seconds of an agent step over whole rounds of acting and updating, for about `budget_s`.
 
-    Whole rounds of acting and updating, and at least one however long it takes. None if no update
-    comes in twice the budget after the warm-up.
+    The first round pays for allocations: it counts only if it takes all of the budget by itself.
+    Where no update comes in ten times the budget, it is acting that is measured.
     """
-    began, first = time.perf_counter(), None
+    began_s, began_steps, warm = time.perf_counter(), seen_steps, False
     for tick in ticks:
-        now = time.perf_counter()
-        if tick.metrics is not None:
-            if first is None:
-                first = (now, tick.agent_steps)
-                continue
-            measured = (now - first[0]) / max(1, tick.agent_steps - first[1])
-            if now - first[0] > budget_s:
-                return measured
-        elif first is None and tick.agent_steps > warmup_steps and now - began > 2 * budget_s:
+        elapsed, steps = time.perf_counter() - began_s, max(1, tick.agent_steps - began_steps)
+        if elapsed > (budget_s if tick.metrics is not None else 10 * budget_s):
             break
-    return None
+        if tick.metrics is not None and not warm:
+            began_s, began_steps, warm = time.perf_counter(), tick.agent_steps, True
+    return elapsed / steps
 
 
 def duration_s(speed: Speed, warmup_steps: int, done_steps: int, until_steps: int) -> float:

@@ -32,6 +32,7 @@ from wnrl.diagnostics import (
     shift,
     stretch,
 )
+from wnrl.nn.heads import PolicyValue
 from wnrl.probe import (
     Activity,
     LayerActivity,
@@ -49,7 +50,8 @@ _GAIN_QUANTILES = {"g_05": 0.05, "g_50": 0.5, "g_95": 0.95}
 
 
 def greedy_actions(output: Any) -> Tensor | None:
-    """Actions (B,) of a network that gives values (B, A); None for any other output."""
+    """Actions (B,) of a network that gives values (B, A), or a policy; None for other outputs."""
+    output = output.logits if isinstance(output, PolicyValue) else output
     return output.argmax(dim=1) if isinstance(output, Tensor) and output.ndim == 2 else None
 
 
