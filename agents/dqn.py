@@ -33,6 +33,7 @@ ZOO = "SB3 zoo, dqn.yml, atari"
 SB3 = "SB3 DQN"
 OFF = "SB3 DQN has none"
 NATURE = "Mnih et al. 2015, extended data table 1"
+R2D2 = "Kapturowski et al. 2019 (R2D2)"
 TDErrors = Callable[[Values, nn.Module, nn.Module, Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
@@ -58,7 +59,13 @@ class DQNConfig:
     max_grad_norm: float = setting(
         10.0, "gradients longer than this are scaled down (0: never)", source=SB3, minimum=0
     )
-    batch_size: int = setting(32, "transitions per update", source=ZOO, minimum=1, maximum=65_536)
+    batch_size: int = setting(
+        32,
+        "transitions per update, sequences of them with --recurrent",
+        source=ZOO,
+        minimum=1,
+        maximum=65_536,
+    )
     buffer_size: int = setting(
         100_000, "capacity of the replay", unit="transitions", source=ZOO, minimum=1
     )
@@ -70,7 +77,11 @@ class DQNConfig:
         minimum=0,
     )
     update_period_steps: int = setting(
-        4, "one update per this many", unit="agent steps", source=ZOO, minimum=1
+        4,
+        "one update per this many, times --sequence-steps with --recurrent",
+        unit="agent steps",
+        source=ZOO,
+        minimum=1,
     )
     target_period_steps: int = setting(
         1_000, "the target network is copied every", unit="agent steps", source=ZOO, minimum=1
@@ -104,14 +115,47 @@ class DQNConfig:
         maximum=65_536,
     )
     clip_rewards: bool = setting(True, "rewards to [-1, 1] in the learner", source=NATURE)
-
-    recurrent = False
-    lstm_units = 0
+    recurrent: bool = setting(
+        False, "an LSTM behind the torso, learnt from sequences", source="SB3 DQN has none"
+    )
+    lstm_units: int = setting(
+        512, "of the LSTM", unit="units", source=R2D2, minimum=1, maximum=65_536
+    )
+    burn_in_steps: int = setting(
+        40,
+        "of a sequence, to bring its stored state up to date",
+        unit="agent steps",
+        source=R2D2,
+        minimum=0,
+        maximum=10_000,
+    )
+    sequence_steps: int = setting(
+        80,
+        "of a sequence, learnt from after the burn-in",
+        unit="agent steps",
+        source=R2D2,
+        minimum=1,
+        maximum=10_000,
+    )
 
     @property
     def learning_batch(self) -> int:
         """Transitions of an update."""
-        return self.batch_size
+        return self.batch_size * (self.sequence_steps if self.recurrent else 1)
+
+    @property
+    def steps_per_update(self) -> int:
+        """Agent steps between updates: so many that each is learnt from as often as any other.
+
+        An update of `batch_size` sequences has `sequence_steps` times the transitions of one of
+        `batch_size` transitions, and comes as much more rarely.
+        """
+        return self.update_period_steps * (self.sequence_steps if self.recurrent else 1)
+
+    @property
+    def state_period_steps(self) -> int:
+        """Rows between stored recurrent states: sequences overlap by half (R2D2, section 2.3)."""
+        return max(1, self.sequence_steps // 2)
 
     @property
     def goes_by_schedule(self) -> bool:
@@ -120,11 +164,13 @@ class DQNConfig:
 
     def updates(self, agent_steps: int) -> int:
         """Steps of the optimizer in that many agent steps."""
-        return max(0, agent_steps - self.warmup_steps) // self.update_period_steps
+        return max(0, agent_steps - self.warmup_steps) // self.steps_per_update
 
     def calibration(self) -> Mapping[str, Any]:
         """A short warm-up, a small replay, acting as at last."""
         warmup_steps, window = 256 * self.num_envs, self.n_step + 8  # a stack and some
+        if self.recurrent:
+            window += self.burn_in_steps + self.sequence_steps
         return {
             "warmup_steps": warmup_steps,
             "buffer_size": (512 + window) * self.num_envs,
@@ -148,6 +194,9 @@ CONTROL: Mapping[str, Any] = {
     "double": True,
     "hidden": 128,
     "clip_rewards": False,
+    "lstm_units": 64,
+    "burn_in_steps": 4,
+    "sequence_steps": 8,
 }
 
 

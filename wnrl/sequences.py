@@ -10,8 +10,10 @@ n steps of a return, T = burn-in + L + n rows of a sequence.
 A sequence is named by its first learnt row, which is an episode's first or any whose burn-in begins
 at a stored state. All its learnt rows are of one episode: those from the next `first` on are masked
 out, and a final observation is only a bootstrap. The burn-in does not cross a border either. Where
-the episode began within it, its first row stands in every place before that: `first` empties the
-state there, so the network arrives at the episode's second row as it did when it acted.
+the episode began within it, its first row stands in every place before that as well, and `first` is
+set at the true place alone: the network arrives at what follows as it did when it acted. Behind the
+learnt rows nothing needs an empty state. So `first` is set as rarely as can be: wherever it is, a
+network has to interrupt the whole batch.
 """
 
 from collections.abc import Mapping
@@ -32,7 +34,7 @@ class Sequences(NamedTuple):
     """A batch of sequences as CPU tensors that the caller owns, time first."""
 
     obs: Tensor  # (T, B, ...) uint8 or float32
-    first: Tensor  # (T, B) bool, the state is empty before these
+    first: Tensor  # (T, B) bool, the state is empty before these: one row of a sequence or none
     action: Tensor  # (L, B) int64, this and what follows of the rows after the burn-in
     reward: Tensor  # (L, B) float32, the discounted sum of up to n rewards
     discount: Tensor  # (L, B) float32, of the value at the bootstrap
@@ -102,6 +104,7 @@ class SequenceReplay:
             )
         self._rows = Replay(capacity, num_envs, frame_shape, frame_dtype, stack, n_step, generator)
         self._generator = generator
+        self.num_envs = num_envs
         self.stack = stack
         self.burn_in_steps = burn_in_steps
         self.sequence_steps = sequence_steps
@@ -227,7 +230,8 @@ class SequenceReplay:
         burn_in, learnt_rows, n = self.burn_in_steps, self.sequence_steps, self._rows.n_step
         begins = self._episode_begins(rows, envs)
         starts = rows - burn_in  # (B,)
-        at = np.maximum(starts + np.arange(burn_in + learnt_rows + n)[:, None], begins)  # (T, B)
+        plain = starts + np.arange(burn_in + learnt_rows + n)[:, None]  # (T, B)
+        at = np.maximum(plain, begins)
         held = np.minimum(at, self.total_rows - 1)
         fields = self._rows.scalars(held, np.broadcast_to(envs, at.shape))
         obs = self._rows.observations(held.reshape(-1), np.tile(envs, len(at)))
@@ -246,7 +250,7 @@ class SequenceReplay:
         learnt &= at[after] + n < self.total_rows
         return Sequences(
             obs.reshape(*at.shape, *obs.shape[1:]),
-            torch.from_numpy(fields.first),
+            torch.from_numpy(plain == begins),
             torch.from_numpy(fields.action[after].copy()),
             r_t.reshape(learnt.shape),
             discount_t.reshape(learnt.shape),
@@ -293,8 +297,8 @@ class SequenceReplay:
 
     def _eligible_among(self, candidates: Indices) -> Indices:
         """Pairs (row, environment) (M, 2) of the eligible among numbers (K,) below len(self)."""
-        num_envs = self._rows.num_envs
-        rows, envs = self.oldest_row + candidates // num_envs, candidates % num_envs
+        rows = self.oldest_row + candidates // self.num_envs
+        envs = candidates % self.num_envs
         fields = self._rows.scalars(rows, envs)
         begins_sequence = fields.first | (
             (rows - self.burn_in_steps) % self._states.period_steps == 0
