@@ -25,6 +25,7 @@ from wnrl.nn.values import separate_batches
 from wnrl.replay import Replay
 from wnrl.rollout import Rollout
 from wnrl.seeding import integer_seed, numpy_generator, torch_generator
+from wnrl.sequences import SequenceReplay
 
 MAX_EVAL_ENVS = 8
 # Beside the replay: networks, optimizer, activations and emulators. Measured on Atari: 0.2 GiB.
@@ -76,24 +77,47 @@ def fit_memory(
     if not isinstance(config.agent, DQNConfig):
         _check_rollout(config.agent, env, available_bytes)
         return config, None
-    shape, dtype = env.observation.frame_shape, env.observation.dtype
-    # So many rows always hold a transition to sample, wherever episodes end.
-    minimum = (env.observation.stack + config.agent.n_step + 1) * env.num_envs
-    if config.agent.buffer_size < minimum:
+    settings, stack = config.agent, env.observation.stack
+    minimum = env.num_envs * _least_rows(settings, stack)
+    if settings.buffer_size < minimum:
+        sequences = f", a burn-in of {settings.burn_in_steps}" if settings.recurrent else ""
         raise UsageError(
-            f"--buffer-size {config.agent.buffer_size} is too small; {env.num_envs} environments, "
-            f"stacks of {env.observation.stack} and {config.agent.n_step}-step returns need at "
-            f"least {minimum} transitions"
+            f"--buffer-size {settings.buffer_size} is too small; {env.num_envs} environments, "
+            f"stacks of {stack}{sequences} and {settings.n_step}-step returns need at least "
+            f"{minimum} transitions"
         )
     capacity, note = memory.check_buffer(
-        config.agent.buffer_size,
+        settings.buffer_size,
         explicit=fixed or "buffer_size" in config.explicit,
-        bytes_needed=lambda n: Replay.bytes_needed(n, env.num_envs, shape, dtype),
+        bytes_needed=lambda capacity: _replay_bytes(settings, env, capacity),
         available=available_bytes,
         reserve_bytes=RESERVE_BYTES,
-        minimum=max(minimum, config.agent.batch_size),
+        minimum=max(minimum, settings.batch_size),
     )
     return replace(config, buffer_size=capacity), note
+
+
+def _least_rows(settings: DQNConfig, stack: int) -> int:
+    """Rows that always hold something to sample, wherever episodes end."""
+    if not settings.recurrent:
+        return stack + settings.n_step + 1
+    return SequenceReplay.least_rows(
+        stack, settings.n_step, settings.burn_in_steps, settings.state_period_steps
+    )
+
+
+def _replay_bytes(settings: DQNConfig, env: VectorEnv, capacity: int) -> int:
+    shape, dtype = env.observation.frame_shape, env.observation.dtype
+    if not settings.recurrent:
+        return Replay.bytes_needed(capacity, env.num_envs, shape, dtype)
+    return SequenceReplay.bytes_needed(
+        capacity,
+        env.num_envs,
+        shape,
+        dtype,
+        lstm_units=settings.lstm_units,
+        period_steps=settings.state_period_steps,
+    )
 
 
 def _check_rollout(

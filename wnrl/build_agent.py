@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from wnrl import losses
-from wnrl.agents import a2c, dqn, ppo, pqn
+from wnrl.agents import a2c, dqn, drqn, ppo, pqn
 from wnrl.agents.a2c_config import A2CConfig
 from wnrl.agents.base import Agent
 from wnrl.agents.dqn import DQNConfig
@@ -18,11 +18,13 @@ from wnrl.build import build_norm
 from wnrl.config import AnyAgentConfig, Config
 from wnrl.envs.vector import VectorEnv
 from wnrl.nn.norm import Norm
+from wnrl.nn.recurrent import RecurrentQNetwork
 from wnrl.nn.weight_norm import set_vector_norms_
 from wnrl.replay import Replay
 from wnrl.rollout import Rollout
 from wnrl.schedules import linear
 from wnrl.seeding import numpy_generator
+from wnrl.sequences import SequenceReplay
 from wnrl.stepping import OptimizerSpec, StepOptimizer
 
 Of = Callable[[int], float]  # agent steps -> a hyperparameter
@@ -87,6 +89,34 @@ def _dqn(
     norm: Norm,
     device: torch.device,
 ) -> Agent:
+    loss = losses.huber if settings.loss == "huber" else losses.squared
+    generator = numpy_generator(config.run.seed, "exploration")
+    if isinstance(network, RecurrentQNetwork):
+        sequences = SequenceReplay(
+            settings.buffer_size,
+            env.num_envs,
+            env.observation.frame_shape,
+            env.observation.dtype,
+            env.observation.stack,
+            settings.n_step,
+            numpy_generator(config.run.seed, "replay"),
+            burn_in_steps=settings.burn_in_steps,
+            sequence_steps=settings.sequence_steps,
+            period_steps=settings.state_period_steps,
+            lstm_units=settings.lstm_units,
+        )
+        return drqn.RecurrentDQN(
+            network,
+            optimizer,
+            sequences,
+            settings,
+            num_actions=env.num_actions,
+            loss=loss,
+            epsilon=_epsilon(config, settings),
+            after_step=norm.after_step,
+            generator=generator,
+            device=device,
+        )
     replay = Replay(
         settings.buffer_size,
         env.num_envs,
@@ -104,10 +134,10 @@ def _dqn(
         num_actions=env.num_actions,
         td_errors=dqn.double_q_learning if settings.double else dqn.q_learning,
         values=norm.values,
-        loss=losses.huber if settings.loss == "huber" else losses.squared,
+        loss=loss,
         epsilon=_epsilon(config, settings),
         after_step=norm.after_step,
-        generator=numpy_generator(config.run.seed, "exploration"),
+        generator=generator,
         device=device,
     )
 
