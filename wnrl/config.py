@@ -270,6 +270,12 @@ class Config:
                     parts.append(f"{flag_name(name)}={value}")
         return "-".join(parts)
 
+    @property
+    def rate_ends(self) -> bool:
+        """Whether nothing is learnt after --schedule-steps: the learning rate is 0 from there."""
+        falls = not isinstance(self.agent, DQNConfig) and self.agent.learning_rate_decay
+        return falls and not get_norm(self.run.norm).scheduled
+
     def _without_effect(self) -> Iterable[str]:
         """Settings that change nothing in this run."""
         norm = get_norm(self.run.norm).with_settings(dataclasses.asdict(self.norm))
