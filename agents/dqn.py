@@ -235,6 +235,10 @@ PRESET_FAST: Mapping[str, Any] = {
     "target_period_steps": 2_000,
 }
 
+# An update of sequences comes more rarely (`steps_per_update`), and so must copies: 31 updates each
+# with the defaults for Atari, where 1,000 steps would hold 3.
+RECURRENT: Mapping[str, Any] = {"target_period_steps": 10_000}
+
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "nature": PRESET_NATURE,
     "paper": PRESET_PAPER,

@@ -138,7 +138,6 @@ CONTROL: Mapping[str, Any] = {
     "gae_lambda": 0.8,
     "clip_range": 0.2,
     "entropy_coef": 0.0,
-    "separate": True,
     "lstm_units": 64,
     "clip_rewards": False,
 }

@@ -1,13 +1,14 @@
 """A run's configuration: what it holds, where each value comes from, and its JSON.
 
 One flat set of names serves flags, TOML files and Python keywords; those of the normalization's
-parameters begin with `norm.`. Precedence: default (of the agent, for this kind of environment, and
-of the normalization) < preset < file < flag. Nothing is built here.
+parameters begin with `norm.`. Precedence: default (of the agent, with `--recurrent`, for this
+kind of environment, and of the normalization) < preset < file < flag. Nothing is built here.
 """
 
 import dataclasses
 import math
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from wnrl.agents import a2c_config, dqn, ppo_config, pqn_config
@@ -36,10 +37,11 @@ class AgentEntry(NamedTuple):
     config: type[AnyAgentConfig]
     control: Mapping[str, Any]
     presets: Mapping[str, Mapping[str, Any]]
+    recurrent: Mapping[str, Any] = MappingProxyType({})  # defaults with --recurrent
 
 
 AGENTS: Mapping[str, AgentEntry] = {
-    "dqn": AgentEntry(DQNConfig, dqn.CONTROL, dqn.PRESETS),
+    "dqn": AgentEntry(DQNConfig, dqn.CONTROL, dqn.PRESETS, dqn.RECURRENT),
     "pqn": AgentEntry(PQNConfig, pqn_config.CONTROL, pqn_config.PRESETS),
     "a2c": AgentEntry(A2CConfig, a2c_config.CONTROL, a2c_config.PRESETS),
     "ppo": AgentEntry(PPOConfig, ppo_config.CONTROL, ppo_config.PRESETS),
@@ -248,10 +250,11 @@ class Config:
 
         With a preset the values that it sets are its name alone.
         """
+        run, recurrent = self.run, {"recurrent": True} if self.agent.recurrent else {}
         defaults = make_config(
-            env=self.run.env, agent=self.run.agent, norm=self.run.norm, preset=self.run.preset
+            recurrent, env=run.env, agent=run.agent, norm=run.norm, preset=run.preset
         )
-        parts = [f"{self.run.agent}-{self.run.norm}"]
+        parts = [f"{run.agent}-{run.norm}", *(["recurrent=True"] if recurrent else [])]
         if self.run.preset != "none":
             parts.append(f"preset={self.run.preset}")
         # The length of the schedules matters where one goes by it.
@@ -344,6 +347,8 @@ def make_config(values: Mapping[str, Any] | None = None, **keywords: Any) -> Con
     env = canonical_name(explicit.get("env", RunConfig.env))
     preset = explicit.get("preset", "none")
     resolved: dict[str, Any] = {}
+    if explicit.get("recurrent"):
+        resolved |= AGENTS[agent].recurrent
     if not is_atari(env):
         resolved |= {**CONTROL_RUN, **AGENTS[agent].control}
     if preset != "none":

@@ -1,0 +1,77 @@
+"""Is a run's play clearly above the random policy's, in the same game and under the same protocol?
+
+Compares the mean of the last 20 training returns with that of random play (evaluation with
+epsilon 1): clearly above is by more than three standard errors of the difference. Of one run: it
+says that learning works, nothing about which normalization is better.
+
+    python scripts/beat_random.py RUN_DIR [RUN_DIR ...] [--episodes 100] [--csv FILE]
+"""
+
+import argparse
+import csv
+import math
+import statistics
+import sys
+from pathlib import Path
+
+from wnrl.errors import UsageError
+from wnrl.evaluate import evaluate_run
+from wnrl.rundir import read_config
+
+LAST = 20
+ERRORS = 3.0
+
+
+def compare(run_dir: Path, episodes: int) -> dict[str, object]:
+    """One run against random play: a row of the table."""
+    config = read_config(run_dir)
+    with (run_dir / "episodes.csv").open() as file:
+        returns = [float(row["raw_return"]) for row in csv.DictReader(file)][-LAST:]
+    if len(returns) < LAST:
+        raise UsageError(f"{run_dir} has {len(returns)} episodes; train it until it has {LAST}")
+    evaluation = evaluate_run(run_dir, episodes, epsilon=1.0)
+    random = [episode.raw_return for episode in evaluation.episodes]
+    mean, random_mean = statistics.mean(returns), statistics.mean(random)
+    error = math.sqrt(statistics.variance(returns) / LAST + statistics.variance(random) / episodes)
+    return {
+        "env": config.run.env,
+        "protocol": config.run.protocol,
+        "agent": config.run.agent,
+        "norm": config.run.norm,
+        "seed": config.run.seed,
+        "agent_steps": evaluation.agent_steps,
+        f"mean_of_last_{LAST}_returns": round(mean, 2),
+        "random_mean": round(random_mean, 2),
+        "random_episodes": episodes,
+        "standard_error_of_difference": round(error, 3),
+        "errors_above_random": round((mean - random_mean) / error, 1) if error else math.inf,
+        "clearly_above": mean > random_mean + ERRORS * error,
+    }
+
+
+def main() -> int:
+    """Print a row per run; 0 if all are clearly above random play, 1 if not, 2 for bad input."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run_dirs", nargs="+", type=Path, metavar="RUN_DIR")
+    parser.add_argument("--episodes", type=int, default=100, help="of random play")
+    parser.add_argument("--csv", type=Path)
+    given = parser.parse_args()
+    try:
+        if given.episodes < 2:
+            raise UsageError(f"--episodes is at least 2, not {given.episodes}")
+        rows = [compare(run_dir, given.episodes) for run_dir in given.run_dirs]
+    except UsageError as error:
+        print(f"beat_random: {error}", file=sys.stderr)
+        return 2
+    for row in rows:
+        print(", ".join(f"{name} {value}" for name, value in row.items()))
+    if given.csv:
+        with given.csv.open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+    return 0 if all(row["clearly_above"] for row in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
