@@ -69,9 +69,15 @@ def check_minibatches(parts: int, minibatches: int, what: str, flags: tuple[str,
         flags: the names of the settings that make their number.
     """
     if parts % minibatches:
-        divisors = [n for n in range(1, parts + 1) if parts % n == 0]
-        nearest = min(divisors, key=lambda n: (abs(n - minibatches), n))
+        nearest = _nearest_divisor(parts, minibatches)
         raise UsageError(
             f"--minibatches {minibatches} does not divide the {parts:_} {what} of a rollout "
             f"({' x '.join('--' + flag_name(flag) for flag in flags)}); {nearest} does"
         )
+
+
+def _nearest_divisor(whole: int, near: int) -> int:
+    """The divisor closest to a number, the smaller of two; found from there, as `whole` is huge."""
+    near = min(near, whole)
+    both_sides = (n for distance in range(near) for n in (near - distance, near + distance))
+    return next(n for n in both_sides if whole % n == 0)

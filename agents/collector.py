@@ -12,6 +12,7 @@ from torch import Tensor
 from wnrl.agents.memory import Memory, State
 from wnrl.agents.outcome import outcome_of
 from wnrl.envs.vector import Flags, Observations, Step
+from wnrl.losses import masked_mean
 from wnrl.returns import generalized_advantages
 from wnrl.rollout import Rollout, RolloutBatch
 
@@ -138,7 +139,11 @@ def with_advantages(rollout: RolloutBatch, last: Tensor, gae_lambda: float) -> R
 def explained_variance(rollout: RolloutBatch) -> Tensor:
     """() Of the returns, by the values at the time of acting: 1 - Var[G - V] / Var[G], as in SB3.
 
-    NaN where all returns are the same.
+    NaN or -inf where all returns are the same or no row is valid.
     """
-    target, value = (rollout.kept[name][rollout.valid] for name in ("return", "value"))
-    return 1 - (target - value).var(correction=0) / target.var(correction=0)
+    target, value = rollout.kept["return"], rollout.kept["value"]
+    return 1 - _variance(target - value, rollout.valid) / _variance(target, rollout.valid)
+
+
+def _variance(x: Tensor, valid: Tensor) -> Tensor:
+    return masked_mean((x - masked_mean(x, valid)).square(), valid)

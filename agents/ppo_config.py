@@ -29,7 +29,7 @@ class PPOConfig:
     )
     epochs: int = setting(4, "passes over a rollout", source=ZOO, minimum=1)
     minibatches: int = setting(
-        4, "of a pass: 256 rows each with the defaults", source=ZOO, minimum=1
+        4, "of a pass: 256 rows each with the defaults", source=ZOO, minimum=1, maximum=65_536
     )
     learning_rate: float = setting(
         2.5e-4, "step size of the optimizer at the start", source=PAPER, above=0, maximum=1e3

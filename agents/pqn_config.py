@@ -22,7 +22,11 @@ class PQNConfig:
     )
     epochs: int = setting(2, "passes over a rollout", source=PUREJAXQL, minimum=1)
     minibatches: int = setting(
-        32, "of a pass: 128 rows each with the defaults", source=PUREJAXQL, minimum=1
+        32,
+        "of a pass: 128 rows each with the defaults",
+        source=PUREJAXQL,
+        minimum=1,
+        maximum=65_536,
     )
     learning_rate: float = setting(
         2.5e-4, "step size of the optimizer at the start", source=PUREJAXQL, above=0, maximum=1e3

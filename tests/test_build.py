@@ -1,5 +1,6 @@
 """From a configuration to what is built: every choice reaches the part that it is about."""
 
+import contextlib
 import dataclasses
 import math
 from typing import Any
@@ -18,9 +19,11 @@ from wnrl.build import (
     evaluation_env,
     evaluation_epsilon,
     fit_memory,
+    run_protocol,
 )
 from wnrl.build_agent import build_agent
 from wnrl.config import make_config
+from wnrl.envs.protocols import protocol_named
 from wnrl.errors import UsageError
 from wnrl.nn.heads import DuelingHead
 from wnrl.nn.nature import NatureTorso
@@ -293,6 +296,31 @@ def test_evaluation_is_as_random_as_the_protocol_says(
     env: str, protocol: str, epsilon: float
 ) -> None:
     assert evaluation_epsilon(make_config(env=env, protocol=protocol)) == epsilon
+
+
+@pytest.mark.parametrize("agent", ["a2c", "ppo"])
+def test_a_drawn_policy_is_evaluated_as_it_is_and_the_protocol_says_so(agent: str) -> None:
+    config = make_config(env="Pong", agent=agent)
+    assert evaluation_epsilon(config) == 0.0
+    assert run_protocol(config).description.split(", ")[-1] == "evaluated at epsilon 0"
+
+
+def test_the_protocol_of_a_run_has_the_stack_that_it_plays_with() -> None:
+    assert run_protocol(make_config(env="Pong")) == protocol_named("classic")
+    recurrent = run_protocol(make_config(env="Pong", recurrent=True))
+    assert recurrent.stack == 1
+    assert recurrent.description.endswith(", 1 frame in an observation")
+    assert run_protocol(make_config(env="Pong", stack=2)).stack == 2
+    assert run_protocol(make_config(env="Pong", recurrent=True, stack=4)).stack == 4
+
+
+def test_pqn_begins_as_in_purejaxql() -> None:
+    config = make_config(env="CartPole-v1", agent="pqn", norm="none", hidden=4_096, seed=5)
+    with contextlib.closing(build_env(config)) as env:
+        network, _ = build_network(config, env)
+    hidden, head = network.torso.layers.hidden2.weight, network.head.weight
+    assert hidden.std().item() * 64 == pytest.approx(math.sqrt(2), rel=0.01)  # he_normal
+    assert head.std().item() * 64 == pytest.approx(1, rel=0.05)  # flax's Dense: lecun_normal
 
 
 def test_evaluation_plays_elsewhere_than_training() -> None:

@@ -221,6 +221,45 @@ def test_a_setting_without_effect_names_nothing() -> None:
     assert make_config(norm="weight-mean", v_norm="paper").name == "dqn-weight-mean-v-norm=paper"
 
 
+def test_an_architecture_names_the_sizes_that_it_takes() -> None:
+    toy = {"env": "toy/Catch", "width": 2, "hidden": 7}
+    assert make_config({**toy, "network": "impala"}).name == "dqn-weight-network=impala-width=2"
+    assert make_config(toy).name == "dqn-weight-hidden=7"
+    assert make_config(width=2, hidden=7, network="impala").name == (
+        "dqn-weight-network=impala-width=2"
+    )
+    assert make_config(width=2, hidden=7, network="mlp").name == "dqn-weight-network=mlp-hidden=7"
+
+
+def test_the_stack_that_is_there_anyway_names_nothing() -> None:
+    assert make_config(stack=4).name == "dqn-weight"
+    assert make_config(stack=1).name == "dqn-weight-stack=1"
+    assert make_config(stack=1, recurrent=True).name == "dqn-weight-recurrent=True"
+    assert make_config(stack=4, recurrent=True).name == "dqn-weight-stack=4-recurrent=True"
+
+
+def test_a_rate_under_a_norms_own_schedule_names_no_decay() -> None:
+    asked = {"agent": "ppo", "learning_rate_decay": False}
+    assert make_config(asked, norm="nap").name == "ppo-nap"
+    assert make_config(asked).name == "ppo-weight-learning-rate-decay=False"
+
+
+def test_a_recurrent_ppo_has_one_torso_unless_two_are_asked_for() -> None:
+    config = make_config(env="CartPole-v1", agent="ppo", recurrent=True)
+    assert config.name == "ppo-weight-recurrent=True"
+    assert not config.agent.separate
+    assert config_from_json(config.to_json()) == config
+    assert make_config(env="CartPole-v1", agent="ppo").agent.separate
+    with pytest.raises(UsageError, match="--recurrent has one torso; leave out --separate"):
+        make_config(env="CartPole-v1", agent="ppo", recurrent=True, separate=True)
+
+
+def test_minibatches_that_do_not_divide_a_huge_rollout_are_told_at_once() -> None:
+    huge = 10**12
+    with pytest.raises(UsageError, match=r"does not divide .*; 6 does"):
+        make_config(agent="ppo", num_envs=6, rollout_steps=huge + 1, minibatches=7)
+
+
 def test_what_changes_no_layer_has_no_place_whatever_its_name(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

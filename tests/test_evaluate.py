@@ -109,3 +109,13 @@ def test_a_gif_of_what_cannot_be_drawn_is_refused_before_anything_is_played(
     out, err = capsys.readouterr()
     assert "--gif draws Atari games, not toy/Catch" in err
     assert out == ""
+
+
+def test_a_recurrent_run_of_one_environment_is_evaluated_in_more(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--env=toy/Memory", "--steps=50", "--no-calibrate", f"--run-dir={tmp_path}"]
+    arguments += ["--recurrent", "--num-envs=1", "--burn-in-steps=100"]
+    assert train.main(arguments) == 0
+    assert evaluate.main([str(tmp_path), "--episodes=8"]) == 0
+    assert "8 episodes" in capsys.readouterr().out

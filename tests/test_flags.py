@@ -151,3 +151,10 @@ def test_the_flags_that_help_names_for_other_environments_are_their_defaults() -
         make_config(env="CartPole-v1").agent
     )
     assert make_config(parse_train_flags(flags)[1]).agent == make_config(env="CartPole-v1").agent
+
+
+def test_a_flag_of_another_agent_is_told_where_the_flags_of_this_one_are() -> None:
+    with pytest.raises(
+        UsageError, match=r"'--recurrent'; `python -m wnrl.train --agent a2c --help`"
+    ):
+        parse_train_flags(["--agent", "a2c", "--recurrent"])

@@ -29,6 +29,14 @@ def test_what_is_offered_instead_of_a_long_run_takes_less_than_a_day() -> None:
     assert "--steps 4_400_000 (within a day)" in offer
 
 
+def test_a_preset_that_learns_more_often_is_told_with_its_own_time() -> None:
+    # PQN's fast one passes over each rollout 4 times, not 2.
+    offer = cheaper(make_config(agent="pqn"), Speed(warmup_s=0.01, learning_s=0.01), 0)
+    assert "--preset fast --steps 500_000 (2.8 h)" in offer
+    offer = cheaper(make_config(agent="pqn", epochs=2), Speed(warmup_s=0.01, learning_s=0.01), 0)
+    assert "--preset fast --steps 500_000 (83 min)" in offer
+
+
 def test_nothing_is_offered_that_would_learn_nothing_or_take_longer() -> None:
     offer = cheaper(make_config(), Speed(warmup_s=1.0, learning_s=2.0), 0)
     assert "--preset" not in offer

@@ -6,9 +6,9 @@ import torch
 
 from wnrl import __version__, memory
 from wnrl.agents.dqn import DQNConfig
+from wnrl.build import run_protocol
 from wnrl.config import AnyAgentConfig, Config
 from wnrl.envs.make import is_atari
-from wnrl.envs.protocols import protocol_named
 from wnrl.forecast import DAY_S, Speed, cheaper, duration_s, format_duration
 from wnrl.nn.initialization import InitReport
 
@@ -29,14 +29,21 @@ def describe(config: Config, run_dir: Path, device: torch.device, done_steps: in
     going_on = f" from {done_steps:,}" if done_steps else ""
     lines = [f"{what}, seed {run.seed},{going_on} to {run.steps:,} agent steps"]
     if is_atari(run.env):
-        lines.append(f"  protocol  {protocol_named(run.protocol).description}")
+        lines.append(f"  protocol  {run_protocol(config).description}")
     lines.append(
         f"  device    {device}, {run.threads} CPU threads, {agent.num_envs} environments, "
         f"{_stored(agent)}"
     )
     lines.append(f"  folder    {run_dir}")
     if agent.updates(run.steps) < 1:
-        lines.append(f"  note      nothing will be learnt: {run.steps:,} steps are {_why(agent)}")
+        lines.append(
+            f"  note      nothing will be learnt: {run.steps:,} steps {_why(agent, run.steps)}"
+        )
+    elif config.rate_ends and run.steps > run.schedule_steps:
+        lines.append(
+            f"  note      the learning rate is 0 after the {run.schedule_steps:,} steps of "
+            "--schedule-steps: nothing is learnt from there on"
+        )
     return lines
 
 
@@ -46,14 +53,15 @@ def _stored(agent: AnyAgentConfig) -> str:
     return f"rollouts of {agent.rollout_steps:,} steps in each"
 
 
-def _why(agent: AnyAgentConfig) -> str:
+def _why(agent: AnyAgentConfig, steps: int) -> str:
     if isinstance(agent, DQNConfig):
-        return (
-            f"no more than the warm-up of {agent.warmup_steps:,} random ones; change --steps or "
-            "--warmup-steps"
-        )
+        warmup = f"the warm-up of {agent.warmup_steps:,} random ones"
+        why = f"are no more than {warmup}"
+        if steps > agent.warmup_steps:
+            why = f"leave {warmup} fewer than the {agent.steps_per_update:,} of an update"
+        return f"{why}; change --steps or --warmup-steps"
     return (
-        f"less than one rollout of {agent.num_envs * agent.rollout_steps:,}; change --steps or "
+        f"are less than one rollout of {agent.num_envs * agent.rollout_steps:,}; change --steps or "
         "--rollout-steps"
     )
 

@@ -15,7 +15,7 @@ from wnrl.agents.pqn_config import PQNConfig
 from wnrl.build_network import assemble_network, initialize_network
 from wnrl.config import AnyAgentConfig, Config, replace
 from wnrl.envs.make import is_atari, make_env
-from wnrl.envs.protocols import protocol_named
+from wnrl.envs.protocols import AtariProtocol, protocol_named
 from wnrl.envs.vector import Observations, VectorEnv
 from wnrl.errors import UsageError
 from wnrl.nn.initialization import InitReport, init_from_data_, owned_global_randomness
@@ -40,8 +40,13 @@ def build_env(config: Config, *, num_envs: int = 0, seed: int | None = None) -> 
         config.run.seed if seed is None else seed,
         config.run.protocol,
         config.run.threads,
-        config.run.stack or (1 if config.agent.recurrent and is_atari(config.run.env) else 0),
+        _stack(config),
     )
+
+
+def _stack(config: Config) -> int:
+    """Frames in an observation, 0 where it is for the environment to say."""
+    return config.run.stack or (1 if config.agent.recurrent and is_atari(config.run.env) else 0)
 
 
 def evaluation_env(config: Config, episodes: int, purpose: str, *index: int) -> VectorEnv:
@@ -55,6 +60,12 @@ def evaluation_epsilon(config: Config) -> float:
     if is_atari(config.run.env) and isinstance(config.agent, DQNConfig | PQNConfig):
         return protocol_named(config.run.protocol).evaluation_epsilon
     return 0.0
+
+
+def run_protocol(config: Config) -> AtariProtocol:
+    """The protocol as an Atari run plays it: with its stack, evaluated as its policy is."""
+    protocol = protocol_named(config.run.protocol, _stack(config))
+    return dataclasses.replace(protocol, evaluation_epsilon=evaluation_epsilon(config))
 
 
 def fit_memory(

@@ -63,6 +63,7 @@ def initialize_network(config: Config, network: nn.Module, generator: torch.Gene
         own = {module: gains[name] for name, module in network.named_children() if name in gains}
         init_orthogonal_(network, generator, gain=math.sqrt(2), gains=own)
     elif isinstance(settings, PQNConfig):
-        init_kaiming_normal_(network, generator)  # purejaxql, pqn_atari.py: he_normal
+        # purejaxql, pqn_atari.py: he_normal, and of the head flax's own lecun_normal.
+        init_kaiming_normal_(network, generator, gains={network.get_submodule("head"): 1.0})
     else:
         reset_parameters_(network, generator)

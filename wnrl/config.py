@@ -17,12 +17,12 @@ from wnrl.agents.dqn import DQNConfig
 from wnrl.agents.ppo_config import PPOConfig
 from wnrl.agents.pqn_config import PQNConfig
 from wnrl.envs.make import canonical_name, is_atari
-from wnrl.envs.protocols import PROTOCOLS
+from wnrl.envs.protocols import PROTOCOLS, STACK
 from wnrl.errors import UsageError, nearest
 from wnrl.nn.norm import NO_SETTINGS
 from wnrl.nn.norms import NORMS, get_norm
 from wnrl.nn.placement import canonical_where
-from wnrl.nn.torsos import NETWORKS
+from wnrl.nn.torsos import AUTO, NETWORKS
 from wnrl.settings import flag_name, parse_fields, setting
 
 OURS = "ours"
@@ -273,6 +273,12 @@ class Config:
                     parts.append(f"{flag_name(name)}={value}")
         return "-".join(parts)
 
+    @property
+    def rate_ends(self) -> bool:
+        """Whether nothing is learnt after --schedule-steps: the learning rate is 0 from there."""
+        falls = not isinstance(self.agent, DQNConfig) and self.agent.learning_rate_decay
+        return falls and not get_norm(self.run.norm).scheduled
+
     def _without_effect(self) -> Iterable[str]:
         """Settings that change nothing in this run."""
         norm = get_norm(self.run.norm).with_settings(dataclasses.asdict(self.norm))
@@ -282,12 +288,24 @@ class Config:
             yield "norm_where"
         if self.run.init != "data":
             yield "init_observations"
+        if norm.scheduled:
+            yield "learning_rate_decay"
         atari = is_atari(self.run.env)
-        yield "hidden" if atari and self.run.network != "mlp" else "width"
+        network = self.run.network
+        if network == AUTO:  # an image that is no game's is told only by its environment
+            network = "nature" if atari else "mlp"
+        if not NETWORKS[network].takes_width:
+            yield "width"
+        if not NETWORKS[network].takes_hidden:
+            yield "hidden"
         if not atari:
             yield "protocol"
-        if not self.agent.recurrent:
+        if self.agent.recurrent:
+            yield "separate"
+        else:
             yield from ("lstm_units", "burn_in_steps", "sequence_steps")
+        if self.run.stack in (0, 1 if self.agent.recurrent else STACK):
+            yield "stack"
 
 
 def fields_of(agent: str, norm: str = "none") -> dict[str, dataclasses.Field[Any]]:
@@ -336,6 +354,8 @@ def make_config(values: Mapping[str, Any] | None = None, **keywords: Any) -> Con
     if preset != "none":
         resolved |= _preset(agent, preset)
         resolved |= get_norm(norm).presets.get(preset, {})
+    if explicit.get("recurrent"):  # one torso, but where a person asks for two: that is refused
+        resolved.pop("separate", None)
     resolved |= explicit
     resolved |= {"env": env, "agent": agent}
     return _build(resolved, tuple(sorted(explicit)))

@@ -109,7 +109,7 @@ def evaluate_run(
     Args:
         run_dir: the run's folder.
         episodes: how many to play.
-        epsilon: probability of a random action; None takes the protocol's, 0 outside Atari.
+        epsilon: probability of a random action; None takes that of training.
         seed: of the environments and the policy, apart from every stream of the training.
         device: as in training.
         listen: told of each episode when it ends.
@@ -133,7 +133,9 @@ def evaluate_run(
         network, _ = build_network(config, env)
         with loading(run_dir, saved.step):
             network.load_state_dict(saved.network())
-        small = replace(config, **config.agent.calibration())  # nothing is stored
+        # Nothing is stored: the policy is all that is asked of the agent.
+        small = replace(config, num_envs=env.num_envs, rollout_steps=1, minibatches=1)
+        small = replace(small, **small.agent.calibration())
         agent = build_agent(small, env, network, resolve_device(device))
         chosen = evaluation_epsilon(config) if epsilon is None else epsilon
         policy = agent.policy(chosen, numpy_generator(seed, "evaluation policy"))
@@ -151,7 +153,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--epsilon",
         type=float,
-        help="random actions [default: the protocol's, 0.05 or 0.001; 0 outside Atari]",
+        help="random actions [default: the protocol's, 0.05 or 0.001; 0 outside Atari, and of A2C "
+        "and PPO, whose actions are drawn]",
     )
     parser.add_argument("--seed", type=int, default=0, help="of the evaluation [default 0]")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:K")

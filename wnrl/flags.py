@@ -32,9 +32,11 @@ PROGRAM = "python -m wnrl.train"
 class Parser(argparse.ArgumentParser):
     """Raises UsageError with the nearest flag where argparse prints its usage and exits."""
 
+    help_of = ""  # what chooses among several lists of flags, with a space behind it
+
     def error(self, message: str) -> NoReturn:
         """Called by argparse."""
-        raise UsageError(f"{message}; `{self.prog} --help` lists every flag")
+        raise UsageError(f"{message}; `{self.prog} {self.help_of}--help` lists every flag")
 
     def parse(self, arguments: Sequence[str]) -> dict[str, Any]:
         """What was given, by name; what was not is absent."""
@@ -42,8 +44,8 @@ class Parser(argparse.ArgumentParser):
         if unknown:
             flags = [s for action in self._actions for s in action.option_strings]
             raise UsageError(
-                f"unknown argument {unknown[0]!r}; `{self.prog} --help` lists every flag"
-                + nearest(unknown[0].split("=")[0], flags)
+                f"unknown argument {unknown[0]!r}; `{self.prog} {self.help_of}--help` lists every "
+                "flag" + nearest(unknown[0].split("=")[0], flags)
             )
         return vars(known)
 
@@ -59,6 +61,8 @@ def train_parser(agent: str, norm: str = RunConfig.norm) -> Parser:
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    if agent != RunConfig.agent:
+        parser.help_of = f"--agent {agent} "
     command = parser.add_argument_group("what to do")
     command.add_argument("--resume", metavar="DIR", help="continue the run in this folder")
     command.add_argument(

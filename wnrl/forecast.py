@@ -8,7 +8,7 @@ import torch
 
 from wnrl.build import build_env, build_network
 from wnrl.build_agent import build_agent
-from wnrl.config import AGENTS, Config, replace
+from wnrl.config import AGENTS, AnyAgentConfig, Config, replace
 from wnrl.envs.vector import EpisodeStatistics
 from wnrl.loop import Tick, run
 from wnrl.seeding import integer_seed
@@ -86,10 +86,14 @@ def duration_s(speed: Speed, warmup_steps: int, done_steps: int, until_steps: in
 def cheaper(config: Config, speed: Speed, done_steps: int) -> str:
     """What to do instead of a run of more than a day, and how long that would take: one line."""
     warmup_steps, offers = config.agent.warmup_steps, []
-    fast = "fast" in AGENTS[config.run.agent].presets
-    if fast and not done_steps and config.run.preset == "none":
+    preset = AGENTS[config.run.agent].presets.get("fast")
+    if preset is not None and not done_steps and config.run.preset == "none":
+        fast = replace(config, **{k: v for k, v in preset.items() if k not in config.explicit})
+        learning_s = speed.learning_s * _learnt(fast.agent) / _learnt(config.agent)
         for steps in (500_000, 150_000):
-            fast_s = duration_s(speed, min(warmup_steps, 2_000), 0, steps)
+            fast_s = duration_s(
+                Speed(speed.warmup_s, learning_s), fast.agent.warmup_steps, 0, steps
+            )
             if fast_s < DAY_S:
                 offers.append(f"--preset fast --steps {steps:_} ({format_duration(fast_s)})")
                 break
@@ -102,6 +106,11 @@ def cheaper(config: Config, speed: Speed, done_steps: int) -> str:
         offers.append("a CUDA device")
     offers.append("stop it at any time and go on with --resume")
     return ", or ".join(offers)
+
+
+def _learnt(agent: AnyAgentConfig) -> float:
+    """How often each row is learnt from, in the long run."""
+    return agent.updates(2**40) * agent.learning_batch / 2**40
 
 
 def format_duration(seconds: float) -> str:

@@ -27,6 +27,7 @@ from wnrl.build import (
     evaluation_env,
     evaluation_epsilon,
     fit_memory,
+    run_protocol,
 )
 from wnrl.build_agent import build_agent
 from wnrl.checkpoint import CheckpointError, Checkpoints, Saved
@@ -34,7 +35,6 @@ from wnrl.config import OPERATIONAL, Config, make_config, replace
 from wnrl.cpus import default_threads
 from wnrl.device import resolve_device
 from wnrl.envs.make import is_atari
-from wnrl.envs.protocols import protocol_named
 from wnrl.envs.vector import Episode, EpisodeStatistics, VectorEnv
 from wnrl.errors import UsageError
 from wnrl.evaluate import evaluate_policy
@@ -281,7 +281,7 @@ def _evaluate(
 def _facts(config: Config, device: torch.device) -> dict[str, Any]:
     """What config.json says beside the settings."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor()
-    protocol = protocol_named(config.run.protocol) if is_atari(config.run.env) else None
+    protocol = run_protocol(config) if is_atari(config.run.env) else None
     return {
         "device": {"type": device.type, "name": name or platform.machine()},
         "protocol": dataclasses.asdict(protocol) if protocol else None,
@@ -297,13 +297,15 @@ def _summary(config: Config, run_dir: Path, recorder: Recorder, steps: int) -> s
             f"{len(recorder.recent)}"
         )
     done = steps >= until_steps
+    finished = done and config.rate_ends and until_steps >= config.run.schedule_steps
     gif = f" --gif {run_dir}/play.gif" if is_atari(config.run.env) else ""
     further = f" --steps {2 * until_steps:_}" if done else ""
+    go_on = f"  go on     python -m wnrl.train --resume {run_dir}{further}\n"
     return (
         f"{'done' if done else 'stopped'} at {steps:,} of {until_steps:,} agent steps after "
         f"{format_duration(recorder.elapsed_s)}: {scored}\n"
         f"  evaluate  python -m wnrl.evaluate {run_dir}{gif}\n"
-        f"  go on     python -m wnrl.train --resume {run_dir}{further}\n"
+        f"{'' if finished else go_on}"
         f"  watch     tensorboard --logdir {run_dir}"
     )
 

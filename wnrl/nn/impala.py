@@ -139,4 +139,5 @@ IMPALA = Architecture(
     layers=lambda settings: LAYERS,
     build=_build,
     takes_width=True,
+    takes_hidden=False,
 )

@@ -87,4 +87,5 @@ NATURE = Architecture(
     paper="Mnih et al. 2015, Nature 518",
     layers=lambda settings: LAYERS,
     build=_build,
+    takes_hidden=False,
 )

@@ -63,7 +63,8 @@ class Architecture:
     layers: Callable[[TorsoSettings], tuple[str, ...]]  # names of the layers, in order
     # `norm` makes the layers whose names are in the collection, all for None; others are plain.
     build: Callable[[TorsoSettings, Norm, Collection[str] | None], Torso]
-    takes_width: bool = False
+    takes_width: bool = False  # whether `width` does more than be 1
+    takes_hidden: bool = True  # whether `hidden` changes it
 
 
 def checked_dtype(dtype: str) -> torch.dtype:
