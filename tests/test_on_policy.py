@@ -1,7 +1,9 @@
 """What A2C, PQN and PPO have in common, each asked as a whole on `toy/Catch`."""
 
+import csv
 import importlib
 import io
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,9 +20,11 @@ from learners import (
     walked,
 )
 
+from wnrl import train
 from wnrl.config import AGENTS
 from wnrl.envs.vector import Step, VectorEnv
 from wnrl.nn.norms import NORMS
+from wnrl.nn.projection import Projected
 from wnrl.schedules import linear
 
 # A rollout of 12 rows, in the middle of which episodes end.
@@ -75,6 +79,18 @@ def test_whoever_watches_is_told_before_and_after_each_step_and_changes_nothing(
     env.reset()
     until_learnt(env, unobserved, 3)
     assert content(unobserved) == content(learner)
+
+
+@pytest.mark.parametrize("agent", ON_POLICY)
+def test_the_normalization_has_its_turn_after_each_step(agent: str) -> None:
+    env, learner = built(configured(agent, norm="projection", learning_rate=0.05, **SMALL[agent]))
+    env.reset()
+    until_learnt(env, learner, 3)
+    projected = [layer for layer in learner.network.modules() if isinstance(layer, Projected)]
+    assert len(projected) == (4 if agent == "ppo" else 2)  # two torsos or one
+    for layer in projected:
+        length = torch.linalg.vector_norm(layer.weight.detach(), dim=1)
+        torch.testing.assert_close(length, torch.ones_like(length), rtol=ROUNDING, atol=ROUNDING)
 
 
 @pytest.mark.parametrize("agent", ON_POLICY)
@@ -282,21 +298,14 @@ def test_every_normalization_learns_numbers(agent: str, norm: str) -> None:
 # Enough for a toy, in a few seconds; the defaults for vectors are for CartPole.
 CATCH: dict[str, dict[str, Any]] = {
     "a2c": {
-        "optimizer": "adam",
-        "optimizer_eps": 1e-5,
         "learning_rate": 3e-3,
-        "rollout_steps": 8,
-        "num_envs": 8,
+        "learning_rate_decay": False,
+        "gamma": 0.99,
+        "gae_lambda": 1.0,
+        "hidden": 64,
+        "separate": True,
     },
-    "pqn": {
-        "num_envs": 8,
-        "rollout_steps": 32,
-        "minibatches": 4,
-        "learning_rate": 2e-3,
-        "q_lambda": 0.95,
-        "epsilon_end": 0.02,
-        "epsilon_steps": 4_000,
-    },
+    "pqn": {"epsilon_end": 0.02, "epsilon_steps": 4_000},
     "ppo": {
         "epochs": 4,
         "minibatches": 4,
@@ -315,3 +324,14 @@ def test_it_learns_to_catch(agent: str, norm: str) -> None:
     _, returns = walked(agent, steps, norm=norm, steps=steps, **CATCH[agent])
     assert np.mean(returns[:50]) < 0.0
     assert np.mean(returns[-50:]) > 0.8
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("agent", ON_POLICY)
+def test_its_defaults_solve_cartpole(tmp_path: Path, agent: str) -> None:
+    run_dir = tmp_path / "run"
+    arguments = ["--env=CartPole-v1", f"--agent={agent}", "--norm=weight", "--seed=1"]
+    assert train.main([*arguments, "--eval-every-steps=0", f"--run-dir={run_dir}"]) == 0
+    with (run_dir / "episodes.csv").open() as file:
+        returns = [float(row["raw_return"]) for row in csv.DictReader(file)]
+    assert np.mean(returns[-20:]) >= 195

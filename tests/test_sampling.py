@@ -83,6 +83,19 @@ def test_values_are_of_what_was_acted_on_last() -> None:
         policy.values(np.zeros((3, 1), np.float32), np.zeros(3, np.int64))
 
 
+def test_its_memory_is_for_as_many_environments_as_come() -> None:
+    asked: list[int] = []
+
+    def remember(network: nn.Module, num_envs: int) -> NoMemory:
+        asked.append(num_envs)
+        return NoMemory(network, num_envs)
+
+    policy = SampledPolicy(Told(), remember, 0.0, np.random.default_rng(0), CPU)
+    for _ in range(2):
+        policy.act(np.zeros((5, 1), np.float32), np.zeros(5, np.bool_))
+    assert asked == [5]
+
+
 @pytest.mark.parametrize("agent", ON_POLICY)
 def test_an_agents_policy_is_frozen_and_takes_any_number_of_environments(agent: str) -> None:
     env, learner = built(configured(agent, learning_rate=0.05, norm="batch"))
