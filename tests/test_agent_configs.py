@@ -87,8 +87,11 @@ def test_a_calibration_learns_from_minibatches_of_the_runs_size_as_often_per_ste
     assert trial.num_envs * trial.rollout_steps <= run.num_envs * run.rollout_steps
 
 
-def test_a_calibration_of_whole_sequences_changes_nothing() -> None:
-    assert settings_of("ppo", recurrent=True).calibration() == {}
+def test_a_calibration_of_whole_sequences_keeps_their_number() -> None:
+    run = settings_of("ppo", recurrent=True)
+    changes = run.calibration()
+    assert set(changes) <= {"rollout_steps"}
+    assert changes.get("rollout_steps", run.rollout_steps) <= run.rollout_steps
 
 
 def test_pqn_calibrates_as_it_acts_at_last() -> None:
