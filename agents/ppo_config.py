@@ -127,7 +127,7 @@ class PPOConfig:
         return {"rollout_steps": self.rollout_steps // self.minibatches, "minibatches": 1}
 
 
-# SB3 zoo, ppo.yml, CartPole-v1, where 100,000 steps are more than it needs.
+# SB3 zoo, ppo.yml, CartPole-v1, which 50,000 of its 100,000 steps solve.
 CONTROL: Mapping[str, Any] = {
     "num_envs": 8,
     "rollout_steps": 32,

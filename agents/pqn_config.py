@@ -113,13 +113,18 @@ class PQNConfig:
         return changes
 
 
+# Found on CartPole-v1, which 50,000 steps of this solve. Epsilon falls in a fixed number of steps:
+# a longer run explores no longer.
 CONTROL: Mapping[str, Any] = {
-    "num_envs": 16,
-    "rollout_steps": 16,
+    "num_envs": 8,
+    "rollout_steps": 32,
     "epochs": 4,
-    "minibatches": 4,
-    "learning_rate": 1e-3,
-    "epsilon_end": 0.02,
+    "minibatches": 4,  # of 64 rows
+    "learning_rate": 2e-3,
+    "gamma": 0.98,
+    "q_lambda": 0.95,
+    "epsilon_end": 0.05,
+    "epsilon_steps": 10_000,
     "clip_rewards": False,
 }
 

@@ -1,13 +1,15 @@
-"""Does DQN solve CartPole-v1 in 15,000 agent steps, and in how much CPU time?
+"""Does each agent solve CartPole-v1 with its defaults, and in how much CPU time?
 
 Solved: the mean of the last 20 training returns is at least 195. Runs the command itself, one
-process per seed, and prints and keeps a row for each.
+process per agent, normalization and seed, and prints and keeps a row for each.
 
-    python scripts/solve_cartpole.py [--norm weight none] [--seeds 1 2 3] [--csv FILE]
+    python scripts/solve_cartpole.py [--agent dqn pqn a2c ppo] [--norm weight none] [--seeds 1 2 3]
+        [--csv FILE]
 """
 
 import argparse
 import csv
+import itertools
 import os
 import subprocess
 import sys
@@ -16,16 +18,22 @@ from pathlib import Path
 
 from wnrl.provenance import git_commit
 
-STEPS = 15_000
+STEPS = {"dqn": 15_000, "pqn": 50_000, "a2c": 50_000, "ppo": 50_000}  # agent steps
 LAST = 20
 SOLVED = 195.0
 
 
-def solve(norm: str, seed: int) -> dict[str, object]:
+def solve(agent: str, norm: str, seed: int) -> dict[str, object]:
     """Train once; what came of it."""
+    steps = STEPS[agent]
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "wnrl.train", "--env=CartPole-v1", f"--steps={STEPS}"]
-        command += [f"--norm={norm}", f"--seed={seed}", f"--run-dir={folder}/run"]
+        command = [sys.executable, "-m", "wnrl.train", "--env=CartPole-v1", f"--steps={steps}"]
+        command += [
+            f"--agent={agent}",
+            f"--norm={norm}",
+            f"--seed={seed}",
+            f"--run-dir={folder}/run",
+        ]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -36,9 +44,10 @@ def solve(norm: str, seed: int) -> dict[str, object]:
     mean = sum(returns[-LAST:]) / len(returns[-LAST:])
     return {
         "env": "CartPole-v1",
+        "agent": agent,
         "norm": norm,
         "seed": seed,
-        "agent_steps": STEPS,
+        "agent_steps": steps,
         f"mean_of_last_{LAST}_returns": round(mean, 2),
         "solved": mean >= SOLVED,
         "cpu_s": round(usage.ru_utime + usage.ru_stime, 1),
@@ -47,17 +56,17 @@ def solve(norm: str, seed: int) -> dict[str, object]:
 
 
 def main() -> None:
-    """Solve with each norm and seed."""
+    """Solve with each agent, norm and seed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--agent", nargs="+", choices=STEPS, default=list(STEPS))
     parser.add_argument("--norm", nargs="+", default=["weight", "none"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     parser.add_argument("--csv", type=Path)
     given = parser.parse_args()
     rows = []
-    for norm in given.norm:
-        for seed in given.seeds:
-            rows.append(solve(norm, seed))
-            print(", ".join(f"{name} {value}" for name, value in rows[-1].items()), flush=True)
+    for agent, norm, seed in itertools.product(given.agent, given.norm, given.seeds):
+        rows.append(solve(agent, norm, seed))
+        print(", ".join(f"{name} {value}" for name, value in rows[-1].items()), flush=True)
     if given.csv:
         with given.csv.open("w", newline="") as file:
             writer = csv.DictWriter(file, list(rows[0]))
