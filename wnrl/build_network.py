@@ -63,7 +63,7 @@ def initialize_network(config: Config, network: nn.Module, generator: torch.Gene
         own = {module: gains[name] for name, module in network.named_children() if name in gains}
         init_orthogonal_(network, generator, gain=math.sqrt(2), gains=own)
     elif isinstance(settings, PQNConfig):
-        # purejaxql, pqn_atari.py: he_normal. Here of the head as well, which has flax's lecun_normal
+        # purejaxql, pqn_atari.py: he_normal. Here of the head as well, which is lecun_normal
         # there: with that our CartPole defaults fail at one seed in five.
         init_kaiming_normal_(network, generator)
     else:
