@@ -112,7 +112,7 @@ class Rollout:
         self.num_envs = num_envs
         self.filled_rows = 0
         self._fields = {
-            name: torch.empty((steps, num_envs, *tail), dtype=kind, pin_memory=pin_memory)
+            name: torch.empty((steps, num_envs, *tail), dtype=kind, pin_memory=pin_memory).zero_()
             for name, (kind, tail) in _field_types(shape, dtype, kept).items()
         }
         self._arrays = {name: field.numpy() for name, field in self._fields.items()}  # same memory
