@@ -1,6 +1,5 @@
 """From a configuration to what is built: every choice reaches the part that it is about."""
 
-import contextlib
 import dataclasses
 import math
 from typing import Any
@@ -312,15 +311,6 @@ def test_the_protocol_of_a_run_has_the_stack_that_it_plays_with() -> None:
     assert recurrent.description.endswith(", 1 frame in an observation")
     assert run_protocol(make_config(env="Pong", stack=2)).stack == 2
     assert run_protocol(make_config(env="Pong", recurrent=True, stack=4)).stack == 4
-
-
-def test_pqn_begins_as_in_purejaxql() -> None:
-    config = make_config(env="CartPole-v1", agent="pqn", norm="none", hidden=4_096, seed=5)
-    with contextlib.closing(build_env(config)) as env:
-        network, _ = build_network(config, env)
-    hidden, head = network.torso.layers.hidden2.weight, network.head.weight
-    assert hidden.std().item() * 64 == pytest.approx(math.sqrt(2), rel=0.01)  # he_normal
-    assert head.std().item() * 64 == pytest.approx(1, rel=0.05)  # flax's Dense: lecun_normal
 
 
 def test_evaluation_plays_elsewhere_than_training() -> None:

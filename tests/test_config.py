@@ -235,7 +235,7 @@ def test_the_stack_that_is_there_anyway_names_nothing() -> None:
     assert make_config(stack=4).name == "dqn-weight"
     assert make_config(stack=1).name == "dqn-weight-stack=1"
     assert make_config(stack=1, recurrent=True).name == "dqn-weight-recurrent=True"
-    assert make_config(stack=4, recurrent=True).name == "dqn-weight-stack=4-recurrent=True"
+    assert make_config(stack=4, recurrent=True).name == "dqn-weight-recurrent=True-stack=4"
 
 
 def test_a_rate_under_a_norms_own_schedule_names_no_decay() -> None:
@@ -244,12 +244,10 @@ def test_a_rate_under_a_norms_own_schedule_names_no_decay() -> None:
     assert make_config(asked).name == "ppo-weight-learning-rate-decay=False"
 
 
-def test_a_recurrent_ppo_has_one_torso_unless_two_are_asked_for() -> None:
+def test_a_recurrent_ppo_has_one_torso_and_two_are_refused() -> None:
     config = make_config(env="CartPole-v1", agent="ppo", recurrent=True)
     assert config.name == "ppo-weight-recurrent=True"
-    assert not config.agent.separate
     assert config_from_json(config.to_json()) == config
-    assert make_config(env="CartPole-v1", agent="ppo").agent.separate
     with pytest.raises(UsageError, match="--recurrent has one torso; leave out --separate"):
         make_config(env="CartPole-v1", agent="ppo", recurrent=True, separate=True)
 

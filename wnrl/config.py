@@ -300,9 +300,7 @@ class Config:
             yield "hidden"
         if not atari:
             yield "protocol"
-        if self.agent.recurrent:
-            yield "separate"
-        else:
+        if not self.agent.recurrent:
             yield from ("lstm_units", "burn_in_steps", "sequence_steps")
         if self.run.stack in (0, 1 if self.agent.recurrent else STACK):
             yield "stack"
@@ -354,8 +352,6 @@ def make_config(values: Mapping[str, Any] | None = None, **keywords: Any) -> Con
     if preset != "none":
         resolved |= _preset(agent, preset)
         resolved |= get_norm(norm).presets.get(preset, {})
-    if explicit.get("recurrent"):  # one torso, but where a person asks for two: that is refused
-        resolved.pop("separate", None)
     resolved |= explicit
     resolved |= {"env": env, "agent": agent}
     return _build(resolved, tuple(sorted(explicit)))
