@@ -46,6 +46,18 @@ def test_the_nature_network_has_the_papers_layers_and_1_69_million_parameters() 
     assert net(frames(2)).shape == (2, 5)
 
 
+def test_the_first_convolution_sees_each_pixel_over_255_in_channels_last() -> None:
+    seen: list[torch.Tensor] = []
+    for shape in (ATARI, (1, 36, 40)):
+        net, obs = build(shape, "uint8"), frames(3, shape)
+        before = obs.clone()
+        net.torso.layers[0].register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+        net(obs)
+        assert torch.equal(seen[-1], before.float() / 255)
+        assert seen[-1].is_contiguous(memory_format=torch.channels_last)
+        assert torch.equal(obs, before)
+
+
 def test_pixels_are_divided_by_255_inside_and_weights_are_channels_last() -> None:
     net, obs = build(ATARI, "uint8"), frames(2)
     by_hand = nn.Sequential(*net.torso.layers)(obs.float() / 255)

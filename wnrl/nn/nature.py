@@ -61,7 +61,9 @@ class NatureTorso(Torso):
     def forward(self, obs: Tensor) -> Tensor:
         """(B, C, H, W) uint8 -> (B, 512)."""
         self.check(obs)
-        scaled = obs.to(torch.float32, memory_format=torch.channels_last) / 255
+        # Bytes change their layout, then their type: in one call each float is written by itself.
+        pixels = torch.stack(obs.unbind(1), dim=-1).permute(0, 3, 1, 2)  # channels_last
+        scaled = pixels.to(torch.float32, memory_format=torch.channels_last).div_(255)
         features: Tensor = self.layers(scaled)
         return features
 

@@ -1,0 +1,164 @@
+"""Agents that learn Breakout, wnrl's and SB3's, each as one call: go on by so many agent steps.
+
+wnrl's have its defaults, PQN those of its preset fast; SB3's those of its zoo (rl-baselines3-zoo,
+dqn.yml, a2c.yml, ppo.yml, atari). DQN's warm-up is cut short. Learning rate and clip range stand
+still where the zoo lets them fall: no time depends on them. Not here: what is measured.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import ale_py
+import gymnasium
+import torch
+from stable_baselines3 import A2C, DQN, PPO
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.env_util import make_atari_env
+from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
+from stable_baselines3.common.vec_env import VecEnv, VecFrameStack
+
+from wnrl.agents.dqn import DQNConfig
+from wnrl.build import build_env, build_network
+from wnrl.build_agent import build_agent
+from wnrl.config import AGENTS, Config, make_config
+from wnrl.envs.vector import EpisodeStatistics
+from wnrl.loop import Tick, run
+
+WARMUP_STEPS = 1_000  # of DQN
+BUFFER_TRANSITIONS = 10_000
+EPSILON = 0.01  # both DQNs act by their network in 99 of 100 steps, as in most of a run
+
+DQN_SETTINGS: dict[str, Any] = {
+    "warmup_steps": WARMUP_STEPS,
+    "buffer_size": BUFFER_TRANSITIONS,
+    "epsilon_start": EPSILON,
+    "epsilon_end": EPSILON,
+}
+
+
+class Learner(NamedTuple):
+    """Something that acts and learns."""
+
+    name: str
+    peer: str  # the name of SB3's learner that it is compared with; SB3's are their own
+    round_steps: int  # agent steps of the smallest turn that is whole rounds of acting and updating
+    warm_up_steps: int  # until every step is as all later ones
+    advance: Callable[[int], int]  # whole rounds of agent steps -> how many the emulators used
+
+    def turn_steps(self, at_least: int) -> int:
+        """The fewest agent steps in whole rounds."""
+        return -(-at_least // self.round_steps) * self.round_steps
+
+
+class Sb3(NamedTuple):
+    """An agent of SB3 as its zoo has it for Atari."""
+
+    make: Callable[[VecEnv], BaseAlgorithm]
+    num_envs: int
+    round_steps: int
+    warm_up_steps: int
+
+
+def _dqn(env: VecEnv) -> BaseAlgorithm:
+    return DQN(
+        "CnnPolicy",
+        env,
+        buffer_size=BUFFER_TRANSITIONS,
+        learning_rate=1e-4,
+        batch_size=32,
+        learning_starts=WARMUP_STEPS,
+        target_update_interval=1_000,
+        train_freq=4,
+        gradient_steps=1,
+        exploration_initial_eps=EPSILON,
+        exploration_final_eps=EPSILON,
+        optimize_memory_usage=False,
+        seed=1,
+        device="cpu",
+    )
+
+
+def _a2c(env: VecEnv) -> BaseAlgorithm:
+    return A2C(
+        "CnnPolicy",
+        env,
+        ent_coef=0.01,
+        vf_coef=0.25,
+        policy_kwargs={"optimizer_class": RMSpropTFLike, "optimizer_kwargs": {"eps": 1e-5}},
+        seed=1,
+        device="cpu",
+    )
+
+
+def _ppo(env: VecEnv) -> BaseAlgorithm:
+    return PPO(
+        "CnnPolicy",
+        env,
+        n_steps=128,
+        n_epochs=4,
+        batch_size=256,
+        learning_rate=2.5e-4,
+        clip_range=0.1,
+        vf_coef=0.5,
+        ent_coef=0.01,
+        seed=1,
+        device="cpu",
+    )
+
+
+SB3S = {
+    "dqn": Sb3(_dqn, num_envs=1, round_steps=4, warm_up_steps=WARMUP_STEPS + 200),
+    "a2c": Sb3(_a2c, num_envs=16, round_steps=16 * 5, warm_up_steps=16 * 5),
+    "ppo": Sb3(_ppo, num_envs=8, round_steps=8 * 128, warm_up_steps=8 * 128),
+}
+PEERS = {agent: agent if agent in SB3S else "dqn" for agent in AGENTS}  # SB3 has no PQN
+
+
+def sb3(agent: str) -> Learner:
+    """SB3's agent, its emulators in this process, as its zoo has them."""
+    gymnasium.register_envs(ale_py)
+    make, num_envs, round_steps, warm_up_steps = SB3S[agent]
+    env = make_atari_env("BreakoutNoFrameskip-v4", n_envs=num_envs, seed=1)
+    model = make(VecFrameStack(env, n_stack=4))
+
+    def advance(steps: int) -> int:
+        before = model.num_timesteps
+        model.learn(steps, reset_num_timesteps=False)
+        return model.num_timesteps - before
+
+    return Learner(f"sb3 {agent}", f"sb3 {agent}", round_steps, warm_up_steps, advance)
+
+
+def configure(agent: str, norm: str, threads: int) -> Config:
+    """wnrl's run of this agent and normalization.
+
+    Raises:
+        UsageError: if there is none.
+    """
+    changes = DQN_SETTINGS if agent == "dqn" else {"preset": "fast"} if agent == "pqn" else {}
+    return make_config(agent=agent, norm=norm, threads=threads, **changes)
+
+
+def ours(config: Config) -> Learner:
+    """wnrl's agent."""
+    settings, agent_name = config.agent, config.run.agent
+    env = build_env(config)
+    agent = build_agent(config, env, build_network(config, env)[0], torch.device("cpu"))
+    env.reset()
+    ticks: Iterator[Tick] = run(env, agent, EpisodeStatistics(env.num_envs), 0, 2**62)
+    done = 0
+
+    def advance(steps: int) -> int:
+        nonlocal done
+        start = done
+        for _ in range(steps // env.num_envs):
+            done = next(ticks).agent_steps  # a final observation's action is none
+        return done - start
+
+    # DQN updates between any two acts; the others after each rollout.
+    rows = (
+        env.num_envs if isinstance(settings, DQNConfig) else env.num_envs * settings.rollout_steps
+    )
+    warm_up_steps = SB3S["dqn"].warm_up_steps if isinstance(settings, DQNConfig) else rows
+    peer = f"sb3 {PEERS[agent_name]}"
+    return Learner(f"wnrl {agent_name} {config.run.norm}", peer, rows, warm_up_steps, advance)
