@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from wnrl.settings import setting
+from wnrl.stepping import OPTIMIZER_NAMES
 
 ZOO = "SB3 zoo, a2c.yml, atari"
 SB3 = "SB3 A2C"
@@ -26,9 +27,7 @@ class A2CConfig:
     learning_rate_decay: bool = setting(
         False, "linear, to 0 at the end of --schedule-steps", source=SB3
     )
-    optimizer: str = setting(
-        "rmsprop", "update rule", source=SB3, choices=("adam", "adamax", "radam", "rmsprop")
-    )
+    optimizer: str = setting("rmsprop", "update rule", source=SB3, choices=OPTIMIZER_NAMES)
     beta1: float = setting(
         0.9,
         "first moment of Adam, Adamax, RAdam",
@@ -39,7 +38,8 @@ class A2CConfig:
     optimizer_eps: float = setting(
         3.16e-3,
         "added to the root of the second moment",
-        source="the root of SB3's 1e-5, which stands inside it (RMSpropTFLike)",
+        source="the root of SB3's 1e-5, which stands inside it (RMSpropTFLike, whose average "
+        "begins at 1)",
         above=0,
     )
     max_grad_norm: float = setting(

@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wnrl.agents.memory import Memory, State
+from wnrl.agents.memory import Memory
 from wnrl.agents.outcome import outcome_of
 from wnrl.envs.vector import Flags, Observations, Step
 from wnrl.losses import masked_mean
+from wnrl.nn.lstm import State
 from wnrl.returns import generalized_advantages
 from wnrl.rollout import Rollout, RolloutBatch
 

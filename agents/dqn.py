@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from wnrl import losses
 from wnrl.agents.greedy import GreedyPolicy, epsilon_greedy
+from wnrl.agents.memory import NoMemory
 from wnrl.agents.observer import Unobserved, UpdateObserver
 from wnrl.agents.outcome import outcome_of
 from wnrl.envs.vector import Actions, Flags, Observations, Step
@@ -27,7 +28,7 @@ from wnrl.nn.values import Values
 from wnrl.replay import Batch, Replay
 from wnrl.rows import RowStore
 from wnrl.settings import setting
-from wnrl.stepping import StepOptimizer
+from wnrl.stepping import OPTIMIZER_NAMES, StepOptimizer
 
 ZOO = "SB3 zoo, dqn.yml, atari"
 SB3 = "SB3 DQN"
@@ -47,11 +48,13 @@ class DQNConfig:
     learning_rate: float = setting(
         1e-4, "step size of the optimizer", source=ZOO, above=0, maximum=1e3
     )
-    optimizer: str = setting(
-        "adam", "update rule", source=SB3, choices=("adam", "adamax", "rmsprop")
-    )
+    optimizer: str = setting("adam", "update rule", source=SB3, choices=OPTIMIZER_NAMES)
     beta1: float = setting(
-        0.9, "first moment of Adam and Adamax", source="Kingma & Ba 2015", minimum=0, maximum=0.9999
+        0.9,
+        "first moment of Adam, Adamax, RAdam",
+        source="Kingma & Ba 2015",
+        minimum=0,
+        maximum=0.9999,
     )
     optimizer_eps: float = setting(
         1e-8, "added to the root of the second moment", source="torch, as in SB3", above=0
@@ -419,7 +422,7 @@ class DQN:
     def policy(self, epsilon: float, generator: np.random.Generator) -> GreedyPolicy:
         """The current policy, frozen: later updates do not change it."""
         network = copy.deepcopy(self._network).requires_grad_(False)
-        return GreedyPolicy(network, epsilon, self._num_actions, generator, self._device)
+        return GreedyPolicy(network, NoMemory, epsilon, self._num_actions, generator, self._device)
 
     def state_dict(self) -> dict[str, Any]:
         """All but the replay's rows."""

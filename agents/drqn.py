@@ -23,18 +23,17 @@ from torch import Tensor
 
 from wnrl import losses
 from wnrl.agents.dqn import DQNConfig
-from wnrl.agents.greedy import mixed
+from wnrl.agents.greedy import GreedyPolicy, mixed
 from wnrl.agents.memory import LSTMMemory
 from wnrl.agents.observer import Unobserved, UpdateObserver
 from wnrl.agents.outcome import outcome_of
-from wnrl.agents.recurrent_greedy import RecurrentGreedyPolicy
 from wnrl.envs.vector import Actions, Flags, Observations, Step
 from wnrl.nn.frozen import shared_weights
+from wnrl.nn.lstm import State
 from wnrl.nn.recurrent import RecurrentQNetwork
 from wnrl.rows import RowStore
 from wnrl.sequences import SequenceReplay, Sequences
 from wnrl.stepping import StepOptimizer
-from wnrl.stored_states import State
 
 
 def sequence_td_errors(
@@ -209,10 +208,12 @@ class RecurrentDQN:
             "train/grad_norm": self.optimizer.grad_norm,
         }
 
-    def policy(self, epsilon: float, generator: np.random.Generator) -> RecurrentGreedyPolicy:
+    def policy(self, epsilon: float, generator: np.random.Generator) -> GreedyPolicy:
         """The current policy, frozen, which remembers nothing yet."""
-        network = copy.deepcopy(self.network).requires_grad_(False).eval()
-        return RecurrentGreedyPolicy(network, epsilon, self._num_actions, generator, self._device)
+        network = copy.deepcopy(self.network).requires_grad_(False)
+        return GreedyPolicy(
+            network, LSTMMemory, epsilon, self._num_actions, generator, self._device
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """All but the replay's rows."""

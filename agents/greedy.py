@@ -8,37 +8,44 @@ import torch
 from torch import nn
 
 from wnrl.agents.base import Predictions
+from wnrl.agents.memory import Memory, Remember
 from wnrl.envs.vector import Actions, Flags, Observations
 
 
 class GreedyPolicy:
-    """Epsilon-greedy on a network that no longer changes."""
+    """Epsilon-greedy on a network that no longer changes, with a memory of its own."""
 
     def __init__(
         self,
         network: nn.Module,
+        remember: Remember,
         epsilon: float,
         num_actions: int,
         generator: np.random.Generator,
         device: torch.device,
     ) -> None:
-        self._network = network
+        self._network = network.eval()
+        self._remember = remember
+        self._memory: Memory | None = None  # of as many environments as come to its first `act`
         self._epsilon = epsilon
         self._num_actions = num_actions
         self._generator = generator
         self._device = device
-
-    def act(self, obs: Observations, first: Flags) -> Actions:
-        """Actions (N,) for observations (N, ...)."""
-        return epsilon_greedy(
-            self._network, obs, self._epsilon, self._num_actions, self._generator, self._device
-        )
+        self._q = np.zeros((0, num_actions), np.float32)  # (N, A) of what was acted on
 
     @torch.no_grad()
+    def act(self, obs: Observations, first: Flags) -> Actions:
+        """Actions (N,) for observations (N, ...), the next of N environments each."""
+        if self._memory is None:
+            self._memory = self._remember(self._network, len(obs))
+        inputs = (torch.from_numpy(x).to(self._device) for x in (obs, first))
+        self._q = self._memory.step(self._network, *inputs).cpu().numpy()
+        return mixed(self._q.argmax(1), self._epsilon, self._num_actions, self._generator)
+
     def values(self, obs: Observations, actions: Actions) -> Predictions:
-        """Predicted values (N,) of actions (N,) for observations (N, ...)."""
-        q = self._network.eval()(torch.from_numpy(obs).to(self._device)).cpu().numpy()  # (N, A)
-        predicted: Predictions = q[np.arange(len(actions)), actions]
+        """Predicted values (N,) of actions (N,) on the observations (N, ...) just acted on."""
+        assert len(self._q) == len(obs), "values are of what was acted on"
+        predicted: Predictions = self._q[np.arange(len(actions)), actions]
         return predicted
 
 

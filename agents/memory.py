@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
-State = tuple[Tensor, Tensor]  # h and c, each (1, N, H)
+from wnrl.nn.lstm import State
 
 
 class Memory(Protocol):

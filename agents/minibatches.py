@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch import Tensor, nn
 
-from wnrl.agents.memory import State
+from wnrl.nn.lstm import State
 from wnrl.rollout import RolloutBatch, shuffled
 
 

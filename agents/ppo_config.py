@@ -11,6 +11,7 @@ from typing import Any
 from wnrl.agents.agent_config import check_minibatches
 from wnrl.errors import UsageError
 from wnrl.settings import setting
+from wnrl.stepping import OPTIMIZER_NAMES
 
 ZOO = "SB3 zoo, ppo.yml, atari"
 SB3 = "SB3 PPO"
@@ -37,9 +38,7 @@ class PPOConfig:
     learning_rate_decay: bool = setting(
         True, "linear, to 0 at the end of --schedule-steps", source=PAPER
     )
-    optimizer: str = setting(
-        "adam", "update rule", source=PAPER, choices=("adam", "adamax", "radam", "rmsprop")
-    )
+    optimizer: str = setting("adam", "update rule", source=PAPER, choices=OPTIMIZER_NAMES)
     beta1: float = setting(
         0.9,
         "first moment of Adam, Adamax, RAdam",

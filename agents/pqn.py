@@ -154,7 +154,7 @@ class PQN:
     def policy(self, epsilon: float, generator: np.random.Generator) -> GreedyPolicy:
         """The current policy, frozen: later updates do not change it."""
         network = copy.deepcopy(self.network).requires_grad_(False)
-        return GreedyPolicy(network, epsilon, self._num_actions, generator, self._device)
+        return GreedyPolicy(network, NoMemory, epsilon, self._num_actions, generator, self._device)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that moves."""

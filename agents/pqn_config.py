@@ -6,6 +6,7 @@ from typing import Any
 
 from wnrl.agents.agent_config import check_minibatches
 from wnrl.settings import setting
+from wnrl.stepping import OPTIMIZER_NAMES
 
 PUREJAXQL = "purejaxql, config/alg/pqn_atari.yaml"
 
@@ -34,9 +35,7 @@ class PQNConfig:
     learning_rate_decay: bool = setting(
         False, "linear, to 0 at the end of --schedule-steps", source=PUREJAXQL
     )
-    optimizer: str = setting(
-        "radam", "update rule", source=PUREJAXQL, choices=("adam", "adamax", "radam", "rmsprop")
-    )
+    optimizer: str = setting("radam", "update rule", source=PUREJAXQL, choices=OPTIMIZER_NAMES)
     beta1: float = setting(
         0.9,
         "first moment of Adam, Adamax, RAdam",

@@ -1,8 +1,9 @@
 """A run's configuration: what it holds, where each value comes from, and its JSON.
 
 One flat set of names serves flags, TOML files and Python keywords; those of the normalization's
-parameters begin with `norm.`. Precedence: default (of the agent, with `--recurrent`, for this
-kind of environment, and of the normalization) < preset < file < flag. Nothing is built here.
+parameters begin with `norm.`. Precedence: default (of the agent, for this kind of
+environment, and of the normalization) < preset < `--recurrent`'s own < file < flag. Nothing is built
+here.
 """
 
 import dataclasses
@@ -37,7 +38,7 @@ class AgentEntry(NamedTuple):
     config: type[AnyAgentConfig]
     control: Mapping[str, Any]
     presets: Mapping[str, Mapping[str, Any]]
-    recurrent: Mapping[str, Any] = MappingProxyType({})  # defaults with --recurrent
+    recurrent: Mapping[str, Any] = MappingProxyType({})  # with --recurrent on Atari
 
 
 AGENTS: Mapping[str, AgentEntry] = {
@@ -290,6 +291,8 @@ class Config:
             yield "init_observations"
         if norm.scheduled:
             yield "learning_rate_decay"
+        if self.agent.optimizer == "rmsprop":
+            yield "beta1"
         atari = is_atari(self.run.env)
         network = self.run.network
         if network == AUTO:  # an image that is no game's is told only by its environment
@@ -345,13 +348,13 @@ def make_config(values: Mapping[str, Any] | None = None, **keywords: Any) -> Con
     env = canonical_name(explicit.get("env", RunConfig.env))
     preset = explicit.get("preset", "none")
     resolved: dict[str, Any] = {}
-    if explicit.get("recurrent"):
-        resolved |= AGENTS[agent].recurrent
     if not is_atari(env):
         resolved |= {**CONTROL_RUN, **AGENTS[agent].control}
     if preset != "none":
         resolved |= _preset(agent, preset)
         resolved |= get_norm(norm).presets.get(preset, {})
+    if explicit.get("recurrent") and is_atari(env):
+        resolved |= AGENTS[agent].recurrent
     resolved |= explicit
     resolved |= {"env": env, "agent": agent}
     return _build(resolved, tuple(sorted(explicit)))

@@ -5,6 +5,7 @@ flag, a line of a file and a Python keyword are told the same thing about the sa
 """
 
 import argparse
+import contextlib
 import dataclasses
 import re
 import textwrap
@@ -24,6 +25,7 @@ from wnrl.config import (
 )
 from wnrl.errors import UsageError, nearest
 from wnrl.nn.norms import get_norm
+from wnrl.rundir import read_config
 from wnrl.settings import flag_name
 
 PROGRAM = "python -m wnrl.train"
@@ -147,8 +149,13 @@ def parse_train_flags(arguments: Sequence[str]) -> tuple[dict[str, Any], dict[st
         peek.add_argument(flag)
     first, others = peek.parse_known_args(arguments)
     from_file = read_toml(first.config) if "config" in first else {}
-    agent = agent_named(getattr(first, "agent", from_file.get("agent", RunConfig.agent)))
-    norm = norm_named(getattr(first, "norm", from_file.get("norm", RunConfig.norm)))
+    fixed: Mapping[str, Any] = from_file
+    if "resume" in first:
+        with contextlib.suppress(UsageError):  # it is told when the run is looked for
+            saved = read_config(Path(first.resume)).run
+            fixed = {"agent": saved.agent, "norm": saved.norm}
+    agent = agent_named(getattr(first, "agent", fixed.get("agent", RunConfig.agent)))
+    norm = norm_named(getattr(first, "norm", fixed.get("norm", RunConfig.norm)))
     for argument in (each.split("=")[0] for each in others if each.startswith(f"--{NORM}")):
         if "resume" in first:
             raise UsageError(f"{argument} is fixed in a run that goes on")

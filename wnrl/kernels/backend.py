@@ -72,6 +72,8 @@ def _choose(device_type: str, asked: str) -> tuple[str, str, int]:
         return _checked(device_type, asked), f"{VARIABLE}={asked}", logging.INFO
     if device_type == "cpu":
         return "aten", "the CPU's choice", logging.INFO
+    if device_type == "meta":
+        return "reference", "shapes alone", logging.DEBUG
     if device_type != "cuda":
         return "reference", "no kernel for this device", logging.WARNING
     if obstacle := triton_obstacle():

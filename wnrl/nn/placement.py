@@ -30,7 +30,8 @@ class Layout:
     recurrent: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        parts = [*self.hidden.items(), *self.outputs.items()]
+        outputs = tuple(name for names in self.outputs.values() for name in names)
+        parts = [*self.hidden.items(), ("head", outputs)]
         return ", ".join(f"{part} ({', '.join(layers)})" for part, layers in parts)
 
 
