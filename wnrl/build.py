@@ -28,7 +28,7 @@ from wnrl.rollout import Rollout
 from wnrl.seeding import integer_seed, numpy_generator, torch_generator
 from wnrl.sequences import SequenceReplay
 
-MAX_EVAL_ENVS = 8
+MAX_EVAL_ENVS = 8  # and in random play
 # Beside the replay: networks, optimizer, activations and emulators. Measured on Atari: 0.2 GiB.
 RESERVE_BYTES = 512 * 1024**2
 
@@ -235,7 +235,10 @@ def build_network(config: Config, env: VectorEnv) -> tuple[nn.Module, InitReport
 
 def random_play(config: Config) -> Observations:
     """`init_observations` observations (B, ...) of uniformly random play."""
-    env = build_env(config, seed=integer_seed(config.run.seed, "initialization"))
+    # Few environments see more of the game in as many observations.
+    num_envs = min(config.agent.num_envs, MAX_EVAL_ENVS)
+    seed = integer_seed(config.run.seed, "initialization")
+    env = build_env(config, num_envs=num_envs, seed=seed)
     generator = numpy_generator(config.run.seed, "initialization actions")
     wanted = config.run.init_observations
     try:

@@ -1,9 +1,8 @@
 """A run's configuration: what it holds, where each value comes from, and its JSON.
 
 One flat set of names serves flags, TOML files and Python keywords; those of the normalization's
-parameters begin with `norm.`. Precedence: default (of the agent, for this kind of
-environment, and of the normalization) < preset < `--recurrent`'s own < file < flag. Nothing is built
-here.
+parameters begin with `norm.`. Precedence: default (of the agent, for this kind of environment, and
+of the normalization) < preset < what `--recurrent` brings < file < flag. Nothing is built here.
 """
 
 import dataclasses
