@@ -6,6 +6,7 @@ of the normalization) < preset < what `--recurrent` brings < file < flag. Nothin
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
@@ -220,7 +221,7 @@ OPERATIONAL = (
 )
 # Recorded with the run, but no part of its name: the folder says them already, or they are how
 # the rest came about.
-_UNNAMED = (*OPERATIONAL, "env", "agent", "norm", "seed", "threads", "schedule_steps")
+UNNAMED = (*OPERATIONAL, "env", "agent", "norm", "seed", "threads", "schedule_steps")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -250,28 +251,45 @@ class Config:
 
         With a preset the values that it sets are its name alone.
         """
+        parts = [f"{flag_name(name)}={value}" for name, value in self.departures.items()]
+        return "-".join([f"{self.run.agent}-{self.run.norm}", *parts])
+
+    @functools.cached_property
+    def departures(self) -> dict[str, Any]:
+        """Settings by name that change learning and are not this kind of run's defaults.
+
+        `preset` stands for all that it sets.
+        """
         run, recurrent = self.run, {"recurrent": True} if self.agent.recurrent else {}
         defaults = make_config(
             recurrent, env=run.env, agent=run.agent, norm=run.norm, preset=run.preset
         )
-        parts = [f"{run.agent}-{run.norm}", *(["recurrent=True"] if recurrent else [])]
-        if self.run.preset != "none":
-            parts.append(f"preset={self.run.preset}")
-        # The length of the schedules matters where one goes by it.
-        by_schedule = self.agent.goes_by_schedule or get_norm(self.run.norm).scheduled
-        if by_schedule and self.run.schedule_steps != defaults.run.schedule_steps:
-            parts.append(f"schedule-steps={self.run.schedule_steps}")
-        silent = {*_UNNAMED, *self._without_effect()}
-        for ours, theirs, prefix in (
-            (self.run, defaults.run, ""),
-            (self.agent, defaults.agent, ""),
-            (self.norm, defaults.norm, NORM),
-        ):
-            for field in dataclasses.fields(ours):
-                value, name = getattr(ours, field.name), prefix + field.name
-                if name not in silent and value != getattr(theirs, field.name):
-                    parts.append(f"{flag_name(name)}={value}")
-        return "-".join(parts)
+        found: dict[str, Any] = dict(recurrent)
+        if run.preset != "none":
+            found["preset"] = run.preset
+        if self.goes_by_schedule and run.schedule_steps != defaults.run.schedule_steps:
+            found["schedule_steps"] = run.schedule_steps
+        silent, usual = {*UNNAMED, *self.without_effect}, defaults.values
+        return found | {
+            name: value
+            for name, value in self.values.items()
+            if name not in silent and value != usual[name]
+        }
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """Every setting by name; those of the normalization begin with `norm.`."""
+        own = dataclasses.asdict(self.norm)
+        return {
+            **dataclasses.asdict(self.run),
+            **dataclasses.asdict(self.agent),
+            **{NORM + name: value for name, value in own.items()},
+        }
+
+    @property
+    def goes_by_schedule(self) -> bool:
+        """Whether something goes by --schedule-steps, so that its length matters."""
+        return self.agent.goes_by_schedule or get_norm(self.run.norm).scheduled
 
     @property
     def rate_ends(self) -> bool:
@@ -279,8 +297,12 @@ class Config:
         falls = not isinstance(self.agent, DQNConfig) and self.agent.learning_rate_decay
         return falls and not get_norm(self.run.norm).scheduled
 
-    def _without_effect(self) -> Iterable[str]:
+    @property
+    def without_effect(self) -> frozenset[str]:
         """Settings that change nothing in this run."""
+        return frozenset(self._without_effect())
+
+    def _without_effect(self) -> Iterable[str]:
         norm = get_norm(self.run.norm).with_settings(dataclasses.asdict(self.norm))
         if not norm.weight_vectors:
             yield from ("weight_storage", "v_norm")
@@ -372,13 +394,10 @@ def config_from_json(saved: Mapping[str, Any]) -> Config:
 
 def replace(config: Config, **changes: Any) -> Config:
     """A copy with changed settings; another normalization has its own defaults."""
-    own = dataclasses.asdict(config.norm) if "norm" not in changes else {}
-    resolved = {
-        **dataclasses.asdict(config.run),
-        **dataclasses.asdict(config.agent),
-        **{NORM + name: value for name, value in own.items()},
-        **changes,
-    }
+    kept = config.values
+    if "norm" in changes:
+        kept = {name: value for name, value in kept.items() if not name.startswith(NORM)}
+    resolved = {**kept, **changes}
     return _build(resolved, config.explicit)
 
 

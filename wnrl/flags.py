@@ -10,7 +10,7 @@ import dataclasses
 import re
 import textwrap
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, get_type_hints
 
@@ -72,17 +72,36 @@ def train_parser(agent: str, norm: str = RunConfig.norm) -> Parser:
     )
     command.add_argument("--config", metavar="FILE", help="a TOML file with settings by name")
     command.add_argument("--list-norms", action="store_true", help="print the normalizations")
-    settings: type = type(get_norm(norm).settings)
-    for title, kind, prefix in (
+    add_settings(parser, agent, [norm])
+    return parser
+
+
+def add_settings(
+    parser: Parser, agent: str, norms: Sequence[str], without: Collection[str] = ()
+) -> None:
+    """Add a flag for every setting of runs with this agent and these normalizations.
+
+    Args:
+        parser: takes them.
+        agent: by name.
+        norms: by name; a parameter that several have is one flag.
+        without: settings that are no flags here.
+    """
+    added = set(without)
+    parts: list[tuple[str, type, str]] = [
         ("the run", RunConfig, ""),
         (f"the agent ({agent})", AGENTS[agent].config, ""),
-        (f"the normalization ({norm})", settings, NORM),
-    ):
+    ]
+    parts += [
+        (f"the normalization ({norm})", type(get_norm(norm).settings), NORM) for norm in norms
+    ]
+    for title, kind, prefix in parts:
         group = parser.add_argument_group(title)
         hints = get_type_hints(kind)
         for field in dataclasses.fields(kind):
-            _add_flag(group, prefix + field.name, field, hints[field.name])
-    return parser
+            if prefix + field.name not in added:
+                _add_flag(group, prefix + field.name, field, hints[field.name])
+                added.add(prefix + field.name)
 
 
 def _epilog(agent: str) -> str:

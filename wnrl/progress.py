@@ -1,11 +1,12 @@
 """The line on the screen: how far, how well, how fast, how long still."""
 
 import math
+import re
 import shutil
 import sys
 import time
 from collections.abc import Callable
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 from wnrl.tracking import RecentEpisodes
 
@@ -40,6 +41,32 @@ def format_progress(
     if step < total_steps and steps_per_s > 0:
         parts.append(f"{format_seconds((total_steps - step) / steps_per_s)} left")
     return ", ".join(parts)
+
+
+class Reading(NamedTuple):
+    """What a line of `format_progress` says."""
+
+    step: int  # agent steps done
+    mean_return: float | None
+    steps_per_s: float
+
+
+_LINE = re.compile(
+    r"step ([\d,]+) of [\d,]+ \([\d.]+%\), (?:no episode yet|return (\S+)), ([\d,]+) steps/s"
+)
+
+
+def parse_progress(line: str) -> Reading | None:
+    """What `format_progress` was given, to the digits shown; None if it is no such line."""
+    found = _LINE.match(line)
+    if found is None:
+        return None
+    step, mean_return, rate = found.groups()
+    return Reading(
+        int(step.replace(",", "")),
+        None if mean_return is None else float(mean_return),
+        float(rate.replace(",", "")),
+    )
 
 
 def format_bar(step: int, total_steps: int, line: str, width: int) -> str:

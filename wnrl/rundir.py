@@ -110,6 +110,18 @@ class RunDirectory:
         temporary.replace(path)
 
 
+def in_use(run_dir: Path) -> bool:
+    """Whether a process owns the run folder now."""
+    try:
+        with (run_dir / _LOCK).open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # no lock, or none that can be read: whoever claims the folder is told
+        return False
+    return False
+
+
 def read_config(run_dir: Path) -> Config:
     """The configuration of the run in a folder.
 

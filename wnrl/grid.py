@@ -1,0 +1,181 @@
+"""A grid of runs: environments x normalizations x swept settings x seeds. Nothing is run here."""
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from wnrl.config import (
+    NORM,
+    OPERATIONAL,
+    UNNAMED,
+    Config,
+    RunConfig,
+    agent_named,
+    fields_of,
+    make_config,
+    replace,
+)
+from wnrl.envs.make import is_atari
+from wnrl.errors import UsageError, nearest
+from wnrl.nn.norms import get_norm
+from wnrl.settings import flag_name
+
+_SWITCH = {"true": True, "on": True, "false": False, "off": False}
+_ALWAYS_SAID = ("env", "agent", "norm", "seed", "steps", "threads", "calibrate")
+
+
+class Planned(NamedTuple):
+    """A run of the grid, with the folder that is its own."""
+
+    config: Config
+    folder: Path
+
+
+def make_grid(
+    settings: Mapping[str, Any],
+    *,
+    envs: Sequence[str],
+    norms: Sequence[str],
+    sweep: Mapping[str, Sequence[str]],
+    seeds: int,
+    out: Path,
+) -> list[Planned]:
+    """The runs in the order in which they are started: all of the first seed before a second.
+
+    A parameter of a normalization goes to those that have it, set or swept. Runs that would be the
+    same (a swept setting without effect, a name given twice) are one.
+
+    Args:
+        settings: what all have in common, by name, as for `make_config`.
+        envs: environments.
+        norms: normalizations.
+        sweep: values by setting, as text.
+        seeds: how many, from 1 on.
+        out: folder above all of theirs.
+
+    Raises:
+        UsageError: anything in it cannot be, or a setting cannot be swept.
+    """
+    agent = agent_named(settings.get("agent", RunConfig.agent))
+    known = [fields_of(agent, get_norm(norm).name) for norm in norms]
+    for name in sweep:
+        _check_swept(name, settings, known)
+    for name in settings:
+        if name.startswith(NORM) and not any(name in fields for fields in known):
+            for norm in norms:
+                get_norm(norm).check_parameter(name.removeprefix(NORM))
+    values = {name: [_value(name, text, known) for text in texts] for name, texts in sweep.items()}
+    grid: dict[Path, Planned] = {}
+    for seed, env, swept, (norm, fields) in itertools.product(
+        range(1, seeds + 1), envs, _combinations(values), list(zip(norms, known, strict=True))
+    ):
+        given = {"calibrate": False, **settings, **swept, "env": env, "norm": norm, "seed": seed}
+        config = make_config({n: v for n, v in given.items() if n in fields or n[:5] != NORM})
+        env_name = config.run.env.replace("/", "-").replace(":", "-")
+        folder = out / env_name / config.name / f"seed{seed}"
+        grid.setdefault(folder, Planned(replace(config, run_dir=str(folder)), folder))
+    return list(grid.values())
+
+
+def _combinations(values: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    return [
+        dict(zip(values, each, strict=True)) for each in itertools.product(*values.values())
+    ]
+
+
+def _check_swept(name: str, settings: Mapping[str, Any], known: Iterable[Mapping[str, Any]]) -> None:
+    flag = flag_name(name)
+    if name in ("env", "norm"):
+        raise UsageError(f"--sweep {flag}: --{flag} itself takes several")
+    if name == "seed":
+        raise UsageError("--sweep seed: --seeds says how many there are")
+    if name in UNNAMED:
+        what = "changes nothing that is learnt" if name in OPERATIONAL else "is one for all runs"
+        raise UsageError(f"--sweep {flag}: --{flag} {what}, so it cannot be swept")
+    if name in settings:
+        raise UsageError(f"--{flag} is set for all runs and swept too; keep one")
+    names = {each for fields in known for each in fields}
+    if name not in names:
+        raise UsageError(
+            f"--sweep {flag}: no run of this grid has such a setting" + nearest(name, names)
+        )
+
+
+def _value(name: str, text: str, known: Iterable[Mapping[str, Any]]) -> Any:
+    """A swept value for `make_config`, which takes numbers as text but no switch."""
+    field = next(fields[name] for fields in known if name in fields)
+    return _SWITCH.get(text.lower(), text) if isinstance(field.default, bool) else text
+
+
+def train_arguments(planned: Planned, *, go_on: bool) -> list[str]:
+    """The command line of `wnrl.train` that does a run of the grid.
+
+    A replay's size is always said: one that does not fit beside the other runs must be refused, and
+    not shrink to another experiment.
+
+    Args:
+        planned: the run.
+        go_on: its folder holds it already.
+    """
+    config, values = planned.config, planned.config.values
+    if go_on:
+        changeable = (set(config.explicit) | {"steps", "calibrate"}) & set(OPERATIONAL)
+        names = sorted(changeable - {"run_dir"})
+        return ["--resume", str(planned.folder), *(_flag(name, values[name]) for name in names)]
+    said = {*config.explicit, *_ALWAYS_SAID, *({"buffer_size"} & set(values))} - {"run_dir"}
+    flags = [_flag(name, values[name]) for name in sorted(said)]
+    return [*flags, f"--run-dir={planned.folder}"]
+
+
+def _flag(name: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return f"--{'' if value else 'no-'}{flag_name(name)}"
+    return f"--{flag_name(name)}={value}"
+
+
+def differences(a: Config, b: Config, compared: Iterable[str]) -> dict[str, tuple[Any, Any]]:
+    """Settings in which two runs of one comparison may not differ, and do: their values by name.
+
+    What a run has by default counts as equal to another's default: defaults go by environment and
+    normalization, and a preset's too. Settings without effect in one of them are not compared, nor
+    those that only say how a run is watched and kept; `steps` is, since scores go by it.
+
+    Args:
+        a: a run.
+        b: another.
+        compared: what is compared beside environment, normalization and seed.
+    """
+    if a.run.agent != b.run.agent:
+        return {"agent": (a.run.agent, b.run.agent)}
+    same_kind = is_atari(a.run.env) == is_atari(b.run.env)
+    values = a.values, b.values
+    found = {"threads", "steps"} if same_kind else set()
+    found = {name for name in found if values[0][name] != values[1][name]}
+    departures = a.departures, b.departures
+    names = set(departures[0]) | set(departures[1])
+    # Each kind of environment has defaults of its own: an equal value departs from one alone.
+    names &= set(values[0]) & set(values[1])
+    if a.run.norm != b.run.norm:
+        names = {name for name in names if not name.startswith(NORM)}
+    silent = {*compared, "schedule_steps", *a.without_effect, *b.without_effect}
+    for name in names - silent:
+        if same_kind:
+            differ = departures[0].get(name, _DEFAULT) != departures[1].get(name, _DEFAULT)
+        else:
+            differ = values[0][name] != values[1][name]
+        if differ:
+            found.add(name)
+    if a.goes_by_schedule and b.goes_by_schedule and same_kind:
+        lengths = a.run.schedule_steps, b.run.schedule_steps
+        if lengths[0] != lengths[1] and "schedule_steps" not in compared:
+            found.add("schedule_steps")
+    return {name: (values[0][name], values[1][name]) for name in sorted(found)}
+
+
+_DEFAULT = object()
+
+
+def describe_differences(found: Mapping[str, tuple[Any, Any]]) -> str:
+    """`--learning-rate 0.0001 against 0.0003, --threads 1 against 2`."""
+    return ", ".join(f"--{flag_name(name)} {a} against {b}" for name, (a, b) in found.items())
