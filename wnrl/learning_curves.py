@@ -1,0 +1,160 @@
+"""What one run's learning curve says: its values on a grid, final window, area and best evaluation.
+
+The rows are those of episodes.csv: the agent step at which an episode ended and its raw return, in
+the file's order. Nothing here reads files or compares runs.
+
+Dimension key: E episodes, K grid points, S seeds.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+
+
+def curve(
+    steps: npt.ArrayLike, returns: npt.ArrayLike, grid: npt.ArrayLike, *, window_steps: float
+) -> Array:
+    """The mean return of a trailing window, at each grid point.
+
+        C(g) = mean of the returns of the episodes that ended in (e - w, e]
+        e = g, or the last episode's end before, where none ended in (g - w, g]
+
+    So a value is carried forward while a long episode lasts, and does not depend on the grid.
+
+    Args:
+        steps: (E,) agent steps at which the episodes ended, never falling.
+        returns: (E,) their raw returns.
+        grid: (K,) agent steps.
+        window_steps: w, in agent steps.
+
+    Returns:
+        C (K,); NaN where no episode has ended yet.
+
+    Raises:
+        ValueError: if the shapes do not fit, steps fall, a return is not finite, or window_steps
+            is not above 0.
+    """
+    ends, scores = _episodes(steps, returns)
+    if not window_steps > 0:
+        raise ValueError(f"window_steps must be above 0, not {window_steps}")
+    points = np.asarray(grid, dtype=np.float64)
+    if points.ndim != 1:
+        raise ValueError(f"grid must be (K,), not {points.shape}")
+    stops = np.searchsorted(ends, points, side="right")  # (K,) episodes ended by g
+    values = np.full(len(points), math.nan)
+    for k, stop in enumerate(stops):
+        if stop == 0:
+            continue
+        last = ends[stop - 1]
+        end = points[k] if last > points[k] - window_steps else last
+        start = np.searchsorted(ends, end - window_steps, side="right")
+        values[k] = scores[start:stop].mean()
+    return values
+
+
+def final_window(
+    steps: npt.ArrayLike, returns: npt.ArrayLike, *, total_steps: float, window_steps: float
+) -> float:
+    """A run's final score: its curve at the end of training, C(total_steps).
+
+    Args:
+        steps: (E,) agent steps at which the episodes ended, never falling.
+        returns: (E,) their raw returns.
+        total_steps: length of training in agent steps; episodes that ended later do not count.
+        window_steps: w, in agent steps.
+
+    Returns:
+        The score; NaN if no episode ended by then.
+
+    Raises:
+        ValueError: as `curve` does.
+    """
+    return float(curve(steps, returns, [total_steps], window_steps=window_steps)[0])
+
+
+def area_under_curve(
+    steps: npt.ArrayLike,
+    returns: npt.ArrayLike,
+    *,
+    total_steps: float,
+    window_steps: float,
+    points: int = 100,
+) -> float:
+    """The mean height of a run's curve: its area over its length, so in units of a return.
+
+        1/K sum C(g_k)        g_k = k total_steps / K,  k = 1 .. K
+
+    Until the first episode has ended, the curve stands at the first height that it will have.
+
+    Args:
+        steps: (E,) agent steps at which the episodes ended, never falling.
+        returns: (E,) their raw returns.
+        total_steps: length of training in agent steps; episodes that ended later do not count.
+        window_steps: w, in agent steps.
+        points: K, the same for all runs that are compared.
+
+    Returns:
+        The mean height; NaN if no episode ended by total_steps.
+
+    Raises:
+        ValueError: as `curve` does, or if points is below 1 or total_steps is not above 0.
+    """
+    if points < 1 or not total_steps > 0:
+        raise ValueError(
+            f"points must be at least 1 and total_steps above 0, not {points} and {total_steps}"
+        )
+    grid = total_steps * np.arange(1, points + 1) / points
+    values = curve(steps, returns, grid, window_steps=window_steps)
+    begun = ~np.isnan(values)
+    if not begun.any():
+        return math.nan
+    values[~begun] = values[begun][0]
+    return float(values.mean())
+
+
+class Evaluations(NamedTuple):
+    """The best evaluations beside the mean ones: the first are higher, by luck alone."""
+
+    best: float  # of all runs and evaluations: a paper's "maximum over training"
+    maximum: Array  # (S,) each run's best
+    mean: Array  # (S,) each run's mean
+    last: Array  # (S,) each run's last
+
+
+def best_evaluations(evaluations: npt.ArrayLike) -> Evaluations:
+    """What maximum and mean over evaluations make of the same runs.
+
+    Args:
+        evaluations: (S, K) scores in time order, at the same K points for every run.
+
+    Returns:
+        Per run, and the best of all.
+
+    Raises:
+        ValueError: if they are not (S, K) finite numbers with S, K >= 1.
+    """
+    scores = np.asarray(evaluations, dtype=np.float64)
+    if scores.ndim != 2 or scores.size == 0 or not np.isfinite(scores).all():
+        raise ValueError(
+            f"evaluations must be (S, K) finite numbers with S, K >= 1, not {scores.shape} with "
+            f"{int((~np.isfinite(scores)).sum())} that are not finite"
+        )
+    maximum = scores.max(axis=1)
+    return Evaluations(float(maximum.max()), maximum, scores.mean(axis=1), scores[:, -1])
+
+
+def _episodes(steps: npt.ArrayLike, returns: npt.ArrayLike) -> tuple[Array, Array]:
+    ends, scores = np.asarray(steps, dtype=np.float64), np.asarray(returns, dtype=np.float64)
+    if ends.ndim != 1 or ends.shape != scores.shape:
+        raise ValueError(
+            f"steps and returns must both be (E,), not {ends.shape} and {scores.shape}"
+        )
+    if not (np.isfinite(ends).all() and np.isfinite(scores).all()):
+        raise ValueError("steps and returns must be finite")
+    if (np.diff(ends) < 0).any():
+        raise ValueError("steps must never fall: the episodes are not in the order of their ends")
+    return ends, scores
