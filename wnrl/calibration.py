@@ -21,6 +21,7 @@ from wnrl.errors import UsageError
 from wnrl.flags import one_line
 from wnrl.forecast import Speed, measure_speed
 from wnrl.memory import available_bytes, peak_resident_bytes
+from wnrl.tether import tethered
 
 
 class Cost(NamedTuple):
@@ -37,7 +38,7 @@ def calibrate(config: Config) -> Cost:
         UsageError: it cannot be run here.
     """
     done = subprocess.run(
-        [sys.executable, "-m", "wnrl.calibration"],
+        tethered([sys.executable, "-m", "wnrl.calibration"]),
         input=json.dumps(config.to_json()),
         capture_output=True,
         text=True,

@@ -101,8 +101,7 @@ def parse_compare_flags(arguments: Sequence[str]) -> Asked:
             raise UsageError(f"--config: {name} differs from run to run; give {instead} instead")
     agent = agent_named(first.get("agent", from_file.get("agent", RunConfig.agent)))
     norms = [
-        norm_named(norm)
-        for norm in first.get("norm", [from_file.pop("norm", RunConfig.norm)])
+        norm_named(norm) for norm in first.get("norm", [from_file.pop("norm", RunConfig.norm)])
     ]
     given = compare_parser(agent, list(dict.fromkeys(norms))).parse(arguments)
     if "report_only" in given and set(given) - {"report_only", "sweep"}:
@@ -137,7 +136,9 @@ def _sweep(given: Sequence[str], *, named_only: bool) -> dict[str, list[str]]:
         if named_only and equals:
             raise UsageError(f"--sweep {each}: with --report-only name the flag alone, {flag}")
         if not named_only and not all([equals, *texts]):
-            raise UsageError(f"--sweep {each}: write FLAG=VALUE,VALUE as in learning_rate=1e-4,3e-4")
+            raise UsageError(
+                f"--sweep {each}: write FLAG=VALUE,VALUE as in learning_rate=1e-4,3e-4"
+            )
         if name in sweep:
             raise UsageError(f"--sweep {flag} is given twice; keep one")
         sweep[name] = [] if named_only else [text.strip() for text in texts]

@@ -79,12 +79,12 @@ def make_grid(
 
 
 def _combinations(values: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
-    return [
-        dict(zip(values, each, strict=True)) for each in itertools.product(*values.values())
-    ]
+    return [dict(zip(values, each, strict=True)) for each in itertools.product(*values.values())]
 
 
-def _check_swept(name: str, settings: Mapping[str, Any], known: Iterable[Mapping[str, Any]]) -> None:
+def _check_swept(
+    name: str, settings: Mapping[str, Any], known: Iterable[Mapping[str, Any]]
+) -> None:
     flag = flag_name(name)
     if name in ("env", "norm"):
         raise UsageError(f"--sweep {flag}: --{flag} itself takes several")

@@ -25,21 +25,23 @@ def saved_steps(folder: Path) -> int:
     return max(Checkpoints(folder).steps(), default=0)
 
 
-def read_status(folder: Path, log_from_byte: int = 0) -> RunStatus:
+def read_status(folder: Path, log_from_byte: int | None = None) -> RunStatus:
     """Look at a run.
 
     Args:
         folder: the run's.
-        log_from_byte: where in train.log its newest part begins; what is before is of earlier ones.
+        log_from_byte: of one that is running, where in train.log this part of it begins.
     """
-    lines = reversed(tail(folder / TRAIN_LOG, log_from_byte).splitlines())
-    said = next(filter(None, map(parse_progress, lines)), None)
     steps, returns = 0, []
     for row in csv.reader(tail(folder / "episodes.csv").splitlines()[-_RECENT_EPISODES:]):
         if len(row) == 5 and row[0].isdigit():  # neither the header nor a line that is cut
             steps = int(row[0])
             returns.append(float(row[2]))
     mean_return = sum(returns) / len(returns) if returns else None
+    said = None
+    if log_from_byte is not None:
+        lines = reversed(tail(folder / TRAIN_LOG, log_from_byte).splitlines())
+        said = next(filter(None, map(parse_progress, lines)), None)
     if said is None:
         return RunStatus(saved_steps(folder), mean_return, None)
     return RunStatus(max(steps, said.step), mean_return, said.steps_per_s)

@@ -12,7 +12,13 @@ from wnrl.run_status import RunStatus
 from wnrl.runner import Run, State
 
 _TERMINAL_INTERVAL_S = 1.0
-_FIRST = (State.RUNNING, State.FAILED, State.IN_USE, State.WAITING, State.DONE)  # where room is short
+_FIRST = (
+    State.RUNNING,
+    State.FAILED,
+    State.IN_USE,
+    State.WAITING,
+    State.DONE,
+)  # where room is short
 
 
 class Row(NamedTuple):

@@ -18,6 +18,7 @@ from wnrl.rundir import CONFIG, in_use
 from wnrl.tether import tethered
 
 MAX_RETRIES = 3  # in a row without a new checkpoint
+_UNUSABLE = 2  # exit code of a run that says that it cannot be; to repeat it changes nothing
 
 
 class State(enum.Enum):
@@ -138,8 +139,11 @@ class Runner:
         run.error = said or f"exit code {exit_code}"
         if exit_code < 0:
             run.error = f"killed by {signal.Signals(-exit_code).name}"
+        if exit_code == _UNUSABLE and in_use(run.folder):  # claimed by another in the meantime
+            run.state = State.WAITING
+            return
         run._in_vain = 0 if saved_steps(run.folder) > run._saved_steps else run._in_vain + 1
-        if run._in_vain > MAX_RETRIES:
+        if run._in_vain > MAX_RETRIES or exit_code == _UNUSABLE:
             self._change(run, State.FAILED)
         else:
             run.retries += 1

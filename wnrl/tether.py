@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 _PR_SET_PDEATHSIG = 1  # prctl(2); kept across execve
 
@@ -22,15 +23,15 @@ def tethered(command: Sequence[str]) -> list[str]:
     return [sys.executable, "-m", "wnrl.tether", str(os.getpid()), *command]
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Become the command; returns only if the parent is gone already."""
+def main(arguments: Sequence[str]) -> NoReturn:
+    """Become the command, or end if the parent is gone already."""
     parent, *command = arguments
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
         if os.getppid() != int(parent):  # it ended before it could be asked for
-            return 128 + signal.SIGTERM
+            sys.exit(128 + signal.SIGTERM)
     os.execvp(command[0], command)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main(sys.argv[1:])
