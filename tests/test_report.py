@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -162,8 +163,6 @@ def test_what_cannot_be_is_one_line_before_anything_starts(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    import re
-
     assert re.search(said, refused(capsys, *arguments))
     assert list(tmp_path.iterdir()) == []
 

@@ -35,8 +35,8 @@ def test_a_run_is_read_from_its_own_files(tmp_path: Path) -> None:
     earlier = format_progress(900, 5_000, 4.0, 77.0) + "\n"
     log = tmp_path / "train.log"
     log.write_text(earlier)
-    recent = (149 * 0 + sum(range(52, 151))) / 99  # the last 100 lines, the cut one among them
-    assert read_status(tmp_path, len(earlier)) == RunStatus(1_000, recent, None)
+    recent = sum(range(52, 151)) / 99  # the last 100 lines, the cut one among them
+    assert read_status(tmp_path, len(earlier)) == RunStatus(1_500, recent, None)
     with log.open("a") as file:
         file.write(format_progress(1_490, 5_000, 4.0, 88.0) + "\nevaluation at step 3\n")
     assert read_status(tmp_path, len(earlier)) == RunStatus(1_500, recent, 88.0)

@@ -44,8 +44,8 @@ def until(runner: Runner, reached: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def lines_of(runner_lines: list[str], word: str) -> int:
-    return sum(word in line for line in runner_lines)
+def lines_with(word: str, lines: list[str]) -> int:
+    return sum(word in line for line in lines)
 
 
 def test_so_many_run_at_a_time_and_what_is_done_is_not_run_again(tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_a_run_that_gets_nowhere_fails_with_its_last_line(tmp_path: Path) -> Non
     run = runner.runs[0]
     assert (run.state, run.retries) == (State.FAILED, MAX_RETRIES)
     assert run.error == "wnrl.train: no room"
-    assert lines_of(said, "started") == 1 + MAX_RETRIES
+    assert lines_with("started", said) == 1 + MAX_RETRIES
     assert said[-1].endswith("failed: wnrl.train: no room")
 
 
@@ -106,7 +106,7 @@ def test_a_folder_in_use_is_waited_for_while_others_run(tmp_path: Path) -> None:
     with RunDirectory(planned[0].folder):
         until(runner, lambda: runner.runs[1].state is State.DONE)
         assert runner.runs[0].state is State.IN_USE
-        assert lines_of(said, "in use by another process") == 1
+        assert lines_with("in use by another process", said) == 1
     until(runner, lambda: runner.over)
     assert runner.runs[0].state is State.DONE
 

@@ -30,6 +30,7 @@ from wnrl.run_status import TRAIN_LOG, RunStatus, last_line, read_status
 from wnrl.run_table import Screen
 from wnrl.rundir import read_config
 from wnrl.runner import Run, Runner, State
+from wnrl.settings import flag_name
 
 _RECORD = "compare.json"  # what has been asked for in a folder, by all commands together
 _LOCK = ".compare.lock"
@@ -81,7 +82,7 @@ def compare(asked: Asked, signals: Signals) -> int:
         return 0
     with _claimed(out):
         _remember(out, plan.grid, swept)
-        runs = _run(plan, out, signals)
+        runs = _run(plan, list(asked.sweep), signals)
         if signals.received:
             return 128 + signals.received[0]
         failed = {str(x.folder): x.error for x in runs if x.state is State.FAILED}
@@ -89,8 +90,8 @@ def compare(asked: Asked, signals: Signals) -> int:
     return 1 if failed else 0
 
 
-def _run(plan: Plan, out: Path, signals: Signals) -> list[Run]:
-    names = {str(planned.folder): str(planned.folder.relative_to(out)) for planned in plan.grid}
+def _run(plan: Plan, swept: Sequence[str], signals: Signals) -> list[Run]:
+    names = {str(planned.folder): _label(planned, swept) for planned in plan.grid}
     screen = Screen(names, _look, interval_s=plan.grid[0].config.run.progress_every_s)
     runner = Runner(plan.grid, plan.jobs, say=screen.say)
     signals.patient = True
@@ -105,6 +106,13 @@ def _run(plan: Plan, out: Path, signals: Signals) -> list[Run]:
         runner.stop()
     screen.show(runner.runs)
     return runner.runs
+
+
+def _label(planned: Planned, swept: Sequence[str]) -> str:
+    """What tells a run from the others of its grid: `Breakout weight learning-rate=0.001 seed2`."""
+    run, values = planned.config.run, planned.config.values
+    varied = [f"{flag_name(name)}={values[name]}" for name in swept if name in values]
+    return " ".join([run.env, run.norm, *varied, f"seed{run.seed}"])
 
 
 def _look(run: Run) -> RunStatus:

@@ -38,12 +38,12 @@ def read_status(folder: Path, log_from_byte: int | None = None) -> RunStatus:
             steps = int(row[0])
             returns.append(float(row[2]))
     mean_return = sum(returns) / len(returns) if returns else None
-    said = None
-    if log_from_byte is not None:
-        lines = reversed(tail(folder / TRAIN_LOG, log_from_byte).splitlines())
-        said = next(filter(None, map(parse_progress, lines)), None)
-    if said is None:
+    if log_from_byte is None:  # episodes since the newest checkpoint will be played again
         return RunStatus(saved_steps(folder), mean_return, None)
+    lines = reversed(tail(folder / TRAIN_LOG, log_from_byte).splitlines())
+    said = next(filter(None, map(parse_progress, lines)), None)
+    if said is None:
+        return RunStatus(max(steps, saved_steps(folder)), mean_return, None)
     return RunStatus(max(steps, said.step), mean_return, said.steps_per_s)
 
 
