@@ -18,7 +18,7 @@ from pathlib import Path
 
 from wnrl.provenance import git_commit
 
-STEPS = {"dqn": 15_000, "pqn": 50_000, "a2c": 50_000, "ppo": 50_000}  # agent steps
+STEPS = {"dqn": 15_000, "pqn": 50_000, "a2c": 100_000, "ppo": 50_000}  # agent steps
 LAST = 20
 SOLVED = 195.0
 
