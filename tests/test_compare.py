@@ -65,8 +65,12 @@ def test_a_grid_is_run_tabulated_and_not_run_again(
     assert go(*grid) == 0
     assert " started" not in capsys.readouterr().err
     assert (episodes(out), (out / "scores.csv").read_bytes()) == before
-    assert go(*grid, "--learning-rate=0.5", "--dry-run", "--no-calibrate") == 2
+    assert go(*grid, "--learning-rate=0.5", "--dry-run") == 2
     assert "--learning-rate 0.5 against" in capsys.readouterr().err
+    assert go(*grid, "--threads=2", "--dry-run") == 2
+    assert "seed1 holds a run with other settings than asked for now: --threads 2 against 1" in (
+        capsys.readouterr().err
+    )
     assert go(*grid[:-3], "--steps=300", "--out", out) == 2
     assert "was asked for 600 agent steps: give --steps 600" in capsys.readouterr().err
 
@@ -98,7 +102,11 @@ class Command:
     def __init__(self, *arguments: object) -> None:
         command = [sys.executable, "-m", "wnrl.compare", *map(str, arguments)]
         self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
         )
 
     def children(self) -> dict[int, str]:
@@ -171,7 +179,7 @@ def test_to_interrupt_it_leaves_no_process_and_a_checkpoint_of_each_run(
     )
     children = list(command.children())
     assert len(children) == 2
-    command.process.send_signal(signum)
+    os.killpg(command.process.pid, signum)  # as a terminal does; the runs are asked once
     said = command.process.communicate(timeout=LIMIT_S)[0]
     assert command.process.returncode == 128 + signum
     assert "stopped; the same command goes on: python -m wnrl.compare --env toy/Catch" in said

@@ -105,13 +105,31 @@ def test_a_swept_setting_is_a_column_once_it_is_named(
     make_run(tmp_path / "b", [2.0], learning_rate=1e-2)
     assert refused(capsys, "--report-only", tmp_path) == (
         f"wnrl.compare: {tmp_path}/a and {tmp_path}/b differ in more than environment, "
-        "normalization and seed: --learning-rate 0.001 against 0.01; if they are what is compared, "
-        "name them with --sweep learning_rate; or keep them in folders of their own\n"
+        "normalization and seed: --learning-rate 0.001 against 0.01; if that is what is compared, "
+        "give --sweep learning_rate; or keep them in folders of their own\n"
     )
     text = reported(tmp_path, "--sweep", "learning-rate")
     assert "| norm | learning-rate | seeds |" in text
     assert "| weight | 0.001 | 1 |" in text
     assert "learning_rate" in (tmp_path / "scores.csv").read_text().splitlines()[0]
+
+
+def test_the_same_run_does_not_count_twice(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_run(tmp_path / "a", [1.0], norm="none")
+    make_run(tmp_path / "copy", [1.0], norm="none")
+    assert "with norm none and seed 1, which would count twice" in refused(
+        capsys, "--report-only", tmp_path
+    )
+
+
+def test_a_swept_setting_without_effect_is_no_value(tmp_path: Path) -> None:
+    make_run(tmp_path / "a", [1.0], norm="none")
+    make_run(tmp_path / "b", [1.0], norm="weight", v_norm="paper")
+    make_run(tmp_path / "c", [1.0], norm="weight")
+    rows = [line[:18] for line in reported(tmp_path, "--sweep=v_norm").splitlines()]
+    assert {"| none | - | 1 | 1", "| weight | paper |", "| weight | weight "} <= set(rows)
 
 
 def test_what_is_not_done_missing_or_broken_is_named_and_in_no_table(tmp_path: Path) -> None:

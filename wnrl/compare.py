@@ -21,8 +21,8 @@ from wnrl.compare_flags import PROGRAM, Asked, parse_compare_flags
 from wnrl.config import Config, replace
 from wnrl.errors import UsageError
 from wnrl.flags import one_line
-from wnrl.grid import Planned, make_grid
-from wnrl.plan import Plan, check_runnable, describe_plan, list_grid, make_plan
+from wnrl.grid import Planned, compared, make_grid
+from wnrl.plan import Plan, calibrated, check_runnable, describe_plan, list_grid, share_out
 from wnrl.progress import parse_progress
 from wnrl.report import summarize, variant_of, write_scores
 from wnrl.results import Result, check_comparable, find_runs, read_result
@@ -70,12 +70,13 @@ def compare(asked: Asked, signals: Signals) -> int:
         out=out,
     )
     check_runnable(grid)
-    measured = asked.settings.get("calibrate") is not False
-    plan = make_plan(
-        grid, jobs=asked.grid.jobs, calibrated=measured and (asked.dry_run or not asked.grid.jobs)
-    )
+    grid, jobs = share_out(grid, asked.grid.jobs)
     swept = sorted({*_record(out)["sweep"], *asked.sweep})
-    _check_existing(plan.grid, out, swept)
+    _check_existing(grid, out, swept)
+    plan = Plan(grid, jobs, {})
+    measured = asked.settings.get("calibrate") is not False
+    if measured and (asked.dry_run or not asked.grid.jobs):
+        plan = calibrated(plan, fixed=bool(asked.grid.jobs))
     print("\n".join(describe_plan(plan)), flush=True)
     if asked.dry_run:
         print("\n".join(list_grid(plan)))
@@ -104,13 +105,14 @@ def _run(plan: Plan, swept: Sequence[str], signals: Signals) -> list[Run]:
         if any(run.state is State.RUNNING for run in runner.runs):
             screen.say("stopping: every run writes a checkpoint; once more kills them")
         runner.stop()
+        signals.patient = False
     screen.show(runner.runs)
     return runner.runs
 
 
 def _label(planned: Planned, swept: Sequence[str]) -> str:
     """What tells a run from the others of its grid: `Breakout weight learning-rate=0.001 seed2`."""
-    run, values = planned.config.run, planned.config.values
+    run, values = planned.config.run, compared(planned.config, swept)
     varied = [f"{flag_name(name)}={values[name]}" for name in swept if name in values]
     return " ".join([run.env, run.norm, *varied, f"seed{run.seed}"])
 
@@ -208,8 +210,7 @@ def _record(out: Path) -> dict[str, Any]:
 def _remember(out: Path, grid: Sequence[Planned], swept: Sequence[str]) -> None:
     record = _record(out)
     for planned in grid:
-        values = planned.config.values
-        what = {name: values[name] for name in ("env", "norm", "seed", *swept) if name in values}
+        what = compared(planned.config, swept)
         record["runs"][str(planned.folder.relative_to(out))] = what
     _write(out / _RECORD, json.dumps({**record, "sweep": list(swept)}, indent=2) + "\n")
 

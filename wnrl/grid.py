@@ -134,7 +134,14 @@ def _flag(name: str, value: Any) -> str:
     return f"--{flag_name(name)}={value}"
 
 
-def differences(a: Config, b: Config, compared: Iterable[str]) -> dict[str, tuple[Any, Any]]:
+def compared(config: Config, swept: Iterable[str]) -> dict[str, Any]:
+    """What a run is an instance of: environment, normalization, and the swept settings it has."""
+    values = config.values
+    names = [name for name in swept if name in values and name not in config.without_effect]
+    return {name: values[name] for name in ("env", "norm", *names)}
+
+
+def differences(a: Config, b: Config, swept: Iterable[str]) -> dict[str, tuple[Any, Any]]:
     """Settings in which two runs of one comparison may not differ, and do: their values by name.
 
     What a run has by default counts as equal to another's default: defaults go by environment and
@@ -144,8 +151,9 @@ def differences(a: Config, b: Config, compared: Iterable[str]) -> dict[str, tupl
     Args:
         a: a run.
         b: another.
-        compared: what is compared beside environment, normalization and seed.
+        swept: settings that are compared beside environment, normalization and seed.
     """
+    swept = set(swept)
     if a.run.agent != b.run.agent:
         return {"agent": (a.run.agent, b.run.agent)}
     same_kind = is_atari(a.run.env) == is_atari(b.run.env)
@@ -158,7 +166,7 @@ def differences(a: Config, b: Config, compared: Iterable[str]) -> dict[str, tupl
     names &= set(values[0]) & set(values[1])
     if a.run.norm != b.run.norm:
         names = {name for name in names if not name.startswith(NORM)}
-    silent = {*compared, "schedule_steps", *a.without_effect, *b.without_effect}
+    silent = {*swept, "schedule_steps", *a.without_effect, *b.without_effect}
     for name in names - silent:
         if same_kind:
             differ = departures[0].get(name, _DEFAULT) != departures[1].get(name, _DEFAULT)
@@ -168,7 +176,7 @@ def differences(a: Config, b: Config, compared: Iterable[str]) -> dict[str, tupl
             found.add(name)
     if a.goes_by_schedule and b.goes_by_schedule and same_kind:
         lengths = a.run.schedule_steps, b.run.schedule_steps
-        if lengths[0] != lengths[1] and "schedule_steps" not in compared:
+        if lengths[0] != lengths[1] and "schedule_steps" not in swept:
             found.add("schedule_steps")
     return {name: (values[0][name], values[1][name]) for name in sorted(found)}
 

@@ -42,42 +42,52 @@ def check_runnable(grid: Sequence[Planned]) -> None:
                 check_norm(config, env)
 
 
-def make_plan(grid: Sequence[Planned], *, jobs: int, calibrated: bool) -> Plan:
+def share_out(grid: Sequence[Planned], jobs: int) -> tuple[list[Planned], int]:
     """Decide how many run at a time and with how many threads, one number for all that do not say.
 
-    Results depend on the number of threads, so runs that are there already keep theirs, and so do
-    the others beside them.
+    Results depend on the number of threads, so runs that are there already keep theirs, and the
+    others have the same.
 
     Args:
         grid: the runs.
-        jobs: how many at a time; 0 for what cores and memory allow.
-        calibrated: whether to measure time and memory, for each normalization in the first
-            environment.
+        jobs: how many at a time; 0 for as many as there are cores for.
+
+    Returns:
+        The grid with threads, and how many at a time.
+    """
+    todo = sum(not is_done(planned) for planned in grid)
+    cores = max(1, min(usable_cpus(), int(cpu_quota() or usable_cpus())))
+    threads = next(filter(None, map(_threads, grid)), 0)
+    jobs = jobs or max(1, min(todo, cores // max(1, threads)))
+    threads = threads or max(1, min(MAX_THREADS, cores // jobs))
+    shared = []
+    for planned in grid:
+        config = replace(planned.config, threads=planned.config.run.threads or threads)
+        shared.append(planned._replace(config=config))
+    return shared, jobs
+
+
+def calibrated(plan: Plan, *, fixed: bool) -> Plan:
+    """Measure time and memory of each normalization that is to run, in the first environment.
+
+    Args:
+        plan: with threads.
+        fixed: the number at a time was asked for; else it falls to what memory allows.
 
     Raises:
         UsageError: a run that cannot be measured.
     """
-    todo = [planned for planned in grid if not is_done(planned)]
-    cores = max(1, min(usable_cpus(), int(cpu_quota() or usable_cpus())))
-    threads = next(filter(None, (_threads(planned) for planned in grid)), 0)
-    at_a_time = jobs or max(1, min(len(todo), cores // max(1, threads)))
-    threads = threads or max(1, min(MAX_THREADS, cores // at_a_time))
-    grid = [
-        planned._replace(
-            config=replace(planned.config, threads=planned.config.run.threads or threads)
-        )
-        for planned in grid
-    ]
+    todo = {planned.config.run.norm for planned in plan.grid if not is_done(planned)}
     costs: dict[str, Cost] = {}
-    if calibrated:
-        for planned in grid:
-            run = planned.config.run
-            if run.env == grid[0].config.run.env and run.norm not in costs:
-                costs[run.norm] = calibrate(planned.config)
-    if costs and not jobs:
+    for planned in plan.grid:
+        run = planned.config.run
+        if run.env == plan.grid[0].config.run.env and run.norm in todo - set(costs):
+            costs[run.norm] = calibrate(planned.config)
+    jobs = plan.jobs
+    if costs and not fixed:
         room = memory.available_bytes() // max(cost.peak_bytes for cost in costs.values())
-        at_a_time = max(1, min(at_a_time, room))
-    return Plan(list(grid), at_a_time, costs)
+        jobs = max(1, min(jobs, room))
+    return Plan(plan.grid, jobs, costs)
 
 
 def _threads(planned: Planned) -> int:
@@ -119,8 +129,10 @@ def describe_plan(plan: Plan) -> list[str]:
 
 def _left_s(planned: Planned, costs: Mapping[str, Cost]) -> float:
     config, done_steps = planned.config, saved_steps(planned.folder)
-    steps = max(done_steps, config.run.steps)
-    return duration_s(costs[config.run.norm].speed, config.agent.warmup_steps, done_steps, steps)
+    if done_steps >= config.run.steps:
+        return 0.0
+    speed = costs[config.run.norm].speed
+    return duration_s(speed, config.agent.warmup_steps, done_steps, config.run.steps)
 
 
 def _whole_s(plan: Plan, norm: str) -> float:

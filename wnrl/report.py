@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from wnrl.grid import compared
 from wnrl.intervals import t_interval, verdict
 from wnrl.results import WINDOW_FRACTION, Result
 from wnrl.settings import flag_name
@@ -17,7 +18,7 @@ Variant = tuple[str, str, tuple[str, ...]]  # environment, normalization, swept 
 
 
 def variant_of(values: Mapping[str, Any], swept: Sequence[str]) -> Variant:
-    """What a run is an instance of, by its settings; `-` where it has not the swept one."""
+    """What a run is an instance of, from `wnrl.grid.compared`; `-` where it has no such setting."""
     return (
         str(values["env"]),
         str(values["norm"]),
@@ -41,7 +42,7 @@ def write_scores(path: Path, results: Sequence[Result], swept: Sequence[str]) ->
         how_far: list[Any] = ["agent_steps", "done", "episodes"]
         writer.writerow([*of_run, *how_far, *measured, "protocol", "commit"])
         for result in results:
-            run, values = result.config.run, result.config.values
+            run, values = result.config.run, compared(result.config, swept)
             name = result.folder.relative_to(path.parent)
             settings = [values.get(setting, "") for setting in swept]
             done = "yes" if result.done else "no"
@@ -69,7 +70,7 @@ def summarize(
     """
     scored: dict[Variant, list[Result]] = {variant: [] for variant in planned}
     for result in results:
-        runs = scored.setdefault(variant_of(result.config.values, swept), [])
+        runs = scored.setdefault(variant_of(compared(result.config, swept), swept), [])
         if result.done and not math.isnan(result.final):
             runs.append(result)
     lines = ["# Comparison", "", *_head(results), ""]

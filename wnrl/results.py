@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from wnrl.config import Config
 from wnrl.envs.make import is_atari
 from wnrl.errors import UsageError
-from wnrl.grid import describe_differences, differences
+from wnrl.grid import compared, describe_differences, differences
 from wnrl.learning_curves import area_under_curve, final_window
 from wnrl.run_status import saved_steps
 from wnrl.rundir import CONFIG, read_config
@@ -62,21 +62,29 @@ def check_comparable(runs: Sequence[tuple[Path, Config]], swept: Iterable[str]) 
         swept: settings that are compared beside environment, normalization and seed.
 
     Raises:
-        UsageError: two do; it names them and the difference.
+        UsageError: two do, which it names with the difference; or two are one and the same.
     """
     swept = tuple(swept)
     for (a, first), (b, second) in itertools.combinations(runs, 2):
         found = differences(first, second, swept)
-        if found:
-            sweepable = (
-                ""
-                if found.keys() & {"agent", "steps", "threads"}
-                else (f"; if they are what is compared, name them with --sweep {' '.join(found)}")
+        if found and a == b:
+            raise UsageError(
+                f"{a} holds a run with other settings than asked for now: "
+                f"{describe_differences(found)}; give another --out"
             )
+        if found:
+            names = "" if found.keys() & {"agent", "steps", "threads"} else " ".join(found)
+            hint = f"; if that is what is compared, give --sweep {names}" if names else ""
             raise UsageError(
                 f"{a} and {b} differ in more than environment, normalization"
                 f"{''.join(f', {name}' for name in swept)} and seed: "
-                f"{describe_differences(found)}{sweepable}; or keep them in folders of their own"
+                f"{describe_differences(found)}{hint}; or keep them in folders of their own"
+            )
+        same_seed = first.run.seed == second.run.seed and a != b
+        if same_seed and compared(first, swept) == compared(second, swept):
+            raise UsageError(
+                f"{a} and {b} are both {first.run.env} with norm {first.run.norm} and seed "
+                f"{first.run.seed}, which would count twice: keep one of them"
             )
 
 
