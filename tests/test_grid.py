@@ -143,6 +143,10 @@ def config(**given: Any) -> Config:
     [
         ({}, {"norm": "weight", "env": "Seaquest", "seed": 4}),
         ({"preset": "paper"}, {"preset": "paper", "norm": "weight"}),  # another learning rate
+        (
+            {"preset": "paper", "learning_rate": 1e-4},  # its own for none, not for weight
+            {"preset": "paper", "learning_rate": 1e-4, "norm": "weight"},
+        ),
         ({}, {"norm": "weight", "v_norm": "paper"}),  # nothing that `none` has
         ({}, {"norm": "nap"}),  # its own schedule and defaults
         ({"eval_every_steps": 5, "wall_time": False}, {}),

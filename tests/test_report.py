@@ -169,7 +169,10 @@ def test_what_is_not_done_missing_or_broken_is_named_and_in_no_table(tmp_path: P
         (["--sweep", "gamma=0.9,"], "write FLAG=VALUE,VALUE"),
         (["--sweep", "gamma=0.9", "gamma=0.8"], "gamma is given twice"),
         (["--batch-size", "many"], "--batch-size takes a whole number"),
-        (["--env", "toy/Catch", "--norm", "weight", "batch", "--batch-size=1"], "is too small"),
+        (
+            ["--env", "toy/Catch", "--norm", "weight", "batch", "--batch-size=1", "--jobs=1"],
+            "is too small",
+        ),
         (["--device", "cuda:99"], "cuda:99"),
     ],
 )

@@ -120,6 +120,8 @@ def test_to_stop_asks_each_process_once_and_waits_for_it(tmp_path: Path) -> None
     )
     logs = [run.folder / "train.log" for run in runner.runs]
     until(runner, lambda: all(log.exists() and "up" in log.read_text() for log in logs))
+    groups = {os.getpgid(run._process.pid) for run in runner.runs if run._process is not None}
+    assert len(groups - {os.getpgid(0)}) == 2  # a terminal's Ctrl-C would ask them a second time
     runner.stop()
     assert [log.read_text() for log in logs] == ["up\nsaved\n"] * 2
     assert {run.state for run in runner.runs} == {State.WAITING}

@@ -160,28 +160,17 @@ def differences(a: Config, b: Config, swept: Iterable[str]) -> dict[str, tuple[A
     values = a.values, b.values
     found = {"threads", "steps"} if same_kind else set()
     found = {name for name in found if values[0][name] != values[1][name]}
-    departures = a.departures, b.departures
-    names = set(departures[0]) | set(departures[1])
-    # Each kind of environment has defaults of its own: an equal value departs from one alone.
+    names = set(a.departures) | set(b.departures)
     names &= set(values[0]) & set(values[1])
     if a.run.norm != b.run.norm:
         names = {name for name in names if not name.startswith(NORM)}
     silent = {*swept, "schedule_steps", *a.without_effect, *b.without_effect}
-    for name in names - silent:
-        if same_kind:
-            differ = departures[0].get(name, _DEFAULT) != departures[1].get(name, _DEFAULT)
-        else:
-            differ = values[0][name] != values[1][name]
-        if differ:
-            found.add(name)
+    found |= {name for name in names - silent if values[0][name] != values[1][name]}
     if a.goes_by_schedule and b.goes_by_schedule and same_kind:
         lengths = a.run.schedule_steps, b.run.schedule_steps
         if lengths[0] != lengths[1] and "schedule_steps" not in swept:
             found.add("schedule_steps")
     return {name: (values[0][name], values[1][name]) for name in sorted(found)}
-
-
-_DEFAULT = object()
 
 
 def describe_differences(found: Mapping[str, tuple[Any, Any]]) -> str:
