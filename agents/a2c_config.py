@@ -91,17 +91,19 @@ class A2CConfig:
         return {}
 
 
-# Found on CartPole-v1, which 50,000 steps of this solve; SB3's zoo, a2c.yml, takes 500,000 there.
+# Found on CartPole-v1, which 100,000 steps of this solve (16 of 16 runs: 8 seeds, with weight norm
+# and without); SB3's zoo, a2c.yml, takes 500,000 there.
 CONTROL: Mapping[str, Any] = {
+    "steps": 100_000,
     "num_envs": 8,
     "rollout_steps": 8,
-    "learning_rate": 4e-3,
+    "learning_rate": 2e-3,
     "learning_rate_decay": True,
     "optimizer": "adam",
     "optimizer_eps": 1e-5,
     "gamma": 0.98,
     "gae_lambda": 0.95,
-    "entropy_coef": 0.0,
+    "entropy_coef": 0.01,
     "hidden": 256,
     "clip_rewards": False,
 }

@@ -4,10 +4,11 @@
     python scripts/bench_train.py [--agent dqn pqn a2c ppo] [--norm weight none] [--rounds 7]
         [--steps 1_000] [--threads N] [--csv FILE]
 
-Each has its own defaults, the published ones (`learners.py`), and the same torch threads. All take
-turns in one process, so that a noisy machine slows all; a turn is at least --steps agent steps, in
-whole rounds of acting and updating. The ratio to the peer is the median over rounds of the rate
-against that of SB3's agent of the same name in the same round. SB3 has no PQN: its peer is DQN.
+Each has its own defaults, the published ones (`contenders.py`), and the same torch threads. All
+take turns in one process, so that a noisy machine slows all; a turn is at least --steps agent
+steps, in whole rounds of acting and updating. The ratio to the peer is the median over rounds of
+the rate against that of SB3's agent of the same name in the same round. SB3 has no PQN: its peer is
+DQN.
 """
 
 import csv
@@ -22,7 +23,7 @@ from typing import Any, NamedTuple
 
 import stable_baselines3
 import torch
-from learners import PEERS, Learner, configure, ours, sb3
+from contenders import PEERS, Learner, configure, ours, sb3
 
 from wnrl.allocator import keep_freed_memory
 from wnrl.config import AGENTS, Config

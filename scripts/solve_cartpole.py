@@ -16,20 +16,20 @@ import sys
 import tempfile
 from pathlib import Path
 
+from wnrl.config import AGENTS, make_config
 from wnrl.provenance import git_commit
 
-STEPS = {"dqn": 15_000, "pqn": 50_000, "a2c": 50_000, "ppo": 50_000}  # agent steps
+ENV = "CartPole-v1"
 LAST = 20
 SOLVED = 195.0
 
 
 def solve(agent: str, norm: str, seed: int) -> dict[str, object]:
     """Train once; what came of it."""
-    steps = STEPS[agent]
+    steps = make_config(env=ENV, agent=agent).run.steps
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "wnrl.train", "--env=CartPole-v1", f"--steps={steps}"]
+        command = [sys.executable, "-m", "wnrl.train", f"--env={ENV}", f"--agent={agent}"]
         command += [
-            f"--agent={agent}",
             f"--norm={norm}",
             f"--seed={seed}",
             f"--run-dir={folder}/run",
@@ -43,7 +43,7 @@ def solve(agent: str, norm: str, seed: int) -> dict[str, object]:
             returns = [float(row["raw_return"]) for row in csv.DictReader(file)]
     mean = sum(returns[-LAST:]) / len(returns[-LAST:])
     return {
-        "env": "CartPole-v1",
+        "env": ENV,
         "agent": agent,
         "norm": norm,
         "seed": seed,
@@ -58,7 +58,7 @@ def solve(agent: str, norm: str, seed: int) -> dict[str, object]:
 def main() -> None:
     """Solve with each agent, norm and seed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--agent", nargs="+", choices=STEPS, default=list(STEPS))
+    parser.add_argument("--agent", nargs="+", choices=AGENTS, default=list(AGENTS))
     parser.add_argument("--norm", nargs="+", default=["weight", "none"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     parser.add_argument("--csv", type=Path)

@@ -13,7 +13,7 @@ sys.path.insert(0, str(SCRIPTS))
 
 import bench_train  # noqa: E402  # a script, not installed
 from bench_train import Turn  # noqa: E402
-from learners import PEERS, Learner  # noqa: E402  # its neighbour
+from contenders import PEERS, Learner  # noqa: E402  # its neighbour
 
 from wnrl.config import AGENTS  # noqa: E402
 from wnrl.errors import UsageError  # noqa: E402

@@ -339,3 +339,20 @@ def test_a_default_buffer_shrinks_and_one_that_was_asked_for_does_not() -> None:
     with pytest.raises(UsageError, match="needs"):
         fit_memory(nobody_asked, env, available, fixed=True)
     assert fit_memory(default, env, available, fixed=False) == (default, None)
+
+
+def test_a_rollout_and_what_is_learnt_at_once_must_fit() -> None:
+    env = build_env(make_config(env="Breakout", num_envs=1))
+    available = 8 * 1024**3
+    for fits in ({}, {"rollout_steps": 1_024, "minibatches": 32}):
+        config = make_config(fits, env="Breakout", agent="ppo", num_envs=1)
+        assert fit_memory(config, env, available, fixed=False) == (config, None)
+    for too_much in (
+        {"rollout_steps": 1_000_000, "minibatches": 1_000},
+        {"rollout_steps": 32_000, "minibatches": 1},
+        {"rollout_steps": 4_096, "minibatches": 1, "network": "impala"},
+    ):
+        config = make_config(too_much, env="Breakout", agent="ppo", num_envs=1)
+        with pytest.raises(UsageError, match=r"a rollout of .* can be had; lower one of them"):
+            fit_memory(config, env, available, fixed=False)
+    env.close()

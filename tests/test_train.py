@@ -235,7 +235,10 @@ def test_an_evaluation_that_was_given_up_is_made_up_for_when_the_run_goes_on(
     assert capsys.readouterr().err.count("evaluation at step") == 2
 
 
-def test_calibration_ends_even_if_no_update_is_ever_due(tmp_path: Path) -> None:
+def test_calibration_ends_even_if_no_update_is_ever_due(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train, "measure_speed", partial(train.measure_speed, budget_s=0.2))
     arguments = ["--update-period-steps=1e9", "--n-step=40", "--num-envs=1", "--steps=300"]
     assert go("--env=toy/Catch", *arguments, f"--run-dir={tmp_path}") == 0
 

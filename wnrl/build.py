@@ -32,9 +32,10 @@ MAX_EVAL_ENVS = 8  # and in random play
 # Beside the replay: networks, optimizer, activations and emulators. Measured on Atari: 0.2 GiB.
 RESERVE_BYTES = 512 * 1024**2
 
-# Of an update, per byte of an observation: floats, activations and their gradients. Measured with
-# the Nature network: 350 KB for a row of 28 KB.
+# Of an update, per byte of an observation: floats, activations and their gradients. Measured on
+# Atari's rows of 28 KB: 350 KB a row with the Nature network, 2.8 MB with IMPALA of width 1.
 ACTIVATION_BYTES = 12
+IMPALA_ACTIVATION_BYTES = 100
 
 
 def build_env(config: Config, *, num_envs: int = 0, seed: int | None = None) -> VectorEnv:
@@ -91,7 +92,7 @@ def fit_memory(
         UsageError: a capacity that a person asked for, or a rollout, does not fit.
     """
     if not isinstance(config.agent, DQNConfig):
-        _check_rollout(config.agent, env, available_bytes)
+        _check_rollout(config, config.agent, env, available_bytes)
         return config, None
     settings, stack = config.agent, env.observation.stack
     minimum = env.num_envs * _least_rows(settings, stack)
@@ -107,20 +108,23 @@ def fit_memory(
         explicit=fixed or "buffer_size" in config.explicit,
         bytes_needed=lambda capacity: _replay_bytes(settings, env, capacity),
         available=available_bytes,
-        reserve_bytes=RESERVE_BYTES + _learning_bytes(settings, env),
+        reserve_bytes=RESERVE_BYTES + _learning_bytes(config, env),
         minimum=max(minimum, settings.batch_size),
     )
     return replace(config, buffer_size=capacity), note
 
 
-def _learning_bytes(settings: AnyAgentConfig, env: VectorEnv) -> int:
+def _learning_bytes(config: Config, env: VectorEnv) -> int:
     """Bytes of one update beside what `RESERVE_BYTES` covers, by the rows that are seen at once."""
+    settings = config.agent
     rows = settings.learning_batch
     if isinstance(settings, DQNConfig) and settings.recurrent:
         seen = settings.burn_in_steps + settings.sequence_steps + settings.n_step
         rows = settings.batch_size * seen
     row_bytes = math.prod(env.observation.shape) * np.dtype(env.observation.dtype).itemsize
-    return ACTIVATION_BYTES * rows * row_bytes
+    impala = config.run.network == "impala"
+    each = IMPALA_ACTIVATION_BYTES * config.run.width if impala else ACTIVATION_BYTES
+    return each * rows * row_bytes
 
 
 def _least_rows(settings: DQNConfig, stack: int) -> int:
@@ -147,9 +151,12 @@ def _replay_bytes(settings: DQNConfig, env: VectorEnv, capacity: int) -> int:
 
 
 def _check_rollout(
-    settings: PQNConfig | A2CConfig | PPOConfig, env: VectorEnv, available_bytes: int
+    config: Config,
+    settings: PQNConfig | A2CConfig | PPOConfig,
+    env: VectorEnv,
+    available_bytes: int,
 ) -> None:
-    needed = _learning_bytes(settings, env) + Rollout.bytes_needed(
+    needed = _learning_bytes(config, env) + Rollout.bytes_needed(
         settings.rollout_steps, env.num_envs, env.observation.shape, env.observation.dtype
     )
     if needed + RESERVE_BYTES > available_bytes:
