@@ -86,7 +86,7 @@ def bootstrap_interval(
     """The mean over seeds with its percentile bootstrap interval, for reference only.
 
     Of few seeds it is too narrow: on normal scores the nominal 95% cover 75% with three seeds and
-    84% with five (tests/test_intervals.py simulates it). Use `t_interval`.
+    83% with five (tests/test_intervals.py simulates it). Use `t_interval`.
 
     Args:
         values: (S,) a score per seed.
@@ -125,7 +125,7 @@ def two_sided_t(confidence: float, df: float) -> float:
     _check_confidence(confidence)
     if df == math.inf:
         return NormalDist().inv_cdf((1 + confidence) / 2)
-    if df < 1 or df != int(df):
+    if not df >= 1 or df % 1 != 0:
         raise ValueError(f"df must be 1, 2, 3, ... or infinity, not {df}")
     low, high = 0.0, math.pi / 2
     while low < (middle := (low + high) / 2) < high:  # until no number lies between them
