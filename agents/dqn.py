@@ -389,8 +389,7 @@ class DQN:
     def update(self) -> dict[str, Tensor] | None:
         """One update per `update_period_steps` since the warm-up; metrics are the newest one's."""
         config = self._config
-        due = (self._agent_steps - config.warmup_steps) // config.update_period_steps
-        metrics = None
+        due, metrics = config.updates(self._agent_steps), None
         while self._updates < due and len(self.replay) > 0:
             metrics = self._learn()
             self._updates += 1

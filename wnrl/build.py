@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import math
 
 import numpy as np
@@ -19,7 +20,8 @@ from wnrl.envs.make import is_atari, make_env
 from wnrl.envs.protocols import AtariProtocol, protocol_named
 from wnrl.envs.vector import Observations, VectorEnv
 from wnrl.errors import UsageError
-from wnrl.nn.initialization import InitReport, init_from_data_, owned_global_randomness
+from wnrl.nn.initialization import InitReport, init_from_data_
+from wnrl.nn.networks import initialized
 from wnrl.nn.norm import Norm
 from wnrl.nn.norms import get_norm
 from wnrl.nn.values import separate_batches
@@ -231,10 +233,12 @@ def build_network(config: Config, env: VectorEnv) -> tuple[nn.Module, InitReport
         The network, and what the data said if they were asked.
     """
     norm, generator = build_norm(config), torch_generator(config.run.seed, "network")
-    with owned_global_randomness(generator):
-        network = assemble_network(config, env, norm)
-    initialize_network(config, network, generator)
-    norm.initialize(network)
+    network = initialized(
+        lambda: assemble_network(config, env, norm),
+        norm,
+        generator,
+        functools.partial(initialize_network, config),
+    )
     if config.run.init != "data":
         return network, None
     return network, init_from_data_(network, torch.from_numpy(random_play(config)))

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from wnrl.errors import UsageError
 from wnrl.nn.heads import PolicyValue
-from wnrl.nn.initialization import owned_global_randomness, reset_parameters_
-from wnrl.nn.networks import Initialize, check_actions
+from wnrl.nn.initialization import reset_parameters_
+from wnrl.nn.networks import Initialize, check_actions, initialized
 from wnrl.nn.norm import Norm
 from wnrl.nn.placement import Layout, norm_at, place
 from wnrl.nn.recurrent import LSTM, RecurrentActorCritic, recurrent_layers
@@ -95,8 +95,9 @@ def build_actor_critic(
     Raises:
         UsageError: on a type, layer width, place or number of actions that cannot be.
     """
-    with owned_global_randomness(generator):
-        made = assemble_actor_critic(
+
+    def assemble() -> ActorCritic | RecurrentActorCritic:
+        return assemble_actor_critic(
             shape,
             dtype,
             num_actions,
@@ -108,9 +109,8 @@ def build_actor_critic(
             separate=separate,
             lstm_units=lstm_units,
         )
-    initialize(made, generator)
-    norm.initialize(made)
-    return made
+
+    return initialized(assemble, norm, generator, initialize)
 
 
 def assemble_actor_critic(

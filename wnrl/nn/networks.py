@@ -9,6 +9,7 @@ Dimension key: B batch, A actions, F features.
 """
 
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +23,7 @@ from wnrl.nn.recurrent import LSTM, RecurrentQNetwork, recurrent_layers
 from wnrl.nn.torso import DEFAULT_HIDDEN, Torso
 from wnrl.nn.torsos import AUTO, build_torso, torso_layers
 
+Made = TypeVar("Made", bound=nn.Module)
 Initialize = Callable[[nn.Module, torch.Generator], None]  # draws all weights of a network
 
 
@@ -37,6 +39,27 @@ class QNetwork(nn.Module):
         """(B, *shape) -> (B, A)."""
         q: Tensor = self.head(self.torso(obs))
         return q
+
+
+def initialized(
+    assemble: Callable[[], Made],
+    norm: Norm,
+    generator: torch.Generator,
+    initialize: Initialize,
+) -> Made:
+    """The network that `assemble` makes, with every weight drawn from `generator` alone.
+
+    Args:
+        assemble: makes it as torch does, from the global generator, which is left as it was.
+        norm: its normalization, which has the last word.
+        generator: a CPU generator.
+        initialize: draws the weights.
+    """
+    with owned_global_randomness(generator):
+        made = assemble()
+    initialize(made, generator)
+    norm.initialize(made)
+    return made
 
 
 def build_q_network(
@@ -73,8 +96,9 @@ def build_q_network(
     Raises:
         UsageError: on a type, layer width, place or number of actions that cannot be.
     """
-    with owned_global_randomness(generator):
-        made = assemble_q_network(
+
+    def assemble() -> QNetwork | RecurrentQNetwork:
+        return assemble_q_network(
             shape,
             dtype,
             num_actions,
@@ -86,9 +110,8 @@ def build_q_network(
             dueling=dueling,
             lstm_units=lstm_units,
         )
-    initialize(made, generator)
-    norm.initialize(made)
-    return made
+
+    return initialized(assemble, norm, generator, initialize)
 
 
 def assemble_q_network(
