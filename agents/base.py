@@ -35,15 +35,34 @@ class ValuePolicy(Policy, Protocol):
         ...
 
 
-class Agent(Protocol):
-    """A learner that owns its networks, its optimizer, its data and its generators.
+class Learner(Protocol):
+    """What the loop asks of an agent.
 
-    The loop calls `act`, then `update` and `observe`: in this order, with the emulator at work
-    meanwhile, where `update_overlaps`, else the other way round. A state is taken before the next
-    `act`.
+    It calls `act`, then `update` and `observe`: in this order, with the emulator at work meanwhile,
+    where `update_overlaps`, else the other way round. A state is taken before the next `act`.
     """
 
-    update_overlaps: bool  # whether it may update before the newest actions' outcome is known
+    @property
+    def update_overlaps(self) -> bool:
+        """Whether it may update before the newest actions' outcome is known."""
+        ...
+
+    def act(self, obs: Observations, first: Flags) -> Actions:
+        """Actions (N,) of the behaviour policy for observations (N, ...)."""
+        ...
+
+    def observe(self, step: Step) -> None:
+        """Take in what the last actions brought."""
+        ...
+
+    def update(self) -> dict[str, Tensor] | None:
+        """Do every update that is due. Metrics stay tensors (scalars); None if nothing was due."""
+        ...
+
+
+class Agent(Learner, Protocol):
+    """A learner that owns its networks, its optimizer, its data and its generators."""
+
     observer: UpdateObserver  # watches every update; nobody until one is attached
 
     @property
@@ -63,18 +82,6 @@ class Agent(Protocol):
 
     def scalars(self) -> dict[str, Tensor | float]:
         """What else is worth logging now and then, by tag."""
-        ...
-
-    def act(self, obs: Observations, first: Flags) -> Actions:
-        """Actions (N,) of the behaviour policy for observations (N, ...)."""
-        ...
-
-    def observe(self, step: Step) -> None:
-        """Take in what the last actions brought."""
-        ...
-
-    def update(self) -> dict[str, Tensor] | None:
-        """Do every update that is due. Metrics stay tensors (scalars); None if nothing was due."""
         ...
 
     def policy(self, epsilon: float, generator: np.random.Generator) -> Policy:

@@ -62,6 +62,8 @@ LAYOUT: Layout = {
     },
     "7 speed": {
         "agent steps per second": ["^time/fps$"],
+        "time of one act of all environments (ms)": ["^time/act_ms$"],
+        "time of one update (ms)": ["^time/update_ms$"],
         "share of time spent on these instruments": ["^time/instruments_share$"],
     },
 }

@@ -1,6 +1,8 @@
 """Which device a run computes on."""
 
+import functools
 import re
+from collections.abc import Callable
 
 import torch
 
@@ -30,3 +32,10 @@ def resolve_device(name: str) -> torch.device:
         there = f"cuda:0 to cuda:{count - 1}" if count else "no CUDA device"
         raise UsageError(f"device {name!r} was asked for, and torch sees {there}: use auto or cpu")
     return torch.device("cuda", index)
+
+
+def waiting_for(device: torch.device) -> Callable[[], None]:
+    """What returns when a device has done all that it was asked; on the CPU that is at once."""
+    if device.type == "cuda":
+        return functools.partial(torch.cuda.synchronize, device)
+    return lambda: None

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from wnrl.agents.base import Agent
+from wnrl.agents.base import Learner
 from wnrl.envs.vector import Episode, EpisodeStatistics, VectorEnv
 
 
@@ -21,7 +21,7 @@ class Tick(NamedTuple):
 
 def run(
     env: VectorEnv,
-    agent: Agent,
+    agent: Learner,
     statistics: EpisodeStatistics,
     agent_steps: int,
     until_steps: int,

@@ -33,7 +33,7 @@ from wnrl.build_agent import build_agent
 from wnrl.checkpoint import CheckpointError, Checkpoints, Saved
 from wnrl.config import OPERATIONAL, Config, make_config, replace
 from wnrl.cpus import default_threads
-from wnrl.device import resolve_device
+from wnrl.device import resolve_device, waiting_for
 from wnrl.envs.make import is_atari
 from wnrl.envs.vector import Episode, EpisodeStatistics, VectorEnv
 from wnrl.errors import UsageError
@@ -51,6 +51,7 @@ from wnrl.recorder import Recorder, crossed, gain_histograms
 from wnrl.rundir import RunDirectory, loading, read_config
 from wnrl.seeding import numpy_generator
 from wnrl.settings import flag_name
+from wnrl.stopwatch import Stopwatch
 from wnrl.value_gap import ValueGap
 from wnrl.weight_vectors import weight_vectors
 
@@ -182,6 +183,7 @@ def _train(
         config.run.instruments_every_updates,
         max_grad_norm=config.agent.max_grad_norm or math.inf,
     )
+    stopwatch = Stopwatch(agent, wait=waiting_for(device))
     recorded = None
     if saved is None:
         env.reset()
@@ -209,7 +211,7 @@ def _train(
         config,
         recorded,
         done_steps,
-        agent.scalars,
+        lambda: {**agent.scalars(), **stopwatch.take()},
         lambda: gain_histograms(weight_vectors(agent.network, agent.optimizer)),
         instruments.take,
     )
@@ -231,7 +233,7 @@ def _train(
 
     steps, stopping = done_steps, False
     try:
-        for tick in run(env, agent, statistics, done_steps, config.run.steps):
+        for tick in run(env, stopwatch, statistics, done_steps, config.run.steps):
             before, steps = steps, tick.agent_steps
             recorder.tick(tick)
             if crossed(recorder.evaluated_steps, steps, config.run.eval_every_steps):
