@@ -1,6 +1,6 @@
 """Training curves from runs' episodes.csv: mean raw return over the last 100 episodes.
 
-    pip install -c constraints.txt -e '.[plots]'
+    pip install -c constraints.txt -e .
     python scripts/plot_episodes.py OUT.png TITLE label=EPISODES.csv [label=EPISODES.csv ...]
 
 A picture of single runs, not a comparison: that is `wnrl.compare`'s work, with seeds.

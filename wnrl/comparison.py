@@ -1,0 +1,125 @@
+"""What a comparison found, as plain data: what tables, pictures and pages are made from.
+
+Nothing here reads files or draws. `compared_runs` makes it from results.
+
+Dimension key: K grid points, M games, T thresholds.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from wnrl.bootstrap import Bands, Coverage, Estimate
+from wnrl.intervals import Interval
+from wnrl.reference_scores import Reference
+from wnrl.results import Result
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What is compared: a normalization, and a value of each swept setting."""
+
+    norm: str
+    values: tuple[str, ...] = ()  # in the order of `Comparison.swept`; `-` where it has none such
+
+    @property
+    def label(self) -> str:
+        """`weight`, or `weight 0.0003`: short enough to stand beside its curve."""
+        return " ".join([self.norm, *self.values])
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The mean learning curve of a variant over seeds, with the interval at each point."""
+
+    steps: Array  # (K,) agent steps
+    mean: Array  # (K,) NaN before the first episode of every run has ended
+    low: Array  # (K,) NaN where there is no interval
+    high: Array  # (K,) NaN where there is no interval
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a variant took, over its runs; NaN where no run recorded it."""
+
+    act_ms: float  # one act of all environments: the median of the runs' own medians
+    update_ms: float  # one step of the optimizer, likewise
+    steps_per_s: float  # agent steps over training time, the median of the runs
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A variant in one game. Without runs there is no interval, curve or cost."""
+
+    variant: Variant
+    runs: tuple[Result, ...]  # done and with a score
+    final: Interval | None  # of the final return, Student's t over seeds
+    area: Interval | None  # of the area under the curve
+    best_evaluation: float | None  # each run's best evaluation, averaged over seeds
+    mean_evaluation: float | None  # each run's mean evaluation, averaged over seeds
+    curve: Curve | None
+    cost: Cost | None
+
+
+@dataclass(frozen=True)
+class Game:
+    """One environment and all that was compared in it."""
+
+    env: str
+    protocol: str  # `-` where it is not Atari
+    scored: tuple[Scored, ...]  # in the order that was asked for
+    verdict: str  # what so few seeds cannot say; empty from five on
+    references: tuple[Reference, ...]  # published scores of this protocol at this frame budget
+
+
+@dataclass(frozen=True)
+class Improvement:
+    """How probable it is that a run of one variant ends above one of another, over games."""
+
+    better: Variant
+    worse: Variant
+    chance: Estimate
+
+
+@dataclass(frozen=True)
+class Total:
+    """A variant over all games, in human-normalized final scores."""
+
+    variant: Variant
+    iqm: Estimate
+    iqm_coverage: Coverage
+    mean: Estimate
+    median: Estimate
+    optimality_gap: Estimate
+    optimality_gap_coverage: Coverage
+    profile: Bands  # (T,) over `Aggregate.thresholds`
+    atari_5: Estimate | None  # where its five games are there
+    curve: Curve | None  # the IQM over training
+
+
+@dataclass(frozen=True)
+class Aggregate:
+    """All games that have a human score and runs of every variant together."""
+
+    games: tuple[str, ...]  # M of them, at least two
+    left_out: tuple[str, ...]  # environments without a human score, or without runs of a variant
+    thresholds: Array  # (T,) human-normalized
+    totals: tuple[Total, ...]
+    improvements: tuple[Improvement, ...]  # each variant over the first, or over all: see maker
+    verdict: str  # of the smallest number of seeds
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Everything that a report says."""
+
+    agent: str
+    swept: tuple[str, ...]  # settings, by name
+    total_steps: int  # agent steps of each run
+    games: tuple[Game, ...]
+    aggregate: Aggregate | None  # where there are at least two games for it
+    facts: dict[str, str]  # agent, protocol, agent steps, settings, commit, versions, seeds
+    problems: dict[str, str]  # runs by name that are missing, failed or not done, and why
