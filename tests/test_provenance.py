@@ -62,3 +62,12 @@ def test_a_package_inside_another_repository_has_no_commit(tmp_path: Path) -> No
 def test_without_git_there_is_no_commit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     assert git_commit() is None
+
+
+def test_where_there_is_no_checkout_an_image_says_its_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WNRL_COMMIT", "abc")
+    assert git_commit(tmp_path) == "abc"
+    monkeypatch.setenv("WNRL_COMMIT", "")  # an image that was built without it
+    assert git_commit(tmp_path) is None

@@ -1,6 +1,7 @@
 """From which software a result came: for config.json and for the doctor."""
 
 import importlib.metadata
+import os
 import platform
 import subprocess
 from pathlib import Path
@@ -26,11 +27,12 @@ def versions() -> dict[str, str]:
 def git_commit(package_dir: Path = _PACKAGE_DIR) -> str | None:
     """The commit that this package's files are of, with `-dirty` if tracked files were changed.
 
-    None where it is not run from a checkout: an installed package that happens to lie inside some
-    other repository is not of that repository's commit.
+    Where it is not run from a checkout, what the environment variable WNRL_COMMIT says (an image
+    sets it when it is built), else None: an installed package that happens to lie inside some other
+    repository is not of that repository's commit.
     """
     if _git(package_dir, "ls-files", "--error-unmatch", "__init__.py") is None:
-        return None
+        return os.environ.get("WNRL_COMMIT") or None
     return _git(package_dir, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
 
 

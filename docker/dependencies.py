@@ -1,0 +1,7 @@
+"""The requirements of pyproject.toml, a line each, for an image's layer of dependencies."""
+
+import tomllib
+from pathlib import Path
+
+project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
+print("\n".join(project["dependencies"]))
