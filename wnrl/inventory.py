@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from wnrl.comparable import check_comparable
 from wnrl.comparison import Variant, variant_of
 from wnrl.config import Config, replace
 from wnrl.durable import replace_text
@@ -18,7 +19,7 @@ from wnrl.errors import UsageError
 from wnrl.flags import one_line
 from wnrl.grid import Planned, compared
 from wnrl.progress import parse_progress
-from wnrl.results import Result, check_comparable, find_runs, read_result
+from wnrl.results import Result, find_runs, read_result
 from wnrl.run_status import TRAIN_LOG, last_line
 from wnrl.rundir import read_config
 
