@@ -6,6 +6,7 @@ that ones made by hand can be compared.
 
 import contextlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,7 +127,7 @@ def take_inventory(out: Path, swept: Sequence[str], failed: Mapping[str, str]) -
             steps = f"{result.agent_steps:,} of {result.config.run.steps:,} agent steps"
             why = f"not done, {steps}{_last_words(result.folder, failed)}"
             problems[_name(result.folder, out)] = why
-        elif not result.episodes:
+        elif math.isnan(result.final):
             problems[_name(result.folder, out)] = "no episode ended, so there is no score"
     found = {_name(result.folder, out) for result in results}
     for name in record.runs:
