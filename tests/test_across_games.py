@@ -128,8 +128,14 @@ def test_a_variant_that_failed_everywhere_does_not_take_the_others_away() -> Non
     assert [x.variant.label for x in aggregate([*TWO_GAMES, *failed]).totals] == ["none", "weight"]
 
 
-def test_one_game_is_no_aggregate() -> None:
-    results = [*runs("Breakout", "none", 0.1), made_result([1.0], env="CartPole-v1")]
+@pytest.mark.parametrize(
+    "results",
+    [
+        [*runs("Breakout", "none", 0.1), made_result([1.0], env="CartPole-v1")],
+        [made_result([], env=env) for env in ("Breakout", "Pong")],
+    ],
+)
+def test_one_game_with_scores_or_none_is_no_aggregate(results: list[Result]) -> None:
     generator = np.random.default_rng(0)
     assert analysis.compared_runs(results, [], {}, [], generator).aggregate is None
 

@@ -58,7 +58,7 @@ def over_games(games: Sequence[Game], generator: np.random.Generator) -> Aggrega
         if has_human_score(game.env)
     }
     variants = list(dict.fromkeys(variant for own in runs.values() for variant in own))
-    envs = [env for env, own in runs.items() if own.keys() == set(variants)]
+    envs = [env for env, own in runs.items() if own and own.keys() == set(variants)]
     if len(envs) < 2:
         return None
     runs_of = {variant: [runs[env][variant] for env in envs] for variant in variants}
