@@ -14,22 +14,25 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from wnrl.config import Config
 from wnrl.grid import compared, variant_folder
-from wnrl.intervals import t_interval, verdict
+from wnrl.intervals import Interval, t_interval, verdict
 from wnrl.learning_curves import curve
 from wnrl.margin_charts import append_band, begin, is_newest
 from wnrl.results import WINDOW_FRACTION, Result, read_episodes
 from wnrl.run_status import tail
 from wnrl.runner import Run, State
 
+Points = npt.NDArray[np.int64]  # (K,) agent steps, rising
+
 MEAN = "mean"  # name of the folder, and so the end of the run's name in TensorBoard
 POINTS = 100
 _EPISODES = "episodes.csv"
 
 
-class Seed(NamedTuple):
+class _Seed(NamedTuple):
     """A run of a variant."""
 
     config: Config
@@ -60,7 +63,7 @@ def write_aggregates(out: Path, results: Sequence[Result], swept: Sequence[str])
         OSError: a file cannot be written.
     """
     seeds = [
-        Seed(run.config, run.folder, run.done, not run.done or math.isnan(run.final))
+        _Seed(run.config, run.folder, run.done, not run.done or math.isnan(run.final))
         for run in results
     ]
     envs = list(dict.fromkeys(seed.config.run.env for seed in seeds))
@@ -73,7 +76,8 @@ class AggregateBoard:
 
     A mean is of all seeds that have begun, up to where each of them has come. When another begins,
     or one fails for good, it is written anew. A killed run plays the episodes after its checkpoint
-    again, on the CPU the same ones, so what was written of them stands.
+    again, on the CPU the same ones, so what was written of them stands; `write_aggregates` does it
+    anew in the end.
     """
 
     def __init__(
@@ -111,7 +115,9 @@ class AggregateBoard:
             return
         self._looked_s = self._now()
         seeds = [
-            Seed(run.planned.config, run.folder, run.state is State.DONE, run.state is State.FAILED)
+            _Seed(
+                run.planned.config, run.folder, run.state is State.DONE, run.state is State.FAILED
+            )
             for run in runs
         ]
         envs = list(dict.fromkeys(seed.config.run.env for seed in seeds))
@@ -125,9 +131,9 @@ class AggregateBoard:
                 self._written[folder] = after
 
 
-def _variants(out: Path, seeds: Iterable[Seed], swept: Sequence[str]) -> dict[Path, list[Seed]]:
+def _variants(out: Path, seeds: Iterable[_Seed], swept: Sequence[str]) -> dict[Path, list[_Seed]]:
     """The runs of each variant, by the folder of its aggregate run."""
-    groups: dict[tuple[Any, ...], list[Seed]] = {}
+    groups: dict[tuple[Any, ...], list[_Seed]] = {}
     for seed in seeds:
         groups.setdefault(tuple(compared(seed.config, swept).items()), []).append(seed)
     found = {}
@@ -139,7 +145,7 @@ def _variants(out: Path, seeds: Iterable[Seed], swept: Sequence[str]) -> dict[Pa
 
 
 def _extend(
-    folder: Path, seeds: Sequence[Seed], envs: Sequence[str], written: _Written | None
+    folder: Path, seeds: Sequence[_Seed], envs: Sequence[str], written: _Written | None
 ) -> _Written | None:
     """Append the points that every seed has passed; None while there are none.
 
@@ -151,35 +157,49 @@ def _extend(
     """
     run = seeds[0].config.run
     points = np.unique(run.steps * np.arange(1, POINTS + 1) // POINTS)  # (K,)
-
-    def passed(seed: Seed, last_step: int) -> int:
-        # Environments that end an episode at the same agent step may not all be written yet.
-        complete_steps = run.steps if seed.done else last_step - 1
-        return int(np.searchsorted(points, complete_steps, side="right"))
-
-    counted = [(s, passed(s, _last_step(s.folder))) for s in seeds if not s.left_out]
-    begun = [seed for seed, count in counted if count]
+    passed = {s.folder: _passed(points, s, _last_step(s.folder)) for s in seeds if not s.left_out}
+    begun = [seed for seed in seeds if passed.get(seed.folder)]
     if not begun:
         return None
     folders = tuple(seed.folder for seed in begun)
     if written is None or written.seeds != folders or not is_newest(written.path):
         written = _Written(begin(folder, _describe(begun, seeds), envs), folders)
-    if min(count for _, count in counted if count) <= written.points:
-        return written
-    episodes = [read_episodes(seed.folder / _EPISODES)[:2] for seed in begun]
-    # Asked again of what has been read: a run that was killed in between has cut its file back.
-    ready = min(
-        passed(seed, int(steps[-1]) if len(steps) else 0)
-        for seed, (steps, _) in zip(begun, episodes, strict=True)
-    )
-    new = points[written.points : ready]
-    window_steps = WINDOW_FRACTION * run.steps
+    if min(passed[each] for each in folders) > written.points:
+        new, intervals = _mean_curve(begun, points, written.points)
+        append_band(written.path, run.env, new, intervals)
+        written.points += len(new)
+    return written
+
+
+def _mean_curve(
+    seeds: Sequence[_Seed], points: Points, first: int
+) -> tuple[list[int], list[Interval | None]]:
+    """The mean over seeds at the points from index `first` on that all have passed.
+
+    Returns:
+        Agent steps, and the mean with its interval; None where a seed has ended no episode yet.
+    """
+    total_steps = seeds[0].config.run.steps
+    episodes = [read_episodes(seed.folder / _EPISODES)[:2] for seed in seeds]
+    # Asked of what has been read: a run that is killed cuts its file back.
+    passed = [
+        _passed(points, seed, int(steps[-1]) if len(steps) else 0)
+        for seed, (steps, _) in zip(seeds, episodes, strict=True)
+    ]
+    new = points[first : min(passed)]
+    window_steps = WINDOW_FRACTION * total_steps
     curves = [curve(steps, returns, new, window_steps=window_steps) for steps, returns in episodes]
     heights = np.stack(curves, axis=1)  # (K, S)
-    intervals = [t_interval(row) if np.isfinite(row).all() else None for row in heights]
-    append_band(written.path, run.env, new.tolist(), intervals)
-    written.points += len(new)
-    return written
+    return new.tolist(), [t_interval(row) if np.isfinite(row).all() else None for row in heights]
+
+
+def _passed(points: Points, seed: _Seed, last_step: int) -> int:
+    """How many points a run has passed, by the agent steps at the end of its last episode.
+
+    Not one at that very step: other environments may end an episode there, not written yet.
+    """
+    complete_steps = seed.config.run.steps if seed.done else last_step - 1
+    return int(np.searchsorted(points, complete_steps, side="right"))
 
 
 def _last_step(run_dir: Path) -> int:
@@ -189,7 +209,7 @@ def _last_step(run_dir: Path) -> int:
     return int(step) if step.isdigit() else 0
 
 
-def _describe(begun: Sequence[Seed], seeds: Sequence[Seed]) -> str:
+def _describe(begun: Sequence[_Seed], seeds: Sequence[_Seed]) -> str:
     """What the curve is, as Markdown."""
     numbers = [str(seed.config.run.seed) for seed in begun]
     others = [str(seed.config.run.seed) for seed in seeds if seed not in begun]
