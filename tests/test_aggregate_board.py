@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -74,9 +75,9 @@ def test_a_point_is_the_mean_over_seeds_with_its_t_interval(tmp_path: Path) -> N
     comparison = Comparison(tmp_path, seeds=3)
     for run, score in zip(comparison.runs, (2.0, 4.0, 9.0), strict=True):
         comparison.play(run, [(5, score), (15, score + 2), (31, 0.0)])
-    comparison.play(comparison.runs[0], [(5, 2.0), (15, 4.0), (21, 7.0)])
+    comparison.play(comparison.runs[0], [(5, 2.0), (15, 4.0), (30, 7.0)])
     comparison.update()
-    # The first seed is known up to step 20: another episode may end at 21 too.
+    # The first seed is known before step 30: another of its environments may end an episode there.
     above = comparison.runs[0].folder.parent
     assert points(above) == [(10, 5.0), (20, 6.0)]
     half = 4.302653 * 13**0.5 / 3**0.5
@@ -105,7 +106,7 @@ def test_the_file_goes_on_and_no_point_comes_twice(tmp_path: Path) -> None:
     assert dict(points(above))[70] == (5 + 25 + 44 + 62) / 4
     comparison.clock.now_s += 9.9
     for run in comparison.runs:
-        comparison.play(run, [(500, 0.0)])
+        comparison.play(run, [(5, 5.0), (500, 0.0)])
     comparison.board.update(comparison.runs)
     assert len(points(above)) == 7  # not due yet
 
@@ -208,14 +209,14 @@ def test_a_report_writes_the_curves_of_the_runs_that_are_done(tmp_path: Path) ->
     comparison = Comparison(tmp_path / "as-a-grid", seeds=4)
     by_hand = tmp_path / "by-hand"
     for k, run in enumerate(comparison.runs):
-        comparison.play(run, [(5, 1.0), (STEPS - 50, float(k)), (STEPS, float(k * k))])
+        comparison.play(run, [(STEPS - 150, 9.0), (STEPS - 50, float(k)), (STEPS, float(k * k))])
         config = run.planned.config
         (run.folder / "config.json").write_text(json.dumps(config.to_json()))
         done_steps = STEPS if k < 3 else 500
         (run.folder / "checkpoints" / f"step_{done_steps:09d}").mkdir(parents=True)
     above = comparison.runs[0].folder.parent
     assert compare.main(["--report-only", str(comparison.out)]) == 0
-    assert len(points(above)) == 100
+    assert len(points(above)) == 16  # from the first episode on
     finals = [read_result(run.folder).final for run in comparison.runs[:3]]
     assert finals == [0.0, 1.0, 3.0]
     expected = t_interval(finals)
@@ -228,4 +229,19 @@ def test_a_report_writes_the_curves_of_the_runs_that_are_done(tmp_path: Path) ->
     for run in comparison.runs:
         run.folder.rename(by_hand / f"run-{run.planned.config.run.seed}")
     assert compare.main(["--report-only", str(by_hand)]) == 0
-    assert len(points(by_hand / "toy-Catch" / comparison.runs[0].planned.config.name)) == 100
+    assert len(points(by_hand / "toy-Catch" / comparison.runs[0].planned.config.name)) == 16
+
+
+@pytest.mark.slow
+def test_a_comparison_writes_them_while_it_trains(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compare, "AggregateBoard", partial(AggregateBoard, interval_s=0.0))
+    monkeypatch.setattr(compare, "write_aggregates", lambda *args: None)
+    grid = ["--env=toy/Catch", "--norm=none", "--warmup-steps=200", "--eval-every-steps=0"]
+    grid += ["--seeds=1", "--steps=600", "--jobs=1", "--no-wall-time", f"--out={tmp_path}"]
+    assert compare.main(grid) == 0
+    (above,) = tmp_path.glob("toy-Catch/*")
+    steps = [step for step, _ in points(above)]
+    assert len(steps) > 80  # of 100; the first before an episode ended, the last in the report
+    assert steps == sorted(set(steps))
