@@ -16,6 +16,7 @@ from types import FrameType
 
 import numpy as np
 
+from wnrl.aggregate_board import AggregateBoard, write_aggregates
 from wnrl.analysis import compared_runs
 from wnrl.compare_flags import PROGRAM, Asked, parse_compare_flags
 from wnrl.durable import replace_text
@@ -81,7 +82,7 @@ def compare(asked: Asked, signals: Signals) -> int:
         return 0
     with _claimed(out):
         remember(out, plan.grid, swept)
-        runs = _run(plan, list(asked.sweep), signals)
+        runs = _run(plan, out, list(asked.sweep), signals)
         if signals.received:
             return 128 + signals.received[0]
         failed = {str(x.folder): x.error for x in runs if x.state is State.FAILED}
@@ -89,15 +90,17 @@ def compare(asked: Asked, signals: Signals) -> int:
     return 1 if failed else 0
 
 
-def _run(plan: Plan, swept: Sequence[str], signals: Signals) -> list[Run]:
+def _run(plan: Plan, out: Path, swept: Sequence[str], signals: Signals) -> list[Run]:
     names = {str(planned.folder): _label(planned, swept) for planned in plan.grid}
     screen = Screen(names, _look, interval_s=plan.grid[0].config.run.progress_every_s)
     runner = Runner(plan.grid, plan.jobs, say=screen.say)
+    board = AggregateBoard(out, swept)
     signals.patient = True
     try:
         while not (runner.over or signals.received):
             runner.poll()
             screen.update(runner.runs)
+            board.update(runner.runs)
             time.sleep(_POLL_S)
     finally:
         if any(run.state is State.RUNNING for run in runner.runs):
@@ -144,6 +147,7 @@ def report(out: Path, swept: Sequence[str] = (), failed: Mapping[str, str] | Non
     try:
         replace_text(written[0], text)
         replace_text(written[1], scores_table(out, there.results, there.swept))
+        write_aggregates(out, there.results, there.swept)
     except OSError as error:
         raise UsageError(f"the report cannot be written to {out}: {error.strerror}") from None
     print(text)

@@ -72,10 +72,14 @@ def make_grid(
     ):
         given = {"calibrate": False, **settings, **swept, "env": env, "norm": norm, "seed": seed}
         config = make_config({n: v for n, v in given.items() if n in fields or n[:5] != NORM})
-        env_name = config.run.env.replace("/", "-").replace(":", "-")
-        folder = out / env_name / config.name / f"seed{seed}"
+        folder = variant_folder(out, config) / f"seed{seed}"
         grid.setdefault(folder, Planned(replace(config, run_dir=str(folder)), folder))
     return list(grid.values())
+
+
+def variant_folder(out: Path, config: Config) -> Path:
+    """The folder above a run's seeds: `<out>/<Env>/<agent>-<norm>[-<flag>=<value>...]`."""
+    return out / config.run.env.replace("/", "-").replace(":", "-") / config.name
 
 
 def _combinations(values: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:

@@ -123,7 +123,7 @@ def read_result(folder: Path) -> Result:
     """
     config = read_config(folder)
     record = json.loads((folder / CONFIG).read_text())
-    steps, returns, wall_s = _episodes(folder / "episodes.csv")
+    steps, returns, wall_s = read_episodes(folder / "episodes.csv")
     scalars = read_scalars(folder, (_EVALUATION, _ACT_MS, _UPDATE_MS))
     evaluations = sorted(scalars[_EVALUATION].items())
     parts: list[dict[str, Any]] = record.get("parts", [])
@@ -144,8 +144,12 @@ def read_result(folder: Path) -> Result:
     )
 
 
-def _episodes(path: Path) -> tuple[Array, Array, float]:
-    """Agent steps (E,) and returns (E,) of whole lines, and the last one's wall time."""
+def read_episodes(path: Path) -> tuple[Array, Array, float]:
+    """Agent steps (E,) and returns (E,) of whole lines, and the last one's wall time.
+
+    Raises:
+        UsageError: it is no such file, or cannot be read; one that is missing is empty.
+    """
     try:
         lines = path.read_text().split("\n")[1:-1]
         rows = [(int(row[0]), float(row[2]), float(row[4])) for row in csv.reader(lines)]

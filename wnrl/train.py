@@ -41,6 +41,7 @@ from wnrl.evaluate import evaluate_policy
 from wnrl.flags import describe as describe_setting
 from wnrl.flags import one_line, parse_train_flags
 from wnrl.forecast import format_duration, measure_speed
+from wnrl.grid import variant_folder
 from wnrl.instruments import Instruments
 from wnrl.loop import Tick, run
 from wnrl.memory import available_bytes, peak_resident_bytes
@@ -316,8 +317,7 @@ def run_dir_of(config: Config) -> Path:
     """The run's folder: as asked, or named by what the run is."""
     if config.run.run_dir:
         return Path(config.run.run_dir)
-    env = config.run.env.replace("/", "-").replace(":", "-")
-    return Path("runs") / env / config.name / f"seed{config.run.seed}"
+    return variant_folder(Path("runs"), config) / f"seed{config.run.seed}"
 
 
 def list_norms() -> str:
