@@ -14,7 +14,7 @@ from wnrl.figures.text import number
 from wnrl.intervals import Interval
 
 _CURVES = "Mean raw return while training, with 95% intervals over seeds."
-_RANGE = "Mean final return for each value, with 95% intervals over seeds: a plateau is easy to tune."
+_RANGE = "Mean final return by value, with 95% intervals over seeds: a plateau is easy to tune."
 _AGGREGATES = "Human-normalized final returns over all games, with 95% bootstrap intervals."
 
 
