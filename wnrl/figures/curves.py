@@ -22,7 +22,7 @@ from wnrl.figures.style import Look, looks
 from wnrl.reference_scores import Reference
 from wnrl.results import WINDOW_FRACTION
 
-_LEFT_IN = 0.5
+_LEFT_IN = 0.55
 _RIGHT_IN = 0.2
 
 WINDOW = f"mean raw return in a trailing window of {WINDOW_FRACTION:.0%} of the agent steps"
@@ -30,7 +30,7 @@ WHAT = (
     f"Lines: mean over seeds of the {WINDOW}. Bands: 95% intervals, Student's t over seeds, cut at "
     "a panel's edge."
 )
-NO_BANDS = f"Lines: {WINDOW}. One seed: there are no intervals."
+NO_BANDS = f"Lines: {WINDOW}. There is no interval of one seed."
 WHAT_IQM = (
     "IQM: interquartile mean of the human-normalized scores of all runs, band: 95%, stratified "
     "bootstrap over seeds."
@@ -49,10 +49,9 @@ def curves_sheet(
         aggregated: whether there is a panel for all games together, where they are aggregated.
     """
     aggregate = comparison.aggregate if aggregated else None
-    variants = list(dict.fromkeys(each.variant for game in games for each in game.scored))
-    look = looks(each.variant for game in comparison.games for each in game.scored)
+    look = looks(comparison)
     columns = layout.columns_of(len(games) + (aggregate is not None))
-    labelled = direct([variant.label for variant in variants], layout.panel_in(columns))
+    labelled = direct([variant.label for variant in look], layout.panel_in(columns))
     letters = reference_letters(games)
     verdict = shared_verdict(games)
     panel = partial(
@@ -93,9 +92,10 @@ def curves_sheet(
         facts_text(comparison),
     ]
     return Sheet(
+        width_in=layout.width_in(columns),
         title=f"{comparison.agent}: return while training",
         warning=verdict,
-        key=() if labelled else tuple(KeyEntry(v.label, look[v]) for v in variants),
+        key=() if labelled else tuple(KeyEntry(variant.label, look[variant]) for variant in look),
         rows=layout.rows(panels),
         small_print=tuple(small_print),
     )

@@ -1,5 +1,6 @@
-"""Pictures as elements of an HTML page that may be light or dark."""
+"""Pictures as elements of an HTML page that may be light or dark. Their titles are the page's."""
 
+import dataclasses
 import html
 import io
 import re
@@ -10,6 +11,7 @@ from wnrl.comparison import Comparison
 from wnrl.figures import PageFigure
 from wnrl.figures.layout import NARROW, WIDE
 from wnrl.figures.pictures import pictures
+from wnrl.figures.sheet import compose
 from wnrl.figures.style import FONT, INK, drawing
 
 _PAGE_FONT = "system-ui, sans-serif"
@@ -20,10 +22,10 @@ def page_pictures(comparison: Comparison, *, narrow: bool) -> list[PageFigure]:
     with drawing():
         return [
             PageFigure(
-                title=picture.title,
+                title=picture.sheet.title,
                 caption=picture.caption,
                 svg=inline_svg(
-                    picture.draw(),
+                    compose(dataclasses.replace(picture.sheet, title="")),
                     prefix=f"{picture.stem}-{'narrow' if narrow else 'wide'}-",
                     alt=picture.alt,
                 ),
