@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
-from wnrl.comparison import Comparison, Curve, Scored
+from wnrl.bootstrap import Bands, Coverage, Estimate
+from wnrl.comparison import Comparison, Curve, Improvement, Scored
 from wnrl.figures.layout import NARROW, WIDE, Layout
 from wnrl.figures.pictures import pictures
 from wnrl.figures.sheet import compose
@@ -171,7 +172,7 @@ def test_no_text_overlaps_however_many_games_and_normalizations(
 def test_each_variant_is_labelled_once() -> None:
     figure = drawn("one game")["curves"]
     assert sorted(word for word in words(figure) if word in NORMS) == sorted(NORMS)
-    figure = drawn("all normalizations")["curves"]  # too many for the ends of the curves
+    figure = drawn("all normalizations", NARROW)["curves"]  # too many for the ends of the curves
     assert sorted(word for word in words(figure) if word in CATALOGUE) == sorted(CATALOGUE)
 
 
@@ -199,6 +200,44 @@ def test_few_seeds_are_said_once_for_all_games_or_where_they_are_few() -> None:
     mixed = dataclasses.replace(five, games=(both.games[0], five.games[1]))
     said = prose(draw(mixed)["curves"])
     assert said.index("Breakout") < said.index("nothing can be concluded") < said.index("Seaquest")
+
+
+def test_many_pairs_are_cut_to_those_over_the_first_variant_and_more() -> None:
+    comparison = made(envs=GAMES[:2], norms=[*CATALOGUE][:7], together=True)
+    aggregate = comparison.aggregate
+    assert aggregate is not None
+    variants = [total.variant for total in aggregate.totals]
+    pairs = [
+        Improvement(*pair, Estimate(0.5, 0.4, 0.6)) for pair in itertools.permutations(variants, 2)
+    ]
+    changed = dataclasses.replace(aggregate, improvements=tuple(pairs))
+    figure = draw(dataclasses.replace(comparison, aggregate=changed))["aggregates"]
+    rows = [word for word in words(figure) if " > " in word]
+    assert len(rows) == 24
+    assert sum(row.endswith("> none") for row in rows) == 6
+    assert "18 more pairs are not drawn" in words(figure)
+
+
+def test_aggregates_of_one_seed_have_points_and_no_bars() -> None:
+    comparison = made(envs=GAMES[:2], seeds=1, norms=["none", "weight"], together=True)
+    aggregate = comparison.aggregate
+    assert aggregate is not None
+    totals = []
+    for total in aggregate.totals:
+        alone = Estimate(total.iqm.value, math.nan, math.nan, "one seed")
+        names = ("iqm", "mean", "median", "optimality_gap")
+        unknown = Coverage(math.nan, math.nan, "one seed")
+        coverage = {"iqm_coverage": unknown, "optimality_gap_coverage": unknown}
+        none = np.full_like(total.profile.profile, math.nan)
+        bands = Bands(total.profile.profile, none, none, "one seed")
+        changes = dict.fromkeys(names, alone)
+        totals.append(dataclasses.replace(total, **changes, **coverage, profile=bands))
+    changed = dataclasses.replace(aggregate, totals=tuple(totals), improvements=())
+    figure = draw(dataclasses.replace(comparison, aggregate=changed))["aggregates"]
+    assert_readable(figure)
+    assert "in simulation" not in prose(figure)
+    assert "Probability of improvement" not in words(figure)
+    assert "nothing can be concluded" in prose(figure)
 
 
 def test_a_variant_that_has_no_curve_is_named() -> None:

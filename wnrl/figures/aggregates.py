@@ -15,7 +15,7 @@ from wnrl.figures.sheet import KeyEntry, Panel, Sheet
 from wnrl.figures.style import INK, LABEL_PT, Look, looks
 from wnrl.figures.text import width_in
 
-MOST_IMPROVEMENTS = 24  # pairs in one panel; of more, those over the first variant are shown
+_MOST_PAIRS = 24  # in one panel; those over the first variant come first
 _COLUMNS = 2
 _ROW_IN = 0.19  # an estimate
 _RIGHT_IN = 0.2
@@ -109,16 +109,17 @@ def _interval_panel(title: str, rows: list[Row], notes: Sequence[str] = ()) -> P
 
 
 def _improvement_panel(aggregate: Aggregate, look: Mapping[Variant, Look]) -> Panel:
-    shown = list(aggregate.improvements)
-    if len(shown) > MOST_IMPROVEMENTS:
-        shown = [each for each in shown if each.worse == aggregate.totals[0].variant]
+    first = aggregate.totals[0].variant
+    shown = sorted(aggregate.improvements, key=lambda each: each.worse != first)[:_MOST_PAIRS]
+    cut = len(aggregate.improvements) - len(shown)
+    what = "that a run of the one ends above a run of the other in the same game"
     rows = [
         Row(f"{each.better.label} > {each.worse.label}", look[each.better], each.chance)
         for each in shown
     ]
     return Panel(
         title="Probability of improvement",
-        notes=("that a run of the one ends above a run of the other in the same game",),
+        notes=(what, *([f"{cut} more pairs are not drawn"] if cut else [])),
         warning="",
         draw=partial(_draw_chances, rows=rows),
         height_in=_ROW_IN * len(rows),

@@ -51,7 +51,9 @@ def curves_sheet(
     aggregate = comparison.aggregate if aggregated else None
     look = looks(comparison)
     columns = layout.columns_of(len(games) + (aggregate is not None))
-    labelled = direct([variant.label for variant in look], layout.panel_in(columns))
+    height_in = layout.height_in(columns)
+    labels = [variant.label for variant in look]
+    labelled = direct(labels, panel_in=layout.panel_in(columns), axes_in=height_in)
     letters = reference_letters(games)
     verdict = shared_verdict(games)
     panel = partial(
@@ -59,7 +61,7 @@ def curves_sheet(
         look=look,
         labelled=labelled,
         steps=comparison.total_steps,
-        height_in=layout.height_in(columns),
+        height_in=height_in,
     )
     panels = []
     for game in games:
@@ -85,7 +87,7 @@ def curves_sheet(
             )
         )
     small_print = [
-        WHAT if any(map(_has_band, games)) else NO_BANDS,
+        NO_BANDS if all(map(_of_one_seed, games)) else WHAT,
         WHAT_IQM if aggregate is not None else "",
         references_text(letters) if letters else "",
         frames_text(games),
@@ -115,7 +117,7 @@ def references_text(letters: Mapping[tuple[str, str, int | None], str]) -> str:
         else f"{letter} {algorithm}, {source}"
         for (algorithm, source, runs), letter in letters.items()
     )
-    return f"Dashed: published scores after as many frames: {'; '.join(meant)}."
+    return f"Dashed: published scores after about as many frames: {'; '.join(meant)}."
 
 
 def _published(reference: Reference) -> tuple[str, str, int | None]:
@@ -136,8 +138,8 @@ def _missing(game: Game) -> list[str]:
     ]
 
 
-def _has_band(game: Game) -> bool:
-    return any(s.curve is not None and np.isfinite(s.curve.low).any() for s in game.scored)
+def _of_one_seed(game: Game) -> bool:
+    return all(len(each.runs) <= 1 for each in game.scored)
 
 
 def _panel(

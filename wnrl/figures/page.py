@@ -12,9 +12,9 @@ from wnrl.figures import PageFigure
 from wnrl.figures.layout import NARROW, WIDE
 from wnrl.figures.pictures import pictures
 from wnrl.figures.sheet import compose
-from wnrl.figures.style import FONT, INK, drawing
+from wnrl.figures.style import INK, drawing
 
-_PAGE_FONT = "system-ui, sans-serif"
+_PAGE_FONT = "font-family: system-ui, sans-serif"
 
 
 def page_pictures(comparison: Comparison, *, narrow: bool) -> list[PageFigure]:
@@ -53,7 +53,8 @@ def inline_svg(figure: Figure, *, prefix: str, alt: str) -> str:
     text = re.sub(r'\bid="', f'id="{prefix}', text)
     text = re.sub(r'(href="#|url\(#)', rf"\g<1>{prefix}", text)
     text = re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), text)
-    text = text.replace(INK, "currentColor").replace(f"'{FONT}'", _PAGE_FONT)
+    text = re.sub(r'font-family: [^;"]*', _PAGE_FONT, text)
+    text = text.replace(INK, "currentColor")
     opening = (
         f'<svg role="img" aria-label="{html.escape(alt)}" stroke-linejoin="round" '
         'style="max-width: 100%; height: auto"'

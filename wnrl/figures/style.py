@@ -25,7 +25,8 @@ LABEL_PT = 8.0
 SMALL_PT = 7.5
 
 _RC: dict[str, Any] = {
-    "font.family": FONT,
+    "font.family": "sans-serif",
+    "font.sans-serif": [FONT, "Verdana", "Helvetica", "Arial"],  # what an SVG asks for
     "font.size": LABEL_PT,
     "text.color": INK,
     "text.parse_math": False,

@@ -62,7 +62,8 @@ def range_sheet(comparison: Comparison, setting: str, layout: Layout) -> Sheet:
     names = {each: " ".join([each[0], *each[1]]) for each in series}
     others = list(dict.fromkeys(values for _, values in series))
     look = {(norm, values): look_of(norm, others.index(values)) for norm, values in series}
-    labelled = direct(list(names.values()), layout.panel_in(columns))
+    height_in = layout.height_in(columns)
+    labelled = direct([*names.values()], panel_in=layout.panel_in(columns), axes_in=height_in)
     verdict = shared_verdict(games)
     panels: list[Panel] = []
     for game in games:
@@ -78,7 +79,7 @@ def range_sheet(comparison: Comparison, setting: str, layout: Layout) -> Sheet:
                 notes=(head, *([f"no finished run: {', '.join(missing)}"] if missing else [])),
                 warning="" if verdict else game.verdict,
                 draw=partial(_draw, lines=lines, name=setting, labelled=labelled),
-                height_in=max(layout.height_in(columns), len(labels) * PITCH_PT / 72),
+                height_in=max(height_in, len(labels) * PITCH_PT / 72),
                 left_in=_LEFT_IN,
                 right_in=max(_RIGHT_IN, margin_in(labels)),
             )
