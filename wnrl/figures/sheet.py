@@ -17,7 +17,8 @@ from wnrl.figures.text import width_in, wrap
 _MARGIN_IN = 0.12
 _GAP_IN = 0.12  # between blocks, rows and neighbouring panels
 _TICKS_IN = 0.42  # below the axes: tick labels and the axis' name
-_SAMPLE_IN = 0.32  # a line in the key
+_SAMPLE_IN = 0.48  # a line in the key, long enough to tell its dashes
+_KEY_GAP_IN = 0.09  # between a line in the key and its label
 _LEADING = 1.35  # from one baseline to the next, in font sizes
 
 
@@ -154,7 +155,7 @@ def _place_key(
     placed = []
     x = 0.0
     for entry in entries:
-        needed = _SAMPLE_IN + 0.06 + width_in(entry.label, LABEL_PT)
+        needed = _SAMPLE_IN + _KEY_GAP_IN + width_in(entry.label, LABEL_PT)
         if x > 0 and x + needed > width:
             x, y = 0.0, y + LABEL_PT * 1.5 / 72
         placed.append((entry, _MARGIN_IN + x, y))
@@ -167,18 +168,18 @@ def _draw_key(figure: Figure, entry: KeyEntry, x: float, top: float) -> None:
     middle = 1 - (top + LABEL_PT * 0.6 / 72) / height
     figure.add_artist(
         Line2D(
-            [x / width, (x + _SAMPLE_IN / 2) / width, (x + _SAMPLE_IN) / width],
-            [middle] * 3,
+            [x / width, (x + _SAMPLE_IN) / width],
+            [middle, middle],
             color=entry.look.color,
             linestyle=entry.look.dashes,
-            linewidth=1.8,
+            linewidth=1.6,
             marker=entry.look.marker,
             markersize=4.5,
-            markevery=[1],
+            markevery=[1],  # at its end, as in the panels
         )
     )
     figure.text(
-        (x + _SAMPLE_IN + 0.06) / width,
+        (x + _SAMPLE_IN + _KEY_GAP_IN) / width,
         middle,
         entry.label,
         va="center_baseline",
