@@ -8,11 +8,16 @@ from typing import Any
 
 import pytest
 
-from wnrl import compare
+from wnrl import analysis, compare
 from wnrl.config import make_config
 from wnrl.intervals import t_interval
 
 STEPS = 1_000
+
+
+@pytest.fixture(autouse=True)
+def _nothing_published(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(analysis, "reference_scores", lambda *_, **__: ())
 
 
 def make_run(folder: Path, returns: list[float], done_steps: int = STEPS, **given: Any) -> None:
@@ -56,10 +61,12 @@ def test_a_table_has_means_intervals_and_what_they_rest_on(
     # The curve's window is a tenth: at the end the last two episodes; one, then both, before.
     area = t_interval([(x / 2 * 5 + x) / 100 for x in (4.0, 5.0, 9.0)])
     rows = [line for line in text.splitlines() if line.startswith("|")]
-    assert rows[0] == "| norm | seeds | final return | area | maximum over evaluations |"
+    assert rows[0] == (
+        "| norm | seeds | final return | area | mean evaluation | best evaluation |"
+    )
     assert rows[2].startswith(f"| none | 3 | 6 [{interval.low:.4g}, {interval.high:.4g}] | ")
     assert f"| {area.mean:.4g} [" in rows[2]
-    assert rows[3] == "| weight | 3 | 1 [1, 1] | 1 [1, 1] | - |"
+    assert rows[3] == "| weight | 3 | 1 [1, 1] | 1 [1, 1] | - | - |"
     assert "3 seeds, fewer than five: indicative only." in text
     for fact in ("agent: dqn", "protocol: classic", "agent steps: 1,000", "commit: abc"):
         assert f"- {fact}\n" in text
@@ -76,7 +83,10 @@ def test_a_table_has_means_intervals_and_what_they_rest_on(
         "episodes": "20",
         "final_return": "4",
         "area_under_curve": f"{(4 / 2 * 5 + 4) / 100:.6g}",
+        "mean_evaluation": "",
         "max_evaluation": "",
+        "act_ms": "",
+        "update_ms": "",
         "wall_s": "20.5",
         "protocol": "classic",
         "commit": "abc",
@@ -143,7 +153,7 @@ def test_what_is_not_done_missing_or_broken_is_named_and_in_no_table(tmp_path: P
     (tmp_path / "compare.json").write_text(json.dumps({"sweep": [], "runs": planned}))
     text = reported(tmp_path)
     assert "| none | 1 | 1 (no interval) |" in text
-    assert "| layer | 0 | - | - | - |" in text
+    assert "| layer | 0 | - | - | - | - |" in text
     assert "0 seeds, fewer than three: nothing can be concluded." in text
     assert "- half: not done, 500 of 1,000 agent steps: wnrl.train: no space left\n" in text
     assert "- silent: no episode ended, so there is no score\n" in text

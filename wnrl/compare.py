@@ -1,39 +1,37 @@
 """`python -m wnrl.compare --env Breakout --norm none weight`: the composer of a comparison.
 
-A grid of runs, each a process of `wnrl.train` that owns its folder, and the tables of what came of
+A grid of runs, each a process of `wnrl.train` that owns its folder, and the report of what came of
 it. A command that is repeated goes on where it stopped.
 """
 
 import contextlib
 import fcntl
-import json
-import os
 import shlex
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
+import numpy as np
+
+from wnrl.analysis import compared_runs
 from wnrl.compare_flags import PROGRAM, Asked, parse_compare_flags
-from wnrl.config import Config, replace
+from wnrl.durable import replace_text
 from wnrl.errors import UsageError
 from wnrl.flags import one_line
 from wnrl.grid import Planned, compared, make_grid
+from wnrl.inventory import check_fits, read_record, remember, take_inventory
 from wnrl.plan import Plan, calibrated, check_runnable, describe_plan, list_grid, share_out
-from wnrl.progress import parse_progress
-from wnrl.report import summarize, variant_of, write_scores
-from wnrl.results import Result, check_comparable, find_runs, read_result
-from wnrl.run_status import TRAIN_LOG, RunStatus, last_line, read_status
+from wnrl.report import scores_table, summarize
+from wnrl.run_status import RunStatus, read_status
 from wnrl.run_table import Screen
-from wnrl.rundir import read_config
 from wnrl.runner import Run, Runner, State
 from wnrl.settings import flag_name
 
-_RECORD = "compare.json"  # what has been asked for in a folder, by all commands together
 _LOCK = ".compare.lock"
+_SEED = 0  # of the resamples of a report, so that the same runs give the same one
 _POLL_S = 0.2
 
 
@@ -51,7 +49,7 @@ class Signals:
 
 
 def compare(asked: Asked, signals: Signals) -> int:
-    """Run a grid and write its tables; returns the exit code.
+    """Run a grid and write its report; returns the exit code.
 
     Args:
         asked: from `parse_compare_flags`.
@@ -71,8 +69,8 @@ def compare(asked: Asked, signals: Signals) -> int:
     )
     check_runnable(grid)
     grid, jobs = share_out(grid, asked.grid.jobs)
-    swept = sorted({*_record(out)["sweep"], *asked.sweep})
-    _check_existing(grid, out, swept)
+    swept = sorted({*read_record(out).sweep, *asked.sweep})
+    check_fits(grid, out, swept)
     plan = Plan(grid, jobs, {})
     measured = asked.settings.get("calibrate") is not False
     if measured and (asked.dry_run or not asked.grid.jobs):
@@ -82,7 +80,7 @@ def compare(asked: Asked, signals: Signals) -> int:
         print("\n".join(list_grid(plan)))
         return 0
     with _claimed(out):
-        _remember(out, plan.grid, swept)
+        remember(out, plan.grid, swept)
         runs = _run(plan, list(asked.sweep), signals)
         if signals.received:
             return 128 + signals.received[0]
@@ -121,28 +119,8 @@ def _look(run: Run) -> RunStatus:
     return read_status(run.folder, run.log_from_byte if run.state is State.RUNNING else None)
 
 
-def _check_existing(grid: Sequence[Planned], out: Path, swept: Sequence[str]) -> None:
-    """Refuse a grid that does not fit to the runs in its folder."""
-    mine = {planned.folder: planned.config for planned in grid}
-    there: list[tuple[Path, Config]] = []
-    for folder in find_runs(out):
-        with contextlib.suppress(UsageError):  # one that cannot be read fails by itself
-            there.append((folder, read_config(folder)))
-    for k, (folder, config) in enumerate(there):
-        if folder not in mine:
-            continue
-        if config.run.steps > mine[folder].run.steps:
-            raise UsageError(
-                f"{folder} was asked for {config.run.steps:,} agent steps: give --steps "
-                f"{config.run.steps} or another --out"
-            )
-        if config.run.steps < mine[folder].run.steps:  # goes on as far as the others
-            there[k] = folder, replace(config, steps=mine[folder].run.steps)
-    check_comparable([*mine.items(), *there], swept)
-
-
-def report(out: Path, swept: Sequence[str] = (), failed: dict[str, str] | None = None) -> None:
-    """Write scores.csv and summary.md of the runs in a folder, and print the latter.
+def report(out: Path, swept: Sequence[str] = (), failed: Mapping[str, str] | None = None) -> None:
+    """Write what the runs in a folder say: scores.csv and summary.md, which is printed.
 
     Args:
         out: the folder.
@@ -150,76 +128,26 @@ def report(out: Path, swept: Sequence[str] = (), failed: dict[str, str] | None =
         failed: why a run failed, by its folder.
 
     Raises:
-        UsageError: there is no run, or they differ in more than what is compared.
+        UsageError: there is no run, they differ in more than what is compared, or the folder
+            cannot be written to.
     """
-    failed = failed or {}
-    record = _record(out)
-    swept = sorted({*record["sweep"], *swept})
-    problems: dict[str, str] = {}
-    results: list[Result] = []
-    for folder in find_runs(out):
-        try:
-            results.append(read_result(folder))
-        except UsageError as error:
-            problems[str(folder.relative_to(out))] = one_line(error)
-    if not results and not record["runs"]:
-        raise UsageError(f"no run in {out}: " + next(iter(problems.values()), "it is empty"))
-    check_comparable([(result.folder, result.config) for result in results], swept)
-    for result in results:
-        name = str(result.folder.relative_to(out))
-        if not result.done:
-            steps = f"{result.agent_steps:,} of {result.config.run.steps:,} agent steps"
-            problems[name] = f"not done, {steps}{_why(result.folder, failed)}"
-        elif not result.episodes:
-            problems[name] = "no episode ended, so there is no score"
-    found = {str(result.folder.relative_to(out)) for result in results}
-    for name in record["runs"]:
-        if name not in found and name not in problems:
-            problems[name] = f"missing{_why(out / name, failed)}"
-    planned = [variant_of(values, swept) for values in record["runs"].values()]
-    text = summarize(results, list(dict.fromkeys(planned)), problems, swept)
+    there = take_inventory(out, swept, failed or {})
+    comparison = compared_runs(
+        there.results,
+        there.planned,
+        there.problems,
+        there.swept,
+        np.random.default_rng(_SEED),
+    )
+    text = summarize(comparison)
+    written = [out / "summary.md", out / "scores.csv"]
     try:
-        write_scores(out / "scores.csv", results, swept)
-        _write(out / "summary.md", text)
+        replace_text(written[0], text)
+        replace_text(written[1], scores_table(out, there.results, there.swept))
     except OSError as error:
-        raise UsageError(f"the tables cannot be written to {out}: {error.strerror}") from None
+        raise UsageError(f"the report cannot be written to {out}: {error.strerror}") from None
     print(text)
-    print(f"written: {out / 'summary.md'}, {out / 'scores.csv'}")
-
-
-def _why(folder: Path, failed: dict[str, str]) -> str:
-    """What a run said last, after a colon; nothing where it only said how far it was."""
-    said = failed.get(str(folder)) or last_line(folder / TRAIN_LOG)
-    return f": {said}" if said and parse_progress(said) is None else ""
-
-
-def _record(out: Path) -> dict[str, Any]:
-    """What has been asked for in a folder: swept settings, and what each run is, by its name."""
-    path = out / _RECORD
-    try:
-        record = json.loads(path.read_text())
-        return {"sweep": list(record["sweep"]), "runs": dict(record["runs"])}
-    except FileNotFoundError:
-        return {"sweep": [], "runs": {}}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UsageError(
-            f"{path} cannot be read: {error}; remove it, runs are found anyway"
-        ) from None
-
-
-def _remember(out: Path, grid: Sequence[Planned], swept: Sequence[str]) -> None:
-    record = _record(out)
-    for planned in grid:
-        what = compared(planned.config, swept)
-        record["runs"][str(planned.folder.relative_to(out))] = what
-    _write(out / _RECORD, json.dumps({**record, "sweep": list(swept)}, indent=2) + "\n")
-
-
-def _write(path: Path, text: str) -> None:
-    """A text file, whole or not at all."""
-    temporary = path.with_name(f"{path.name}.tmp")
-    temporary.write_text(text)
-    os.replace(temporary, path)
+    print(f"written: {', '.join(map(str, written))}")
 
 
 @contextlib.contextmanager

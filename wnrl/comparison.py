@@ -1,11 +1,13 @@
 """What a comparison found, as plain data: what tables, pictures and pages are made from.
 
-Nothing here reads files or draws. `compared_runs` makes it from results.
+Nothing here reads files or draws. `wnrl.analysis` makes it from results.
 
 Dimension key: K grid points, M games, T thresholds.
 """
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +31,25 @@ class Variant:
     def label(self) -> str:
         """`weight`, or `weight 0.0003`: short enough to stand beside its curve."""
         return " ".join([self.norm, *self.values])
+
+
+def variant_of(values: Mapping[str, Any], swept: Sequence[str]) -> Variant:
+    """What a run is an instance of.
+
+    Args:
+        values: from `wnrl.grid.compared`.
+        swept: settings, some of which the run may not have.
+    """
+    return Variant(str(values["norm"]), tuple(str(values.get(name, "-")) for name in swept))
+
+
+def plain_counterpart(variant: Variant, variants: Iterable[Variant]) -> Variant | None:
+    """The plain network with a variant's settings, but for those that a plain one does not have."""
+    for other in variants:
+        pairs = zip(other.values, variant.values, strict=True)
+        if other.norm == "none" and all(mine in (its, "-") for mine, its in pairs):
+            return other
+    return None
 
 
 @dataclass(frozen=True)
@@ -70,6 +91,7 @@ class Game:
 
     env: str
     protocol: str  # `-` where it is not Atari
+    total_steps: int  # agent steps of each run in it
     scored: tuple[Scored, ...]  # in the order that was asked for
     verdict: str  # what so few seeds cannot say; empty from five on
     references: tuple[Reference, ...]  # published scores of this protocol at this frame budget
@@ -108,7 +130,7 @@ class Aggregate:
     left_out: tuple[str, ...]  # environments without a human score, or without runs of a variant
     thresholds: Array  # (T,) human-normalized
     totals: tuple[Total, ...]
-    improvements: tuple[Improvement, ...]  # each variant over the first, or over all: see maker
+    improvements: tuple[Improvement, ...]  # each over `none` with its settings, else the first
     verdict: str  # of the smallest number of seeds
 
 
@@ -118,8 +140,9 @@ class Comparison:
 
     agent: str
     swept: tuple[str, ...]  # settings, by name
-    total_steps: int  # agent steps of each run
+    total_steps: int  # agent steps of each run; of the longest, where games differ
     games: tuple[Game, ...]
     aggregate: Aggregate | None  # where there are at least two games for it
-    facts: dict[str, str]  # agent, protocol, agent steps, settings, commit, versions, seeds
+    # agent, protocol, agent steps, seeds, settings, machine, commit, versions
+    facts: dict[str, str]
     problems: dict[str, str]  # runs by name that are missing, failed or not done, and why

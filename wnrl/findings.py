@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from wnrl.comparison import Aggregate, Comparison, Cost, Game, Scored
+from wnrl.comparison import Aggregate, Comparison, Cost, Game, Scored, plain_counterpart
 from wnrl.intervals import CONCLUSIVE_SEEDS, INDICATIVE_SEEDS
 from wnrl.number_text import counted, decimals, ends, listed, number
 
@@ -41,7 +41,7 @@ def verdicts(comparison: Comparison) -> list[str]:
         return ["No run has a score: nothing can be concluded."]
     said = {
         verdict
-        or f"{CONCLUSIVE_SEEDS} or more seeds of each: intervals can be read as they are.": x
+        or f"{CONCLUSIVE_SEEDS} or more seeds of each: intervals may be read as they stand.": x
         for verdict, x in games.items()
     }
     if len(said) == 1:
@@ -67,13 +67,11 @@ def findings(comparison: Comparison) -> list[Finding]:
     return [*found, Finding("Cost", costs)] if costs else found
 
 
-def baseline_cost(scored: Scored, game: Game) -> Cost | None:
+def plain_cost(scored: Scored, game: Game) -> Cost | None:
     """What the same costs without a normalization; None for that itself, and where it is not."""
-    for other in game.scored:
-        variant = other.variant
-        if variant.norm == "none" and variant.values == scored.variant.values:
-            return other.cost if other is not scored else None
-    return None
+    costs = {x.variant: x.cost for x in game.scored}
+    plain = plain_counterpart(scored.variant, costs)
+    return None if plain in (None, scored.variant) else costs[plain]
 
 
 def maximum_over_mean(game: Game) -> str:
@@ -87,7 +85,8 @@ def maximum_over_mean(game: Game) -> str:
         return ""
     digits = decimals(above)
     low, high = number(min(above), digits), number(max(above), digits)
-    return f"Here it stands {low if low == high else f'{low} to {high}'} above the mean."
+    how_far = low if low == high else f"{low} to {high}"
+    return f"The maximum over evaluations stands {how_far} above their mean."
 
 
 def _of_game(game: Game) -> str:
@@ -162,7 +161,7 @@ def _of_costs(games: Sequence[Game]) -> str:
 
 
 def _update_ratios(scored: Scored, game: Game) -> Iterator[float]:
-    base = baseline_cost(scored, game)
+    base = plain_cost(scored, game)
     if base is not None and scored.cost is not None:
         ratio = scored.cost.update_ms / base.update_ms
         if not math.isnan(ratio):

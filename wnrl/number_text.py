@@ -7,11 +7,10 @@ import math
 from collections.abc import Iterable, Sequence
 
 MISSING = "–"
-_SIGNIFICANT = 4
 
 
-def decimals(values: Iterable[float | None]) -> int:
-    """Digits after the point that give the largest of these numbers four significant ones.
+def decimals(values: Iterable[float | None], *, significant: int = 4) -> int:
+    """Digits after the point that give the largest of these numbers so many significant ones.
 
     One count for a whole column, so that its points stand below each other.
     """
@@ -19,7 +18,7 @@ def decimals(values: Iterable[float | None]) -> int:
     largest = max(sizes, default=0.0)
     if largest == 0:
         return 0
-    return max(0, _SIGNIFICANT - 1 - math.floor(math.log10(largest)))
+    return max(0, significant - 1 - math.floor(math.log10(largest)))
 
 
 def number(value: float | None, digits: int) -> str:

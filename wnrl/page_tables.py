@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from wnrl.bootstrap import Coverage, Estimate
 from wnrl.comparison import Aggregate, Cost, Game, Scored, Total, Variant
-from wnrl.findings import baseline_cost
+from wnrl.findings import plain_cost
 from wnrl.forecast import format_duration
 from wnrl.intervals import Interval
 from wnrl.number_text import MISSING, counted, decimals, ends, listed, number
@@ -147,7 +147,7 @@ def _scores_row(
         each = listed([number(run.final, digits) for run in scored.runs])
         description = f"{counted(len(scored.runs), 'seed')} with final returns {each}"
         picture = seed_strip(scored, scale, own, description)
-    base = baseline_cost(scored, game)
+    base = plain_cost(scored, game)
     return (
         Cell(scored.variant.label, counted(len(scored.runs), "seed"), swatch=own),
         Cell("" if picture else MISSING, picture=picture),
@@ -164,7 +164,7 @@ def _cost_cells(cost: Cost | None, base: Cost | None) -> Iterator[Cell]:
     of_base = own if base is None else (base.act_ms, base.update_ms, base.steps_per_s)
     for value, reference, digits in zip(own, of_base, (3, 3, 0), strict=True):
         ratio = "" if base is None or math.isnan(value / reference) else f"×{value / reference:.2f}"
-        yield Cell(number(value, min(digits, decimals([value]))), ratio)
+        yield Cell(number(value, min(digits, decimals([value], significant=3))), ratio)
 
 
 def _total_row(total: Total, atari_5: bool, colour: Colour) -> tuple[Cell, ...]:

@@ -1,142 +1,227 @@
-"""The tables of a comparison: scores.csv, a row per run; summary.md, a table per environment."""
+"""The tables of a comparison: summary.md, for people, and scores.csv, a row per run.
+
+Nothing here computes a score or writes a file.
+"""
 
 import csv
+import io
 import math
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from wnrl.bootstrap import Coverage, Estimate
+from wnrl.comparison import Aggregate, Comparison, Cost, Game, Scored, Variant, plain_counterpart
 from wnrl.grid import compared
-from wnrl.intervals import t_interval, verdict
+from wnrl.intervals import Interval
 from wnrl.results import WINDOW_FRACTION, Result
 from wnrl.settings import flag_name
 
-_VERSIONS = ("wnrl", "torch", "ale-py", "gymnasium")
+_HOW_TO_READ = f"""\
+Final return: mean raw return of the training episodes that ended in the last \
+{WINDOW_FRACTION:.0%} of the agent steps (none there: in as many before the last one that ended). \
+Area: the mean height of that trailing mean over the whole run. Intervals: 95%, Student's t over \
+seeds, of each mean by itself.
 
-Variant = tuple[str, str, tuple[str, ...]]  # environment, normalization, swept values
+Evaluations: the mean over all of a run's and its best one, both averaged over seeds. Papers \
+report the best one, often of a single run; it grows with the number of evaluations by luck alone, \
+so it stands here beside the mean, which the early ones hold down.
+
+Cost: medians over the runs, in brackets as a ratio to `none`. An act is of all environments of a \
+run together, an update one step of the optimizer; agent steps per second are of the whole \
+training, evaluations included. Runs at the same time slow each other down.
+"""
+
+_HOW_TO_READ_TOTALS = """\
+Scores are final returns, human-normalized: 0 is random play, 1 a human's. IQM: mean of the middle \
+half of all runs. Optimality gap: by how much runs fall short of 1 on average; less is better. \
+Intervals: 95%, stratified bootstrap over seeds: they speak of other seeds of these games. Of few \
+seeds such intervals are too narrow: `held` is how often they would hold the truth in simulated \
+experiments of this size, with its standard error. Those of mean, median, Atari-5 and improvement \
+are made in the same way, and what they hold is not simulated.
+"""
 
 
-def variant_of(values: Mapping[str, Any], swept: Sequence[str]) -> Variant:
-    """What a run is an instance of, from `wnrl.grid.compared`; `-` where it has no such setting."""
-    return (
-        str(values["env"]),
-        str(values["norm"]),
-        tuple(str(values.get(name, "-")) for name in swept),
-    )
-
-
-def write_scores(path: Path, results: Sequence[Result], swept: Sequence[str]) -> None:
-    """A row per run, whether done or not.
+def scores_table(out: Path, results: Sequence[Result], swept: Sequence[str]) -> str:
+    """A row per run, whether done or not, as CSV.
 
     Args:
-        path: the CSV file, replaced as a whole.
+        out: the folder that runs are named from.
         results: the runs.
         swept: settings with columns of their own.
     """
-    temporary = path.with_name(f"{path.name}.tmp")
-    with temporary.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        of_run: list[Any] = ["run", "env", "agent", "norm", *swept, "seed"]
-        measured = ["final_return", "area_under_curve", "max_evaluation", "wall_s"]
-        how_far: list[Any] = ["agent_steps", "done", "episodes"]
-        writer.writerow([*of_run, *how_far, *measured, "protocol", "commit"])
-        for result in results:
-            run, values = result.config.run, compared(result.config, swept)
-            name = result.folder.relative_to(path.parent)
-            settings = [values.get(setting, "") for setting in swept]
-            done = "yes" if result.done else "no"
-            numbers = [result.final, result.area, result.best_evaluation, result.wall_s]
-            scores = ["" if x is None or math.isnan(x) else f"{x:.6g}" for x in numbers]
-            of_run = [name, run.env, run.agent, run.norm, *settings, run.seed]
-            how_far = [result.agent_steps, done, result.episodes]
-            writer.writerow([*of_run, *how_far, *scores, result.protocol, " ".join(result.commits)])
-    os.replace(temporary, path)
-
-
-def summarize(
-    results: Sequence[Result],
-    planned: Sequence[Variant],
-    problems: Mapping[str, str],
-    swept: Sequence[str],
-) -> str:
-    """The summary, in Markdown.
-
-    Args:
-        results: all runs that are there; tables are of those that are done and have a score.
-        planned: variants that were asked for; one without a run has a line of its own.
-        problems: runs by name that are missing or not done, and why.
-        swept: settings that were varied beside environment, normalization and seed.
-    """
-    scored: dict[Variant, list[Result]] = {variant: [] for variant in planned}
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(
+        [
+            *("run", "env", "agent", "norm", *swept, "seed", "agent_steps", "done", "episodes"),
+            *("final_return", "area_under_curve", "mean_evaluation", "max_evaluation"),
+            *("act_ms", "update_ms", "wall_s", "protocol", "commit"),
+        ]
+    )
     for result in results:
-        runs = scored.setdefault(variant_of(compared(result.config, swept), swept), [])
-        if result.done and not math.isnan(result.final):
-            runs.append(result)
-    lines = ["# Comparison", "", *_head(results), ""]
-    for env in dict.fromkeys(variant[0] for variant in scored):
-        own = {variant: runs for variant, runs in scored.items() if variant[0] == env}
-        lines += [f"## {env}", "", *_table(own, swept), ""]
-        said = verdict(min(len(runs) for runs in own.values()))
-        lines += [f"**{said}**", ""] if said else []
-    lines += [
-        f"Final return: mean raw return of the training episodes that ended in the last "
-        f"{WINDOW_FRACTION:.0%} of the agent steps (none there: in as many before the last one "
-        "that ended). Area: the mean height of that trailing mean over the whole run. Intervals: "
-        "95%, Student's t over seeds. Maximum: each run's best evaluation, averaged over seeds; it "
-        "grows with the number of evaluations and stands here for comparison with papers alone.",
-        "",
-    ]
-    if problems:
+        run, values = result.config.run, compared(result.config, swept)
+        numbers = [
+            *(result.final, result.area, result.mean_evaluation, result.best_evaluation),
+            *(result.act_ms, result.update_ms, result.wall_s),
+        ]
+        row: list[Any] = [result.folder.relative_to(out), run.env, run.agent, run.norm]
+        row += [values.get(setting, "") for setting in swept]
+        row += [run.seed, result.agent_steps, "yes" if result.done else "no", result.episodes]
+        row += ["" if x is None or math.isnan(x) else f"{x:.6g}" for x in numbers]
+        writer.writerow([*row, result.protocol, " ".join(result.commits)])
+    return file.getvalue()
+
+
+def summarize(comparison: Comparison) -> str:
+    """The summary, in Markdown."""
+    lines = ["# Comparison", ""]
+    lines += [f"- {name}: {value}" for name, value in comparison.facts.items()]
+    lines.append("")
+    machines = {run.machine for game in comparison.games for x in game.scored for run in x.runs}
+    if len(machines) > 1:
+        lines += [
+            "The runs were made on different machines or with different numbers of threads. What "
+            "is learnt differs by that in rounding alone; the cost of two runs does not compare.",
+            "",
+        ]
+    for game in comparison.games:
+        lines += _game(game, comparison.swept)
+    lines += [_HOW_TO_READ]
+    if comparison.aggregate is not None:
+        lines += _all_games(comparison.aggregate, comparison.swept)
+    elif len(comparison.games) > 1:
+        lines += [
+            "There are no scores over all games: that takes two games with a human score and with "
+            "runs of every variant.",
+            "",
+        ]
+    if comparison.problems:
         lines += ["## Not in the tables", ""]
-        lines += [f"- {name}: {why}" for name, why in problems.items()]
+        lines += [f"- {name}: {why}" for name, why in comparison.problems.items()]
         lines.append("")
     return "\n".join(lines)
 
 
-def _head(results: Sequence[Result]) -> list[str]:
-    def each(values: Sequence[str]) -> str:
-        return ", ".join(dict.fromkeys(values)) or "-"
+def _game(game: Game, swept: Sequence[str]) -> Iterator[str]:
+    yield from (f"## {game.env}", "")
+    if game.verdict:
+        yield from (f"**{game.verdict}**", "")
+    columns = ["seeds", "final return", "area", "mean evaluation", "best evaluation"]
+    yield from _table(swept, columns, ((x.variant, _scores(x)) for x in game.scored))
+    costs = {x.variant: x.cost for x in game.scored if x.cost is not None}
+    if costs:
+        columns = ["ms per act", "ms per update", "agent steps/s"]
+        rows = ((variant, _cost(variant, costs)) for variant in costs)
+        yield from _table(swept, columns, rows)
+    if game.references:
+        yield from ("Published scores of about as many frames under this protocol:", "")
+        yield from _rows(
+            ["algorithm", "score", "frames", "runs", "protocol", "source"],
+            (
+                [
+                    *(x.algorithm, f"{x.score:.4g}", f"{x.frames:,}", str(x.runs or "-")),
+                    *(x.protocol, x.source),
+                ]
+                for x in game.references
+            ),
+        )
 
-    configs = [result.config for result in results]
-    versions = [
-        " ".join(f"{name} {x.versions[name]}" for name in _VERSIONS if name in x.versions)
-        for x in results
+
+def _all_games(aggregate: Aggregate, swept: Sequence[str]) -> Iterator[str]:
+    yield from ("## All games", "")
+    yield f"Over {len(aggregate.games)} games: {', '.join(aggregate.games)}."
+    if aggregate.left_out:
+        left_out = ", ".join(aggregate.left_out)
+        yield f"Left out, without a human score or a run of every variant: {left_out}."
+    yield ""
+    if aggregate.verdict:
+        yield from (f"**{aggregate.verdict}**", "")
+    columns = ["IQM", "held", "optimality gap", "held", "mean", "median"]
+    has_five = any(total.atari_5 is not None for total in aggregate.totals)
+    yield from _table(
+        swept,
+        [*columns, *(["Atari-5"] if has_five else [])],
+        (
+            (
+                total.variant,
+                [
+                    *(_interval(total.iqm), _held(total.iqm_coverage)),
+                    *(_interval(total.optimality_gap), _held(total.optimality_gap_coverage)),
+                    *(_interval(total.mean), _interval(total.median)),
+                    *([_interval(total.atari_5)] if total.atari_5 is not None else []),
+                ],
+            )
+            for total in aggregate.totals
+        ),
+    )
+    if aggregate.improvements:
+        yield from (
+            "How probable it is that a run of one ends above a run of the other, on average over "
+            "games:",
+            "",
+        )
+        yield from _rows(
+            ["this", "above this", "probability"],
+            ([x.better.label, x.worse.label, _interval(x.chance)] for x in aggregate.improvements),
+        )
+    yield _HOW_TO_READ_TOTALS
+
+
+def _scores(scored: Scored) -> list[str]:
+    return [
+        *(str(len(scored.runs)), _interval(scored.final), _interval(scored.area)),
+        *(_number(scored.mean_evaluation), _number(scored.best_evaluation)),
     ]
-    settings = {
-        flag_name(name): value
-        for config in configs
-        for name, value in config.departures.items()
-        if name in config.explicit and all(c.values.get(name) == value for c in configs)
-    }
-    facts = {
-        "agent": each([config.run.agent for config in configs]),
-        "protocol": each([result.protocol for result in results]),
-        "agent steps": each([f"{config.run.steps:,}" for config in configs]),
-        "settings": each([f"--{name} {value}" for name, value in settings.items()]),
-        "commit": each([commit for result in results for commit in result.commits]),
-        "versions": each(versions),
-    }
-    return [f"- {name}: {value}" for name, value in facts.items()]
 
 
-def _table(scored: Mapping[Variant, Sequence[Result]], swept: Sequence[str]) -> list[str]:
-    columns = ["norm", *(flag_name(name) for name in swept), "seeds", "final return", "area"]
-    columns.append("maximum over evaluations")
-    rows = [columns, ["---"] * len(columns)]
-    for (_, norm, values), runs in scored.items():
-        best = [run.best_evaluation for run in runs if run.best_evaluation is not None]
-        final, area = [run.final for run in runs], [run.area for run in runs]
-        highest = f"{sum(best) / len(best):.4g}" if best and len(best) == len(runs) else "-"
-        rows.append([norm, *values, str(len(runs)), _estimate(final), _estimate(area), highest])
-    return [f"| {' | '.join(cells)} |" for cells in rows]
+def _cost(variant: Variant, costs: dict[Variant, Cost]) -> list[str]:
+    own, plain = costs[variant], plain_counterpart(variant, costs)
+    return [
+        _ratio(value, getattr(costs[plain], name) if plain not in (None, variant) else math.nan)
+        for name, value in vars(own).items()
+    ]
 
 
-def _estimate(values: Sequence[float]) -> str:
+def _table(
+    swept: Sequence[str], columns: Sequence[str], rows: Iterable[tuple[Variant, Sequence[str]]]
+) -> Iterator[str]:
+    """A table with a row per variant."""
+    names = ["norm", *(flag_name(name) for name in swept)]
+    yield from _rows(
+        [*names, *columns], ([variant.norm, *variant.values, *row] for variant, row in rows)
+    )
+
+
+def _rows(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    yield f"| {' | '.join(columns)} |"
+    yield f"|{'---|' * len(columns)}"
+    yield from (f"| {' | '.join(row)} |" for row in rows)
+    yield ""
+
+
+def _interval(found: Interval | Estimate | None) -> str:
     """`12.3 [10.1, 14.5]`, without an interval where there is none."""
-    if not values:
+    if found is None:
         return "-"
-    interval = t_interval(values)
-    if math.isnan(interval.low):
-        return f"{interval.mean:.4g} (no interval)"
-    return f"{interval.mean:.4g} [{interval.low:.4g}, {interval.high:.4g}]"
+    value = found.mean if isinstance(found, Interval) else found.value
+    if math.isnan(found.low):
+        return f"{value:.4g} (no interval)"
+    return f"{value:.4g} [{found.low:.4g}, {found.high:.4g}]"
+
+
+def _held(coverage: Coverage) -> str:
+    """`91% ± 1%`."""
+    if math.isnan(coverage.share):
+        return "-"
+    return f"{coverage.share:.0%} ± {coverage.standard_error:.0%}"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None or math.isnan(value) else f"{value:.4g}"
+
+
+def _ratio(value: float, plain: float) -> str:
+    """`2.31 (1.04)`, without a ratio where there is none."""
+    ratio = value / plain
+    return _number(value) if math.isnan(ratio) else f"{_number(value)} ({ratio:.2f})"

@@ -5,7 +5,6 @@ are inside the page. Sentences come from `wnrl.findings`, tables from `wnrl.page
 """
 
 import functools
-import os
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -14,7 +13,9 @@ import jinja2
 from markupsafe import Markup
 
 from wnrl import page_tables as tables
-from wnrl.comparison import Comparison
+from wnrl.comparison import Comparison, Game
+from wnrl.durable import replace_text
+from wnrl.envs.protocols import PROTOCOLS
 from wnrl.figures import PageFigure, page_figures, variant_colour
 from wnrl.findings import findings, maximum_over_mean, verdicts
 from wnrl.number_text import counted, listed
@@ -22,7 +23,6 @@ from wnrl.results import WINDOW_FRACTION
 from wnrl.settings import flag_name
 
 PAGE = "report.html"
-_FRAMES_PER_STEP = 4  # of Atari
 _GAMES_IN_TITLE = 4
 
 
@@ -43,7 +43,8 @@ def render_page(
         comparison=comparison,
         title=_title(comparison),
         compared=_compared(comparison),
-        length=_length(comparison),
+        lengths=_lengths(comparison),
+        cautious=any(game.verdict for game in games) or not games,
         verdicts=verdicts(comparison),
         findings=findings(comparison),
         figures=[(a, Markup(a.svg), Markup(b.svg)) for a, b in zip(wide, narrow, strict=True)],
@@ -52,6 +53,7 @@ def render_page(
         totals=aggregate and tables.aggregate_table(aggregate, variant_colour),
         improvements=aggregate and tables.improvements_table(aggregate),
         references=tables.references_table(games),
+        machines=len({run.machine for x in games for each in x.scored for run in each.runs}),
         window=f"{WINDOW_FRACTION:.0%}",
     )
 
@@ -64,9 +66,7 @@ def write_page(out: Path, comparison: Comparison) -> Path:
     """
     wide, narrow = (page_figures(comparison, narrow=narrow) for narrow in (False, True))
     path = out / PAGE
-    temporary = path.with_name(f"{PAGE}.tmp")
-    temporary.write_text(render_page(comparison, wide, narrow), encoding="utf-8")
-    os.replace(temporary, path)
+    replace_text(path, render_page(comparison, wide, narrow))
     return path
 
 
@@ -88,11 +88,17 @@ def _compared(comparison: Comparison) -> str:
     return ", with ".join([norms, *([listed(swept)] if swept else [])])
 
 
-def _length(comparison: Comparison) -> str:
-    steps = counted(comparison.total_steps, "agent step")
-    if comparison.games and all(game.protocol != "-" for game in comparison.games):
-        return f"{steps} ({comparison.total_steps * _FRAMES_PER_STEP:,} frames)"
-    return steps
+def _lengths(comparison: Comparison) -> str:
+    """`100,000 agent steps (400,000 frames)`; where games differ in it, each once."""
+    return listed(list(dict.fromkeys(_length(game) for game in comparison.games)))
+
+
+def _length(game: Game) -> str:
+    steps = counted(game.total_steps, "agent step")
+    protocol = PROTOCOLS.get(game.protocol)  # None where it is not Atari
+    if protocol is None:
+        return steps
+    return f"{steps} ({game.total_steps * protocol.frameskip_frames:,} frames)"
 
 
 @functools.cache

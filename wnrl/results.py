@@ -1,35 +1,53 @@
-"""What finished and unfinished runs scored, read from their folders; which may be compared."""
+"""What finished and unfinished runs scored, read from their folders; which may be compared.
+
+Dimension key: E episodes, K evaluations.
+"""
 
 import csv
+import functools
 import itertools
 import json
+import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from wnrl.config import Config
 from wnrl.envs.make import is_atari
 from wnrl.errors import UsageError
+from wnrl.event_files import read_scalars
 from wnrl.grid import compared, describe_differences, differences
 from wnrl.learning_curves import area_under_curve, final_window
 from wnrl.run_status import saved_steps
 from wnrl.rundir import CONFIG, read_config
 
+Array = npt.NDArray[np.float64]
+
 WINDOW_FRACTION = 0.1  # of the agent steps, at their end
+_EVALUATION, _ACT_MS, _UPDATE_MS = "eval/mean_reward", "time/act_ms", "time/update_ms"
 
 
-class Result(NamedTuple):
-    """A run and its scores, which are raw training returns. NaN where no episode ended."""
+@dataclass(frozen=True, eq=False)
+class Result:
+    """A run, its episodes and what follows from them. Scores are raw training returns."""
 
     folder: Path
     config: Config
     agent_steps: int
-    episodes: int
-    final: float  # mean return of the last tenth of the agent steps
-    area: float  # mean height of the curve of that trailing window
-    best_evaluation: float | None  # None where none was logged
+    episode_steps: Array  # (E,) agent steps at which the training episodes ended, never falling
+    returns: Array  # (E,) their raw returns
+    evaluation_steps: Array  # (K,) agent steps after which it was evaluated, rising
+    evaluations: Array  # (K,) mean raw return of each evaluation
+    act_ms: float | None  # one act of all environments, the median over the log intervals
+    update_ms: float | None  # one step of the optimizer, likewise; both None where not recorded
     wall_s: float | None  # of training up to the last episode; None where it was not recorded
+    machine: str  # what it ran on, which its times go by
     commits: tuple[str, ...]  # that wrote it, in order
     versions: dict[str, str]
 
@@ -43,6 +61,51 @@ class Result(NamedTuple):
         """Of Atari; elsewhere there is none."""
         return self.config.run.protocol if is_atari(self.config.run.env) else "-"
 
+    @property
+    def episodes(self) -> int:
+        """How many have ended."""
+        return len(self.returns)
+
+    @property
+    def window_steps(self) -> float:
+        """Width of the curve's trailing window, in agent steps."""
+        return WINDOW_FRACTION * self.config.run.steps
+
+    @functools.cached_property
+    def final(self) -> float:
+        """Mean return of the last tenth of the agent steps; NaN where no episode ended."""
+        return final_window(
+            self.episode_steps,
+            self.returns,
+            total_steps=self.config.run.steps,
+            window_steps=self.window_steps,
+        )
+
+    @functools.cached_property
+    def area(self) -> float:
+        """Mean height of the curve of that trailing window; NaN where no episode ended."""
+        return area_under_curve(
+            self.episode_steps,
+            self.returns,
+            total_steps=self.config.run.steps,
+            window_steps=self.window_steps,
+        )
+
+    @property
+    def best_evaluation(self) -> float | None:
+        """The highest of the evaluations; None where there was none."""
+        return float(self.evaluations.max()) if len(self.evaluations) else None
+
+    @property
+    def mean_evaluation(self) -> float | None:
+        """The mean of the evaluations; None where there was none."""
+        return float(self.evaluations.mean()) if len(self.evaluations) else None
+
+    @property
+    def steps_per_s(self) -> float | None:
+        """Agent steps per second of training, evaluations included; None where not recorded."""
+        return float(self.episode_steps[-1]) / self.wall_s if self.wall_s else None
+
 
 def find_runs(folder: Path) -> list[Path]:
     """The run folders in a folder, itself included, in order."""
@@ -54,12 +117,16 @@ def find_runs(folder: Path) -> list[Path]:
     return sorted(found)
 
 
-def check_comparable(runs: Sequence[tuple[Path, Config]], swept: Iterable[str]) -> None:
+def check_comparable(
+    runs: Sequence[tuple[Path, Config]], swept: Iterable[str], *, same_threads: bool = True
+) -> None:
     """Refuse runs that differ in more than what is compared.
 
     Args:
         runs: folders and their configurations.
         swept: settings that are compared beside environment, normalization and seed.
+        same_threads: refuse another number of threads too. It changes what is learnt by rounding
+            alone, but what a run costs: one for all while a choice is left, any once they are done.
 
     Raises:
         UsageError: two do, which it names with the difference; or two are one and the same.
@@ -67,6 +134,8 @@ def check_comparable(runs: Sequence[tuple[Path, Config]], swept: Iterable[str]) 
     swept = tuple(swept)
     for (a, first), (b, second) in itertools.combinations(runs, 2):
         found = differences(first, second, swept)
+        if not same_threads:
+            found.pop("threads", None)
         if found and a == b:
             raise UsageError(
                 f"{a} holds a run with other settings than asked for now: "
@@ -97,45 +166,49 @@ def read_result(folder: Path) -> Result:
     config = read_config(folder)
     record = json.loads((folder / CONFIG).read_text())
     steps, returns, wall_s = _episodes(folder / "episodes.csv")
-    total_steps = config.run.steps
-    window_steps = WINDOW_FRACTION * total_steps
+    scalars = read_scalars(folder, (_EVALUATION, _ACT_MS, _UPDATE_MS))
+    evaluations = sorted(scalars[_EVALUATION].items())
     parts: list[dict[str, Any]] = record.get("parts", [])
     return Result(
         folder=folder,
         config=config,
         agent_steps=saved_steps(folder),
-        episodes=len(steps),
-        final=final_window(steps, returns, total_steps=total_steps, window_steps=window_steps),
-        area=area_under_curve(steps, returns, total_steps=total_steps, window_steps=window_steps),
-        best_evaluation=max(_evaluations(folder), default=None),
+        episode_steps=steps,
+        returns=returns,
+        evaluation_steps=np.array([step for step, _ in evaluations], dtype=np.float64),
+        evaluations=np.array([mean for _, mean in evaluations], dtype=np.float64),
+        act_ms=_median(scalars[_ACT_MS].values()),
+        update_ms=_median(scalars[_UPDATE_MS].values()),
         wall_s=wall_s or None,
+        machine=_machine(config, record.get("device", {})),
         commits=tuple(dict.fromkeys(part["commit"] or "unknown" for part in parts)),
         versions=record.get("versions", {}),
     )
 
 
-def _episodes(path: Path) -> tuple[list[int], list[float], float]:
-    """Agent steps and returns of whole lines, and the last one's wall time."""
+def _episodes(path: Path) -> tuple[Array, Array, float]:
+    """Agent steps (E,) and returns (E,) of whole lines, and the last one's wall time."""
     try:
         lines = path.read_text().split("\n")[1:-1]
         rows = [(int(row[0]), float(row[2]), float(row[4])) for row in csv.reader(lines)]
+        table = np.array(rows, dtype=np.float64).reshape(-1, 3)
+        if not np.isfinite(table).all() or (np.diff(table[:, 0]) < 0).any():
+            raise ValueError("a number is not finite, or the agent steps fall")
     except FileNotFoundError:
-        return [], [], 0.0
+        return np.empty(0), np.empty(0), 0.0
     except (OSError, ValueError, IndexError) as error:
         raise UsageError(f"{path} cannot be read as a run's episodes: {error}") from None
-    return [row[0] for row in rows], [row[1] for row in rows], rows[-1][2] if rows else 0.0
+    return table[:, 0], table[:, 1], rows[-1][2] if rows else 0.0
 
 
-def _evaluations(folder: Path) -> Iterator[float]:
-    """Mean returns of the evaluations that the run logged."""
-    if not any(folder.glob("events.out.tfevents.*")):
-        return
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # slow
+def _machine(config: Config, device: Mapping[str, str]) -> str:
+    """`cpu x86_64, 1 thread`."""
+    threads = config.run.threads
+    what = " ".join(filter(None, (device.get("type"), device.get("name")))) or config.run.device
+    return f"{what}, {threads} {'thread' if threads == 1 else 'threads'}"
 
-    # tensorboard declares no types.
-    events: Any = EventAccumulator(  # type: ignore[no-untyped-call]
-        str(folder), size_guidance={"scalars": 0, "histograms": 1}
-    )
-    events.Reload()
-    if "eval/mean_reward" in events.Tags()["scalars"]:
-        yield from (event.value for event in events.Scalars("eval/mean_reward"))
+
+def _median(values: Iterable[float]) -> float | None:
+    """Of times, which a machine's other work only ever lengthens for a while."""
+    finite = [value for value in values if math.isfinite(value)]
+    return statistics.median(finite) if finite else None

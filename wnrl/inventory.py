@@ -1,0 +1,145 @@
+"""The runs of a comparison's folder: what was asked for there, what is there, and what is missing.
+
+compare.json records what all commands together have asked for. Runs are found without it too, so
+that ones made by hand can be compared.
+"""
+
+import contextlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from wnrl.comparison import Variant, variant_of
+from wnrl.config import Config, replace
+from wnrl.durable import replace_text
+from wnrl.errors import UsageError
+from wnrl.flags import one_line
+from wnrl.grid import Planned, compared
+from wnrl.progress import parse_progress
+from wnrl.results import Result, check_comparable, find_runs, read_result
+from wnrl.run_status import TRAIN_LOG, last_line
+from wnrl.rundir import read_config
+
+_RECORD = "compare.json"
+
+
+class Record(NamedTuple):
+    """What has been asked for in a folder, by all commands together."""
+
+    sweep: list[str]  # settings
+    runs: dict[str, dict[str, Any]]  # what each run is an instance of, by its name in the folder
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """What a comparison is made from."""
+
+    results: tuple[Result, ...]  # of all runs that can be read, done or not
+    planned: tuple[tuple[str, Variant], ...]  # environment and variant, each once, as asked for
+    problems: dict[str, str]  # runs by name that are missing, not done or without a score, and why
+    swept: tuple[str, ...]  # settings
+
+
+def read_record(out: Path) -> Record:
+    """What has been asked for in a folder; nothing where there is no record.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    path = out / _RECORD
+    try:
+        record = json.loads(path.read_text())
+        return Record(list(record["sweep"]), dict(record["runs"]))
+    except FileNotFoundError:
+        return Record([], {})
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(
+            f"{path} cannot be read: {error}; remove it, runs are found anyway"
+        ) from None
+
+
+def remember(out: Path, grid: Sequence[Planned], swept: Sequence[str]) -> None:
+    """Add a grid to what has been asked for in a folder."""
+    runs = read_record(out).runs
+    for planned in grid:
+        runs[_name(planned.folder, out)] = compared(planned.config, swept)
+    replace_text(out / _RECORD, json.dumps({"runs": runs, "sweep": list(swept)}, indent=2) + "\n")
+
+
+def check_fits(grid: Sequence[Planned], out: Path, swept: Sequence[str]) -> None:
+    """Refuse a grid that does not fit to the runs in its folder.
+
+    Args:
+        grid: the runs.
+        out: the folder.
+        swept: settings that are compared beside environment, normalization and seed.
+
+    Raises:
+        UsageError: a run there is longer, or differs in more than what is compared.
+    """
+    mine = {planned.folder: planned.config for planned in grid}
+    there: list[tuple[Path, Config]] = []
+    for folder in find_runs(out):
+        with contextlib.suppress(UsageError):  # one that cannot be read fails by itself
+            there.append((folder, read_config(folder)))
+    for k, (folder, config) in enumerate(there):
+        if folder not in mine:
+            continue
+        if config.run.steps > mine[folder].run.steps:
+            raise UsageError(
+                f"{folder} was asked for {config.run.steps:,} agent steps: give --steps "
+                f"{config.run.steps} or another --out"
+            )
+        if config.run.steps < mine[folder].run.steps:  # goes on as far as the others
+            there[k] = folder, replace(config, steps=mine[folder].run.steps)
+    check_comparable([*mine.items(), *there], swept)
+
+
+def take_inventory(out: Path, swept: Sequence[str], failed: Mapping[str, str]) -> Inventory:
+    """Read the runs in a folder.
+
+    Args:
+        out: the folder.
+        swept: settings that were varied in them, beside those that a grid there has recorded.
+        failed: why a run failed, by its folder.
+
+    Raises:
+        UsageError: there is no run, or they differ in more than what is compared.
+    """
+    record = read_record(out)
+    swept = tuple(sorted({*record.sweep, *swept}))
+    results: list[Result] = []
+    problems: dict[str, str] = {}
+    for folder in find_runs(out):
+        try:
+            results.append(read_result(folder))
+        except UsageError as error:
+            problems[_name(folder, out)] = one_line(error)
+    if not results and not record.runs:
+        raise UsageError(f"no run in {out}: " + next(iter(problems.values()), "it is empty"))
+    check_comparable([(x.folder, x.config) for x in results], swept, same_threads=False)
+    for result in results:
+        if not result.done:
+            steps = f"{result.agent_steps:,} of {result.config.run.steps:,} agent steps"
+            why = f"not done, {steps}{_last_words(result.folder, failed)}"
+            problems[_name(result.folder, out)] = why
+        elif not result.episodes:
+            problems[_name(result.folder, out)] = "no episode ended, so there is no score"
+    found = {_name(result.folder, out) for result in results}
+    for name in record.runs:
+        if name not in found and name not in problems:
+            problems[name] = f"missing{_last_words(out / name, failed)}"
+    planned = [(str(what["env"]), variant_of(what, swept)) for what in record.runs.values()]
+    return Inventory(tuple(results), tuple(dict.fromkeys(planned)), problems, swept)
+
+
+def _name(folder: Path, out: Path) -> str:
+    return str(folder.relative_to(out))
+
+
+def _last_words(folder: Path, failed: Mapping[str, str]) -> str:
+    """What a run said last, after a colon; nothing where it only said how far it was."""
+    said = failed.get(str(folder)) or last_line(folder / TRAIN_LOG)
+    return f": {said}" if said and parse_progress(said) is None else ""
