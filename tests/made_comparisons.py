@@ -1,0 +1,130 @@
+"""Comparisons made of nothing, of any size, for tests of pictures and pages."""
+
+import functools
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from wnrl.bootstrap import Bands, Coverage, Estimate
+from wnrl.comparison import (
+    Aggregate,
+    Comparison,
+    Cost,
+    Curve,
+    Game,
+    Improvement,
+    Scored,
+    Total,
+    Variant,
+)
+from wnrl.config import Config, make_config
+from wnrl.intervals import t_interval, verdict
+from wnrl.reference_scores import Reference
+from wnrl.results import Result
+
+COMMIT = "3f2a9c1d5e7b8a6f4c3d2e1f0a9b8c7d6e5f4a3b"
+NORMS = ("none", "weight", "layer", "batch")
+
+
+@functools.cache
+def config() -> Config:
+    return make_config({"env": "CartPole-v1"})
+
+
+def result(final: float) -> Result:
+    return Result(Path("run"), config(), 10_000, 50, final, final, None, 60.0, (COMMIT,), {})
+
+
+def curve(finals: Sequence[float], steps: int, points: int = 60, *, band: float = 1.0) -> Curve:
+    """A curve that rises to the mean of these finals, with their interval at its end."""
+    x = np.linspace(0, steps, points + 1)[1:]
+    rise = 1 / (1 + np.exp(-8 * (x / steps - 0.5)))
+    rise += 0.02 * np.sin(37 * x / steps + sum(finals))
+    interval = t_interval(finals)
+    mean = interval.mean * rise
+    half = band * (interval.high - interval.mean) * rise
+    mean[:2] = math.nan
+    return Curve(x, mean, mean - half, mean + half)
+
+
+def scored(variant: Variant, finals: Sequence[float], steps: int) -> Scored:
+    if not finals:
+        return Scored(variant, (), None, None, None, None, None, None)
+    interval = t_interval(finals)
+    runs = tuple(result(final) for final in finals)
+    drawn = curve(finals, steps)
+    return Scored(variant, runs, interval, interval, None, None, drawn, Cost(0.1, 1.0, 900.0))
+
+
+def made(
+    *,
+    envs: Sequence[str] = ("CartPole-v1",),
+    norms: Sequence[str] = NORMS,
+    values: Sequence[tuple[str, ...]] = ((),),
+    swept: tuple[str, ...] = (),
+    seeds: int = 5,
+    steps: int = 10_000,
+    protocol: str = "-",
+    scale: float = 400.0,
+    spread: float = 0.05,
+    references: Sequence[Reference] = (),
+    together: bool = False,
+) -> Comparison:
+    """A comparison in which every variant has runs, of scores that a fixed seed draws."""
+    generator = np.random.default_rng(7)
+    variants = [Variant(norm, value) for value in values for norm in norms]
+    games = []
+    for number, env in enumerate(envs):
+        drawn = []
+        for variant in variants:
+            level = scale * (1 + number) * generator.uniform(0.5, 1.0)
+            finals = generator.normal(level, spread * abs(level), seeds).tolist()
+            drawn.append(scored(variant, finals, steps))
+        games.append(Game(env, protocol, tuple(drawn), verdict(seeds), tuple(references)))
+    facts = {
+        "agent": "dqn",
+        "protocol": protocol,
+        "agent steps": f"{steps:,}",
+        "settings": "--torch-threads 1 --eval-every 100000",
+        "commit": COMMIT,
+        "versions": "wnrl 0.1.0 torch 2.9.1 ale-py 0.12.1 gymnasium 1.2.0",
+        "seeds": f"{seeds}",
+    }
+    aggregate = aggregated(variants, tuple(envs), seeds, steps) if together else None
+    return Comparison("dqn", swept, steps, tuple(games), aggregate, facts, {})
+
+
+def aggregated(
+    variants: Sequence[Variant], games: tuple[str, ...], seeds: int, steps: int
+) -> Aggregate:
+    generator = np.random.default_rng(8)
+    thresholds = np.linspace(0, 4, 81)
+    totals = []
+    for variant in variants:
+        level = generator.uniform(0.5, 1.5)
+        profile = np.exp(-thresholds / level)
+
+        def about(value: float) -> Estimate:
+            return Estimate(value, 0.85 * value, 1.15 * value)
+
+        totals.append(
+            Total(
+                variant=variant,
+                iqm=about(level),
+                iqm_coverage=Coverage(0.80 + 0.05 * level, 0.02),
+                mean=about(1.6 * level),
+                median=about(0.8 * level),
+                optimality_gap=about(0.5 / level),
+                optimality_gap_coverage=Coverage(0.90, 0.02),
+                profile=Bands(profile, 0.9 * profile, np.minimum(1, 1.1 * profile)),
+                atari_5=about(0.7 * level) if len(games) > 4 else None,
+                curve=curve([level, 1.1 * level, 0.9 * level], steps),
+            )
+        )
+    improvements = tuple(
+        Improvement(better, variants[0], Estimate(0.5 + 0.06 * i, 0.4 + 0.05 * i, 0.7 + 0.03 * i))
+        for i, better in enumerate(variants[1:5], start=1)
+    )
+    return Aggregate(games, (), thresholds, tuple(totals), improvements, verdict(seeds))

@@ -1,0 +1,186 @@
+"""Learning curves: a panel for each game, and one for all of them together."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from wnrl.comparison import Comparison, Curve, Game, Variant
+from wnrl.figures.labels import PITCH_PT, margin_in
+from wnrl.figures.layout import (
+    Layout,
+    direct,
+    facts_text,
+    frames_text,
+    seeds_text,
+    shared_verdict,
+)
+from wnrl.figures.lines import Line, Mark, draw_lines, draw_nothing, y_limits
+from wnrl.figures.sheet import KeyEntry, Panel, Sheet
+from wnrl.figures.style import Look, looks
+from wnrl.reference_scores import Reference
+from wnrl.results import WINDOW_FRACTION
+
+_LEFT_IN = 0.5
+_RIGHT_IN = 0.2
+
+WINDOW = f"mean raw return in a trailing window of {WINDOW_FRACTION:.0%} of the agent steps"
+WHAT = (
+    f"Lines: mean over seeds of the {WINDOW}. Bands: 95% intervals, Student's t over seeds, cut at "
+    "a panel's edge."
+)
+NO_BANDS = f"Lines: {WINDOW}. One seed: there are no intervals."
+WHAT_IQM = (
+    "IQM: interquartile mean of the human-normalized scores of all runs, band: 95%, stratified "
+    "bootstrap over seeds."
+)
+
+
+def curves_sheet(
+    comparison: Comparison, games: Sequence[Game], layout: Layout, *, aggregated: bool
+) -> Sheet:
+    """Learning curves of some games.
+
+    Args:
+        comparison: what they are of.
+        games: those that are drawn.
+        layout: where it is looked at.
+        aggregated: whether there is a panel for all games together, where they are aggregated.
+    """
+    aggregate = comparison.aggregate if aggregated else None
+    variants = list(dict.fromkeys(each.variant for game in games for each in game.scored))
+    look = looks(each.variant for game in comparison.games for each in game.scored)
+    columns = layout.columns_of(len(games) + (aggregate is not None))
+    labelled = direct([variant.label for variant in variants], layout.panel_in(columns))
+    letters = reference_letters(games)
+    verdict = shared_verdict(games)
+    panel = partial(
+        _panel,
+        look=look,
+        labelled=labelled,
+        steps=comparison.total_steps,
+        height_in=layout.height_in(columns),
+    )
+    panels = []
+    for game in games:
+        protocol = [] if game.protocol == "-" else [game.protocol]
+        head = " · ".join(["raw return", *protocol, seeds_text(game.scored)])
+        panels.append(
+            panel(
+                title=game.env,
+                notes=(head, *_missing(game)),
+                warning="" if verdict else game.verdict,
+                curves={each.variant: each.curve for each in game.scored},
+                marks=[Mark(letters[_published(each)], each.score) for each in game.references],
+            )
+        )
+    if aggregate is not None:
+        panels.append(
+            panel(
+                title="All games",
+                notes=(f"human-normalized IQM of {len(aggregate.games)} games",),
+                warning="" if aggregate.verdict == verdict else aggregate.verdict,
+                curves={total.variant: total.curve for total in aggregate.totals},
+                marks=[],
+            )
+        )
+    small_print = [
+        WHAT if any(map(_has_band, games)) else NO_BANDS,
+        WHAT_IQM if aggregate is not None else "",
+        references_text(letters) if letters else "",
+        frames_text(games),
+        facts_text(comparison),
+    ]
+    return Sheet(
+        title=f"{comparison.agent}: return while training",
+        warning=verdict,
+        key=() if labelled else tuple(KeyEntry(v.label, look[v]) for v in variants),
+        rows=layout.rows(panels),
+        small_print=tuple(small_print),
+    )
+
+
+def reference_letters(games: Iterable[Game]) -> dict[tuple[str, str, int | None], str]:
+    """A letter for each published algorithm of each source, in order of appearance."""
+    published = dict.fromkeys(_published(each) for game in games for each in game.references)
+    return {each: chr(ord("a") + i) for i, each in enumerate(published)}
+
+
+def references_text(letters: Mapping[tuple[str, str, int | None], str]) -> str:
+    """What the letters stand for."""
+    meant = (
+        f"{letter} {algorithm}, {source}" + (f" ({runs} {'run' if runs == 1 else 'runs'})")
+        if runs is not None
+        else f"{letter} {algorithm}, {source}"
+        for (algorithm, source, runs), letter in letters.items()
+    )
+    return f"Dashed: published scores after as many frames: {'; '.join(meant)}."
+
+
+def _published(reference: Reference) -> tuple[str, str, int | None]:
+    return reference.algorithm, reference.source, reference.runs
+
+
+def _missing(game: Game) -> list[str]:
+    """A note on the variants that have no curve."""
+    without = [each.variant.label for each in game.scored if not each.runs]
+    unfinished = [
+        each.variant.label
+        for each in game.scored
+        if each.runs and (each.curve is None or not np.isfinite(each.curve.mean).any())
+    ]
+    return [
+        *([f"no finished run: {', '.join(without)}"] if without else []),
+        *([f"no episode ended: {', '.join(unfinished)}"] if unfinished else []),
+    ]
+
+
+def _has_band(game: Game) -> bool:
+    return any(s.curve is not None and np.isfinite(s.curve.low).any() for s in game.scored)
+
+
+def _panel(
+    *,
+    title: str,
+    notes: tuple[str, ...],
+    warning: str,
+    curves: Mapping[Variant, Curve | None],
+    marks: Sequence[Mark],
+    look: Mapping[Variant, Look],
+    labelled: bool,
+    steps: int,
+    height_in: float,
+) -> Panel:
+    lines = [
+        Line(variant.label, look[variant], curve.steps, curve.mean, curve.low, curve.high)
+        for variant, curve in curves.items()
+        if curve is not None and np.isfinite(curve.mean).any()
+    ]
+    texts = [*([line.label for line in lines] if labelled else []), *(f"{m.label}↑" for m in marks)]
+    return Panel(
+        title=title,
+        notes=notes,
+        warning=warning,
+        draw=partial(_draw, lines=lines, marks=marks, labelled=labelled, steps=steps),
+        height_in=max(height_in, len(texts) * PITCH_PT / 72),
+        left_in=_LEFT_IN,
+        right_in=max(_RIGHT_IN, margin_in(texts)),
+    )
+
+
+def _draw(
+    ax: Axes, *, lines: Sequence[Line], marks: Sequence[Mark], labelled: bool, steps: int
+) -> None:
+    if not lines:
+        draw_nothing(ax)
+        return
+    draw_lines(
+        ax,
+        lines,
+        x_limits=(0.0, float(steps)),
+        y_limits=y_limits(lines, marks),
+        x_name="agent steps",
+        labelled=labelled,
+        marks=marks,
+    )

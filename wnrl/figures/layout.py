@@ -1,0 +1,87 @@
+"""What every picture of a comparison has in common: widths, and what its small print says."""
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple, TypeVar
+
+from wnrl.comparison import Comparison, Game, Scored
+from wnrl.figures.style import LABEL_PT
+from wnrl.figures.text import width_in
+
+MOST_DIRECT = 8  # lines that are labelled at their ends; more are explained by a key
+_WIDEST_LABEL = 0.34  # of the panel
+
+T = TypeVar("T")
+
+
+class Layout(NamedTuple):
+    """Where a picture is looked at."""
+
+    single_in: float  # width of a picture with one column
+    full_in: float  # width of a picture with several
+    columns: int  # panels in a row, at most
+    axes_in: float  # height of a panel that stands alone
+
+    def width_in(self, columns: int) -> float:
+        """Width of a picture with this many columns."""
+        return self.single_in if columns == 1 else self.full_in
+
+    def panel_in(self, columns: int) -> float:
+        """Width that is left for a panel beside others."""
+        return self.width_in(columns) / columns - 0.2
+
+    def rows(
+        self, panels: Sequence[T], columns: int | None = None
+    ) -> tuple[tuple[T | None, ...], ...]:
+        """Panels in rows of one length; what is left of the last one stays empty."""
+        columns = columns or self.columns_of(len(panels))
+        empty = [None] * (-len(panels) % columns)
+        cells: list[T | None] = [*panels, *empty]
+        return tuple(tuple(cells[i : i + columns]) for i in range(0, len(cells), columns))
+
+    def columns_of(self, panels: int) -> int:
+        """Columns for this many panels."""
+        return max(1, min(self.columns, panels))
+
+    def height_in(self, columns: int) -> float:
+        """Height of a panel's axes in a picture with this many columns."""
+        return self.axes_in if columns == 1 else 0.55 * self.axes_in
+
+
+WIDE = Layout(single_in=7.6, full_in=9.6, columns=3, axes_in=3.3)
+NARROW = Layout(single_in=3.7, full_in=3.7, columns=1, axes_in=2.2)
+
+
+def direct(labels: list[str], panel_in: float) -> bool:
+    """Whether lines can be labelled at their ends in a panel of this width."""
+    widest = max((width_in(label, LABEL_PT) for label in labels), default=0.0)
+    return len(labels) <= MOST_DIRECT and widest <= _WIDEST_LABEL * panel_in
+
+
+def seeds_text(scored: Sequence[Scored]) -> str:
+    """`5 seeds`, or `3 to 5 seeds` where variants have different numbers of them."""
+    counts = [len(each.runs) for each in scored]
+    low, high = min(counts, default=0), max(counts, default=0)
+    return f"{high} {'seed' if high == 1 else 'seeds'}" if low == high else f"{low} to {high} seeds"
+
+
+def shared_verdict(games: Sequence[Game]) -> str:
+    """The verdict that holds of all games; empty where they have different ones."""
+    verdicts = {game.verdict for game in games}
+    return verdicts.pop() if len(verdicts) == 1 else ""
+
+
+def frames_text(games: Sequence[Game]) -> str:
+    """What an agent step is in these games."""
+    if any(game.protocol != "-" for game in games):
+        return "Atari: 1 agent step = 4 emulator frames."
+    return "Not Atari: there is no protocol."
+
+
+def facts_text(comparison: Comparison) -> str:
+    """What the comparison is of, with commits cut to seven digits; `-` says that there is none."""
+    facts = {
+        name: re.sub(r"\b([0-9a-f]{7})[0-9a-f]{33}\b", r"\1", value)
+        for name, value in comparison.facts.items()
+    }
+    return " · ".join(f"{name}: {value}" for name, value in facts.items() if value != "-")
