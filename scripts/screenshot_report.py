@@ -35,8 +35,8 @@ FLAGS = (
 WIDTHS = (1280, 390)  # CSS pixels: a desktop, a phone
 PHONE_BELOW = 600
 START_LIMIT_S = 60.0
-# A text is a text node, or a whole <text> of a picture; its place, the boxes of its lines. Boxes are
-# as high as the font's line, so those of neighbouring lines may touch: a part of it is taken off.
+# A text is a text node, and its place the boxes of its lines. They are as high as the font is, so
+# that those of neighbouring lines may touch: a part is taken off.
 MEASURE = """
 const problems = [];
 const say = (problem, node) =>
@@ -95,8 +95,8 @@ const rgba = colour => {
   const numbers = colour.match(/[\\d.]+/g).map(Number);
   return numbers.length > 3 ? numbers : [...numbers, 1];
 };
-const luminance = colour => {
-  const [r, g, b] = rgba(colour).slice(0, 3).map(v => v / 255).map(
+const luminance = ([red, green, blue]) => {
+  const [r, g, b] = [red, green, blue].map(v => v / 255).map(
     v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
   return 0.2126 * r + 0.7152 * g + 0.0722 * b;
 };
@@ -106,8 +106,11 @@ for (const node of new Set(texts.map(text => text.node))) {
   let behind = holder;
   while (behind.parentElement && rgba(getComputedStyle(behind).backgroundColor)[3] === 0)
     behind = behind.parentElement;
-  const [dark, light] =
-    [luminance(ink), luminance(getComputedStyle(behind).backgroundColor)].sort((a, b) => a - b);
+  const page = rgba(getComputedStyle(behind).backgroundColor);
+  let opacity = rgba(ink)[3];
+  for (let e = holder; e; e = e.parentElement) opacity *= getComputedStyle(e).opacity;
+  const seen = rgba(ink).map((v, k) => opacity * v + (1 - opacity) * page[k]);
+  const [dark, light] = [luminance(seen), luminance(page)].sort((a, b) => a - b);
   const contrast = (light + 0.05) / (dark + 0.05);
   if (contrast < 4.5) say(`contrast ${contrast.toFixed(1)}`, node);
 }

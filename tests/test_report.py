@@ -61,9 +61,7 @@ def test_a_table_has_means_intervals_and_what_they_rest_on(
     # The curve's window is a tenth: at the end the last two episodes; one, then both, before.
     area = t_interval([(x / 2 * 5 + x) / 100 for x in (4.0, 5.0, 9.0)])
     rows = [line for line in text.splitlines() if line.startswith("|")]
-    assert rows[0] == (
-        "| norm | seeds | final return | area | mean evaluation | best evaluation |"
-    )
+    assert rows[0] == ("| norm | seeds | final return | area | mean evaluation | best evaluation |")
     assert rows[2].startswith(f"| none | 3 | 6 [{interval.low:.4g}, {interval.high:.4g}] | ")
     assert f"| {area.mean:.4g} [" in rows[2]
     assert rows[3] == "| weight | 3 | 1 [1, 1] | 1 [1, 1] | - | - |"

@@ -13,13 +13,15 @@ from wnrl.comparison import Aggregate, Comparison, Cost, Game, Scored, plain_cou
 from wnrl.intervals import CONCLUSIVE_SEEDS, INDICATIVE_SEEDS
 from wnrl.number_text import counted, decimals, ends, listed, number
 
+NORMALIZED_DIGITS = 3  # after the point of human-normalized scores and probabilities
+_IQM = "human-normalized interquartile mean"
 _NAMED = 4  # more than these are counted, not named
 
 
 class Finding(NamedTuple):
     """A sentence or two."""
 
-    subject: str  # a game, several together, or the cost
+    subject: str  # games of which it holds, all of them together, or the cost
     sentence: str
 
 
@@ -54,17 +56,27 @@ def findings(comparison: Comparison) -> list[Finding]:
 
     Only of games in which something was scored.
     """
-    found = [
-        Finding(game.env, _of_game(game))
-        for game in comparison.games
-        if any(x.runs for x in game.scored)
-    ]
+    alike: dict[str, list[str]] = {}
+    for game in comparison.games:
+        if any(x.runs for x in game.scored):
+            alike.setdefault(_of_game(game), []).append(game.env)
+    found = [Finding(listed(envs), sentence) for sentence, envs in alike.items()]
     aggregate = comparison.aggregate
     if aggregate is not None:
         over = f"{len(aggregate.games)} games together"
         found.append(Finding(over, _of_aggregate(aggregate, comparison.games)))
     costs = _of_costs(comparison.games)
     return [*found, Finding("Cost", costs)] if costs else found
+
+
+def return_digits(game: Game) -> int:
+    """Digits after the point of all returns in a game, whether in a sentence or a table."""
+    values: list[float | None] = []
+    for x in game.scored:
+        values += [x.mean_evaluation, x.best_evaluation, *(run.final for run in x.runs)]
+        for interval in (x.final, x.area):
+            values += [] if interval is None else [interval.low, interval.mean, interval.high]
+    return decimals(values)
 
 
 def plain_cost(scored: Scored, game: Game) -> Cost | None:
@@ -83,7 +95,7 @@ def maximum_over_mean(game: Game) -> str:
     ]
     if not above:
         return ""
-    digits = decimals(above)
+    digits = return_digits(game)
     low, high = number(min(above), digits), number(max(above), digits)
     how_far = low if low == high else f"{low} to {high}"
     return f"The maximum over evaluations stands {how_far} above their mean."
@@ -103,7 +115,7 @@ def _of_game(game: Game) -> str:
         for x in game.scored
         if x.final is not None
     ]
-    return _what_intervals_show(finals, "mean final return", seeds)
+    return _what_intervals_show(finals, "mean final return", seeds, return_digits(game))
 
 
 def _of_aggregate(aggregate: Aggregate, games: Sequence[Game]) -> str:
@@ -113,13 +125,12 @@ def _of_aggregate(aggregate: Aggregate, games: Sequence[Game]) -> str:
         return "Nothing can be concluded from so few seeds."
     shares = [x.iqm_coverage.share for x in aggregate.totals]
     return (
-        f"{_what_intervals_show(iqms, 'human-normalized interquartile mean', seeds)} Simulated, "
-        f"such intervals hold the truth in {_percent(shares)} of experiments; 95% is asked for."
+        f"{_what_intervals_show(iqms, _IQM, seeds, NORMALIZED_DIGITS)} Simulated, such intervals "
+        f"hold the truth in {_percent(shares)} of experiments; 95% is asked for."
     )
 
 
-def _what_intervals_show(of: Sequence[Ranged], what: str, seeds: int) -> str:
-    digits = decimals([end for x in of for end in (x.low, x.high)])
+def _what_intervals_show(of: Sequence[Ranged], what: str, seeds: int, digits: int) -> str:
     top = max(of, key=lambda x: x.value)
     said = f"{number(top.value, digits)} {ends(top.low, top.high, digits)}"
     if len(of) == 1:
@@ -136,7 +147,7 @@ def _what_intervals_show(of: Sequence[Ranged], what: str, seeds: int) -> str:
     if level:
         where.append(f"overlaps {_those(level)}, than which it is not shown to be better")
     sentence = f"{top.label} has the highest {what}, {said}: its interval {listed(where)}."
-    rest = [f"{a.label} above {b.label}" for a, b in apart if a is not top]
+    rest = [f"{a.label} stands above {b.label}" for a, b in apart if a is not top]
     if len(rest) > _NAMED:
         pairs = len(of) * (len(of) - 1) // 2
         sentence += f" Of all {pairs} pairs of intervals {len(apart)} do not overlap."

@@ -1,18 +1,18 @@
 """The tables of a report page as plain cells: what stands where, not how it looks."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from wnrl.bootstrap import Coverage, Estimate
 from wnrl.comparison import Aggregate, Cost, Game, Scored, Total, Variant
-from wnrl.findings import plain_cost
+from wnrl.findings import NORMALIZED_DIGITS, plain_cost, return_digits
 from wnrl.forecast import format_duration
 from wnrl.intervals import Interval
 from wnrl.number_text import MISSING, counted, decimals, ends, listed, number
 from wnrl.seed_strip import Scale, scale_of, seed_strip
 
-Colour = Callable[[Variant], str]  # in CSS, the one that its curves have
+Colours = Mapping[Variant, str]  # in CSS, those of the curves
 
 
 class Column(NamedTuple):
@@ -40,10 +40,10 @@ class Table(NamedTuple):
     rows: tuple[tuple[Cell, ...], ...]
 
 
-def scores_table(game: Game, colour: Colour) -> Table:
+def scores_table(game: Game, colours: Colours) -> Table:
     """A row for each variant in a game, whether it has runs or not."""
     scale = scale_of(game)
-    digits = decimals(_returns(game))
+    digits = return_digits(game)
     axis = scale and f"{number(scale.low, digits)} to {number(scale.high, digits)}"
     columns = (
         Column("Variant", words=True),
@@ -56,7 +56,7 @@ def scores_table(game: Game, colour: Colour) -> Table:
         Column("Update", "ms"),
         Column("Speed", "agent steps/s"),
     )
-    rows = tuple(_scores_row(x, game, scale, digits, colour) for x in game.scored)
+    rows = tuple(_scores_row(x, game, scale, digits, colours) for x in game.scored)
     return Table(f"Scores in {game.env}", columns, rows)
 
 
@@ -70,7 +70,7 @@ def runs_table(game: Game) -> Table:
         Column("Episodes"),
         Column("Wall time"),
     )
-    digits = decimals(_returns(game))
+    digits = return_digits(game)
     rows = tuple(
         (
             Cell(f"{scored.variant.label}, seed {run.config.run.seed}"),
@@ -86,7 +86,7 @@ def runs_table(game: Game) -> Table:
     return Table(f"Runs in {game.env}", columns, rows)
 
 
-def aggregate_table(aggregate: Aggregate, colour: Colour) -> Table:
+def aggregate_table(aggregate: Aggregate, colours: Colours) -> Table:
     """A row for each variant over all games."""
     atari_5 = any(total.atari_5 is not None for total in aggregate.totals)
     columns = (
@@ -99,7 +99,7 @@ def aggregate_table(aggregate: Aggregate, colour: Colour) -> Table:
         Column("its coverage", "simulated"),
         *([Column("Atari-5", "95% interval")] * atari_5),
     )
-    rows = tuple(_total_row(total, atari_5, colour) for total in aggregate.totals)
+    rows = tuple(_total_row(total, atari_5, colours) for total in aggregate.totals)
     return Table("Scores over all games", columns, rows)
 
 
@@ -139,9 +139,9 @@ def references_table(games: Sequence[Game]) -> Table:
 
 
 def _scores_row(
-    scored: Scored, game: Game, scale: Scale | None, digits: int, colour: Colour
+    scored: Scored, game: Game, scale: Scale | None, digits: int, colours: Colours
 ) -> tuple[Cell, ...]:
-    own = colour(scored.variant)
+    own = colours[scored.variant]
     picture = ""
     if scored.runs and scale is not None:
         each = listed([number(run.final, digits) for run in scored.runs])
@@ -167,10 +167,10 @@ def _cost_cells(cost: Cost | None, base: Cost | None) -> Iterator[Cell]:
         yield Cell(number(value, min(digits, decimals([value], significant=3))), ratio)
 
 
-def _total_row(total: Total, atari_5: bool, colour: Colour) -> tuple[Cell, ...]:
+def _total_row(total: Total, atari_5: bool, colours: Colours) -> tuple[Cell, ...]:
     last = () if not atari_5 else (_estimate(total.atari_5),)
     return (
-        Cell(total.variant.label, swatch=colour(total.variant)),
+        Cell(total.variant.label, swatch=colours[total.variant]),
         _estimate(total.iqm),
         _coverage(total.iqm_coverage),
         _estimate(total.median),
@@ -191,21 +191,11 @@ def _interval(interval: Interval | None, digits: int) -> Cell:
 def _estimate(estimate: Estimate | None) -> Cell:
     if estimate is None:
         return Cell(MISSING)
-    said = ends(estimate.low, estimate.high, 3) or "no interval"
-    return Cell(number(estimate.value, 3), said)
+    said = ends(estimate.low, estimate.high, NORMALIZED_DIGITS) or "no interval"
+    return Cell(number(estimate.value, NORMALIZED_DIGITS), said)
 
 
 def _coverage(coverage: Coverage) -> Cell:
     if math.isnan(coverage.share):
         return Cell(MISSING)
     return Cell(f"{coverage.share:.0%}", f"± {coverage.standard_error:.1%}")
-
-
-def _returns(game: Game) -> Iterator[float | None]:
-    """All returns that a game's tables show, which have as many digits as each other."""
-    for scored in game.scored:
-        yield from (run.final for run in scored.runs)
-        yield from (scored.mean_evaluation, scored.best_evaluation)
-        for interval in (scored.final, scored.area):
-            if interval is not None:
-                yield from (interval.mean, interval.low, interval.high)

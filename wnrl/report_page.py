@@ -13,10 +13,10 @@ import jinja2
 from markupsafe import Markup
 
 from wnrl import page_tables as tables
-from wnrl.comparison import Comparison, Game
+from wnrl.comparison import Comparison, Game, Variant
 from wnrl.durable import replace_text
 from wnrl.envs.protocols import PROTOCOLS
-from wnrl.figures import PageFigure, page_figures, variant_colour
+from wnrl.figures import PageFigure, page_figures
 from wnrl.findings import findings, maximum_over_mean, verdicts
 from wnrl.number_text import counted, listed
 from wnrl.results import WINDOW_FRACTION
@@ -36,8 +36,12 @@ def render_page(
         wide: the figures as a desktop and a printer show them.
         narrow: the same in the same order, as a phone shows them.
     """
+    from wnrl.figures.style import looks  # here, since it imports matplotlib
+
     games = comparison.games
     aggregate = comparison.aggregate
+    drawn = looks(_variants(comparison))
+    colours = {variant: look.color for variant, look in drawn.items()}
     return _template().render(
         style=Markup(_data("report.css")),
         comparison=comparison,
@@ -48,9 +52,9 @@ def render_page(
         verdicts=verdicts(comparison),
         findings=findings(comparison),
         figures=[(a, Markup(a.svg), Markup(b.svg)) for a, b in zip(wide, narrow, strict=True)],
-        scores=[(x, tables.scores_table(x, variant_colour), maximum_over_mean(x)) for x in games],
+        scores=[(x, tables.scores_table(x, colours), maximum_over_mean(x)) for x in games],
         runs=[tables.runs_table(x) for x in games],
-        totals=aggregate and tables.aggregate_table(aggregate, variant_colour),
+        totals=aggregate and tables.aggregate_table(aggregate, colours),
         improvements=aggregate and tables.improvements_table(aggregate),
         references=tables.references_table(games),
         machines=len({run.machine for x in games for each in x.scored for run in each.runs}),
@@ -77,9 +81,13 @@ def _title(comparison: Comparison) -> str:
     return f"{agent} on {where}" if envs else agent
 
 
+def _variants(comparison: Comparison) -> list[Variant]:
+    return list(dict.fromkeys(x.variant for game in comparison.games for x in game.scored))
+
+
 def _compared(comparison: Comparison) -> str:
     """`none, weight and layer, with learning-rate 0.001 and 0.0001`."""
-    variants = list(dict.fromkeys(x.variant for game in comparison.games for x in game.scored))
+    variants = _variants(comparison)
     norms = listed(list(dict.fromkeys(variant.norm for variant in variants)))
     swept = [
         f"{flag_name(name)} {listed(list(dict.fromkeys(x.values[k] for x in variants)))}"
