@@ -1,4 +1,4 @@
-"""Tables of runs whose files are written by hand."""
+"""Tables of runs whose files, or results, are written by hand."""
 
 import csv
 import json
@@ -6,11 +6,17 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from made_results import made_result
 
-from wnrl import analysis, compare
+from wnrl import across_games, analysis, compare
+from wnrl.bootstrap import Coverage
 from wnrl.config import make_config
 from wnrl.intervals import t_interval
+from wnrl.reference_scores import Reference
+from wnrl.report import summarize
+from wnrl.results import Result
 
 STEPS = 1_000
 
@@ -138,6 +144,96 @@ def test_a_swept_setting_without_effect_is_no_value(tmp_path: Path) -> None:
     make_run(tmp_path / "c", [1.0], norm="weight")
     rows = [line[:18] for line in reported(tmp_path, "--sweep=v_norm").splitlines()]
     assert {"| none | - | 1 | 1", "| weight | paper |", "| weight | weight "} <= set(rows)
+
+
+def test_runs_of_other_machines_are_compared_and_their_times_are_not(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_run(tmp_path / "a", [1.0], norm="none")
+    make_run(tmp_path / "b", [2.0], norm="weight", threads=2)
+    text = reported(tmp_path)
+    assert "- machine: auto, 1 thread or auto, 2 threads\n" in text
+    assert "the cost of two runs does not compare" in text
+    assert "| weight | - | - | 666.7 |" in text  # and no ratio
+    capsys.readouterr()
+    flags = ["--norm", "none", "weight", "--steps=1000", "--threads=1", "--seeds=1", "--dry-run"]
+    assert "--threads 1 against 2" in refused(capsys, *flags, "--out", tmp_path)
+
+
+def test_the_same_runs_give_the_same_files(tmp_path: Path) -> None:
+    for env in ("Breakout", "Pong"):
+        for seed in (1, 2):
+            make_run(tmp_path / env / str(seed), [3.0 * seed], norm="none", env=env, seed=seed)
+    first = reported(tmp_path), (tmp_path / "scores.csv").read_bytes()
+    assert (reported(tmp_path), (tmp_path / "scores.csv").read_bytes()) == first
+    assert "## All games" in first[0]
+
+
+def summary(results: list[Result]) -> list[str]:
+    generator = np.random.default_rng(0)
+    return summarize(analysis.compared_runs(results, [], {}, [], generator)).splitlines()
+
+
+def test_cost_is_told_beside_its_ratio_to_the_plain_network() -> None:
+    lines = summary(
+        [
+            made_result([1.0], norm="weight", act_ms=3.0, update_ms=8.0, wall_s=2.0),
+            made_result([1.0], norm="none", act_ms=2.0, update_ms=8.0, wall_s=1.0),
+            made_result([1.0], norm="layer", wall_s=4.0),
+        ]
+    )
+    at = lines.index("| norm | ms per act | ms per update | agent steps/s |")
+    assert lines[at + 2 : at + 5] == [
+        "| weight | 3 (1.50) | 8 (1.00) | 500 (0.50) |",
+        "| none | 2 | 8 | 1000 |",
+        "| layer | - | - | 250 (0.25) |",
+    ]
+
+
+def test_the_best_evaluation_stands_beside_the_mean() -> None:
+    lines = summary([made_result([2.0], evaluations=[1.0, 6.0, 2.0])])
+    assert "| none | 1 | 2 (no interval) | 2 (no interval) | 3 | 6 |" in lines
+    assert any("grows with the number of evaluations by luck alone" in line for line in lines)
+
+
+def test_a_published_score_is_told_with_its_frames_protocol_and_source(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    known = Reference("DQN", 401.2, 4_000, None, "Mnih et al. 2015", "no sticky actions")
+    monkeypatch.setattr(analysis, "reference_scores", lambda *_, **__: (known,))
+    lines = summary([made_result([2.0])])
+    assert "| DQN | 401.2 | 4,000 | - | no sticky actions | Mnih et al. 2015 |" in lines
+
+
+def test_scores_over_games_have_their_coverage_and_verdict_beside_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(across_games, "simulated_coverage", lambda *_: Coverage(0.914, 0.0142))
+    results = [
+        made_result([10.0 * seed], env=env, norm=norm, seed=seed)
+        for env in ("Breakout", "Pong", "CartPole-v1")
+        for norm in ("none", "weight")
+        for seed in (1, 2)
+    ]
+    lines = summary(results)
+    at = lines.index("## All games")
+    assert lines[at + 2] == "Over 2 games: Breakout, Pong."
+    assert (
+        lines[at + 3] == "Left out, without a human score or a run of every variant: CartPole-v1."
+    )
+    assert lines[at + 5] == "**2 seeds, fewer than three: nothing can be concluded.**"
+    assert lines[at + 7] == "| norm | IQM | held | optimality gap | held | mean | median |"
+    none = lines[at + 9].split(" | ")
+    assert none[0] == "| none"
+    assert re.fullmatch(r"[\d.]+ \[[\d.]+, [\d.]+\]", none[1])
+    assert none[2] == none[4] == "91% ± 1%"
+    assert any(line.startswith("| weight | none | 0.5 [0") for line in lines)
+
+
+def test_where_games_cannot_be_put_together_it_says_why() -> None:
+    lines = summary([made_result([1.0]), made_result([1.0], env="CartPole-v1")])
+    assert any(line.startswith("There are no scores over all games: ") for line in lines)
+    assert not any("over all games" in line for line in summary([made_result([1.0])]))
 
 
 def test_what_is_not_done_missing_or_broken_is_named_and_in_no_table(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def compared_runs(
     for result in results:
         variant = variant_of(compared(result.config, swept), swept)
         own = runs.setdefault(result.config.run.env, {}).setdefault(variant, [])
-        if result.done and result.episodes:
+        if result.done and not math.isnan(result.final):
             own.append(result)
     games = [_game(env, own, results) for env, own in runs.items()]
     return Comparison(

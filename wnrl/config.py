@@ -276,7 +276,7 @@ class Config:
             if name not in silent and value != usual[name]
         }
 
-    @property
+    @functools.cached_property
     def values(self) -> dict[str, Any]:
         """Every setting by name; those of the normalization begin with `norm.`."""
         own = dataclasses.asdict(self.norm)
@@ -297,7 +297,7 @@ class Config:
         falls = not isinstance(self.agent, DQNConfig) and self.agent.learning_rate_decay
         return falls and not get_norm(self.run.norm).scheduled
 
-    @property
+    @functools.cached_property
     def without_effect(self) -> frozenset[str]:
         """Settings that change nothing in this run."""
         return frozenset(self._without_effect())

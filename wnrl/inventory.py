@@ -6,11 +6,13 @@ that ones made by hand can be compared.
 
 import contextlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from wnrl.comparable import check_comparable
 from wnrl.comparison import Variant, variant_of
 from wnrl.config import Config, replace
 from wnrl.durable import replace_text
@@ -18,7 +20,7 @@ from wnrl.errors import UsageError
 from wnrl.flags import one_line
 from wnrl.grid import Planned, compared
 from wnrl.progress import parse_progress
-from wnrl.results import Result, check_comparable, find_runs, read_result
+from wnrl.results import Result, find_runs, read_result
 from wnrl.run_status import TRAIN_LOG, last_line
 from wnrl.rundir import read_config
 
@@ -125,7 +127,7 @@ def take_inventory(out: Path, swept: Sequence[str], failed: Mapping[str, str]) -
             steps = f"{result.agent_steps:,} of {result.config.run.steps:,} agent steps"
             why = f"not done, {steps}{_last_words(result.folder, failed)}"
             problems[_name(result.folder, out)] = why
-        elif not result.episodes:
+        elif math.isnan(result.final):
             problems[_name(result.folder, out)] = "no episode ended, so there is no score"
     found = {_name(result.folder, out) for result in results}
     for name in record.runs:

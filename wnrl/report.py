@@ -6,12 +6,12 @@ Nothing here computes a score or writes a file.
 import csv
 import io
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from wnrl.bootstrap import Coverage, Estimate
-from wnrl.comparison import Aggregate, Comparison, Cost, Game, Scored, Variant, plain_counterpart
+from wnrl.comparison import Aggregate, Comparison, Game, Scored, Variant, plain_counterpart
 from wnrl.grid import compared
 from wnrl.intervals import Interval
 from wnrl.results import WINDOW_FRACTION, Result
@@ -78,8 +78,7 @@ def summarize(comparison: Comparison) -> str:
     lines = ["# Comparison", ""]
     lines += [f"- {name}: {value}" for name, value in comparison.facts.items()]
     lines.append("")
-    machines = {run.machine for game in comparison.games for x in game.scored for run in x.runs}
-    if len(machines) > 1:
+    if len(set().union(*(_machines(x) for game in comparison.games for x in game.scored))) > 1:
         lines += [
             "The runs were made on different machines or with different numbers of threads. What "
             "is learnt differs by that in rounding alone; the cost of two runs does not compare.",
@@ -109,11 +108,9 @@ def _game(game: Game, swept: Sequence[str]) -> Iterator[str]:
         yield from (f"**{game.verdict}**", "")
     columns = ["seeds", "final return", "area", "mean evaluation", "best evaluation"]
     yield from _table(swept, columns, ((x.variant, _scores(x)) for x in game.scored))
-    costs = {x.variant: x.cost for x in game.scored if x.cost is not None}
-    if costs:
+    if ran := {x.variant: x for x in game.scored if x.runs}:
         columns = ["ms per act", "ms per update", "agent steps/s"]
-        rows = ((variant, _cost(variant, costs)) for variant in costs)
-        yield from _table(swept, columns, rows)
+        yield from _table(swept, columns, ((variant, _cost(variant, ran)) for variant in ran))
     if game.references:
         yield from ("Published scores of about as many frames under this protocol:", "")
         yield from _rows(
@@ -175,12 +172,18 @@ def _scores(scored: Scored) -> list[str]:
     ]
 
 
-def _cost(variant: Variant, costs: dict[Variant, Cost]) -> list[str]:
-    own, plain = costs[variant], plain_counterpart(variant, costs)
-    return [
-        _ratio(value, getattr(costs[plain], name) if plain not in (None, variant) else math.nan)
-        for name, value in vars(own).items()
-    ]
+def _cost(variant: Variant, ran: Mapping[Variant, Scored]) -> list[str]:
+    """Times, with their ratio to the plain network's where that ran on the same machine."""
+    own, against = ran[variant], plain_counterpart(variant, ran)
+    plain = ran[against] if against is not None and against != variant else None
+    times = [(name, getattr(own.cost, name)) for name in ("act_ms", "update_ms", "steps_per_s")]
+    if plain is None or _machines(own) != _machines(plain):
+        return [_number(value) for _, value in times]
+    return [_ratio(value, getattr(plain.cost, name)) for name, value in times]
+
+
+def _machines(scored: Scored) -> set[str]:
+    return {run.machine for run in scored.runs}
 
 
 def _table(

@@ -1,16 +1,15 @@
-"""What finished and unfinished runs scored, read from their folders; which may be compared.
+"""What finished and unfinished runs scored, read from their folders.
 
 Dimension key: E episodes, K evaluations.
 """
 
 import csv
 import functools
-import itertools
 import json
 import math
 import os
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,6 @@ from wnrl.config import Config
 from wnrl.envs.make import is_atari
 from wnrl.errors import UsageError
 from wnrl.event_files import read_scalars
-from wnrl.grid import compared, describe_differences, differences
 from wnrl.learning_curves import area_under_curve, final_window
 from wnrl.run_status import saved_steps
 from wnrl.rundir import CONFIG, read_config
@@ -115,46 +113,6 @@ def find_runs(folder: Path) -> list[Path]:
         if CONFIG in files:
             found.append(Path(path))
     return sorted(found)
-
-
-def check_comparable(
-    runs: Sequence[tuple[Path, Config]], swept: Iterable[str], *, same_threads: bool = True
-) -> None:
-    """Refuse runs that differ in more than what is compared.
-
-    Args:
-        runs: folders and their configurations.
-        swept: settings that are compared beside environment, normalization and seed.
-        same_threads: refuse another number of threads too. It changes what is learnt by rounding
-            alone, but what a run costs: one for all while a choice is left, any once they are done.
-
-    Raises:
-        UsageError: two do, which it names with the difference; or two are one and the same.
-    """
-    swept = tuple(swept)
-    for (a, first), (b, second) in itertools.combinations(runs, 2):
-        found = differences(first, second, swept)
-        if not same_threads:
-            found.pop("threads", None)
-        if found and a == b:
-            raise UsageError(
-                f"{a} holds a run with other settings than asked for now: "
-                f"{describe_differences(found)}; give another --out"
-            )
-        if found:
-            names = "" if found.keys() & {"agent", "steps", "threads"} else " ".join(found)
-            hint = f"; if that is what is compared, give --sweep {names}" if names else ""
-            raise UsageError(
-                f"{a} and {b} differ in more than environment, normalization"
-                f"{''.join(f', {name}' for name in swept)} and seed: "
-                f"{describe_differences(found)}{hint}; or keep them in folders of their own"
-            )
-        same_seed = first.run.seed == second.run.seed and a != b
-        if same_seed and compared(first, swept) == compared(second, swept):
-            raise UsageError(
-                f"{a} and {b} are both {first.run.env} with norm {first.run.norm} and seed "
-                f"{first.run.seed}, which would count twice: keep one of them"
-            )
 
 
 def read_result(folder: Path) -> Result:
