@@ -78,16 +78,14 @@ for (const picture of document.querySelectorAll('svg')) {
     if (!picture.contains(text.node) && among(box, text)) say('a picture lies over', text.node);
 }
 for (const text of texts) {
-  let scrolls = false;
   for (let e = text.holder; e && e !== document.documentElement; e = e.parentElement) {
     const {overflowX, overflowY} = getComputedStyle(e), box = e.getBoundingClientRect();
     const wide = text.left < box.left - 1 || text.right > box.right + 1;
     const high = text.top < box.top - 1 || text.bottom > box.bottom + 1;
-    if (wide && overflowX === 'auto') { scrolls = true; break; }
     if ((wide && overflowX !== 'visible') || (high && overflowY !== 'visible'))
       say(`cut off by <${e.tagName.toLowerCase()}>`, text.node);
   }
-  if (!scrolls && (text.left < -1 || text.right > innerWidth + 1)) say('off the page', text.node);
+  if (text.left < -1 || text.right > innerWidth + 1) say('off the page', text.node);
 }
 
 // WCAG 2: (lighter + 0.05) / (darker + 0.05) of relative luminances, at least 4.5 for text.

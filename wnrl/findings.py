@@ -6,7 +6,7 @@ three.
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from wnrl.comparison import Aggregate, Comparison, Cost, Game, Scored, plain_counterpart
@@ -80,10 +80,20 @@ def return_digits(game: Game) -> int:
 
 
 def plain_cost(scored: Scored, game: Game) -> Cost | None:
-    """What the same costs without a normalization; None for that itself, and where it is not."""
-    costs = {x.variant: x.cost for x in game.scored}
-    plain = plain_counterpart(scored.variant, costs)
-    return None if plain in (None, scored.variant) else costs[plain]
+    """What the same costs without a normalization.
+
+    None for that itself, where it has no run, and where it ran on another machine.
+    """
+    there = {x.variant: x for x in game.scored if x.runs}
+    variant = plain_counterpart(scored.variant, there)
+    if variant in (None, scored.variant) or machines([there[variant]]) != machines([scored]):
+        return None
+    return there[variant].cost
+
+
+def machines(scored: Iterable[Scored]) -> set[str]:
+    """What runs were made on."""
+    return {run.machine for x in scored for run in x.runs}
 
 
 def maximum_over_mean(game: Game) -> str:

@@ -17,7 +17,7 @@ from wnrl.comparison import Comparison, Game, Variant
 from wnrl.durable import replace_text
 from wnrl.envs.protocols import PROTOCOLS
 from wnrl.figures import PageFigure, page_figures
-from wnrl.findings import findings, maximum_over_mean, verdicts
+from wnrl.findings import findings, machines, maximum_over_mean, verdicts
 from wnrl.number_text import counted, listed
 from wnrl.results import WINDOW_FRACTION
 from wnrl.settings import flag_name
@@ -36,7 +36,11 @@ def render_page(
         wide: the figures as a desktop and a printer show them.
         narrow: the same in the same order, as a phone shows them.
     """
-    from wnrl.figures.style import looks  # here, since it imports matplotlib
+    from wnrl.figures.style import WARNING, looks  # here, since it imports matplotlib
+
+    def inline(svg: str) -> Markup:
+        """Its warning has the page's colours, of which one is for dark pages."""
+        return Markup(svg.replace(WARNING, "var(--caution)"))
 
     games = comparison.games
     aggregate = comparison.aggregate
@@ -51,13 +55,13 @@ def render_page(
         cautious=any(game.verdict for game in games) or not games,
         verdicts=verdicts(comparison),
         findings=findings(comparison),
-        figures=[(a, Markup(a.svg), Markup(b.svg)) for a, b in zip(wide, narrow, strict=True)],
+        figures=[(a, inline(a.svg), inline(b.svg)) for a, b in zip(wide, narrow, strict=True)],
         scores=[(x, tables.scores_table(x, colours), maximum_over_mean(x)) for x in games],
         runs=[tables.runs_table(x) for x in games],
         totals=aggregate and tables.aggregate_table(aggregate, colours),
         improvements=aggregate and tables.improvements_table(aggregate),
         references=tables.references_table(games),
-        machines=len({run.machine for x in games for each in x.scored for run in each.runs}),
+        machines=len(machines(each for game in games for each in game.scored)),
         window=f"{WINDOW_FRACTION:.0%}",
     )
 
