@@ -13,8 +13,8 @@ from wnrl.comparison import Comparison
 class PageFigure(NamedTuple):
     """A picture to stand in an HTML page."""
 
-    title: str
-    caption: str  # what is drawn, and what cannot be concluded from it
+    title: str  # for a heading: it is not in the picture
+    caption: str  # what is drawn, in a sentence; what cannot be concluded stands in the picture
     svg: str  # an <svg> element: transparent, its ink `currentColor`, its ids its own in the page
     alt: str  # what it shows, in words; the <svg> has it as its label
 

@@ -8,14 +8,14 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from wnrl.bootstrap import Coverage, Estimate
-from wnrl.comparison import Aggregate, Comparison, Improvement, Total, Variant
+from wnrl.comparison import Aggregate, Comparison, Total, Variant
 from wnrl.figures.layout import Layout, facts_text
 from wnrl.figures.lines import Line, draw_lines, dress
 from wnrl.figures.sheet import KeyEntry, Panel, Sheet
 from wnrl.figures.style import INK, LABEL_PT, Look, looks
 from wnrl.figures.text import width_in
 
-MOST_IMPROVEMENTS = 24  # pairs in one panel; of more, those over the first variant are shown
+_MOST_PAIRS = 24  # in one panel; those over the first variant come first
 _COLUMNS = 2
 _ROW_IN = 0.19  # an estimate
 _RIGHT_IN = 0.2
@@ -45,7 +45,8 @@ def aggregates_sheet(comparison: Comparison, aggregate: Aggregate, layout: Layou
         layout: where it is looked at.
     """
     totals = aggregate.totals
-    look = looks(total.variant for total in totals)
+    columns = min(_COLUMNS, layout.columns)
+    look = looks(comparison)
 
     def rows(estimate: Callable[[Total], Estimate | None]) -> list[Row]:
         return [
@@ -67,15 +68,16 @@ def aggregates_sheet(comparison: Comparison, aggregate: Aggregate, layout: Layou
             if atari_5
             else []
         ),
-        *_improvement_panels(aggregate.improvements, look),
-        _profile_panel(aggregate, look, layout),
+        *([_improvement_panel(aggregate, look)] if aggregate.improvements else []),
+        _profile_panel(aggregate, look, layout.height_in(columns)),
     ]
     left_out = f" Left out: {', '.join(aggregate.left_out)}." if aggregate.left_out else ""
     return Sheet(
         title=f"{comparison.agent}: {len(aggregate.games)} games together",
         warning=aggregate.verdict,
-        key=tuple(KeyEntry(variant.label, look[variant]) for variant in look),
-        rows=layout.rows(panels, min(_COLUMNS, layout.columns)),
+        key=tuple(KeyEntry(total.variant.label, look[total.variant]) for total in totals),
+        rows=layout.rows(panels, columns),
+        width_in=layout.width_in(columns),
         small_print=(
             WHAT,
             f"Games: {', '.join(aggregate.games)}.{left_out}",
@@ -106,33 +108,27 @@ def _interval_panel(title: str, rows: list[Row], notes: Sequence[str] = ()) -> P
     )
 
 
-def _improvement_panels(
-    improvements: Sequence[Improvement], look: Mapping[Variant, Look]
-) -> list[Panel]:
-    if not improvements:
-        return []
-    shown = list(improvements)
-    if len(shown) > MOST_IMPROVEMENTS:
-        first = next(iter(look))
-        shown = [each for each in shown if each.worse == first]
+def _improvement_panel(aggregate: Aggregate, look: Mapping[Variant, Look]) -> Panel:
+    first = aggregate.totals[0].variant
+    shown = sorted(aggregate.improvements, key=lambda each: each.worse != first)[:_MOST_PAIRS]
+    cut = len(aggregate.improvements) - len(shown)
+    what = "that a run of the one ends above a run of the other in the same game"
     rows = [
         Row(f"{each.better.label} > {each.worse.label}", look[each.better], each.chance)
         for each in shown
     ]
-    return [
-        Panel(
-            title="Probability of improvement",
-            notes=("that a run of the one ends above a run of the other in the same game",),
-            warning="",
-            draw=partial(_draw_chances, rows=rows),
-            height_in=_ROW_IN * len(rows),
-            left_in=_names_in(rows),
-            right_in=_RIGHT_IN,
-        )
-    ]
+    return Panel(
+        title="Probability of improvement",
+        notes=(what, *([f"{cut} more pairs are not drawn"] if cut else [])),
+        warning="",
+        draw=partial(_draw_chances, rows=rows),
+        height_in=_ROW_IN * len(rows),
+        left_in=_names_in(rows),
+        right_in=_RIGHT_IN,
+    )
 
 
-def _profile_panel(aggregate: Aggregate, look: Mapping[Variant, Look], layout: Layout) -> Panel:
+def _profile_panel(aggregate: Aggregate, look: Mapping[Variant, Look], height_in: float) -> Panel:
     lines = [
         Line(
             total.variant.label,
@@ -156,7 +152,7 @@ def _profile_panel(aggregate: Aggregate, look: Mapping[Variant, Look], layout: L
             x_name="human-normalized score",
             labelled=False,
         ),
-        height_in=layout.height_in(_COLUMNS),
+        height_in=height_in,
         left_in=_PROFILE_LEFT_IN,
         right_in=_RIGHT_IN,
     )

@@ -22,7 +22,7 @@ from wnrl.figures.style import Look, looks
 from wnrl.reference_scores import Reference
 from wnrl.results import WINDOW_FRACTION
 
-_LEFT_IN = 0.5
+_LEFT_IN = 0.55
 _RIGHT_IN = 0.2
 
 WINDOW = f"mean raw return in a trailing window of {WINDOW_FRACTION:.0%} of the agent steps"
@@ -30,7 +30,7 @@ WHAT = (
     f"Lines: mean over seeds of the {WINDOW}. Bands: 95% intervals, Student's t over seeds, cut at "
     "a panel's edge."
 )
-NO_BANDS = f"Lines: {WINDOW}. One seed: there are no intervals."
+NO_BANDS = f"Lines: {WINDOW}. There is no interval of one seed."
 WHAT_IQM = (
     "IQM: interquartile mean of the human-normalized scores of all runs, band: 95%, stratified "
     "bootstrap over seeds."
@@ -49,10 +49,11 @@ def curves_sheet(
         aggregated: whether there is a panel for all games together, where they are aggregated.
     """
     aggregate = comparison.aggregate if aggregated else None
-    variants = list(dict.fromkeys(each.variant for game in games for each in game.scored))
-    look = looks(each.variant for game in comparison.games for each in game.scored)
+    look = looks(comparison)
     columns = layout.columns_of(len(games) + (aggregate is not None))
-    labelled = direct([variant.label for variant in variants], layout.panel_in(columns))
+    height_in = layout.height_in(columns)
+    labels = [variant.label for variant in look]
+    labelled = direct(labels, panel_in=layout.panel_in(columns), axes_in=height_in)
     letters = reference_letters(games)
     verdict = shared_verdict(games)
     panel = partial(
@@ -60,7 +61,7 @@ def curves_sheet(
         look=look,
         labelled=labelled,
         steps=comparison.total_steps,
-        height_in=layout.height_in(columns),
+        height_in=height_in,
     )
     panels = []
     for game in games:
@@ -86,16 +87,17 @@ def curves_sheet(
             )
         )
     small_print = [
-        WHAT if any(map(_has_band, games)) else NO_BANDS,
+        NO_BANDS if all(map(_of_one_seed, games)) else WHAT,
         WHAT_IQM if aggregate is not None else "",
         references_text(letters) if letters else "",
         frames_text(games),
         facts_text(comparison),
     ]
     return Sheet(
+        width_in=layout.width_in(columns),
         title=f"{comparison.agent}: return while training",
         warning=verdict,
-        key=() if labelled else tuple(KeyEntry(v.label, look[v]) for v in variants),
+        key=() if labelled else tuple(KeyEntry(variant.label, look[variant]) for variant in look),
         rows=layout.rows(panels),
         small_print=tuple(small_print),
     )
@@ -115,7 +117,7 @@ def references_text(letters: Mapping[tuple[str, str, int | None], str]) -> str:
         else f"{letter} {algorithm}, {source}"
         for (algorithm, source, runs), letter in letters.items()
     )
-    return f"Dashed: published scores after as many frames: {'; '.join(meant)}."
+    return f"Dashed: published scores after about as many frames: {'; '.join(meant)}."
 
 
 def _published(reference: Reference) -> tuple[str, str, int | None]:
@@ -136,8 +138,8 @@ def _missing(game: Game) -> list[str]:
     ]
 
 
-def _has_band(game: Game) -> bool:
-    return any(s.curve is not None and np.isfinite(s.curve.low).any() for s in game.scored)
+def _of_one_seed(game: Game) -> bool:
+    return all(len(each.runs) <= 1 for each in game.scored)
 
 
 def _panel(

@@ -7,6 +7,7 @@ from pathlib import Path
 from wnrl.comparison import Comparison
 from wnrl.figures.layout import WIDE
 from wnrl.figures.pictures import pictures
+from wnrl.figures.sheet import compose
 from wnrl.figures.style import drawing
 
 _DPI = 160
@@ -18,7 +19,7 @@ def write_pictures(out: Path, comparison: Comparison) -> list[Path]:
     written = []
     with drawing():
         for picture in pictures(comparison, WIDE, each_game=True):
-            figure = picture.draw()
+            figure = compose(picture.sheet)
             for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
                 path = out / f"{picture.stem}.{suffix}"
                 temporary = out / f"{path.name}.tmp"

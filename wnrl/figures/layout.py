@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from typing import NamedTuple, TypeVar
 
 from wnrl.comparison import Comparison, Game, Scored
+from wnrl.figures.labels import PITCH_PT
 from wnrl.figures.style import LABEL_PT
 from wnrl.figures.text import width_in
 
-MOST_DIRECT = 8  # lines that are labelled at their ends; more are explained by a key
-_WIDEST_LABEL = 0.34  # of the panel
+_WIDEST = 0.34  # of a panel, that labels at the ends of lines may take
+_HIGHEST = 0.7  # of the axes
 
 T = TypeVar("T")
 
@@ -52,10 +53,16 @@ WIDE = Layout(single_in=7.6, full_in=9.6, columns=3, axes_in=3.3)
 NARROW = Layout(single_in=3.7, full_in=3.7, columns=1, axes_in=2.2)
 
 
-def direct(labels: list[str], panel_in: float) -> bool:
-    """Whether lines can be labelled at their ends in a panel of this width."""
+def direct(labels: Sequence[str], *, panel_in: float, axes_in: float) -> bool:
+    """Whether lines can be labelled at their ends; where there are too many a key explains them.
+
+    Args:
+        labels: of the lines.
+        panel_in: width of the panel with what stands beside its axes.
+        axes_in: height of the axes.
+    """
     widest = max((width_in(label, LABEL_PT) for label in labels), default=0.0)
-    return len(labels) <= MOST_DIRECT and widest <= _WIDEST_LABEL * panel_in
+    return len(labels) * PITCH_PT / 72 <= _HIGHEST * axes_in and widest <= _WIDEST * panel_in
 
 
 def seeds_text(scored: Sequence[Scored]) -> str:

@@ -99,13 +99,16 @@ def draw_lines(
     for mark in marks:
         if y_limits[0] <= mark.score <= y_limits[1]:
             ax.axhline(mark.score, color=INK, alpha=0.6, linewidth=0.7, linestyle=REFERENCE_DASHES)
+    band_alpha = min(0.16, 0.64 / max(1, len(lines)))  # many bands one over another stay clear
     labels = []
     span = y_limits[1] - y_limits[0]
     for i, line in enumerate(lines):
         shown = np.isfinite(line.y)
         below = sum(_coincide(line, other, _SAME * span) for other in lines[:i])
         thinner = 1 / (1 + below)  # so that what is below can be seen
-        ax.fill_between(line.x, line.low, line.high, color=line.look.color, alpha=0.16, linewidth=0)
+        ax.fill_between(
+            line.x, line.low, line.high, color=line.look.color, alpha=band_alpha, linewidth=0
+        )
         ax.plot(
             line.x,
             line.y,

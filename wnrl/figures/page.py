@@ -1,5 +1,6 @@
-"""Pictures as elements of an HTML page that may be light or dark."""
+"""Pictures as elements of an HTML page that may be light or dark. Their titles are the page's."""
 
+import dataclasses
 import html
 import io
 import re
@@ -10,9 +11,10 @@ from wnrl.comparison import Comparison
 from wnrl.figures import PageFigure
 from wnrl.figures.layout import NARROW, WIDE
 from wnrl.figures.pictures import pictures
-from wnrl.figures.style import FONT, INK, drawing
+from wnrl.figures.sheet import compose
+from wnrl.figures.style import INK, drawing
 
-_PAGE_FONT = "system-ui, sans-serif"
+_PAGE_FONT = "font-family: system-ui, sans-serif"
 
 
 def page_pictures(comparison: Comparison, *, narrow: bool) -> list[PageFigure]:
@@ -20,10 +22,10 @@ def page_pictures(comparison: Comparison, *, narrow: bool) -> list[PageFigure]:
     with drawing():
         return [
             PageFigure(
-                title=picture.title,
+                title=picture.sheet.title,
                 caption=picture.caption,
                 svg=inline_svg(
-                    picture.draw(),
+                    compose(dataclasses.replace(picture.sheet, title="")),
                     prefix=f"{picture.stem}-{'narrow' if narrow else 'wide'}-",
                     alt=picture.alt,
                 ),
@@ -51,7 +53,8 @@ def inline_svg(figure: Figure, *, prefix: str, alt: str) -> str:
     text = re.sub(r'\bid="', f'id="{prefix}', text)
     text = re.sub(r'(href="#|url\(#)', rf"\g<1>{prefix}", text)
     text = re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), text)
-    text = text.replace(INK, "currentColor").replace(f"'{FONT}'", _PAGE_FONT)
+    text = re.sub(r'font-family: [^;"]*', _PAGE_FONT, text)
+    text = text.replace(INK, "currentColor")
     opening = (
         f'<svg role="img" aria-label="{html.escape(alt)}" stroke-linejoin="round" '
         'style="max-width: 100%; height: auto"'

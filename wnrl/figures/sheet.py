@@ -50,6 +50,7 @@ class Sheet:
     key: tuple[KeyEntry, ...]
     rows: tuple[tuple[Panel | None, ...], ...]  # which share the width evenly; None is left empty
     small_print: tuple[str, ...]
+    width_in: float
 
 
 @dataclass(frozen=True)
@@ -65,13 +66,9 @@ class _Line:
     alpha: float | None = None
 
 
-def compose(sheet: Sheet, width: float) -> Figure:
-    """Draw a picture of this width; its height is what it takes.
-
-    Args:
-        sheet: what is on it.
-        width: in inches.
-    """
+def compose(sheet: Sheet) -> Figure:
+    """Draw a picture, as high as it has to be; inside `style.drawing`."""
+    width = sheet.width_in
     inner = width - 2 * _MARGIN_IN
     lines: list[_Line] = []
     y = _MARGIN_IN

@@ -1,18 +1,18 @@
 """How variants and text look: the same normalization the same way in every picture.
 
-Every colour stands out from a white page and from a dark one. The four that are compared most have
-colours of Okabe and Ito, which the colour-blind can tell apart; of the others, those that are
-rarely drawn together come close. So colour is never alone: there are markers, and labels.
+Every colour stands out from a white page and from a dark one. Those of what is compared most are
+near Okabe and Ito's, which the colour-blind can tell apart; of the others, kin come close to one
+another. So colour is never alone: there are markers, and labels.
 """
 
 import contextlib
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import matplotlib.style
 
-from wnrl.comparison import Variant
+from wnrl.comparison import Comparison, Variant
 
 INK = "#1c2025"  # of all text and axes
 WARNING = "#cf5300"
@@ -25,7 +25,8 @@ LABEL_PT = 8.0
 SMALL_PT = 7.5
 
 _RC: dict[str, Any] = {
-    "font.family": FONT,
+    "font.family": "sans-serif",
+    "font.sans-serif": [FONT, "Verdana", "Helvetica", "Arial"],  # what an SVG asks for
     "font.size": LABEL_PT,
     "text.color": INK,
     "text.parse_math": False,
@@ -51,8 +52,8 @@ _RC: dict[str, Any] = {
 # Colour and marker of each normalization in wnrl.nn.norms; kin have related colours.
 _NORMS = {
     "none": ("#767676", "o"),
-    "weight": ("#0072b2", "s"),
-    "weight-mean": ("#2b93c9", "D"),
+    "weight": ("#0f7ec2", "s"),
+    "weight-mean": ("#3f97d8", "D"),
     "mean": ("#11929e", "v"),
     "batch": ("#d55e00", "^"),
     "batch-renorm": ("#e0524a", "<"),
@@ -88,20 +89,17 @@ class Look(NamedTuple):
     dashes: _Dashes
 
 
-def looks(variants: Iterable[Variant]) -> dict[Variant, Look]:
-    """Colour and marker by normalization, dashes by the values of swept settings."""
-    variants = tuple(variants)
-    order = list(dict.fromkeys(variant.values for variant in variants))
-    return {v: Look(*_of_norm(v.norm), dashes_of(order.index(v.values))) for v in variants}
+def look_of(norm: str, place: int) -> Look:
+    """How a normalization is drawn, with the values of swept settings that come at this place."""
+    spare = _OTHERS[zlib.crc32(norm.encode()) % len(_OTHERS)], "*"
+    return Look(*_NORMS.get(norm, spare), _DASHES[place % len(_DASHES)])
 
 
-def dashes_of(index: int) -> _Dashes:
-    """The line style of the values that come at this place; the first is drawn solid."""
-    return _DASHES[index % len(_DASHES)]
-
-
-def _of_norm(norm: str) -> tuple[str, str]:
-    return _NORMS.get(norm) or (_OTHERS[zlib.crc32(norm.encode()) % len(_OTHERS)], "*")
+def looks(comparison: Comparison) -> dict[Variant, Look]:
+    """How each variant is drawn: colour and marker by normalization, dashes by swept values."""
+    variants = dict.fromkeys(each.variant for game in comparison.games for each in game.scored)
+    places = list(dict.fromkeys(variant.values for variant in variants))
+    return {each: look_of(each.norm, places.index(each.values)) for each in variants}
 
 
 @contextlib.contextmanager

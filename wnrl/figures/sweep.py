@@ -13,11 +13,11 @@ from wnrl.figures.labels import PITCH_PT, EndLabel, draw_end_labels, margin_in
 from wnrl.figures.layout import Layout, direct, facts_text, frames_text, seeds_text, shared_verdict
 from wnrl.figures.lines import Line, draw_nothing, dress, y_limits
 from wnrl.figures.sheet import KeyEntry, Panel, Sheet
-from wnrl.figures.style import LABEL_PT, Look, dashes_of, looks
+from wnrl.figures.style import LABEL_PT, Look, look_of
 from wnrl.figures.text import width_in
 from wnrl.results import WINDOW_FRACTION
 
-_LEFT_IN = 0.5
+_LEFT_IN = 0.55
 _RIGHT_IN = 0.2
 _DODGE = 0.3  # of the smallest distance between values: how far lines' points stand apart
 
@@ -60,8 +60,10 @@ def range_sheet(comparison: Comparison, setting: str, layout: Layout) -> Sheet:
         )
     )
     names = {each: " ".join([each[0], *each[1]]) for each in series}
-    look = _looks(series)
-    labelled = direct(list(names.values()), layout.panel_in(columns))
+    others = list(dict.fromkeys(values for _, values in series))
+    look = {(norm, values): look_of(norm, others.index(values)) for norm, values in series}
+    height_in = layout.height_in(columns)
+    labelled = direct([*names.values()], panel_in=layout.panel_in(columns), axes_in=height_in)
     verdict = shared_verdict(games)
     panels: list[Panel] = []
     for game in games:
@@ -77,12 +79,13 @@ def range_sheet(comparison: Comparison, setting: str, layout: Layout) -> Sheet:
                 notes=(head, *([f"no finished run: {', '.join(missing)}"] if missing else [])),
                 warning="" if verdict else game.verdict,
                 draw=partial(_draw, lines=lines, name=setting, labelled=labelled),
-                height_in=max(layout.height_in(columns), len(labels) * PITCH_PT / 72),
+                height_in=max(height_in, len(labels) * PITCH_PT / 72),
                 left_in=_LEFT_IN,
                 right_in=max(_RIGHT_IN, margin_in(labels)),
             )
         )
     return Sheet(
+        width_in=layout.width_in(columns),
         title=f"{comparison.agent}: final return by {setting}",
         warning=verdict,
         key=() if labelled else tuple(KeyEntry(names[each], look[each]) for each in series),
@@ -111,15 +114,6 @@ def _number(variant: Variant, place: int) -> float | None:
 
 def _series(variant: Variant, place: int) -> Series:
     return variant.norm, variant.values[:place] + variant.values[place + 1 :]
-
-
-def _looks(series: Sequence[Series]) -> dict[Series, Look]:
-    others = list(dict.fromkeys(values for _, values in series))
-    norms = looks(Variant(norm) for norm, _ in series)
-    return {
-        (norm, values): norms[Variant(norm)]._replace(dashes=dashes_of(others.index(values)))
-        for norm, values in series
-    }
 
 
 def _line(game: Game, place: int, series: Series, label: str, look: Look) -> Line:
