@@ -30,8 +30,7 @@ def made_result(
         folder=Path(f"{run.env}-{config.name}-{run.seed}"),
         config=config,
         agent_steps=done_steps,
-        episode_steps=np.array([done_steps * k // len(returns) for k in range(1, len(returns) + 1)])
-        * 1.0,
+        episode_steps=np.floor(np.linspace(0.0, done_steps, len(returns) + 1)[1:]),
         returns=np.array(returns, dtype=np.float64),
         evaluation_steps=np.arange(1.0, 1 + len(evaluations)),
         evaluations=np.array(evaluations, dtype=np.float64),

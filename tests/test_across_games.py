@@ -113,12 +113,14 @@ def test_in_a_sweep_the_plain_network_has_the_same_settings() -> None:
 def test_games_without_a_human_score_or_a_run_of_a_variant_are_left_out_by_name() -> None:
     more = [
         *runs("Seaquest", "none", 0.1, 0.2, 0.3),  # and none of weight
+        made_result([1.0], env="Pong", seed=4),
         made_result([1.0], env="CartPole-v1"),
         made_result([1.0], env="CartPole-v1", norm="weight"),
     ]
     found = aggregate([*TWO_GAMES, *more])
     assert found.games == ("Breakout", "Pong")
     assert found.left_out == ("Seaquest", "CartPole-v1")
+    assert found.verdict == "3 seeds, fewer than five: indicative only."  # the fewest
 
 
 def test_a_variant_that_failed_everywhere_does_not_take_the_others_away() -> None:
@@ -128,8 +130,14 @@ def test_a_variant_that_failed_everywhere_does_not_take_the_others_away() -> Non
     assert [x.variant.label for x in aggregate([*TWO_GAMES, *failed]).totals] == ["none", "weight"]
 
 
-def test_one_game_is_no_aggregate() -> None:
-    results = [*runs("Breakout", "none", 0.1), made_result([1.0], env="CartPole-v1")]
+@pytest.mark.parametrize(
+    "results",
+    [
+        [*runs("Breakout", "none", 0.1), made_result([1.0], env="CartPole-v1")],
+        [made_result([], env=env) for env in ("Breakout", "Pong")],
+    ],
+)
+def test_one_game_with_scores_or_none_is_no_aggregate(results: list[Result]) -> None:
     generator = np.random.default_rng(0)
     assert analysis.compared_runs(results, [], {}, [], generator).aggregate is None
 

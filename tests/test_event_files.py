@@ -23,7 +23,7 @@ def write(folder: Path, steps: list[int], value: float, purge_step: int | None =
 
 
 def test_a_resumed_run_reads_as_in_tensorboard(tmp_path: Path) -> None:
-    write(tmp_path, [10, 20, 30, 35], 1.0)
+    write(tmp_path, [10, 20, 21, 35], 1.0)
     write(tmp_path, [30, 40], 5.0, purge_step=21)  # its checkpoint was taken at step 20
     events = EventAccumulator(str(tmp_path), size_guidance={"scalars": 0}).Reload()
     tags = events.Tags()["scalars"]

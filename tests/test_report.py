@@ -128,6 +128,18 @@ def test_a_swept_setting_is_a_column_once_it_is_named(
     assert "learning_rate" in (tmp_path / "scores.csv").read_text().splitlines()[0]
 
 
+def test_a_run_that_was_recorded_before_something_was_swept_is_no_variant_of_its_own(
+    tmp_path: Path,
+) -> None:
+    make_run(tmp_path / "a", [1.0], norm="none")
+    planned = {"a": {"env": "Breakout", "norm": "none"}}
+    record = {"sweep": ["learning_rate"], "runs": planned}
+    (tmp_path / "compare.json").write_text(json.dumps(record))
+    rows = [line for line in reported(tmp_path).splitlines() if line.startswith("| none")]
+    assert rows == ["| none | 0.0001 | 1 | 1 (no interval) | 1 (no interval) | - | - |", *rows[1:]]
+    assert len(rows) == 2  # scores and times
+
+
 def test_the_same_run_does_not_count_twice(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -36,8 +36,8 @@ from wnrl.scores import Array, interquartile_mean, mean_score, median_score, opt
 GRID_POINTS = 25  # of the IQM over training: each has a bootstrap of its own
 CURVE_RESAMPLES = 2_000
 THRESHOLDS = 101
-# Profiles end at eight times a human's score (2108.13264, figure 7): a game such as Breakout goes
-# far beyond it and would leave the others a corner.
+# Profiles end at eight times a human's score, as in rliable's example for 200M frames: a game such
+# as Breakout goes far beyond it and would leave the others a corner.
 HIGHEST_THRESHOLD = 8.0
 NARROWEST_THRESHOLDS = 0.1  # where no run does better than random play
 
@@ -58,7 +58,7 @@ def over_games(games: Sequence[Game], generator: np.random.Generator) -> Aggrega
         if has_human_score(game.env)
     }
     variants = list(dict.fromkeys(variant for own in runs.values() for variant in own))
-    envs = [env for env, own in runs.items() if own.keys() == set(variants)]
+    envs = [env for env, own in runs.items() if own and own.keys() == set(variants)]
     if len(envs) < 2:
         return None
     runs_of = {variant: [runs[env][variant] for env in envs] for variant in variants}

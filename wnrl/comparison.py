@@ -143,6 +143,6 @@ class Comparison:
     total_steps: int  # agent steps of each run; of the longest, where games differ
     games: tuple[Game, ...]
     aggregate: Aggregate | None  # where there are at least two games for it
-    # agent, protocol, agent steps, seeds, settings, machine, commit, versions
+    # agent, protocol, agent steps, seeds, evaluations, settings, machine, commit, versions
     facts: dict[str, str]
     problems: dict[str, str]  # runs by name that are missing, failed or not done, and why

@@ -45,9 +45,7 @@ def _events(file: bytes) -> Iterator[Any]:
     while begin <= len(file):
         length_at = begin - _LENGTH_BYTES - _CHECKSUM_BYTES
         end = begin + int.from_bytes(file[length_at : length_at + _LENGTH_BYTES], "little")
-        if end > len(file):
-            return
-        try:
+        try:  # a record that was cut off is none
             yield parse(file[begin:end])
         except DecodeError:
             return

@@ -67,7 +67,7 @@ def remember(out: Path, grid: Sequence[Planned], swept: Sequence[str]) -> None:
     runs = read_record(out).runs
     for planned in grid:
         runs[_name(planned.folder, out)] = compared(planned.config, swept)
-    replace_text(out / _RECORD, json.dumps({"runs": runs, "sweep": list(swept)}, indent=2) + "\n")
+    replace_text(out / _RECORD, json.dumps({"sweep": list(swept), "runs": runs}, indent=2) + "\n")
 
 
 def check_fits(grid: Sequence[Planned], out: Path, swept: Sequence[str]) -> None:
@@ -129,11 +129,14 @@ def take_inventory(out: Path, swept: Sequence[str], failed: Mapping[str, str]) -
             problems[_name(result.folder, out)] = why
         elif math.isnan(result.final):
             problems[_name(result.folder, out)] = "no episode ended, so there is no score"
-    found = {_name(result.folder, out) for result in results}
-    for name in record.runs:
-        if name not in found and name not in problems:
+    # What a run is, it knows best: it was recorded without what was swept since.
+    is_now = {_name(x.folder, out): compared(x.config, swept) for x in results}
+    planned = []
+    for name, recorded in record.runs.items():
+        what = is_now.get(name, recorded)
+        planned.append((str(what["env"]), variant_of(what, swept)))
+        if name not in is_now and name not in problems:
             problems[name] = f"missing{_last_words(out / name, failed)}"
-    planned = [(str(what["env"]), variant_of(what, swept)) for what in record.runs.values()]
     return Inventory(tuple(results), tuple(dict.fromkeys(planned)), problems, swept)
 
 

@@ -8,10 +8,9 @@ import io
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from wnrl.bootstrap import Coverage, Estimate
-from wnrl.comparison import Aggregate, Comparison, Game, Scored, Variant, plain_counterpart
+from wnrl.comparison import Aggregate, Comparison, Game, Scored, Total, Variant, plain_counterpart
 from wnrl.grid import compared
 from wnrl.intervals import Interval
 from wnrl.results import WINDOW_FRACTION, Result
@@ -50,26 +49,38 @@ def scores_table(out: Path, results: Sequence[Result], swept: Sequence[str]) -> 
         results: the runs.
         swept: settings with columns of their own.
     """
+    columns = ["run", "env", "agent", "norm", *swept, "seed", "agent_steps", "done", "episodes"]
+    columns += ["final_return", "area_under_curve", "mean_evaluation", "max_evaluation"]
+    columns += ["act_ms", "update_ms", "wall_s", "protocol", "commit"]
     file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(
-        [
-            *("run", "env", "agent", "norm", *swept, "seed", "agent_steps", "done", "episodes"),
-            *("final_return", "area_under_curve", "mean_evaluation", "max_evaluation"),
-            *("act_ms", "update_ms", "wall_s", "protocol", "commit"),
-        ]
-    )
+    writer = csv.DictWriter(file, columns, lineterminator="\n")
+    writer.writeheader()
     for result in results:
-        run, values = result.config.run, compared(result.config, swept)
-        numbers = [
-            *(result.final, result.area, result.mean_evaluation, result.best_evaluation),
-            *(result.act_ms, result.update_ms, result.wall_s),
-        ]
-        row: list[Any] = [result.folder.relative_to(out), run.env, run.agent, run.norm]
-        row += [values.get(setting, "") for setting in swept]
-        row += [run.seed, result.agent_steps, "yes" if result.done else "no", result.episodes]
-        row += ["" if x is None or math.isnan(x) else f"{x:.6g}" for x in numbers]
-        writer.writerow([*row, result.protocol, " ".join(result.commits)])
+        run = result.config.run
+        numbers = {
+            "final_return": result.final,
+            "area_under_curve": result.area,
+            "mean_evaluation": result.mean_evaluation,
+            "max_evaluation": result.best_evaluation,
+            "act_ms": result.act_ms,
+            "update_ms": result.update_ms,
+            "wall_s": result.wall_s,
+        }
+        known = {name: x for name, x in numbers.items() if x is not None and not math.isnan(x)}
+        writer.writerow(
+            {
+                "run": result.folder.relative_to(out),
+                **compared(result.config, swept),
+                "agent": run.agent,
+                "seed": run.seed,
+                "agent_steps": result.agent_steps,
+                "done": "yes" if result.done else "no",
+                "episodes": result.episodes,
+                **{name: f"{value:.6g}" for name, value in known.items()},
+                "protocol": result.protocol,
+                "commit": " ".join(result.commits),
+            }
+        )
     return file.getvalue()
 
 
@@ -117,8 +128,12 @@ def _game(game: Game, swept: Sequence[str]) -> Iterator[str]:
             ["algorithm", "score", "frames", "runs", "protocol", "source"],
             (
                 [
-                    *(x.algorithm, f"{x.score:.4g}", f"{x.frames:,}", str(x.runs or "-")),
-                    *(x.protocol, x.source),
+                    x.algorithm,
+                    f"{x.score:.4g}",
+                    f"{x.frames:,}",
+                    str(x.runs or "-"),
+                    x.protocol,
+                    x.source,
                 ]
                 for x in game.references
             ),
@@ -135,23 +150,9 @@ def _all_games(aggregate: Aggregate, swept: Sequence[str]) -> Iterator[str]:
     if aggregate.verdict:
         yield from (f"**{aggregate.verdict}**", "")
     columns = ["IQM", "held", "optimality gap", "held", "mean", "median"]
-    has_five = any(total.atari_5 is not None for total in aggregate.totals)
-    yield from _table(
-        swept,
-        [*columns, *(["Atari-5"] if has_five else [])],
-        (
-            (
-                total.variant,
-                [
-                    *(_interval(total.iqm), _held(total.iqm_coverage)),
-                    *(_interval(total.optimality_gap), _held(total.optimality_gap_coverage)),
-                    *(_interval(total.mean), _interval(total.median)),
-                    *([_interval(total.atari_5)] if total.atari_5 is not None else []),
-                ],
-            )
-            for total in aggregate.totals
-        ),
-    )
+    if any(total.atari_5 for total in aggregate.totals):
+        columns.append("Atari-5")
+    yield from _table(swept, columns, ((x.variant, _total(x)) for x in aggregate.totals))
     if aggregate.improvements:
         yield from (
             "How probable it is that a run of one ends above a run of the other, on average over "
@@ -167,8 +168,23 @@ def _all_games(aggregate: Aggregate, swept: Sequence[str]) -> Iterator[str]:
 
 def _scores(scored: Scored) -> list[str]:
     return [
-        *(str(len(scored.runs)), _interval(scored.final), _interval(scored.area)),
-        *(_number(scored.mean_evaluation), _number(scored.best_evaluation)),
+        str(len(scored.runs)),
+        _interval(scored.final),
+        _interval(scored.area),
+        _number(scored.mean_evaluation),
+        _number(scored.best_evaluation),
+    ]
+
+
+def _total(total: Total) -> list[str]:
+    return [
+        _interval(total.iqm),
+        _held(total.iqm_coverage),
+        _interval(total.optimality_gap),
+        _held(total.optimality_gap_coverage),
+        _interval(total.mean),
+        _interval(total.median),
+        *([_interval(total.atari_5)] if total.atari_5 else []),
     ]
 
 
