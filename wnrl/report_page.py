@@ -44,8 +44,7 @@ def render_page(
 
     games = comparison.games
     aggregate = comparison.aggregate
-    drawn = looks(_variants(comparison))
-    colours = {variant: look.color for variant, look in drawn.items()}
+    colours = {variant: look.color for variant, look in looks(comparison).items()}
     return _template().render(
         style=Markup(_data("report.css")),
         comparison=comparison,
