@@ -46,7 +46,8 @@ def test_a_picture_that_cannot_be_written_leaves_the_old_one(
     write_figures(tmp_path, made(seeds=2))
     before = (tmp_path / "curves.png").read_bytes()
 
-    def fails(*args: object, **kwargs: object) -> None:
+    def fails(figure: object, path: Path, **kwargs: object) -> None:
+        path.write_text("half of it")
         raise OSError("no space left")
 
     monkeypatch.setattr("matplotlib.figure.Figure.savefig", fails)

@@ -130,6 +130,9 @@ CASES = {
         envs=GAMES, norms=NORMS[:2], protocol="classic", seeds=3, together=True,
         swept=("lr",), values=LEARNING_RATES,
     ),
+    "many values": lambda: made(
+        norms=["none", "weight"], swept=("lr",), values=[(f"{10**-k:g}",) for k in range(12)]
+    ),
     "a variant without runs": lambda: without_runs(made(seeds=3), 1),
     "nothing has ended": lambda: functools.reduce(nothing_yet, range(4), made()),
     "identical curves": identical,
@@ -190,7 +193,8 @@ def test_every_picture_says_what_it_is_of() -> None:
     assert "trailing window of 10% of the agent steps" in prose(pictures["curves"])
     assert "1 agent step = 4 emulator frames" in prose(pictures["curves"])
     assert "stratified bootstrap" in prose(pictures["aggregates"])
-    assert "these 95% intervals cover" in prose(pictures["aggregates"])
+    assert "these 95% intervals cover 84 to 87% in simulation" in words(pictures["aggregates"])
+    assert "these 95% intervals cover 90% in simulation" in words(pictures["aggregates"])
 
 
 def test_few_seeds_are_said_once_for_all_games_or_where_they_are_few() -> None:

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from wnrl.bootstrap import Coverage, Estimate
 from wnrl.comparison import Aggregate, Comparison, Total, Variant
-from wnrl.figures.layout import Layout, facts_text
+from wnrl.figures.layout import Layout, facts_text, in_rows
 from wnrl.figures.lines import Line, draw_lines, dress
 from wnrl.figures.sheet import KeyEntry, Panel, Sheet
 from wnrl.figures.style import INK, LABEL_PT, Look, looks
@@ -56,8 +56,8 @@ def aggregates_sheet(comparison: Comparison, aggregate: Aggregate, layout: Layou
         ]
 
     atari_5 = rows(lambda total: total.atari_5)
-    iqm_coverage = coverage_text([total.iqm_coverage for total in totals])
-    gap_coverage = coverage_text([total.optimality_gap_coverage for total in totals])
+    iqm_coverage = _coverage_text([total.iqm_coverage for total in totals])
+    gap_coverage = _coverage_text([total.optimality_gap_coverage for total in totals])
     panels = [
         _interval_panel("IQM", rows(lambda total: total.iqm), [iqm_coverage]),
         _interval_panel("Optimality gap", rows(lambda total: total.optimality_gap), [gap_coverage]),
@@ -76,7 +76,7 @@ def aggregates_sheet(comparison: Comparison, aggregate: Aggregate, layout: Layou
         title=f"{comparison.agent}: {len(aggregate.games)} games together",
         warning=aggregate.verdict,
         key=tuple(KeyEntry(total.variant.label, look[total.variant]) for total in totals),
-        rows=layout.rows(panels, columns),
+        rows=in_rows(panels, columns),
         width_in=layout.width_in(columns),
         small_print=(
             WHAT,
@@ -86,7 +86,7 @@ def aggregates_sheet(comparison: Comparison, aggregate: Aggregate, layout: Layou
     )
 
 
-def coverage_text(coverages: Sequence[Coverage]) -> str:
+def _coverage_text(coverages: Sequence[Coverage]) -> str:
     """How often such intervals hold the truth, over variants; empty where it is not known."""
     known = [each.share for each in coverages if not np.isnan(each.share)]
     if not known:

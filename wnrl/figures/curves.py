@@ -13,6 +13,7 @@ from wnrl.figures.layout import (
     direct,
     facts_text,
     frames_text,
+    in_rows,
     seeds_text,
     shared_verdict,
 )
@@ -54,7 +55,7 @@ def curves_sheet(
     height_in = layout.height_in(columns)
     labels = [variant.label for variant in look]
     labelled = direct(labels, panel_in=layout.panel_in(columns), axes_in=height_in)
-    letters = reference_letters(games)
+    letters = _letters(games)
     verdict = shared_verdict(games)
     panel = partial(
         _panel,
@@ -89,7 +90,7 @@ def curves_sheet(
     small_print = [
         NO_BANDS if all(map(_of_one_seed, games)) else WHAT,
         WHAT_IQM if aggregate is not None else "",
-        references_text(letters) if letters else "",
+        _letters_text(letters) if letters else "",
         frames_text(games),
         facts_text(comparison),
     ]
@@ -98,25 +99,23 @@ def curves_sheet(
         title=f"{comparison.agent}: return while training",
         warning=verdict,
         key=() if labelled else tuple(KeyEntry(variant.label, look[variant]) for variant in look),
-        rows=layout.rows(panels),
+        rows=in_rows(panels, columns),
         small_print=tuple(small_print),
     )
 
 
-def reference_letters(games: Iterable[Game]) -> dict[tuple[str, str, int | None], str]:
+def _letters(games: Iterable[Game]) -> dict[tuple[str, str, int | None], str]:
     """A letter for each published algorithm of each source, in order of appearance."""
     published = dict.fromkeys(_published(each) for game in games for each in game.references)
     return {each: chr(ord("a") + i) for i, each in enumerate(published)}
 
 
-def references_text(letters: Mapping[tuple[str, str, int | None], str]) -> str:
+def _letters_text(letters: Mapping[tuple[str, str, int | None], str]) -> str:
     """What the letters stand for."""
-    meant = (
-        f"{letter} {algorithm}, {source}" + (f" ({runs} {'run' if runs == 1 else 'runs'})")
-        if runs is not None
-        else f"{letter} {algorithm}, {source}"
-        for (algorithm, source, runs), letter in letters.items()
-    )
+    meant = []
+    for (algorithm, source, runs), letter in letters.items():
+        count = "" if runs is None else f" ({runs} {'run' if runs == 1 else 'runs'})"
+        meant.append(f"{letter} {algorithm}, {source}{count}")
     return f"Dashed: published scores after about as many frames: {'; '.join(meant)}."
 
 

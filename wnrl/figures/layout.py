@@ -31,15 +31,6 @@ class Layout(NamedTuple):
         """Width that is left for a panel beside others."""
         return self.width_in(columns) / columns - 0.2
 
-    def rows(
-        self, panels: Sequence[T], columns: int | None = None
-    ) -> tuple[tuple[T | None, ...], ...]:
-        """Panels in rows of one length; what is left of the last one stays empty."""
-        columns = columns or self.columns_of(len(panels))
-        empty = [None] * (-len(panels) % columns)
-        cells: list[T | None] = [*panels, *empty]
-        return tuple(tuple(cells[i : i + columns]) for i in range(0, len(cells), columns))
-
     def columns_of(self, panels: int) -> int:
         """Columns for this many panels."""
         return max(1, min(self.columns, panels))
@@ -51,6 +42,12 @@ class Layout(NamedTuple):
 
 WIDE = Layout(single_in=7.6, full_in=9.6, columns=3, axes_in=3.3)
 NARROW = Layout(single_in=3.7, full_in=3.7, columns=1, axes_in=2.2)
+
+
+def in_rows(panels: Sequence[T], columns: int) -> tuple[tuple[T | None, ...], ...]:
+    """Panels in rows of one length; what is left of the last one stays empty."""
+    cells: list[T | None] = [*panels, *[None] * (-len(panels) % columns)]
+    return tuple(tuple(cells[i : i + columns]) for i in range(0, len(cells), columns))
 
 
 def direct(labels: Sequence[str], *, panel_in: float, axes_in: float) -> bool:

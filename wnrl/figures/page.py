@@ -24,7 +24,7 @@ def page_pictures(comparison: Comparison, *, narrow: bool) -> list[PageFigure]:
             PageFigure(
                 title=picture.sheet.title,
                 caption=picture.caption,
-                svg=inline_svg(
+                svg=_inline_svg(
                     compose(dataclasses.replace(picture.sheet, title="")),
                     prefix=f"{picture.stem}-{'narrow' if narrow else 'wide'}-",
                     alt=picture.alt,
@@ -35,7 +35,7 @@ def page_pictures(comparison: Comparison, *, narrow: bool) -> list[PageFigure]:
         ]
 
 
-def inline_svg(figure: Figure, *, prefix: str, alt: str) -> str:
+def _inline_svg(figure: Figure, *, prefix: str, alt: str) -> str:
     """An <svg> element to stand among others.
 
     Args:

@@ -6,6 +6,7 @@ Nothing here knows what a comparison is. All lengths are inches, from the top le
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -95,28 +96,12 @@ def compose(sheet: Sheet) -> Figure:
     height = y + _MARGIN_IN
     figure = Figure(figsize=(width, height), facecolor="white")
     for line in lines:
-        figure.text(
-            line.x / width,
-            1 - (line.y + line.size_pt / 72) / height,
-            line.text,
-            va="baseline",
-            fontsize=line.size_pt,
-            fontweight="bold" if line.bold else "normal",
-            color=line.color,
-            alpha=line.alpha,
-        )
+        _draw_line(figure, line)
     for entry, x, top in key:
         _draw_key(figure, entry, x, top)
     for panel, x, top, axes_width in boxes:
-        ax = figure.add_axes(
-            (
-                x / width,
-                1 - (top + panel.height_in) / height,
-                axes_width / width,
-                panel.height_in / height,
-            )
-        )
-        panel.draw(ax)
+        box = (x, height - top - panel.height_in, axes_width, panel.height_in)
+        panel.draw(figure.add_axes(tuple(np.divide(box, (width, height, width, height)))))
     return figure
 
 
@@ -137,6 +122,20 @@ def _write(
         lines.append(_Line(part, x, y, size_pt, bold, color, alpha))
         y += size_pt * _LEADING / 72
     return y
+
+
+def _draw_line(figure: Figure, line: _Line) -> None:
+    width, height = figure.get_size_inches()
+    figure.text(
+        line.x / width,
+        1 - (line.y + line.size_pt / 72) / height,
+        line.text,
+        va="baseline",
+        fontsize=line.size_pt,
+        fontweight="bold" if line.bold else "normal",
+        color=line.color,
+        alpha=line.alpha,
+    )
 
 
 def _write_head(lines: list[_Line], panel: Panel, x: float, y: float, width: float) -> float:

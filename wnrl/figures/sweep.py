@@ -10,7 +10,15 @@ from matplotlib.ticker import FixedFormatter, FixedLocator
 
 from wnrl.comparison import Comparison, Game, Scored, Variant
 from wnrl.figures.labels import PITCH_PT, EndLabel, draw_end_labels, margin_in
-from wnrl.figures.layout import Layout, direct, facts_text, frames_text, seeds_text, shared_verdict
+from wnrl.figures.layout import (
+    Layout,
+    direct,
+    facts_text,
+    frames_text,
+    in_rows,
+    seeds_text,
+    shared_verdict,
+)
 from wnrl.figures.lines import Line, draw_nothing, dress, y_limits
 from wnrl.figures.sheet import KeyEntry, Panel, Sheet
 from wnrl.figures.style import LABEL_PT, Look, look_of
@@ -89,7 +97,7 @@ def range_sheet(comparison: Comparison, setting: str, layout: Layout) -> Sheet:
         title=f"{comparison.agent}: final return by {setting}",
         warning=verdict,
         key=() if labelled else tuple(KeyEntry(names[each], look[each]) for each in series),
-        rows=layout.rows(panels),
+        rows=in_rows(panels, columns),
         small_print=(WHAT, frames_text(games), facts_text(comparison)),
     )
 
