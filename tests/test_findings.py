@@ -138,7 +138,7 @@ def test_the_verdict_is_one_sentence_or_one_for_each_set_of_games() -> None:
     assert verdicts(comparison(few)) == ["3 seeds, fewer than five: indicative only."]
     assert verdicts(comparison(few, enough, dataclasses.replace(few, env="Hero"))) == [
         "Pong and Hero: 3 seeds, fewer than five: indicative only.",
-        "Qbert: 5 or more seeds of each: intervals may be read as they stand.",
+        "Qbert: 5 or more seeds of each: intervals of one game may be read as they stand.",
     ]
     assert verdicts(comparison()) == ["No run has a score: nothing can be concluded."]
 

@@ -41,11 +41,11 @@ def verdicts(comparison: Comparison) -> list[str]:
         games.setdefault(game.verdict, []).append(game.env)
     if not games:
         return ["No run has a score: nothing can be concluded."]
-    said = {
-        verdict
-        or f"{CONCLUSIVE_SEEDS} or more seeds of each: intervals may be read as they stand.": x
-        for verdict, x in games.items()
-    }
+    enough = (
+        f"{CONCLUSIVE_SEEDS} or more seeds of each: "
+        "intervals of one game may be read as they stand."
+    )
+    said = {verdict or enough: envs for verdict, envs in games.items()}
     if len(said) == 1:
         return list(said)
     return [f"{listed(envs)}: {sentence}" for sentence, envs in said.items()]
