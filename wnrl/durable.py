@@ -117,5 +117,5 @@ def remove_directory(path: Path) -> None:
 def replace_text(path: Path, text: str) -> None:
     """Write a text file so that whoever looks sees the old one or the new, and no part of it."""
     temporary = path.with_name(f"{path.name}.tmp")
-    temporary.write_text(text)
+    temporary.write_text(text, encoding="utf-8")
     os.replace(temporary, path)
