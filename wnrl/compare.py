@@ -21,11 +21,13 @@ from wnrl.analysis import compared_runs
 from wnrl.compare_flags import PROGRAM, Asked, parse_compare_flags
 from wnrl.durable import replace_text
 from wnrl.errors import UsageError
+from wnrl.figures import write_figures
 from wnrl.flags import one_line
 from wnrl.grid import Planned, compared, make_grid
 from wnrl.inventory import check_fits, read_record, remember, take_inventory
 from wnrl.plan import Plan, calibrated, check_runnable, describe_plan, list_grid, share_out
 from wnrl.report import scores_table, summarize
+from wnrl.report_page import write_page
 from wnrl.run_status import RunStatus, read_status
 from wnrl.run_table import Screen
 from wnrl.runner import Run, Runner, State
@@ -123,7 +125,7 @@ def _look(run: Run) -> RunStatus:
 
 
 def report(out: Path, swept: Sequence[str] = (), failed: Mapping[str, str] | None = None) -> None:
-    """Write what the runs in a folder say: scores.csv and summary.md, which is printed.
+    """Write what the runs in a folder say, as tables, pictures and a page; print the summary.
 
     Args:
         out: the folder.
@@ -148,6 +150,7 @@ def report(out: Path, swept: Sequence[str] = (), failed: Mapping[str, str] | Non
         replace_text(written[0], text)
         replace_text(written[1], scores_table(out, there.results, there.swept))
         write_aggregates(out, there.results, there.swept)
+        written += [*write_figures(out, comparison), write_page(out, comparison)]
     except OSError as error:
         raise UsageError(f"the report cannot be written to {out}: {error.strerror}") from None
     print(text)
