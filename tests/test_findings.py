@@ -4,8 +4,9 @@ import dataclasses
 
 from hand_comparisons import aggregate, comparison, game, scored
 
-from wnrl.comparison import Comparison, Cost, Scored
-from wnrl.findings import Finding, findings, maximum_over_mean, plain_cost, verdicts
+from wnrl.comparison import Comparison, Scored
+from wnrl.config import replace
+from wnrl.findings import Finding, findings, maximum_over_mean, plain_rival, verdicts
 
 
 def said(of: Comparison) -> str:
@@ -112,22 +113,36 @@ def test_an_aggregate_of_a_game_with_two_seeds_concludes_nothing() -> None:
 
 def test_a_cost_is_held_against_none_with_the_same_swept_value() -> None:
     def of(norm: str, value: str, update_ms: float) -> Scored:
-        return scored(norm, (0, 1), values=(value,), cost=Cost(1.0, update_ms, 100.0))
+        return scored(norm, (0, 1), values=(value,), update_ms=update_ms)
 
     pong = game(
         "Pong", of("none", "a", 2), of("none", "b", 4), of("rms", "a", 3), of("rms", "b", 5)
     )
     assert findings(comparison(pong, swept=("x",)))[-1] == Finding(
-        "Cost", "An update takes, as a multiple of its time with none, 1.25 to 1.50 with rms."
+        "Cost",
+        "An update takes, as a multiple of its time with none and the same seed, 1.25 to 1.50 with "
+        "rms.",
     )
 
 
+def test_a_cost_ranges_over_the_seeds_that_both_have() -> None:
+    def of(norm: str, *times_ms: float | None) -> Scored:
+        runs = (scored(norm, (0, 1), seeds=1, update_ms=time_ms).runs[0] for time_ms in times_ms)
+        numbered = (
+            dataclasses.replace(run, config=replace(run.config, seed=seed))
+            for seed, run in enumerate(runs, 1)
+        )
+        return dataclasses.replace(scored(norm, (0, 1)), runs=tuple(numbered))
+
+    pong = game("Pong", of("none", 2, 4, None, 1), of("rms", 3, 5, 9))
+    assert findings(comparison(pong))[-1].sentence.endswith("same seed, 1.25 to 1.50 with rms.")
+
+
 def test_a_cost_on_another_machine_is_held_against_nothing() -> None:
-    plain = scored("none", (0, 1), cost=Cost(1.0, 2.0, 100.0))
-    here = scored("rms", (0, 1), cost=Cost(1.0, 3.0, 100.0))
-    there = scored("layer", (0, 1), cost=Cost(1.0, 3.0, 100.0), machine="another")
+    plain, here = scored("none", (0, 1)), scored("rms", (0, 1))
+    there = scored("layer", (0, 1), machine="another")
     pong = game("Pong", plain, here, there)
-    assert [plain_cost(x, pong) for x in pong.scored] == [None, plain.cost, None]
+    assert [plain_rival(x, pong) for x in pong.scored] == [None, plain, None]
 
 
 def test_the_verdict_is_one_sentence_or_one_for_each_set_of_games() -> None:

@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from wnrl.comparison import Aggregate, Comparison, Cost, Game, Scored, plain_counterpart
+from wnrl.comparison import Aggregate, Comparison, Game, Scored, plain_counterpart
 from wnrl.intervals import CONCLUSIVE_SEEDS, INDICATIVE_SEEDS
 from wnrl.number_text import counted, decimals, ends, listed, number
 
@@ -79,8 +79,8 @@ def return_digits(game: Game) -> int:
     return decimals(values)
 
 
-def plain_cost(scored: Scored, game: Game) -> Cost | None:
-    """What the same costs without a normalization.
+def plain_rival(scored: Scored, game: Game) -> Scored | None:
+    """The same without a normalization, to hold a cost against.
 
     None for that itself, where it has no run, and where it ran on another machine.
     """
@@ -88,7 +88,7 @@ def plain_cost(scored: Scored, game: Game) -> Cost | None:
     variant = plain_counterpart(scored.variant, there)
     if variant in (None, scored.variant) or machines([there[variant]]) != machines([scored]):
         return None
-    return there[variant].cost
+    return there[variant]
 
 
 def machines(scored: Iterable[Scored]) -> set[str]:
@@ -169,7 +169,10 @@ def _what_intervals_show(of: Sequence[Ranged], what: str, seeds: int, digits: in
 
 
 def _of_costs(games: Sequence[Game]) -> str:
-    """How long an update takes against one without normalization, over games and swept values."""
+    """How long an update takes against one without normalization.
+
+    Over games, swept values and seeds: a range tells what other work on the machine does to it.
+    """
     times: dict[str, list[float]] = {}
     for game in games:
         for scored in game.scored:
@@ -178,15 +181,20 @@ def _of_costs(games: Sequence[Game]) -> str:
     if not times:
         return ""
     each = [f"{_range(x)} with {norm}" for norm, x in times.items()]
-    return f"An update takes, as a multiple of its time with none, {listed(each)}."
+    return (
+        f"An update takes, as a multiple of its time with none and the same seed, {listed(each)}."
+    )
 
 
 def _update_ratios(scored: Scored, game: Game) -> Iterator[float]:
-    base = plain_cost(scored, game)
-    if base is not None and scored.cost is not None:
-        ratio = scored.cost.update_ms / base.update_ms
-        if not math.isnan(ratio):
-            yield ratio
+    plain = plain_rival(scored, game)
+    if plain is None:
+        return
+    times_ms = {run.config.run.seed: run.update_ms for run in plain.runs}
+    for run in scored.runs:
+        against_ms = times_ms.get(run.config.run.seed)
+        if run.update_ms is not None and against_ms is not None:
+            yield run.update_ms / against_ms
 
 
 def _range(values: Sequence[float]) -> str:

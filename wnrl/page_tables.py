@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from wnrl.bootstrap import Coverage, Estimate
 from wnrl.comparison import Aggregate, Cost, Game, Scored, Total, Variant
-from wnrl.findings import NORMALIZED_DIGITS, plain_cost, return_digits
+from wnrl.findings import NORMALIZED_DIGITS, plain_rival, return_digits
 from wnrl.forecast import format_duration
 from wnrl.intervals import Interval
 from wnrl.number_text import MISSING, counted, decimals, ends, listed, number
@@ -147,7 +147,7 @@ def _scores_row(
         each = listed([number(run.final, digits) for run in scored.runs])
         description = f"{counted(len(scored.runs), 'seed')} with final returns {each}"
         picture = seed_strip(scored, scale, own, description)
-    base = plain_cost(scored, game)
+    plain = plain_rival(scored, game)
     return (
         Cell(scored.variant.label, counted(len(scored.runs), "seed"), swatch=own),
         Cell("" if picture else MISSING, picture=picture),
@@ -155,7 +155,7 @@ def _scores_row(
         _interval(scored.area, digits),
         Cell(number(scored.mean_evaluation, digits)),
         Cell(number(scored.best_evaluation, digits)),
-        *_cost_cells(scored.cost, base),
+        *_cost_cells(scored.cost, None if plain is None else plain.cost),
     )
 
 
