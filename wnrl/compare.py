@@ -10,19 +10,21 @@ import json
 import os
 import shlex
 import signal
+import socket
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wnrl.compare_flags import PROGRAM, Asked, parse_compare_flags
 from wnrl.config import Config, replace
 from wnrl.errors import UsageError
 from wnrl.flags import one_line
 from wnrl.grid import Planned, compared, make_grid
-from wnrl.plan import Plan, calibrated, check_runnable, describe_plan, list_grid, share_out
+from wnrl.jobs import Launch, launch_here
+from wnrl.plan import calibrated, check_runnable, describe_plan, list_grid, plan_here, plan_on
 from wnrl.progress import parse_progress
 from wnrl.report import summarize, variant_of, write_scores
 from wnrl.results import Result, check_comparable, find_runs, read_result
@@ -31,6 +33,9 @@ from wnrl.run_table import Screen
 from wnrl.rundir import read_config
 from wnrl.runner import Run, Runner, State
 from wnrl.settings import flag_name
+
+if TYPE_CHECKING:
+    from wnrl.ray_jobs import Cluster
 
 _RECORD = "compare.json"  # what has been asked for in a folder, by all commands together
 _LOCK = ".compare.lock"
@@ -60,41 +65,77 @@ def compare(asked: Asked, signals: Signals) -> int:
     Raises:
         UsageError: something in it cannot be run, or does not fit to the runs that are there.
     """
-    out = Path(asked.grid.out)
+    wanted = asked.grid
+    out = Path(wanted.out).absolute() if wanted.ray else Path(wanted.out)
     grid = make_grid(
         asked.settings,
         envs=asked.envs,
         norms=asked.norms,
         sweep=asked.sweep,
-        seeds=asked.grid.seeds,
+        seeds=wanted.seeds,
         out=out,
     )
+    if wanted.only > len(grid):
+        raise UsageError(f"--only {wanted.only}: the grid has {len(grid)} runs")
     check_runnable(grid)
-    grid, jobs = share_out(grid, asked.grid.jobs)
-    swept = sorted({*_record(out)["sweep"], *asked.sweep})
-    _check_existing(grid, out, swept)
-    plan = Plan(grid, jobs, {})
-    measured = asked.settings.get("calibrate") is not False
-    if measured and (asked.dry_run or not asked.grid.jobs):
-        plan = calibrated(plan, fixed=bool(asked.grid.jobs))
-    print("\n".join(describe_plan(plan)), flush=True)
-    if asked.dry_run:
-        print("\n".join(list_grid(plan)))
-        return 0
-    with _claimed(out):
+    jobs = 1 if wanted.only else wanted.jobs
+    with contextlib.ExitStack() as stack:
+        cluster = stack.enter_context(_connect(wanted.ray)) if wanted.ray else None
+        if cluster:
+            plan = plan_on(
+                cluster.nodes,
+                grid,
+                jobs,
+                gpus_per_run=wanted.gpus_per_run,
+                memory_per_run=wanted.memory_per_run,
+            )
+        else:
+            plan = plan_here(grid, jobs)
+        swept = sorted({*_record(out)["sweep"], *asked.sweep})
+        _check_existing(plan.grid, out, swept)
+        fixed = bool(jobs or cluster)
+        measured = asked.settings.get("calibrate") is not False
+        if measured and (asked.dry_run or not fixed):
+            plan = calibrated(plan, fixed=fixed)
+        print("\n".join(describe_plan(plan)), flush=True)
+        if asked.dry_run:
+            print("\n".join(list_grid(plan)))
+            return 0
+        stack.enter_context(_claimed(out, shared=bool(wanted.only)))
         _remember(out, plan.grid, swept)
-        runs = _run(plan, list(asked.sweep), signals)
+        todo = plan.grid[wanted.only - 1 : wanted.only] if wanted.only else plan.grid
+        launch: Launch = launch_here
+        at_a_time = plan.jobs
+        if cluster:
+            launch = cluster.launch(out, plan.share)
+            at_a_time = jobs or len(todo)  # Ray queues them; nodes that join later have work
+        runs = _run(todo, at_a_time, launch, asked.sweep, signals)
         if signals.received:
             return 128 + signals.received[0]
         failed = {str(x.folder): x.error for x in runs if x.state is State.FAILED}
-        report(out, failed=failed)
+        if not wanted.only:
+            report(out, failed=failed)
     return 1 if failed else 0
 
 
-def _run(plan: Plan, swept: Sequence[str], signals: Signals) -> list[Run]:
-    names = {str(planned.folder): _label(planned, swept) for planned in plan.grid}
-    screen = Screen(names, _look, interval_s=plan.grid[0].config.run.progress_every_s)
-    runner = Runner(plan.grid, plan.jobs, say=screen.say)
+def _connect(address: str) -> "Cluster":
+    try:
+        from wnrl.ray_jobs import Cluster
+    except ModuleNotFoundError as error:
+        raise UsageError(f"--ray needs {error.name}: pip install 'wnrl[ray]'") from None
+    return Cluster(address)
+
+
+def _run(
+    grid: Sequence[Planned],
+    at_a_time: int,
+    launch: Launch,
+    swept: Iterable[str],
+    signals: Signals,
+) -> list[Run]:
+    names = {str(planned.folder): _label(planned, swept) for planned in grid}
+    screen = Screen(names, _look, interval_s=grid[0].config.run.progress_every_s)
+    runner = Runner(grid, at_a_time, launch=launch, say=screen.say)
     signals.patient = True
     try:
         while not (runner.over or signals.received):
@@ -110,7 +151,7 @@ def _run(plan: Plan, swept: Sequence[str], signals: Signals) -> list[Run]:
     return runner.runs
 
 
-def _label(planned: Planned, swept: Sequence[str]) -> str:
+def _label(planned: Planned, swept: Iterable[str]) -> str:
     """What tells a run from the others of its grid: `Breakout weight learning-rate=0.001 seed2`."""
     run, values = planned.config.run, compared(planned.config, swept)
     varied = [f"{flag_name(name)}={values[name]}" for name in swept if name in values]
@@ -217,22 +258,22 @@ def _remember(out: Path, grid: Sequence[Planned], swept: Sequence[str]) -> None:
 
 def _write(path: Path, text: str) -> None:
     """A text file, whole or not at all."""
-    temporary = path.with_name(f"{path.name}.tmp")
+    temporary = path.with_name(f"{path.name}.{socket.gethostname()}-{os.getpid()}.tmp")
     temporary.write_text(text)
     os.replace(temporary, path)
 
 
 @contextlib.contextmanager
-def _claimed(out: Path) -> Iterator[None]:
-    """Inside, the folder is this comparison's."""
+def _claimed(out: Path, *, shared: bool = False) -> Iterator[None]:
+    """Inside, the folder is this comparison's; shared, that of others who share it too."""
     try:
         out.mkdir(parents=True, exist_ok=True)
-        lock = (out / _LOCK).open("ab")
+        lock = (out / _LOCK).open("a+b")
     except OSError as error:
         raise UsageError(f"--out {out}: {error.strerror}; choose another folder") from None
     with lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except OSError:
             raise UsageError(
                 f"{out} is in use by another comparison; wait for it or give another --out"
