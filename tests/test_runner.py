@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from wnrl.grid import Planned, make_grid
+from wnrl.jobs import Ending
 from wnrl.run_status import saved_steps
 from wnrl.rundir import RunDirectory
 from wnrl.runner import MAX_RETRIES, Runner, State
@@ -31,7 +32,7 @@ def saving(steps: int, then: str = "") -> Callable[[Planned], list[str]]:
         step = saved_steps(planned.folder) + steps
         folder = planned.folder / "checkpoints" / f"step_{step:09d}"
         code = f"import os, sys, time, signal; os.makedirs({str(folder)!r}, exist_ok=True); {then}"
-        return [sys.executable, "-c", code]
+        return ["-c", code]
 
     return command
 
@@ -116,15 +117,66 @@ def test_to_stop_asks_each_process_once_and_waits_for_it(tmp_path: Path) -> None
     runner = Runner(
         grid(tmp_path, seeds=2),
         2,
-        command=saving(1, f"{slow} print('up', flush=True); time.sleep(60)"),
+        command=saving(1, f"{slow} print(os.getpgrp(), flush=True); time.sleep(60)"),
     )
     logs = [run.folder / "train.log" for run in runner.runs]
-    until(runner, lambda: all(log.exists() and "up" in log.read_text() for log in logs))
-    groups = {os.getpgid(run._process.pid) for run in runner.runs if run._process is not None}
+    until(runner, lambda: all(log.exists() and log.read_text() for log in logs))
+    groups = {int(log.read_text()) for log in logs}
     assert len(groups - {os.getpgid(0)}) == 2  # a terminal's Ctrl-C would ask them a second time
     runner.stop()
-    assert [log.read_text() for log in logs] == ["up\nsaved\n"] * 2
+    assert [log.read_text().splitlines()[1:] for log in logs] == [["saved"]] * 2
     assert {run.state for run in runner.runs} == {State.WAITING}
+
+
+class Elsewhere:
+    """A job of a cluster, as one that is told by hand what has become of it."""
+
+    def __init__(self) -> None:
+        self.begun = False
+        self.ending: Ending | None = None
+
+    def has_begun(self) -> bool:
+        return self.begun
+
+    def poll(self) -> Ending | None:
+        return self.ending
+
+    def ask(self) -> None:
+        self.ending = Ending(143)
+
+    def kill(self) -> None:
+        self.ending = Ending(-9)
+
+    def wait(self) -> None:
+        assert self.ending is not None
+
+
+def test_a_run_that_is_handed_over_is_queued_until_it_begins(tmp_path: Path) -> None:
+    jobs = [Elsewhere(), Elsewhere()]
+    handed_over = iter(jobs)
+    runner = Runner(grid(tmp_path, seeds=3), 2, launch=lambda *_: next(handed_over))
+    runner.poll()
+    jobs[1].begun = True
+    runner.poll()
+    assert [run.state for run in runner.runs] == [State.QUEUED, State.RUNNING, State.WAITING]
+    runner.stop()
+    assert {run.state for run in runner.runs} == {State.WAITING}
+
+
+def test_a_run_lost_from_sight_is_repeated_once_nobody_holds_its_folder(tmp_path: Path) -> None:
+    planned, jobs, said = grid(tmp_path), [Elsewhere(), Elsewhere()], list[str]()
+    handed_over = iter(jobs)
+    runner = Runner(planned, 1, launch=lambda *_: next(handed_over), say=said.append)
+    runner.poll()
+    jobs[0].ending = Ending(None, "lost: its node")
+    with RunDirectory(planned[0].folder):  # its process still writes a checkpoint
+        runner.poll()
+        assert runner.runs[0].retries == 0
+        (planned[0].folder / "checkpoints" / "step_000000007").mkdir(parents=True)
+    runner.poll()
+    assert runner.runs[0].retries == 1
+    assert said[-2].endswith("ended early: lost: its node")
+    assert said[-1].endswith("queued again (retry 1) from 7")
 
 
 def is_alive(pid: int) -> bool:

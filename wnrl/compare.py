@@ -10,9 +10,10 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,13 +26,25 @@ from wnrl.figures import write_figures
 from wnrl.flags import one_line
 from wnrl.grid import Planned, compared, make_grid
 from wnrl.inventory import check_fits, read_record, remember, take_inventory
-from wnrl.plan import Plan, calibrated, check_runnable, describe_plan, list_grid, share_out
+from wnrl.jobs import Launch, launch_here
+from wnrl.plan import (
+    Plan,
+    calibrated,
+    check_runnable,
+    describe_plan,
+    list_grid,
+    plan_here,
+    plan_on,
+)
 from wnrl.report import scores_table, summarize
 from wnrl.report_page import write_page
 from wnrl.run_status import RunStatus, read_status
 from wnrl.run_table import Screen
 from wnrl.runner import Run, Runner, State
 from wnrl.settings import flag_name
+
+if TYPE_CHECKING:
+    from wnrl.ray_jobs import Cluster
 
 _LOCK = ".compare.lock"
 _SEED = 0  # of the resamples of a report, so that the same runs give the same one
@@ -61,48 +74,93 @@ def compare(asked: Asked, signals: Signals) -> int:
     Raises:
         UsageError: something in it cannot be run, or does not fit to the runs that are there.
     """
-    out = Path(asked.grid.out)
+    wanted = asked.grid
+    out = Path(wanted.out).absolute() if wanted.ray else Path(wanted.out)
     grid = make_grid(
         asked.settings,
         envs=asked.envs,
         norms=asked.norms,
         sweep=asked.sweep,
-        seeds=asked.grid.seeds,
+        seeds=wanted.seeds,
         out=out,
     )
+    if wanted.only > len(grid):
+        raise UsageError(f"--only {wanted.only}: the grid has {len(grid)} runs")
     check_runnable(grid)
-    grid, jobs = share_out(grid, asked.grid.jobs)
-    swept = sorted({*read_record(out).sweep, *asked.sweep})
-    check_fits(grid, out, swept)
-    plan = Plan(grid, jobs, {})
-    measured = asked.settings.get("calibrate") is not False
-    if measured and (asked.dry_run or not asked.grid.jobs):
-        plan = calibrated(plan, fixed=bool(asked.grid.jobs))
-    print("\n".join(describe_plan(plan)), flush=True)
-    if asked.dry_run:
-        print("\n".join(list_grid(plan)))
-        return 0
-    with _claimed(out):
+    with contextlib.ExitStack() as stack:
+        cluster = stack.enter_context(_connect(wanted.ray)) if wanted.ray else None
+        plan = _plan(asked, grid, cluster)
+        swept = sorted({*read_record(out).sweep, *asked.sweep})
+        check_fits(plan.grid, out, swept)
+        print("\n".join(describe_plan(plan)), flush=True)
+        if asked.dry_run:
+            print("\n".join(list_grid(plan)))
+            return 0
+        stack.enter_context(_claimed(out, shared=bool(wanted.only)))
         remember(out, plan.grid, swept)
-        runs = _run(plan, out, list(asked.sweep), signals)
+        launch = launch_here if cluster is None else cluster.launch(out, plan.share)
+        if wanted.only:  # others do the rest at the same time, and one makes the report
+            one = plan.grid[wanted.only - 1 :][:1]
+            runs = _run(one, 1, launch, asked.sweep, signals)
+        else:
+            # Ray queues what has no room yet, so that nodes which join later have work.
+            at_a_time = plan.jobs if cluster is None else wanted.jobs or len(plan.grid)
+            board = AggregateBoard(out, swept)
+            runs = _run(plan.grid, at_a_time, launch, asked.sweep, signals, board)
         if signals.received:
             return 128 + signals.received[0]
         failed = {str(x.folder): x.error for x in runs if x.state is State.FAILED}
-        report(out, failed=failed)
+        if not wanted.only:
+            report(out, failed=failed)
     return 1 if failed else 0
 
 
-def _run(plan: Plan, out: Path, swept: Sequence[str], signals: Signals) -> list[Run]:
-    names = {str(planned.folder): _label(planned, swept) for planned in plan.grid}
-    screen = Screen(names, _look, interval_s=plan.grid[0].config.run.progress_every_s)
-    runner = Runner(plan.grid, plan.jobs, say=screen.say)
-    board = AggregateBoard(out, swept)
+def _connect(address: str) -> "Cluster":
+    try:
+        from wnrl.ray_jobs import Cluster
+    except ModuleNotFoundError as error:
+        raise UsageError(f"--ray needs {error.name}: pip install 'wnrl[ray]'") from None
+    return Cluster(address)
+
+
+def _plan(asked: Asked, grid: Sequence[Planned], cluster: "Cluster | None") -> Plan:
+    """Where, how many at a time and with how many threads; measured where that decides it."""
+    jobs = 1 if asked.grid.only else asked.grid.jobs
+    if cluster is None:
+        plan = plan_here(grid, jobs)
+    else:
+        plan = plan_on(
+            cluster.nodes,
+            grid,
+            jobs,
+            gpus_per_run=asked.grid.gpus_per_run,
+            memory_per_run=asked.grid.memory_per_run,
+        )
+    fixed = bool(jobs or cluster)
+    measured = asked.settings.get("calibrate") is not False
+    if measured and (asked.dry_run or not fixed):
+        return calibrated(plan, fixed=fixed)
+    return plan
+
+
+def _run(
+    grid: Sequence[Planned],
+    at_a_time: int,
+    launch: Launch,
+    swept: Iterable[str],
+    signals: Signals,
+    board: AggregateBoard | None = None,
+) -> list[Run]:
+    names = {str(planned.folder): _label(planned, swept) for planned in grid}
+    screen = Screen(names, _look, interval_s=grid[0].config.run.progress_every_s)
+    runner = Runner(grid, at_a_time, launch=launch, say=screen.say)
     signals.patient = True
     try:
         while not (runner.over or signals.received):
             runner.poll()
             screen.update(runner.runs)
-            board.update(runner.runs)
+            if board is not None:
+                board.update(runner.runs)
             time.sleep(_POLL_S)
     finally:
         if any(run.state is State.RUNNING for run in runner.runs):
@@ -113,7 +171,7 @@ def _run(plan: Plan, out: Path, swept: Sequence[str], signals: Signals) -> list[
     return runner.runs
 
 
-def _label(planned: Planned, swept: Sequence[str]) -> str:
+def _label(planned: Planned, swept: Iterable[str]) -> str:
     """What tells a run from the others of its grid: `Breakout weight learning-rate=0.001 seed2`."""
     run, values = planned.config.run, compared(planned.config, swept)
     varied = [f"{flag_name(name)}={values[name]}" for name in swept if name in values]
@@ -158,16 +216,16 @@ def report(out: Path, swept: Sequence[str] = (), failed: Mapping[str, str] | Non
 
 
 @contextlib.contextmanager
-def _claimed(out: Path) -> Iterator[None]:
-    """Inside, the folder is this comparison's."""
+def _claimed(out: Path, *, shared: bool = False) -> Iterator[None]:
+    """Inside, the folder is this comparison's; shared, that of others who share it too."""
     try:
         out.mkdir(parents=True, exist_ok=True)
-        lock = (out / _LOCK).open("ab")
+        lock = (out / _LOCK).open("a+b")
     except OSError as error:
         raise UsageError(f"--out {out}: {error.strerror}; choose another folder") from None
     with lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except OSError:
             raise UsageError(
                 f"{out} is in use by another comparison; wait for it or give another --out"

@@ -23,6 +23,29 @@ class GridConfig:
     jobs: int = setting(
         0, "runs at a time (0: what cores and memory allow)", source="ours", minimum=0
     )
+    ray: str = setting(
+        "", "the Ray cluster that runs them, HOST:PORT or auto; else this machine", source="ours"
+    )
+    gpus_per_run: float = setting(
+        0.25,
+        "share of a GPU that a run reserves on a Ray cluster with GPUs, unless --device is cpu",
+        source="ours",
+        minimum=0,
+        maximum=1,
+    )
+    memory_per_run: int = setting(
+        0,
+        "bytes that a run reserves on a Ray node (0: none; --dry-run measures them)",
+        unit="bytes",
+        source="ours",
+        minimum=0,
+    )
+    only: int = setting(
+        0,
+        "run that one alone, as --dry-run numbers them, and write no tables (0: all)",
+        source="ours",
+        minimum=0,
+    )
     out: str = setting("runs/compare", "folder above the runs' and of the tables", source="ours")
 
 
@@ -44,7 +67,8 @@ def compare_parser(agent: str, norms: Sequence[str]) -> Parser:
         prog=PROGRAM,
         usage=(
             f"{PROGRAM} --env NAME [NAME ...] --norm NAME [NAME ...] [--agent NAME] [--seeds N] "
-            "[--steps N] [--sweep FLAG=VALUE,VALUE ...] [--out DIR] [FLAG OF wnrl.train ...]"
+            "[--steps N] [--sweep FLAG=VALUE,VALUE ...] [--jobs N | --ray ADDRESS] [--out DIR] "
+            "[FLAG OF wnrl.train ...]"
         ),
         description="Train environments x normalizations x seeds, and tabulate what came of it.",
         epilog=(
@@ -60,7 +84,8 @@ def compare_parser(agent: str, norms: Sequence[str]) -> Parser:
     group.add_argument("--env", nargs="+", action="extend", metavar="NAME", help="environments")
     group.add_argument("--norm", nargs="+", action="extend", metavar="NAME", help="normalizations")
     for field in dataclasses.fields(GridConfig):
-        about = f"{field.metadata['meaning']} [default {field.default}]"
+        default = f" [default {field.default}]" if field.default != "" else ""
+        about = field.metadata["meaning"] + default
         group.add_argument(f"--{flag_name(field.name)}", metavar="VALUE", help=about)
     group.add_argument(
         "--sweep",
@@ -115,6 +140,7 @@ def parse_compare_flags(arguments: Sequence[str]) -> Asked:
     sweep = given.pop("sweep", [])
     names = {field.name for field in dataclasses.fields(GridConfig)}
     own = parse_fields(GridConfig, {n: v for n, v in given.items() if n in names})
+    _check_place(own)
     rest = {n: v for n, v in given.items() if n not in names}
     return Asked(
         grid=GridConfig(**own),
@@ -125,6 +151,16 @@ def parse_compare_flags(arguments: Sequence[str]) -> Asked:
         dry_run=dry_run,
         report_only=None if report_only is None else Path(report_only),
     )
+
+
+def _check_place(own: dict[str, Any]) -> None:
+    """Refuse flags of another place than the one where the runs will be."""
+    for name in ("gpus_per_run", "memory_per_run"):
+        if name in own and not own.get("ray"):
+            raise UsageError(f"--{flag_name(name)} is what a run reserves on --ray; give that too")
+    for name in ("ray", "jobs"):
+        if own.get("only") and own.get(name):
+            raise UsageError(f"--only is one run on this machine: leave --{name} out")
 
 
 def _sweep(given: Sequence[str], *, named_only: bool) -> dict[str, list[str]]:

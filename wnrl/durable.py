@@ -6,6 +6,7 @@ Not for what the files mean: that is `wnrl.checkpoint`.
 import hashlib
 import os
 import shutil
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
@@ -116,6 +117,7 @@ def remove_directory(path: Path) -> None:
 
 def replace_text(path: Path, text: str) -> None:
     """Write a text file so that whoever looks sees the old one or the new, and no part of it."""
-    temporary = path.with_name(f"{path.name}.tmp")
+    # Others may write the same at the same time, from other machines too.
+    temporary = path.with_name(f"{path.name}.{socket.gethostname()}-{os.getpid()}.tmp")
     temporary.write_text(text, encoding="utf-8")
     os.replace(temporary, path)

@@ -1,4 +1,4 @@
-"""How a grid is run here: how many at a time, with how many threads, in what time and memory."""
+"""How a grid is run: how many at a time, with how many threads, in what time and memory."""
 
 import contextlib
 from collections.abc import Mapping, Sequence
@@ -7,6 +7,7 @@ from typing import NamedTuple
 from wnrl import memory
 from wnrl.build import build_env, check_norm
 from wnrl.calibration import Cost, calibrate
+from wnrl.cluster import Node, Share, describe_nodes, gpu_share, room
 from wnrl.config import replace
 from wnrl.cpus import MAX_THREADS, cpu_quota, usable_cpus
 from wnrl.device import resolve_device
@@ -23,17 +24,17 @@ class Plan(NamedTuple):
 
     grid: list[Planned]
     jobs: int
-    costs: Mapping[str, Cost]  # by normalization; empty where nothing was measured
+    costs: Mapping[str, Cost] = {}  # by normalization; empty where nothing was measured
+    nodes: Sequence[Node] = ()  # of the cluster that runs it; else this machine does
+    share: Share = Share(0, 0.0, 0)  # what a run reserves there
 
 
 def check_runnable(grid: Sequence[Planned]) -> None:
-    """Refuse what cannot be run here: devices, environments, normalizations in their networks.
+    """Refuse what cannot be run: environments, normalizations in their networks.
 
     Raises:
         UsageError: the first thing that cannot.
     """
-    for device in dict.fromkeys(planned.config.run.device for planned in grid):
-        resolve_device(device)
     first_seed = [planned for planned in grid if planned.config.run.seed == grid[0].config.run.seed]
     for name in dict.fromkeys(planned.config.run.env for planned in grid):
         configs = [planned.config for planned in first_seed if planned.config.run.env == name]
@@ -42,24 +43,62 @@ def check_runnable(grid: Sequence[Planned]) -> None:
                 check_norm(config, env)
 
 
-def share_out(grid: Sequence[Planned], jobs: int) -> tuple[list[Planned], int]:
-    """Decide how many run at a time and with how many threads, one number for all that do not say.
-
-    Results depend on the number of threads, so runs that are there already keep theirs, and the
-    others have the same.
+def plan_here(grid: Sequence[Planned], jobs: int) -> Plan:
+    """Plan a grid for this machine.
 
     Args:
         grid: the runs.
         jobs: how many at a time; 0 for as many as there are cores for.
 
-    Returns:
-        The grid with threads, and how many at a time.
+    Raises:
+        UsageError: this machine does not have their device.
+    """
+    resolve_device(grid[0].config.run.device)
+    cores = max(1, min(usable_cpus(), int(cpu_quota() or usable_cpus())))
+    return Plan(*_share_out(grid, jobs, cores, MAX_THREADS))
+
+
+def plan_on(
+    nodes: Sequence[Node],
+    grid: Sequence[Planned],
+    jobs: int,
+    *,
+    gpus_per_run: float,
+    memory_per_run: int,
+) -> Plan:
+    """Plan a grid for a cluster.
+
+    Args:
+        nodes: the cluster.
+        grid: the runs.
+        jobs: how many at a time at most; 0 for as many as there is room for.
+        gpus_per_run: part of a GPU for each, where there are GPUs.
+        memory_per_run: bytes for each; 0 to reserve none.
+
+    Raises:
+        UsageError: the cluster does not have what a run needs.
+    """
+    cores, largest = sum(node.cpus for node in nodes), max(node.cpus for node in nodes)
+    planned, _ = _share_out(grid, jobs, max(1, int(cores)), max(1, min(MAX_THREADS, int(largest))))
+    threads = max(each.config.run.threads for each in planned)
+    gpus = gpu_share(nodes, grid[0].config.run.device, gpus_per_run)
+    share = Share(threads, gpus, memory_per_run)
+    at_a_time = min(jobs or len(planned), room(nodes, share))
+    return Plan(planned, at_a_time, nodes=nodes, share=share)
+
+
+def _share_out(
+    grid: Sequence[Planned], jobs: int, cores: int, most_threads: int
+) -> tuple[list[Planned], int]:
+    """Decide how many run at a time and with how many threads, one number for all that do not say.
+
+    Results depend on the number of threads, so runs that are there already keep theirs, and the
+    others have the same.
     """
     todo = sum(not is_done(planned) for planned in grid)
-    cores = max(1, min(usable_cpus(), int(cpu_quota() or usable_cpus())))
     threads = next(filter(None, map(_threads, grid)), 0)
     jobs = jobs or max(1, min(todo, cores // max(1, threads)))
-    threads = threads or max(1, min(MAX_THREADS, cores // jobs))
+    threads = threads or max(1, min(most_threads, cores // jobs))
     shared = []
     for planned in grid:
         config = replace(planned.config, threads=planned.config.run.threads or threads)
@@ -85,9 +124,9 @@ def calibrated(plan: Plan, *, fixed: bool) -> Plan:
             costs[run.norm] = calibrate(planned.config)
     jobs = plan.jobs
     if costs and not fixed:
-        room = memory.available_bytes() // max(cost.peak_bytes for cost in costs.values())
-        jobs = max(1, min(jobs, room))
-    return Plan(plan.grid, jobs, costs)
+        fitting = memory.available_bytes() // max(cost.peak_bytes for cost in costs.values())
+        jobs = max(1, min(jobs, fitting))
+    return plan._replace(jobs=jobs, costs=costs)
 
 
 def _threads(planned: Planned) -> int:
@@ -104,24 +143,25 @@ def describe_plan(plan: Plan) -> list[str]:
     norms = list(dict.fromkeys(config.run.norm for config in configs))
     done = sum(is_done(planned) for planned in plan.grid)
     threads = sorted({config.run.threads for config in configs})
+    place = f" on Ray, {describe_nodes(plan.nodes)}" if plan.nodes else ""
     lines = [
         f"{len(configs)} runs of {configs[0].run.agent}, {done} done: {', '.join(envs)} with norm "
         f"{', '.join(norms)}, {configs[-1].run.seed} seeds",
-        f"  {plan.jobs} at a time with {' or '.join(map(str, threads))} CPU threads each",
+        f"  {plan.jobs} at a time with {' or '.join(map(str, threads))} CPU threads each{place}",
     ]
     if not plan.costs:
         return lines
     peak_bytes = max(cost.peak_bytes for cost in plan.costs.values())
-    together = memory.format_bytes(plan.jobs * peak_bytes)
-    lines.append(
-        f"  memory  up to {memory.format_bytes(peak_bytes)} a run, {together} together, of "
-        f"{memory.format_bytes(memory.available_bytes())} that are free"
-    )
+    lines.append(f"  memory  up to {memory.format_bytes(peak_bytes)} a run")
+    if not plan.nodes:
+        together = memory.format_bytes(plan.jobs * peak_bytes)
+        free = memory.format_bytes(memory.available_bytes())
+        lines[-1] += f", {together} together, of {free} that are free"
     left = [_left_s(planned, plan.costs) for planned in plan.grid]
     total_s = max(sum(left) / plan.jobs, max(left))
     of_each = ", ".join(f"{norm} {format_duration(_whole_s(plan, norm))}" for norm in plan.costs)
     lines.append(
-        f"  time    about {format_duration(total_s)} ({of_each} a run; measured on {envs[0]}, "
+        f"  time    about {format_duration(total_s)} ({of_each} a run; measured on {envs[0]} here, "
         "without other runs beside it, evaluations and checkpoints)"
     )
     return lines
@@ -142,10 +182,10 @@ def _whole_s(plan: Plan, norm: str) -> float:
 
 
 def list_grid(plan: Plan) -> list[str]:
-    """A line a run: its folder, and how far it is."""
+    """A line a run: its number, its folder, and how far it is."""
     lines = []
-    for planned in plan.grid:
+    for number, planned in enumerate(plan.grid, 1):
         saved, steps = saved_steps(planned.folder), planned.config.run.steps
         state = "done" if saved >= steps else f"{saved:,} of {steps:,}" if saved else "to do"
-        lines.append(f"  {planned.folder}  {state}")
+        lines.append(f"{number:>4}  {planned.folder}  {state}")
     return lines

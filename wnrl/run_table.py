@@ -16,6 +16,7 @@ _FIRST = (
     State.RUNNING,
     State.FAILED,
     State.IN_USE,
+    State.QUEUED,
     State.WAITING,
     State.DONE,
 )  # where room is short

@@ -1,24 +1,20 @@
 """Runs of a grid as processes of their own: so many at a time, retried, never orphaned.
 
-A run's process owns its folder and writes its checkpoints; the runner starts it, waits for it and
-reads its files. Not for what is shown of it: that is `wnrl.run_table`.
+A run's process owns its folder and writes its checkpoints; the runner has it started, waits for it
+and reads its files. Not for where it runs (`wnrl.jobs`) nor what is shown of it (`wnrl.run_table`).
 """
 
 import enum
-import signal
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from wnrl.grid import Planned, train_arguments
+from wnrl.jobs import UNUSABLE, Ending, Job, Launch, launch_here
 from wnrl.run_status import TRAIN_LOG, last_line, saved_steps
 from wnrl.rundir import CONFIG, in_use
-from wnrl.tether import tethered
 
 MAX_RETRIES = 3  # in a row without a new checkpoint
-_UNUSABLE = 2  # exit code of a run that says that it cannot be; to repeat it changes nothing
 
 
 class State(enum.Enum):
@@ -26,6 +22,7 @@ class State(enum.Enum):
 
     WAITING = "waiting"
     IN_USE = "in use"  # of another process: waited for
+    QUEUED = "queued"  # handed over to a cluster that has no room for it yet
     RUNNING = "running"
     DONE = "done"
     FAILED = "failed"
@@ -40,7 +37,7 @@ class Run:
     retries: int = 0  # in all
     error: str = ""  # why it failed last
     log_from_byte: int = 0  # where its newest part begins in train.log
-    _process: subprocess.Popen[bytes] | None = None
+    _job: Job | None = None
     _saved_steps: int = 0  # when it was started last
     _in_vain: int = 0  # retries in a row without a new checkpoint
 
@@ -51,9 +48,9 @@ class Run:
 
 
 def train_command(planned: Planned) -> list[str]:
-    """The command that does a run, from its newest checkpoint if there is one."""
+    """What the interpreter is given to do a run, from its newest checkpoint if there is one."""
     go_on = (planned.folder / CONFIG).exists()
-    return [sys.executable, "-m", "wnrl.train", *train_arguments(planned, go_on=go_on)]
+    return ["-m", "wnrl.train", *train_arguments(planned, go_on=go_on)]
 
 
 class Runner:
@@ -62,22 +59,25 @@ class Runner:
     def __init__(
         self,
         grid: Sequence[Planned],
-        jobs: int,
+        at_a_time: int,
         *,
         command: Callable[[Planned], list[str]] = train_command,
+        launch: Launch = launch_here,
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
         """Nothing is started yet; runs that have done all of their steps are done.
 
         Args:
             grid: the runs, in the order in which they start.
-            jobs: how many at a time.
-            command: what does a run.
+            at_a_time: how many.
+            command: what the interpreter is given to do a run.
+            launch: starts it.
             say: takes a line for each change.
         """
         self.runs = [Run(planned) for planned in grid]
-        self._jobs = jobs
+        self._at_a_time = at_a_time
         self._command = command
+        self._launch = launch
         self._say = say
         for run in self.runs:
             if is_done(run.planned):
@@ -91,12 +91,19 @@ class Runner:
     def poll(self) -> None:
         """Take in what has ended and start what may start."""
         for run in self.runs:
-            if run._process is not None and run._process.poll() is not None:
-                self._take_in(run, run._process.returncode)
-        free = self._jobs - sum(run.state is State.RUNNING for run in self.runs)
+            if run._job is not None:
+                self._look(run, run._job)
+        free = self._at_a_time - sum(run._job is not None for run in self.runs)
         for run in self.runs:
             if free > 0 and run.state in (State.WAITING, State.IN_USE):
                 free -= self._start(run)
+
+    def _look(self, run: Run, job: Job) -> None:
+        ending = job.poll()
+        if ending is None:
+            run.state = State.RUNNING if job.has_begun() else State.QUEUED
+        elif ending.exit_code is not None or not in_use(run.folder):
+            self._take_in(run, ending)  # else it still writes its checkpoint
 
     def _start(self, run: Run) -> bool:
         """Start a run; False if its folder is another process's, or cannot be written."""
@@ -110,15 +117,9 @@ class Runner:
             return False
         try:
             run.folder.mkdir(parents=True, exist_ok=True)
-            with (run.folder / TRAIN_LOG).open("ab") as log:
-                run.log_from_byte = log.tell()
-                run._process = subprocess.Popen(
-                    tethered(self._command(run.planned)),
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    process_group=0,  # Ctrl-C is the parent's, who asks each once
-                )
+            log = run.folder / TRAIN_LOG
+            run.log_from_byte = log.stat().st_size if log.exists() else 0
+            run._job = self._launch(self._command(run.planned), log)
         except OSError as error:
             run.error = f"{error.filename or run.folder}: {error.strerror}"
             self._change(run, State.FAILED)
@@ -126,24 +127,24 @@ class Runner:
         run._saved_steps = saved_steps(run.folder)
         from_steps = f" from {run._saved_steps:,}" if run._saved_steps else ""
         again = f" again (retry {run.retries})" if run.retries else ""
-        run.state = State.RUNNING
-        self._say(f"{run.folder} started{again}{from_steps}")
+        begun = run._job.has_begun()
+        run.state = State.RUNNING if begun else State.QUEUED
+        self._say(f"{run.folder} {'started' if begun else 'queued'}{again}{from_steps}")
         return True
 
-    def _take_in(self, run: Run, exit_code: int) -> None:
-        run._process = None
+    def _take_in(self, run: Run, ending: Ending) -> None:
+        run._job = None
         if is_done(run.planned):
             self._change(run, State.DONE)
             return
         said = last_line(run.folder / TRAIN_LOG, run.log_from_byte)
-        run.error = said or f"exit code {exit_code}"
-        if exit_code < 0:
-            run.error = f"killed by {signal.Signals(-exit_code).name}"
-        if exit_code == _UNUSABLE and in_use(run.folder):  # claimed by another in the meantime
+        run.error = ending.why or said or f"exit code {ending.exit_code}"
+        unusable = ending.exit_code == UNUSABLE
+        if unusable and in_use(run.folder):  # claimed by another in the meantime
             run.state = State.WAITING
             return
         run._in_vain = 0 if saved_steps(run.folder) > run._saved_steps else run._in_vain + 1
-        if run._in_vain > MAX_RETRIES or exit_code == _UNUSABLE:
+        if run._in_vain > MAX_RETRIES or unusable:
             self._change(run, State.FAILED)
         else:
             run.retries += 1
@@ -155,23 +156,23 @@ class Runner:
         self._say(f"{run.folder} {state.value}{f': {run.error}' if state is State.FAILED else ''}")
 
     def stop(self) -> None:
-        """Ask every process to end with a checkpoint, and wait for it; interrupted, kill them."""
-        processes = [run._process for run in self.runs if run._process is not None]
+        """Ask every run to end with a checkpoint, and wait for it; interrupted, kill them."""
+        jobs = [run._job for run in self.runs if run._job is not None]
         try:
-            for process in processes:
-                process.terminate()
-            for process in processes:
-                process.wait()
+            for job in jobs:
+                job.ask()
+            for job in jobs:
+                job.wait()
         except KeyboardInterrupt:
-            for process in processes:
-                process.kill()
-            for process in processes:
-                process.wait()
+            for job in jobs:
+                job.kill()
+            for job in jobs:
+                job.wait()
             raise
         finally:
             for run in self.runs:
-                if run._process is not None and run._process.poll() is not None:
-                    run._process = None
+                if run._job is not None and run._job.poll() is not None:
+                    run._job = None
                     run.state = State.DONE if is_done(run.planned) else State.WAITING
 
 
