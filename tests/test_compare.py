@@ -47,7 +47,8 @@ def test_a_grid_is_run_tabulated_and_not_run_again(
     captured = capsys.readouterr()
     assert captured.err.count(" started") == 2
     assert "1 seed, fewer than three: nothing can be concluded." in captured.out
-    assert captured.out.rstrip().endswith("scores.csv")
+    files = ["summary.md", "scores.csv", "curves.png", "curves.svg", "report.html"]
+    assert captured.out.endswith(f"written to {out}: {', '.join(files)}\n")
     assert (out / "summary.md").read_text() in captured.out
     scores = rows_of(out)
     assert [row["norm"] for row in scores] == ["none", "weight"]
@@ -60,11 +61,11 @@ def test_a_grid_is_run_tabulated_and_not_run_again(
     assert train.main([*flags, f"--run-dir={by_hand}"]) == 0
     assert (by_hand / "episodes.csv").read_bytes() == (folders[0] / "episodes.csv").read_bytes()
 
-    before = episodes(out), (out / "scores.csv").read_bytes()
+    before = episodes(out), [(out / name).read_bytes() for name in files]
     capsys.readouterr()
     assert go(*grid) == 0
     assert " started" not in capsys.readouterr().err
-    assert (episodes(out), (out / "scores.csv").read_bytes()) == before
+    assert (episodes(out), [(out / name).read_bytes() for name in files]) == before
     assert go(*grid, "--learning-rate=0.5", "--dry-run") == 2
     assert "--learning-rate 0.5 against" in capsys.readouterr().err
     assert go(*grid, "--threads=2", "--dry-run") == 2

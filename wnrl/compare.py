@@ -212,7 +212,7 @@ def report(out: Path, swept: Sequence[str] = (), failed: Mapping[str, str] | Non
     except OSError as error:
         raise UsageError(f"the report cannot be written to {out}: {error.strerror}") from None
     print(text)
-    print(f"written: {', '.join(map(str, written))}")
+    print(f"written to {out}: {', '.join(path.name for path in written)}")
 
 
 @contextlib.contextmanager
