@@ -100,6 +100,8 @@ class WNImpalaCNN(BaseFeaturesExtractor):
         super().__init__(observation_space, FEATURES)
         channels, height, pixels = observation_space.shape
         self.torso = ImpalaTorso((channels, height, pixels), "float32", NONE, width=width)
+        # The policy's orthogonal initialization writes contiguous weights alone.
+        self.torso.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # no stub
         _normalize_(self, norm, norm_where, norm_settings)
 
     def forward(self, observations: Tensor) -> Tensor:

@@ -16,13 +16,16 @@ from wnrl.errors import UsageError
 from wnrl.nn.norm import Norm
 
 Shapes = Mapping[nn.Module, tuple[int, ...]]  # of a layer's output, without the batch
-_DEFAULTS: dict[
-    type[nn.Module], dict[str, Any]
-] = {  # of what a normalization's own layers are not asked for unless it is wanted
-    nn.Linear: {"bias": True},
-    nn.Conv2d: {"bias": True, "dilation": (1, 1), "groups": 1, "padding_mode": "zeros"},
+Kind = type[nn.Module]
+_SIZES: dict[Kind, tuple[str, ...]] = {  # what a layer is made with, by position
+    nn.Linear: ("in_features", "out_features"),
+    nn.Conv2d: ("in_channels", "out_channels", "kernel_size", "stride", "padding"),
+    nn.LSTM: ("input_size", "hidden_size"),
+}
+_OPTIONS: dict[Kind, dict[str, Any]] = {  # and by name, where it is not torch's default
+    nn.Linear: {},
+    nn.Conv2d: {"dilation": (1, 1), "groups": 1, "padding_mode": "zeros"},
     nn.LSTM: {
-        "bias": True,
         "num_layers": 1,
         "batch_first": False,
         "dropout": 0.0,
@@ -60,28 +63,20 @@ def normalize_(
 
 def _remade(layer: nn.Module, norm: Norm) -> nn.Module:
     """The normalization's layer with the same sizes and weights; the same where it has none."""
-    factory: Callable[..., nn.Module]
-    sizes: tuple[Any, ...]
-    if isinstance(layer, nn.Conv2d):
-        sizes = (
-            layer.in_channels,
-            layer.out_channels,
-            layer.kernel_size,
-            layer.stride,
-            layer.padding,
-        )
-        factory = norm.conv
-    elif isinstance(layer, nn.LSTM):
-        sizes, factory = (layer.input_size, layer.hidden_size), norm.lstm
-    else:
-        assert isinstance(layer, nn.Linear)
-        sizes, factory = (layer.in_features, layer.out_features), norm.linear
-    if factory is type(layer):
+    kind = type(layer)
+    factories: dict[Kind, Callable[..., nn.Module]]
+    factories = {nn.Linear: norm.linear, nn.Conv2d: norm.conv, nn.LSTM: norm.lstm}
+    if factories[kind] is kind:
         return layer
-    has = {name: getattr(layer, name) for name in _DEFAULTS[type(layer)]}
-    has["bias"] = has["bias"] is not None and has["bias"] is not False  # of an LSTM a flag
-    options = {k: v for k, v in has.items() if v != _DEFAULTS[type(layer)][k]}
-    made = factory(*sizes, **options)
+    sizes = [getattr(layer, name) for name in _SIZES[kind]]
+    options = {
+        name: value
+        for name, default in _OPTIONS[kind].items()
+        if (value := getattr(layer, name)) != default
+    }
+    if layer.bias is None or layer.bias is False:  # of an LSTM a flag
+        options["bias"] = False
+    made = factories[kind](*sizes, **options)
     made.load_state_dict(layer.state_dict(), strict=False)  # what the normalization adds stays
     return made.train(layer.training)
 
