@@ -4,7 +4,7 @@ Downloads the source distribution of the installed version and runs those of its
 what a policy is, with `"MlpPolicy"`, `"CnnPolicy"` and `"MultiInputPolicy"` of DQN, PPO and A2C
 meaning ours. Those of its other algorithms are left out.
 
-    python scripts/run_sb3_tests.py [--norm weight | --stock] [--source FOLDER] [-- PYTEST ARGUMENTS]
+    python scripts/run_sb3_tests.py [--norm weight | --stock] [--source FOLDER] [-- -x ...]
 """
 
 import argparse
@@ -51,7 +51,7 @@ VALUES = {
 
 
 def replace_policies(norm: str) -> None:
-    """Let the stock names mean our policies, with this normalization unless another is asked for."""
+    """Let the stock names mean our policies, with this normalization by default."""
     PPO.policy_aliases = A2C.policy_aliases = ACTOR_CRITICS
     DQN.policy_aliases = VALUES
     defaults = policies.NormalizedPolicy.__init__.__kwdefaults__
