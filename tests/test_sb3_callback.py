@@ -88,6 +88,7 @@ def test_dict_observations_are_refused_in_one_sentence() -> None:
         make("PPO", "MultiInputPolicy").learn(STEPS, callback=SB3NormCallback())
 
 
+@pytest.mark.slow
 def test_it_reads_a_compiled_policy() -> None:
     model = make("PPO")
     model.policy = torch.compile(model.policy, backend="eager")
