@@ -7,7 +7,7 @@ import torch
 from gymnasium import spaces
 from sb3_models import STEPS, env_of, make, ours, same_weights
 from stable_baselines3 import DQN, PPO
-from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, NatureCNN
 from stable_baselines3.common.utils import LinearSchedule
 from torch import nn
 
@@ -208,6 +208,31 @@ def test_our_extractors_take_the_normalization_of_the_policy(kind: type[nn.Modul
         layers = {WNNatureCNN: 4, WNImpalaCNN: 16}[kind]
         assert len(norms) == layers * (2 if algorithm == "DQN" else 1)
         assert not any(isinstance(layer, WNConv2d) for layer in policy.modules())
+
+
+def test_images_that_are_floats_are_taken_as_they_are() -> None:
+    env = env_of("CnnPolicy")
+    env.observation_space = spaces.Box(0.0, 1.0, (1, 40, 40))
+    for kind in (NatureCNN, WNNatureCNN, WNImpalaCNN):
+        options = {"normalize_images": False, "features_extractor_class": kind, "norm": "layer"}
+        assert make("PPO", "CnnPolicy", env=env, **options).policy.features_extractor is not None
+
+
+def test_building_moves_no_statistics_of_an_extractor_of_ones_own() -> None:
+    class Normal(BaseFeaturesExtractor):
+        def __init__(self, observation_space: spaces.Box) -> None:
+            super().__init__(observation_space, 4)
+            layers = (nn.Conv2d(1, 4, 40), nn.ReLU(), nn.Flatten(), nn.BatchNorm1d(4))
+            self.layers = nn.Sequential(*layers)
+
+        def forward(self, observations: torch.Tensor) -> torch.Tensor:
+            features: torch.Tensor = self.layers(observations)
+            return features
+
+    model = make("DQN", "CnnPolicy", features_extractor_class=Normal, norm="layer")
+    statistics = model.policy.q_net.features_extractor.layers.get_submodule("3")
+    assert statistics.num_batches_tracked == 0
+    assert statistics.training
 
 
 REFUSED: list[tuple[dict[str, Any], str]] = [

@@ -121,8 +121,9 @@ def test_t7_a_stock_checkpoint_goes_into_a_normalized_policy_and_back(algorithm:
     again.set_parameters(normalized.get_parameters())
     assert same_weights(again.policy, normalized.policy)
     again.learn(STEPS)
-    for weight in again.policy.parameters():
-        assert weight.isfinite().all()
+    assert all(weight.isfinite().all() for weight in again.policy.parameters())
+    normalized.set_parameters(again.get_parameters())
+    assert not normalized.policy.optimizer.state  # nor is what torch's carried along unused
 
 
 def test_t8_polyak_averages_the_weights_that_the_network_computes_with() -> None:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from wnrl.errors import UsageError
 from wnrl.nn.impala import FEATURES, ImpalaTorso
+from wnrl.nn.nature import SMALLEST
 from wnrl.nn.norm import build_optimizer, leave_alone
 from wnrl.nn.norms import NONE
 from wnrl.nn.placement import Layout, place
@@ -64,7 +65,9 @@ class WNNatureCNN(NatureCNN):
         norm_where: str = "torso",
         norm_settings: Mapping[str, Any] | None = None,
     ) -> None:
-        check_image(type(self).__name__, observation_space, scaled=normalized_image, smallest=36)
+        check_image(
+            type(self).__name__, observation_space, scaled=normalized_image, smallest=SMALLEST
+        )
         super().__init__(observation_space, features_dim, normalized_image)
         _normalize_(self, norm, norm_where, norm_settings)
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from wnrl.errors import UsageError
 from wnrl.nn.norm import Norm
+from wnrl.probe import same_modes
 
 Shapes = Mapping[nn.Module, tuple[int, ...]]  # of a layer's output, without the batch
 Kind = type[nn.Module]
@@ -97,7 +98,9 @@ def _output_shapes(
 
             handles.append(layer.register_forward_hook(note))
     if handles:
-        forward()
+        with same_modes(network):  # in training mode statistics would move
+            network.eval()
+            forward()
     for handle in handles:
         handle.remove()
     return shapes

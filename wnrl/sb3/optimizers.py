@@ -66,7 +66,7 @@ class _InOneList(torch.optim.Optimizer):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue where the state was taken; from torch's own, begin anew at its learning rate."""
         first = state_dict["param_groups"][0]
-        if _STATE in first:
+        if _STATE in first and not state_dict["state"]:  # torch's has not stepped since
             super().load_state_dict(first[_STATE])
             return
         self.state.clear()

@@ -74,7 +74,8 @@ class NormalizedPolicy(BasePolicy):
         scaled = not self.normalize_images
         check_observations(kind, self.observation_space, scaled=scaled)
         if kind in OWN_EXTRACTORS:
-            return kind(self.observation_space, **{**options, "norm": "none"})
+            own = {**options, "norm": "none", "normalized_image": scaled}
+            return kind(self.observation_space, **own)
         return super().make_features_extractor()
 
     def _networks(self) -> list[nn.Module]:
