@@ -4,7 +4,8 @@ Downloads the source distribution of the installed version and runs those of its
 what a policy is, with `"MlpPolicy"`, `"CnnPolicy"` and `"MultiInputPolicy"` of DQN, PPO and A2C
 meaning ours. Those of its other algorithms are left out.
 
-    python scripts/run_sb3_tests.py [--norm weight | --stock] [--source FOLDER] [-- -x ...]
+    python scripts/run_sb3_tests.py [--norm weight | --stock] [--tests test_save_load ...]
+        [--source FOLDER] [-- ARGUMENTS OF PYTEST]
 """
 
 import argparse
@@ -76,6 +77,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--norm", default="weight")
     parser.add_argument("--stock", action="store_true", help="its own policies, to compare with")
+    parser.add_argument("--tests", nargs="+", default=TESTS, metavar="FILE", help="which files")
     parser.add_argument("--source", type=Path, help="an unpacked source distribution")
     parser.add_argument("pytest", nargs="*", help="arguments of pytest")
     arguments = parser.parse_args()
@@ -83,7 +85,7 @@ def main() -> int:
         replace_policies(arguments.norm)
     with tempfile.TemporaryDirectory() as folder:
         source = arguments.source or download(Path(folder))
-        chosen = [str(source / "tests" / f"{name}.py") for name in TESTS]
+        chosen = [str(source / "tests" / f"{name}.py") for name in arguments.tests]
         return int(
             pytest.main(
                 [
