@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 from stable_baselines3 import A2C, DQN, PPO
+from stable_baselines3.common.policies import BasePolicy
 
 from wnrl.sb3 import policies
 
@@ -39,12 +40,12 @@ TESTS = (
     "test_utils",
 )
 OTHERS = "SAC or TD3 or DDPG or Her"  # algorithms and buffers that we have no policy for
-ACTOR_CRITICS = {
+ACTOR_CRITICS: dict[str, type[BasePolicy]] = {
     "MlpPolicy": policies.WNActorCriticMlpPolicy,
     "CnnPolicy": policies.WNActorCriticCnnPolicy,
     "MultiInputPolicy": policies.WNActorCriticMultiInputPolicy,
 }
-VALUES = {
+VALUES: dict[str, type[BasePolicy]] = {
     "MlpPolicy": policies.WNMlpPolicy,
     "CnnPolicy": policies.WNCnnPolicy,
     "MultiInputPolicy": policies.WNMultiInputPolicy,

@@ -52,9 +52,9 @@ def normalize_(
         UsageError: activations are to be normalized where no module follows the layer.
     """
     chosen = [layer for name, layer in network.named_modules() if name in placed]
-    if norm.normalizes_activations:
-        _add_activation_norms_(network, norm, _output_shapes(chosen, network, forward))
     with torch.random.fork_rng(devices=[]):  # constructors draw weights that are not kept
+        if norm.normalizes_activations:
+            _add_activation_norms_(network, norm, _output_shapes(chosen, network, forward))
         made = {layer: _remade(layer, norm) for layer in chosen}
     for parent in network.modules():
         for name, child in parent._modules.items():

@@ -30,8 +30,8 @@ from wnrl.sb3.extractors import OWN_EXTRACTORS
 from wnrl.sb3.layers import actor_critic_layout, value_layout
 from wnrl.sb3.normalize import normalize_
 from wnrl.sb3.observations import check_observations, empty_observations
-from wnrl.sb3.optimizers import policy_optimizer
 from wnrl.sb3.records import find_norm, flags_as_arguments
+from wnrl.sb3.stepping import policy_optimizer
 
 
 class NormalizedPolicy(BasePolicy):

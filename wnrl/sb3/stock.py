@@ -7,8 +7,8 @@ import torch
 
 from wnrl.errors import UsageError, nearest
 from wnrl.sb3.extractors import WNNatureCNN
-from wnrl.sb3.optimizers import normalizing
 from wnrl.sb3.records import find_norm
+from wnrl.sb3.stepping import normalizing
 
 # The optimizer that an algorithm takes unless told otherwise.
 _OPTIMIZERS: dict[str, tuple[type[torch.optim.Optimizer], dict[str, Any]]] = {
