@@ -1,5 +1,6 @@
 """Stable-Baselines3's policies with a normalization: what they start as, and what steps them."""
 
+import pickle
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 from gymnasium import spaces
 from sb3_models import STEPS, env_of, make, ours, same_weights
 from stable_baselines3 import DQN, PPO
+from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, NatureCNN
 from stable_baselines3.common.utils import LinearSchedule
 from torch import nn
@@ -153,6 +155,36 @@ def test_ones_own_optimizer_is_taken_in_its_weight_normalizing_form() -> None:
     assert make("DQN", **chosen).policy.optimizer.param_groups[0]["v_norm"] == "unit"
 
 
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        {"optimizer_class": torch.optim.AdamW},
+        {"optimizer_class": RMSpropTFLike},
+        {"optimizer_kwargs": {"weight_decay": 0.1}},
+    ],
+)
+def test_an_optimizer_without_such_a_form_steps_gains_and_vectors(chosen: dict[str, Any]) -> None:
+    model, stock = make("PPO", **chosen), make("PPO", stock=True)
+    kind = chosen.get("optimizer_class", torch.optim.Adam)
+    assert type(model.policy.optimizer) is kind
+    seen = torch.linspace(-1, 1, 12).reshape(3, 4)
+    values = [each.policy.predict_values(seen) for each in (model, stock)]
+    torch.testing.assert_close(*values)
+    layer = model.policy.mlp_extractor.policy_net[0]
+    before = [parameter.clone() for parameter in layer.gv_parameters("weight")]
+    model.learn(STEPS)
+    for old, new in zip(before, layer.gv_parameters("weight"), strict=True):
+        assert not torch.equal(old, new)
+    copied = pickle.loads(pickle.dumps(model.policy))
+    assert same_weights(copied, model.policy)
+
+
+@pytest.mark.parametrize("name", ["spectral", "projection"])
+def test_the_target_begins_as_the_online_network(name: str) -> None:
+    policy = make("DQN", norm=name).policy
+    assert same_weights(policy.q_net, policy.q_net_target)
+
+
 def test_a_schedule_of_the_learning_rate_reaches_every_group() -> None:
     schedule = LinearSchedule(1e-3, 1e-4, 1.0)
     model = PPO(WNActorCriticMlpPolicy, "CartPole-v1", schedule, 16, 8, 1, device="cpu")
@@ -243,8 +275,6 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"norm": "layer", "norm_settings": {"epsi": 1}}, r"^norm_settings\['epsi'\]: norm layer has"),
     ({"norm": "group"}, r"^norm_settings\['groups'\] 32 leaves 2 of 64"),
     ({"norm": "batch", "norm_settings": {"statistics": "joint"}}, "both ends of a transition"),
-    ({"optimizer_class": torch.optim.AdamW}, "AdamW, whose step has no weight-normalizing form"),
-    ({"optimizer_kwargs": {"weight_decay": 0.1}}, "weight_decay=0.1, which"),
     ({"norm": "nap", "optimizer_class": torch.optim.SGD}, "makes its own optimizer"),
 ]
 

@@ -31,7 +31,7 @@ from wnrl.sb3.layers import actor_critic_layout, value_layout
 from wnrl.sb3.normalize import normalize_
 from wnrl.sb3.observations import check_observations, empty_observations
 from wnrl.sb3.records import find_norm, flags_as_arguments
-from wnrl.sb3.stepping import policy_optimizer
+from wnrl.sb3.stepping import has_normalizing_form, policy_optimizer
 
 
 class NormalizedPolicy(BasePolicy):
@@ -43,8 +43,9 @@ class NormalizedPolicy(BasePolicy):
         norm_where: which layers, in the words of `--norm-where`: torso (all hidden layers), head,
             penultimate, all, policy, value, or layers' names as in `named_modules()`.
         norm_settings: parameters of the normalization by name, `{"eps": 1e-3}`.
-        options: the stock policy's. `optimizer_class` and `optimizer_kwargs` are as ever: where an
-            optimizer does the normalization, it is the weight-normalizing one of the same rule.
+        options: the stock policy's. `optimizer_class` and `optimizer_kwargs` are as ever. Where an
+            optimizer does the normalization it is the weight-normalizing one of the same rule; if
+            there is none, layers have storage "gv", and gains and vectors are stepped.
 
     Raises:
         UsageError: in one sentence, whatever of this cannot be.
@@ -107,7 +108,10 @@ class NormalizedPolicy(BasePolicy):
 
     def _norm_record(self) -> Norm:
         # Found by its name each time: a record holds functions that cannot be pickled.
-        return find_norm(self.norm, self.norm_settings)
+        norm = find_norm(self.norm, self.norm_settings)
+        if has_normalizing_form(self.optimizer_class, self.optimizer_kwargs):
+            return norm
+        return norm.in_storage("gv")  # whose gains and vectors any optimizer may step
 
     @torch.no_grad()
     def _extract(self, network: nn.Module) -> None:

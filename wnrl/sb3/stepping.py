@@ -1,7 +1,7 @@
 """Which optimizer steps a policy: what `optimizer_class` says, in the form that its norm needs."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
@@ -31,40 +31,25 @@ _NORMALIZING: tuple[type[InOneList], ...] = (
 )
 
 
-def normalizing(kind: type[torch.optim.Optimizer]) -> type[InOneList]:
-    """The class that walks (g, v) by the rule of torch's class, or of one of `wnrl.optim`'s.
-
-    Raises:
-        UsageError: there is none.
-    """
+def normalizing(kind: type[torch.optim.Optimizer]) -> type[InOneList] | None:
+    """The class that walks (g, v) by the rule of torch's class, or of one of `wnrl.optim`'s."""
     for ours in _NORMALIZING:
         if kind in (ours, ours.plain, *ours.__bases__[1:]):
             return ours
-    allowed = ", ".join(ours.plain.__name__ for ours in _NORMALIZING)
-    raise UsageError(
-        f"optimizer_class is {kind.__name__}, whose step has no weight-normalizing form: allowed "
-        f"are {allowed} and those of wnrl.optim"
+    return None
+
+
+def has_normalizing_form(kind: type[torch.optim.Optimizer], settings: Mapping[str, Any]) -> bool:
+    """Whether one of `wnrl.optim` takes the same step: not AdamW's, and no weight decay."""
+    ours = normalizing(kind)
+    return ours is not None and all(
+        name in _known(ours) or name in _IMPLEMENTATIONS or not value
+        for name, value in settings.items()
     )
 
 
-def normalizing_settings(
-    kind: type[torch.optim.Optimizer], settings: Mapping[str, Any]
-) -> dict[str, Any]:
-    """What `normalizing(kind)` takes of `optimizer_kwargs`; what changes no step is left out.
-
-    Raises:
-        UsageError: a setting that it does not have, such as a weight decay.
-    """
-    ours = normalizing(kind)
-    known = inspect.signature(ours.__bases__[1]).parameters
-    for name, value in settings.items():
-        if name not in known and name not in _IMPLEMENTATIONS and value:
-            raise UsageError(
-                f"optimizer_kwargs has {name}={value!r}, which weight-normalizing "
-                f"{ours.plain.__name__} does not have: allowed are "
-                f"{', '.join(name for name in known if name not in ('params', 'lr'))}"
-            )
-    return {name: value for name, value in settings.items() if name in known}
+def _known(ours: type[InOneList]) -> Collection[str]:
+    return inspect.signature(ours.__bases__[1]).parameters
 
 
 def policy_optimizer(
@@ -79,20 +64,22 @@ def policy_optimizer(
     Args:
         network: normalized and initialized; all its parameters are stepped.
         norm: its normalization.
-        kind: `optimizer_class`. Layers whose weights the optimizer normalizes get the
-            weight-normalizing class of its rule.
-        settings: `optimizer_kwargs`.
+        kind: `optimizer_class`. A network with weights of storage "w" gets the weight-normalizing
+            class of its rule, which `has_normalizing_form` says there is.
+        settings: `optimizer_kwargs`; of those, what changes no step is left out.
         learning_rate: the first one.
 
     Raises:
-        UsageError: a class or setting that the normalization cannot go with.
+        UsageError: a class or setting that a normalization with its own optimizer does not take.
     """
     any_kind: Any = kind  # torch types no optimizer's own arguments
     if norm.optimizer is not build_optimizer:
         return _norms_own(network, norm, kind, settings, learning_rate)
     if any(group["weight_norm"] for group in weight_norm_groups(network)):
+        any_kind = ours = normalizing(kind)
+        assert ours is not None, "storage w is for optimizers that have such a form"
         mark_weights_(network)
-        any_kind, settings = normalizing(kind), normalizing_settings(kind, settings)
+        settings = {name: value for name, value in settings.items() if name in _known(ours)}
     made = any_kind(network.parameters(), lr=learning_rate, **settings)
     assert isinstance(made, torch.optim.Optimizer)
     return made

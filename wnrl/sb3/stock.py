@@ -3,18 +3,16 @@
 from collections.abc import Mapping
 from typing import Any
 
-import torch
-
 from wnrl.errors import UsageError, nearest
 from wnrl.sb3.extractors import WNNatureCNN
+from wnrl.sb3.optimizers import InOneList, PolicyWNAdam, PolicyWNRMSprop
 from wnrl.sb3.records import find_norm
-from wnrl.sb3.stepping import normalizing
 
-# The optimizer that an algorithm takes unless told otherwise.
-_OPTIMIZERS: dict[str, tuple[type[torch.optim.Optimizer], dict[str, Any]]] = {
-    "DQN": (torch.optim.Adam, {}),
-    "PPO": (torch.optim.Adam, {"eps": 1e-5}),  # ActorCriticPolicy.__init__
-    "A2C": (torch.optim.RMSprop, {"alpha": 0.99, "eps": 1e-5}),  # A2C.__init__
+# The form of the optimizer that an algorithm takes unless told otherwise.
+_OPTIMIZERS: dict[str, tuple[type[InOneList], dict[str, Any]]] = {
+    "DQN": (PolicyWNAdam, {}),
+    "PPO": (PolicyWNAdam, {"eps": 1e-5}),  # ActorCriticPolicy.__init__
+    "A2C": (PolicyWNRMSprop, {"alpha": 0.99, "eps": 1e-5}),  # A2C.__init__
 }
 
 
@@ -60,5 +58,5 @@ def policy_kwargs(
     }
     if record.weight_vectors:
         kind, settings = _OPTIMIZERS[algorithm]
-        chosen |= {"optimizer_class": normalizing(kind), "optimizer_kwargs": dict(settings)}
+        chosen |= {"optimizer_class": kind, "optimizer_kwargs": dict(settings)}
     return chosen
