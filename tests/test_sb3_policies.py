@@ -289,7 +289,11 @@ def test_what_cannot_be_is_told_in_one_sentence(options: dict[str, Any], sentenc
 @pytest.mark.parametrize(
     ("policy", "env", "sentence"),
     [
-        ("CnnPolicy", "MlpPolicy", "NatureCNN takes uint8 images .* use the MLP policy"),
+        (
+            "CnnPolicy",
+            "MlpPolicy",
+            r"NatureCNN takes uint8 images .* are Box \(4,\) float32: use the MLP policy",
+        ),
         ("MlpPolicy", "MultiInputPolicy", "use the multi-input policy"),
         ("CnnPolicy", "MultiInputPolicy", "use the multi-input policy"),
         ("MultiInputPolicy", "MlpPolicy", "a multi-input policy takes spaces.Dict"),

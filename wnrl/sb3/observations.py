@@ -31,8 +31,8 @@ def check_observations(
     if issubclass(extractor, CombinedExtractor):
         if not isinstance(space, spaces.Dict):
             raise UsageError(
-                f"a multi-input policy takes spaces.Dict, and observations are {space}: use the "
-                "CNN policy for images, the MLP policy for anything else"
+                f"a multi-input policy takes spaces.Dict, and observations are {_told(space)}: use "
+                "the CNN policy for images, the MLP policy for anything else"
             )
     elif isinstance(space, spaces.Dict):
         if extractor.__module__.startswith(("stable_baselines3.", "wnrl.")):
@@ -51,8 +51,8 @@ def check_image(
     if not is_image_space(space, check_channels=False, normalized_image=scaled):
         kind = "arrays (C, H, W)" if scaled else "uint8 images (C, H, W) of 0 to 255"
         raise UsageError(
-            f"{taker} takes {kind}, and observations are {space}: use the MLP policy for vectors, "
-            "normalize_images=False for images that are floats"
+            f"{taker} takes {kind}, and observations are {_told(space)}: use the MLP policy for "
+            "vectors, normalize_images=False for images that are floats"
         )
     assert space.shape is not None
     if min(space.shape[1:]) < smallest:
@@ -60,6 +60,11 @@ def check_image(
             f"{taker} needs images of at least {smallest}x{smallest}, and observations are "
             f"{space.shape}: enlarge them, or use WNImpalaCNN as features_extractor_class"
         )
+
+
+def _told(space: spaces.Space[object]) -> str:
+    """In one line, which a space's own text is not if it is long."""
+    return f"{type(space).__name__} {space.shape} {space.dtype}"
 
 
 def empty_observations(space: spaces.Space[object]) -> Observations:
