@@ -1,0 +1,66 @@
+"""Policies for sb3-contrib's QR-DQN and recurrent PPO; arguments as `NormalizedPolicy`.
+
+An LSTM is normalized by `weight` and `weight-mean` alone, and stays plain with the others.
+"""
+
+from typing import Any
+
+try:
+    from sb3_contrib.common.recurrent.policies import (
+        RecurrentActorCriticCnnPolicy,
+        RecurrentActorCriticPolicy,
+        RecurrentMultiInputActorCriticPolicy,
+    )
+    from sb3_contrib.qrdqn.policies import CnnPolicy, MultiInputPolicy, QRDQNPolicy
+except ImportError as error:
+    raise ImportError(
+        "wnrl.sb3.contrib needs sb3-contrib in the version of stable-baselines3: "
+        "pip install sb3-contrib"
+    ) from error
+
+from wnrl.sb3.policies import NormalizedActorCritic, NormalizedValues
+
+
+class NormalizedQuantiles(NormalizedValues):
+    """Stands before a policy of QR-DQN."""
+
+    network_name = "quantile_net"
+
+
+class NormalizedRecurrent(NormalizedActorCritic):
+    """Stands before a policy of recurrent PPO. Unlike the stock one's, `save` keeps the LSTM's."""
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        layers, _, units = self.__dict__["lstm_hidden_state_shape"]
+        lstm = {
+            "lstm_hidden_size": units,
+            "n_lstm_layers": layers,
+            "shared_lstm": self.shared_lstm,
+            "enable_critic_lstm": self.enable_critic_lstm,
+            "lstm_kwargs": self.lstm_kwargs,
+        }
+        return {**super()._get_constructor_parameters(), **lstm}
+
+
+class WNQRDQNMlpPolicy(NormalizedQuantiles, QRDQNPolicy):
+    """QR-DQN's `MlpPolicy`."""
+
+
+class WNQRDQNCnnPolicy(NormalizedQuantiles, CnnPolicy):
+    """QR-DQN's `CnnPolicy`."""
+
+
+class WNQRDQNMultiInputPolicy(NormalizedQuantiles, MultiInputPolicy):
+    """QR-DQN's `MultiInputPolicy`."""
+
+
+class WNRecurrentMlpPolicy(NormalizedRecurrent, RecurrentActorCriticPolicy):
+    """Recurrent PPO's `MlpLstmPolicy`."""
+
+
+class WNRecurrentCnnPolicy(NormalizedRecurrent, RecurrentActorCriticCnnPolicy):
+    """Recurrent PPO's `CnnLstmPolicy`."""
+
+
+class WNRecurrentMultiInputPolicy(NormalizedRecurrent, RecurrentMultiInputActorCriticPolicy):
+    """Recurrent PPO's `MultiInputLstmPolicy`."""
