@@ -53,12 +53,13 @@ class SB3NormCallback(BaseCallback):
         network, extractor = network_view(policy)
         optimizer = ClippedStep(policy.optimizer)  # never stepped: it holds the gradients' norm
         if self._instruments is None:  # a second learn() goes on where the first stopped
+            limit = getattr(self.model, "max_grad_norm", None)
             discrete = isinstance(policy.action_space, spaces.Discrete)
             self._instruments = Instruments(
                 network,
                 optimizer,
                 self.every_updates,
-                max_grad_norm=getattr(self.model, "max_grad_norm", math.inf) * _AT_THE_LIMIT,
+                max_grad_norm=math.inf if limit is None else limit * _AT_THE_LIMIT,
                 actions=greedy_actions if discrete else lambda output: None,
             )
 

@@ -38,7 +38,7 @@ def actor_critic_layout(policy: nn.Module) -> Layout:
     each name their own path, shared layers included.
     """
     own_extractor = policy.vf_features_extractor is not policy.features_extractor
-    critic = "lstm_critic" if getattr(policy, "lstm_critic", None) is not None else "critic"
+    critics = [n for n in ("lstm_critic", "critic") if getattr(policy, n, None) is not None]
     paths = {
         "policy": plain_layers(
             policy, "features_extractor", "lstm_actor", "mlp_extractor.policy_net"
@@ -46,7 +46,7 @@ def actor_critic_layout(policy: nn.Module) -> Layout:
         "value": plain_layers(
             policy,
             "vf_features_extractor" if own_extractor else "features_extractor",
-            critic,
+            *(critics or ["lstm_actor"]),  # the value learns from a shared LSTM's output
             "mlp_extractor.value_net",
         ),
     }

@@ -74,7 +74,7 @@ def _remade(layer: nn.Module, norm: Norm) -> nn.Module:
         for name, default in _OPTIONS[kind].items()
         if (value := getattr(layer, name)) != default
     }
-    if layer.bias is None or layer.bias is False:  # of an LSTM a flag
+    if not any(name.startswith("bias") for name, _ in layer.named_parameters()):
         options["bias"] = False
     made = factories[kind](*sizes, **options)
     made.load_state_dict(layer.state_dict(), strict=False)  # what the normalization adds stays
@@ -124,4 +124,4 @@ def _add_activation_norms_(network: nn.Module, norm: Norm, shapes: Shapes) -> No
                 assert child is not None
                 normalization = norm.activation(shapes[child])
                 if normalization is not None:
-                    parent.add_module(f"{name}_norm", normalization)
+                    parent.add_module(f"{name}_norm", normalization.train(child.training))

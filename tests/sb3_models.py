@@ -1,0 +1,92 @@
+"""Small algorithms of Stable-Baselines3 on small environments, for the tests that need one."""
+
+from typing import Any
+
+import gymnasium
+import torch
+from gymnasium import spaces
+from stable_baselines3 import A2C, DQN, PPO
+from stable_baselines3.common.envs import FakeImageEnv
+
+from wnrl.sb3 import (
+    WNActorCriticCnnPolicy,
+    WNActorCriticMlpPolicy,
+    WNActorCriticMultiInputPolicy,
+    WNCnnPolicy,
+    WNMlpPolicy,
+    WNMultiInputPolicy,
+)
+
+ALGORITHMS = {"DQN": DQN, "PPO": PPO, "A2C": A2C}
+SHORT: dict[str, dict[str, Any]] = {
+    "DQN": {"learning_starts": 8, "buffer_size": 100, "batch_size": 8, "train_freq": 2},
+    "PPO": {"n_steps": 16, "batch_size": 8, "n_epochs": 2},
+    "A2C": {"n_steps": 8},
+}
+STEPS = 32  # that each of them takes to learn a few times
+_OF_THE_ALGORITHM = ("env", "device", "tau", "train_freq", "target_update_interval")
+ACTOR_CRITICS = {
+    "MlpPolicy": WNActorCriticMlpPolicy,
+    "CnnPolicy": WNActorCriticCnnPolicy,
+    "MultiInputPolicy": WNActorCriticMultiInputPolicy,
+}
+VALUES = {
+    "MlpPolicy": WNMlpPolicy,
+    "CnnPolicy": WNCnnPolicy,
+    "MultiInputPolicy": WNMultiInputPolicy,
+}
+
+
+class DictEnv(gymnasium.Env[Any, int]):
+    """A picture and a vector, both of noise, and a reward of 0."""
+
+    def __init__(self) -> None:
+        self.observation_space = spaces.Dict(
+            {
+                "picture": spaces.Box(0, 255, (1, 40, 40), "uint8"),
+                "vector": spaces.Box(-1.0, 1.0, (3,)),
+            }
+        )
+        self.action_space = spaces.Discrete(2)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        return self.observation_space.sample(), {}
+
+    def step(self, action: int) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        return self.observation_space.sample(), 0.0, False, False, {}
+
+
+def env_of(policy: str) -> gymnasium.Env[Any, Any]:
+    """One that a policy of this name takes."""
+    if policy == "MlpPolicy":
+        return gymnasium.make("CartPole-v1")
+    env: gymnasium.Env[Any, Any] = DictEnv()
+    if policy == "CnnPolicy":
+        env = FakeImageEnv(screen_height=40, screen_width=40, n_channels=1, discrete=True)
+    env.observation_space.seed(0)  # observations are drawn from it, and nobody else seeds it
+    return env
+
+
+def ours(algorithm: str, policy: str) -> type:
+    """Our class in the place of the stock policy of this name."""
+    return (VALUES if algorithm == "DQN" else ACTOR_CRITICS)[policy]
+
+
+def make(algorithm: str, policy: str = "MlpPolicy", *, stock: bool = False, **options: Any) -> Any:
+    """An algorithm with our policy, or with the stock one, on an environment for it.
+
+    Options are the policy's, but for the few of the algorithm that are listed above.
+    """
+    own = {name: options.pop(name) for name in _OF_THE_ALGORITHM if name in options}
+    own = {"env": env_of(policy), "device": "cpu", **own}
+    kind = policy if stock else ours(algorithm, policy)
+    return ALGORITHMS[algorithm](kind, seed=3, policy_kwargs=options, **{**SHORT[algorithm], **own})
+
+
+def same_weights(one: torch.nn.Module, other: torch.nn.Module) -> bool:
+    """Whether two networks have the same state by the same names, bit for bit."""
+    mine, theirs = one.state_dict(), other.state_dict()
+    return mine.keys() == theirs.keys() and all(
+        torch.equal(value, theirs[name]) for name, value in mine.items()
+    )
