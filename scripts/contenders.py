@@ -5,7 +5,7 @@ dqn.yml, a2c.yml, ppo.yml, atari). DQN's warm-up is cut short. Learning rate and
 still where the zoo lets them fall: no time depends on them. Not here: what is measured.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import ale_py
@@ -14,6 +14,7 @@ import torch
 from stable_baselines3 import A2C, DQN, PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.env_util import make_atari_env
+from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
 from stable_baselines3.common.vec_env import VecEnv, VecFrameStack
 
@@ -50,19 +51,23 @@ class Learner(NamedTuple):
         return -(-at_least // self.round_steps) * self.round_steps
 
 
+Policy = str | type[BasePolicy]
+
+
 class Sb3(NamedTuple):
     """An agent of SB3 as its zoo has it for Atari."""
 
-    make: Callable[[VecEnv], BaseAlgorithm]
+    make: Callable[[Policy, VecEnv, dict[str, Any]], BaseAlgorithm]
     num_envs: int
     round_steps: int
     warm_up_steps: int
 
 
-def _dqn(env: VecEnv) -> BaseAlgorithm:
+def _dqn(policy: Policy, env: VecEnv, policy_kwargs: dict[str, Any]) -> BaseAlgorithm:
     return DQN(
-        "CnnPolicy",
+        policy,
         env,
+        policy_kwargs=policy_kwargs,
         buffer_size=BUFFER_TRANSITIONS,
         learning_rate=1e-4,
         batch_size=32,
@@ -78,22 +83,24 @@ def _dqn(env: VecEnv) -> BaseAlgorithm:
     )
 
 
-def _a2c(env: VecEnv) -> BaseAlgorithm:
+def _a2c(policy: Policy, env: VecEnv, policy_kwargs: dict[str, Any]) -> BaseAlgorithm:
+    optimizer = {"optimizer_class": RMSpropTFLike, "optimizer_kwargs": {"eps": 1e-5}}
     return A2C(
-        "CnnPolicy",
+        policy,
         env,
         ent_coef=0.01,
         vf_coef=0.25,
-        policy_kwargs={"optimizer_class": RMSpropTFLike, "optimizer_kwargs": {"eps": 1e-5}},
+        policy_kwargs={**optimizer, **policy_kwargs},
         seed=1,
         device="cpu",
     )
 
 
-def _ppo(env: VecEnv) -> BaseAlgorithm:
+def _ppo(policy: Policy, env: VecEnv, policy_kwargs: dict[str, Any]) -> BaseAlgorithm:
     return PPO(
-        "CnnPolicy",
+        policy,
         env,
+        policy_kwargs=policy_kwargs,
         n_steps=128,
         n_epochs=4,
         batch_size=256,
@@ -114,19 +121,31 @@ SB3S = {
 PEERS = {agent: agent if agent in SB3S else "dqn" for agent in AGENTS}  # SB3 has no PQN
 
 
-def sb3(agent: str) -> Learner:
-    """SB3's agent, its emulators in this process, as its zoo has them."""
+def sb3_env(num_envs: int, vec_env_cls: type[VecEnv] | None = None) -> VecEnv:
+    """SB3's own Breakout: its emulators in this process, or each in one of its own."""
     gymnasium.register_envs(ale_py)
+    env = make_atari_env("BreakoutNoFrameskip-v4", n_envs=num_envs, seed=1, vec_env_cls=vec_env_cls)
+    return VecFrameStack(env, n_stack=4)
+
+
+def sb3(
+    agent: str,
+    env: VecEnv | None = None,
+    policy: Policy = "CnnPolicy",
+    policy_kwargs: Mapping[str, Any] | None = None,
+    name: str = "",
+) -> Learner:
+    """SB3's agent as its zoo has it, but for what is given."""
     make, num_envs, round_steps, warm_up_steps = SB3S[agent]
-    env = make_atari_env("BreakoutNoFrameskip-v4", n_envs=num_envs, seed=1)
-    model = make(VecFrameStack(env, n_stack=4))
+    model = make(policy, env or sb3_env(num_envs), dict(policy_kwargs or {}))
 
     def advance(steps: int) -> int:
         before = model.num_timesteps
         model.learn(steps, reset_num_timesteps=False)
         return model.num_timesteps - before
 
-    return Learner(f"sb3 {agent}", f"sb3 {agent}", round_steps, warm_up_steps, advance)
+    stock = f"sb3 {agent}"
+    return Learner(name or stock, stock, round_steps, warm_up_steps, advance)
 
 
 def configure(agent: str, norm: str, threads: int) -> Config:
