@@ -139,6 +139,15 @@ def test_published_scores_are_asked_for_by_frames_and_of_atari_alone(
     assert (breakout.total_steps, cart_pole.total_steps) == (1_000, 500)
 
 
+def test_where_the_protocol_was_swept_no_published_score_stands_beside_it(
+    asked: list[dict[str, Any]],
+) -> None:
+    results = [made_result([1.0], protocol=protocol) for protocol in ("classic", "sticky")]
+    (game,) = comparison(results, swept=["protocol"]).games
+    assert (game.protocol, game.references, asked) == ("classic, sticky", (), [])
+    assert [each.variant.label for each in game.scored] == ["none classic", "none sticky"]
+
+
 def test_the_facts_are_what_runs_have_in_common_and_each_value_where_they_differ() -> None:
     results = [
         made_result([1.0], norm=norm, seed=seed, batch_size=64, evaluations=[1.0, 2.0])

@@ -13,7 +13,6 @@ import numpy as np
 
 from wnrl.across_games import over_games
 from wnrl.comparison import Comparison, Cost, Curve, Game, Scored, Variant, variant_of
-from wnrl.envs.make import is_atari
 from wnrl.envs.protocols import PROTOCOLS
 from wnrl.grid import compared
 from wnrl.intervals import t_interval, verdict
@@ -69,7 +68,7 @@ def _game(env: str, runs: Mapping[Variant, Sequence[Result]], results: Sequence[
     agent = _each(result.config.run.agent for result in there)
     total_steps = max((result.config.run.steps for result in there), default=0)
     references: tuple[Reference, ...] = ()
-    if there and is_atari(env):
+    if protocol in PROTOCOLS:  # not so where it was swept: a published score is of one
         frames = total_steps * PROTOCOLS[protocol].frameskip_frames
         references = reference_scores(env, agent=agent, protocol=protocol, frames=frames)
     return Game(

@@ -106,7 +106,7 @@ def _lengths(comparison: Comparison) -> str:
 
 def _length(game: Game) -> str:
     steps = counted(game.total_steps, "agent step")
-    protocol = PROTOCOLS.get(game.protocol)  # None where it is not Atari
+    protocol = PROTOCOLS.get(game.protocol)  # None where it is not Atari, or swept
     if protocol is None:
         return steps
     return f"{steps} ({game.total_steps * protocol.frameskip_frames:,} frames)"
