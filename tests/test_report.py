@@ -128,6 +128,18 @@ def test_a_swept_setting_is_a_column_once_it_is_named(
     assert "learning_rate" in (tmp_path / "scores.csv").read_text().splitlines()[0]
 
 
+def test_what_no_run_has_or_is_compared_anyway_cannot_be_called_swept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_run(tmp_path / "a", [1.0])
+    hint = refused(capsys, "--report-only", tmp_path, "--sweep", "learning-rat")
+    assert "no run here has such a setting; did you mean learning_rate" in hint
+    assert "--norm itself takes several" in refused(
+        capsys, "--report-only", tmp_path, "--sweep", "norm"
+    )
+    assert "--seeds says how many" in refused(capsys, "--report-only", tmp_path, "--sweep", "seed")
+
+
 def test_a_run_that_was_recorded_before_something_was_swept_is_no_variant_of_its_own(
     tmp_path: Path,
 ) -> None:

@@ -60,7 +60,8 @@ def make_grid(
     agent = agent_named(settings.get("agent", RunConfig.agent))
     known = [fields_of(agent, get_norm(norm).name) for norm in norms]
     for name in sweep:
-        _check_swept(name, settings, known)
+        check_swept(name, known)
+        _check_varied(name, settings)
     for name in settings:
         if name.startswith(NORM) and not any(name in fields for fields in known):
             for norm in norms:
@@ -86,24 +87,34 @@ def _combinations(values: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
     return [dict(zip(values, each, strict=True)) for each in itertools.product(*values.values())]
 
 
-def _check_swept(
-    name: str, settings: Mapping[str, Any], known: Iterable[Mapping[str, Any]]
-) -> None:
+def check_swept(name: str, known: Iterable[Iterable[str]]) -> None:
+    """Refuse to call a setting varied that cannot be, in a grid or in runs that are there.
+
+    Args:
+        name: of a setting.
+        known: names of the settings of each kind of run.
+
+    Raises:
+        UsageError: it is compared anyway, or no run has it.
+    """
     flag = flag_name(name)
     if name in ("env", "norm"):
         raise UsageError(f"--sweep {flag}: --{flag} itself takes several")
     if name == "seed":
         raise UsageError("--sweep seed: --seeds says how many there are")
+    names = {each for fields in known for each in fields}
+    if name not in names:
+        raise UsageError(f"--sweep {flag}: no run here has such a setting{nearest(name, names)}")
+
+
+def _check_varied(name: str, settings: Mapping[str, Any]) -> None:
+    """Refuse to give a setting to each run of a grid that all have in common."""
+    flag = flag_name(name)
     if name in UNNAMED:
         what = "changes nothing that is learnt" if name in OPERATIONAL else "is one for all runs"
         raise UsageError(f"--sweep {flag}: --{flag} {what}, so it cannot be swept")
     if name in settings:
         raise UsageError(f"--{flag} is set for all runs and swept too; keep one")
-    names = {each for fields in known for each in fields}
-    if name not in names:
-        raise UsageError(
-            f"--sweep {flag}: no run of this grid has such a setting" + nearest(name, names)
-        )
 
 
 def _value(name: str, text: str, known: Iterable[Mapping[str, Any]]) -> Any:

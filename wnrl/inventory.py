@@ -18,7 +18,7 @@ from wnrl.config import Config, replace
 from wnrl.durable import replace_text
 from wnrl.errors import UsageError
 from wnrl.flags import one_line
-from wnrl.grid import Planned, compared
+from wnrl.grid import Planned, check_swept, compared
 from wnrl.progress import parse_progress
 from wnrl.results import Result, find_runs, read_result
 from wnrl.run_status import TRAIN_LOG, last_line
@@ -108,10 +108,10 @@ def take_inventory(out: Path, swept: Sequence[str], failed: Mapping[str, str]) -
         failed: why a run failed, by its folder.
 
     Raises:
-        UsageError: there is no run, or they differ in more than what is compared.
+        UsageError: there is no run, they differ in more than what is compared, or none has what is
+            called swept.
     """
     record = read_record(out)
-    swept = tuple(sorted({*record.sweep, *swept}))
     results: list[Result] = []
     problems: dict[str, str] = {}
     for folder in find_runs(out):
@@ -121,6 +121,9 @@ def take_inventory(out: Path, swept: Sequence[str], failed: Mapping[str, str]) -
             problems[_name(folder, out)] = one_line(error)
     if not results and not record.runs:
         raise UsageError(f"no run in {out}: " + next(iter(problems.values()), "it is empty"))
+    for name in swept:
+        check_swept(name, [result.config.values for result in results])
+    swept = tuple(sorted({*record.sweep, *swept}))
     check_comparable([(x.folder, x.config) for x in results], swept, same_threads=False)
     for result in results:
         if not result.done:
