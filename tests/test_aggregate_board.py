@@ -225,11 +225,36 @@ def test_a_report_writes_the_curves_of_the_runs_that_are_done(tmp_path: Path) ->
     assert "mean over 3 seeds: 1, 2, 3." in said(above)
     assert "failed: 4." in said(above)
 
+    single = comparison.runs[0].folder
+    assert compare.main(["--report-only", str(single)]) == 0
+    assert "mean over 3 seeds: 1, 2, 3." in said(above)  # and not hidden by that of one seed
+    assert len(points(single / "toy-Catch" / above.name)) == 16
+
     by_hand.mkdir()
     for run in comparison.runs:
         run.folder.rename(by_hand / f"run-{run.planned.config.run.seed}")
     assert compare.main(["--report-only", str(by_hand)]) == 0
     assert len(points(by_hand / "toy-Catch" / comparison.runs[0].planned.config.name)) == 16
+
+
+def test_a_mean_that_cannot_be_written_costs_the_report_none_of_its_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    comparison = Comparison(tmp_path, seeds=1)
+    (run,) = comparison.runs
+    comparison.play(run, [(STEPS, 1.0)])
+    (run.folder / "config.json").write_text(json.dumps(run.planned.config.to_json()))
+    (run.folder / "checkpoints" / f"step_{STEPS:09d}").mkdir(parents=True)
+    in_its_place = run.folder.parent / "mean"
+    in_its_place.write_text("")
+    assert compare.main(["--report-only", str(tmp_path)]) == 2
+    out, err = capsys.readouterr()
+    assert err == (
+        f"wnrl.compare: {in_its_place} cannot be written: File exists; once it can, "
+        f"--report-only {tmp_path} makes the report\n"
+    )
+    assert (tmp_path / "summary.md").read_text() in out
+    assert (tmp_path / "report.html").exists()
 
 
 @pytest.mark.slow

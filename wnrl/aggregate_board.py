@@ -132,15 +132,17 @@ class AggregateBoard:
 
 
 def _variants(out: Path, seeds: Iterable[_Seed], swept: Sequence[str]) -> dict[Path, list[_Seed]]:
-    """The runs of each variant, by the folder of its aggregate run."""
+    """The runs of each variant, by the folder of its aggregate run, never outside `out`."""
     groups: dict[tuple[Any, ...], list[_Seed]] = {}
     for seed in seeds:
         groups.setdefault(tuple(compared(seed.config, swept).items()), []).append(seed)
     found = {}
     for group in groups.values():
         config, above = group[0].config, group[0].folder.parent
-        beside = above if above.name == config.name else variant_folder(out, config)
-        found[beside / MEAN] = sorted(group, key=lambda seed: seed.config.run.seed)
+        own = above.name == config.name and above.is_relative_to(out)
+        found[(above if own else variant_folder(out, config)) / MEAN] = sorted(
+            group, key=lambda seed: seed.config.run.seed
+        )
     return found
 
 

@@ -183,7 +183,7 @@ def _look(run: Run) -> RunStatus:
 
 
 def report(out: Path, swept: Sequence[str] = (), failed: Mapping[str, str] | None = None) -> None:
-    """Write what the runs in a folder say, as tables, pictures and a page; print the summary.
+    """Print what the runs in a folder say, and write it as tables, pictures and a page.
 
     Args:
         out: the folder.
@@ -191,8 +191,8 @@ def report(out: Path, swept: Sequence[str] = (), failed: Mapping[str, str] | Non
         failed: why a run failed, by its folder.
 
     Raises:
-        UsageError: there is no run, they differ in more than what is compared, or the folder
-            cannot be written to.
+        UsageError: there is no run, they differ in more than what is compared, or a file cannot be
+            written.
     """
     there = take_inventory(out, swept, failed or {})
     comparison = compared_runs(
@@ -203,15 +203,18 @@ def report(out: Path, swept: Sequence[str] = (), failed: Mapping[str, str] | Non
         np.random.default_rng(_SEED),
     )
     text = summarize(comparison)
+    print(text)  # whatever becomes of the files
     written = [out / "summary.md", out / "scores.csv"]
     try:
         replace_text(written[0], text)
         replace_text(written[1], scores_table(out, there.results, there.swept))
-        write_aggregates(out, there.results, there.swept)
         written += [*write_figures(out, comparison), write_page(out, comparison)]
+        write_aggregates(out, there.results, there.swept)  # last: beside runs, maybe of others
     except OSError as error:
-        raise UsageError(f"the report cannot be written to {out}: {error.strerror}") from None
-    print(text)
+        raise UsageError(
+            f"{error.filename or out} cannot be written: {error.strerror}; once it can, "
+            f"--report-only {out} makes the report"
+        ) from None
     print(f"written to {out}: {', '.join(path.name for path in written)}")
 
 
