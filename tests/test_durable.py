@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import wnrl.durable
-from wnrl.durable import fingerprint, make_directory, remove_directory, write_file
+from wnrl.durable import fingerprint, make_directory, remove_directory, replace_text, write_file
 
 
 def test_the_fingerprint_made_while_writing_is_that_of_the_file(tmp_path: Path) -> None:
@@ -71,3 +71,10 @@ def test_a_folder_is_removed_whatever_an_earlier_removal_left(tmp_path: Path) ->
     make_directory(tmp_path / "a/b.tmp/old")
     remove_directory(tmp_path / "a/b.tmp")
     assert list((tmp_path / "a").iterdir()) == []
+
+
+def test_a_text_that_cannot_be_replaced_leaves_nothing_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "text").mkdir()
+    with pytest.raises(IsADirectoryError):
+        replace_text(tmp_path / "text", "new")
+    assert [path.name for path in tmp_path.iterdir()] == ["text"]

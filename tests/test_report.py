@@ -267,6 +267,8 @@ def test_what_is_not_done_missing_or_broken_is_named_and_in_no_table(tmp_path: P
     make_run(tmp_path / "silent", [], norm="none", seed=3)
     make_run(tmp_path / "broken", [1.0], norm="none", seed=4)
     (tmp_path / "broken" / "config.json").write_text("{")
+    make_run(tmp_path / "hidden", [1.0], norm="none", seed=5)
+    (tmp_path / "hidden" / "events.out.tfevents.1").mkdir()
     planned = {"gone": {"env": "Breakout", "norm": "layer", "seed": 1}}
     (tmp_path / "compare.json").write_text(json.dumps({"sweep": [], "runs": planned}))
     text = reported(tmp_path)
@@ -277,6 +279,8 @@ def test_what_is_not_done_missing_or_broken_is_named_and_in_no_table(tmp_path: P
     assert "- silent: no episode ended, so there is no score\n" in text
     assert "- gone: missing\n" in text
     assert "cannot be read as a run's configuration" in text
+    assert "- hidden: " in text
+    assert "events.out.tfevents.1 cannot be read: Is a directory" in text
     scores = rows_of(tmp_path)
     assert [row["done"] for row in scores] == ["yes", "no", "yes"]
 
@@ -284,7 +288,10 @@ def test_what_is_not_done_missing_or_broken_is_named_and_in_no_table(tmp_path: P
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--report-only", "nowhere"], "no run in nowhere"),
+        (["--report-only", "nowhere"], "no run in nowhere: it is no folder"),
+        (["--report-only", __file__], "no run in .*: it is no folder"),
+        (["--report-only", "."], r"no run in \.: there is none in it"),
+        (["--out", __file__, "--seeds=1", "--jobs=1"], "--out .*: File exists; choose another"),
         (["--report-only", ".", "--seeds", "3"], "takes --sweep alone beside it"),
         (["--report-only", ".", "--sweep", "gamma=1"], "name the flag alone, gamma"),
         (["--seed", "1"], "unknown argument '--seed'; .* did you mean --seeds"),

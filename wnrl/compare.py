@@ -229,9 +229,13 @@ def _claimed(out: Path, *, shared: bool = False) -> Iterator[None]:
     with lock:
         try:
             fcntl.flock(lock, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             raise UsageError(
                 f"{out} is in use by another comparison; wait for it or give another --out"
+            ) from None
+        except OSError as error:
+            raise UsageError(
+                f"--out {out}: {error.strerror}: its file system has no locks; choose another"
             ) from None
         yield
 

@@ -119,5 +119,8 @@ def replace_text(path: Path, text: str) -> None:
     """Write a text file so that whoever looks sees the old one or the new, and no part of it."""
     # Others may write the same at the same time, from other machines too.
     temporary = path.with_name(f"{path.name}.{socket.gethostname()}-{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)  # where the disk was full

@@ -54,7 +54,7 @@ def read_record(out: Path) -> Record:
     try:
         record = json.loads(path.read_text())
         return Record(list(record["sweep"]), dict(record["runs"]))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return Record([], {})
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(
@@ -63,11 +63,19 @@ def read_record(out: Path) -> Record:
 
 
 def remember(out: Path, grid: Sequence[Planned], swept: Sequence[str]) -> None:
-    """Add a grid to what has been asked for in a folder."""
+    """Add a grid to what has been asked for in a folder.
+
+    Raises:
+        UsageError: the record cannot be read or written.
+    """
     runs = read_record(out).runs
     for planned in grid:
         runs[_name(planned.folder, out)] = compared(planned.config, swept)
-    replace_text(out / _RECORD, json.dumps({"sweep": list(swept), "runs": runs}, indent=2) + "\n")
+    text = json.dumps({"sweep": list(swept), "runs": runs}, indent=2) + "\n"
+    try:
+        replace_text(out / _RECORD, text)
+    except OSError as error:
+        raise UsageError(f"{out / _RECORD} cannot be written: {error.strerror}") from None
 
 
 def check_fits(grid: Sequence[Planned], out: Path, swept: Sequence[str]) -> None:
@@ -120,7 +128,8 @@ def take_inventory(out: Path, swept: Sequence[str], failed: Mapping[str, str]) -
         except UsageError as error:
             problems[_name(folder, out)] = one_line(error)
     if not results and not record.runs:
-        raise UsageError(f"no run in {out}: " + next(iter(problems.values()), "it is empty"))
+        empty = "there is none in it" if out.is_dir() else "it is no folder"
+        raise UsageError(f"no run in {out}: {next(iter(problems.values()), empty)}")
     for name in swept:
         check_swept(name, [result.config.values for result in results])
     swept = tuple(sorted({*record.sweep, *swept}))

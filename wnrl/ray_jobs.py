@@ -131,7 +131,10 @@ class RayJob:
 
     def has_begun(self) -> bool:
         """Whether a worker has said in the log where it runs."""
-        return self._log.stat().st_size > self._queued_bytes
+        try:
+            return self._log.stat().st_size > self._queued_bytes
+        except OSError:  # its folder was deleted: the task ends by itself
+            return False
 
     def poll(self) -> Ending | None:
         """How it ended; None before that."""

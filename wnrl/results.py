@@ -124,7 +124,10 @@ def read_result(folder: Path) -> Result:
     config = read_config(folder)
     record = json.loads((folder / CONFIG).read_text())
     steps, returns, wall_s = read_episodes(folder / "episodes.csv")
-    scalars = read_scalars(folder, (_EVALUATION, _ACT_MS, _UPDATE_MS))
+    try:
+        scalars = read_scalars(folder, (_EVALUATION, _ACT_MS, _UPDATE_MS))
+    except OSError as error:
+        raise UsageError(f"{error.filename} cannot be read: {error.strerror}") from None
     evaluations = sorted(scalars[_EVALUATION].items())
     parts: list[dict[str, Any]] = record.get("parts", [])
     return Result(

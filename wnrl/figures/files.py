@@ -23,8 +23,11 @@ def write_pictures(out: Path, comparison: Comparison) -> list[Path]:
             for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
                 path = out / f"{picture.stem}.{suffix}"
                 temporary = out / f"{path.name}.tmp"
-                figure.savefig(temporary, format=suffix, dpi=_DPI, metadata=metadata)
-                os.replace(temporary, path)
+                try:
+                    figure.savefig(temporary, format=suffix, dpi=_DPI, metadata=metadata)
+                    os.replace(temporary, path)
+                finally:
+                    temporary.unlink(missing_ok=True)  # where the disk was full
                 written.append(path)
     for path in set(_pictures_in(out)) - set(written):
         path.unlink()
