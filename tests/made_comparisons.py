@@ -1,11 +1,10 @@
 """Comparisons made of nothing, of any size, for tests of pictures and pages."""
 
-import functools
 import math
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
+from made_results import made_result
 
 from wnrl.bootstrap import Bands, Coverage, Estimate
 from wnrl.comparison import (
@@ -19,22 +18,11 @@ from wnrl.comparison import (
     Total,
     Variant,
 )
-from wnrl.config import Config, make_config
 from wnrl.intervals import t_interval, verdict
 from wnrl.reference_scores import Reference
-from wnrl.results import Result
 
 COMMIT = "3f2a9c1d5e7b8a6f4c3d2e1f0a9b8c7d6e5f4a3b"
 NORMS = ("none", "weight", "layer", "batch")
-
-
-@functools.cache
-def config() -> Config:
-    return make_config({"env": "CartPole-v1"})
-
-
-def result(final: float) -> Result:
-    return Result(Path("run"), config(), 10_000, 50, final, final, None, 60.0, (COMMIT,), {})
 
 
 def curve(finals: Sequence[float], steps: int, points: int = 60, *, band: float = 1.0) -> Curve:
@@ -53,7 +41,7 @@ def scored(variant: Variant, finals: Sequence[float], steps: int) -> Scored:
     if not finals:
         return Scored(variant, (), None, None, None, None, None, None)
     interval = t_interval(finals)
-    runs = tuple(result(final) for final in finals)
+    runs = tuple(made_result([final]) for final in finals)
     drawn = curve(finals, steps)
     return Scored(variant, runs, interval, interval, None, None, drawn, Cost(0.1, 1.0, 900.0))
 
@@ -82,7 +70,7 @@ def made(
             level = scale * (1 + number) * generator.uniform(0.5, 1.0)
             finals = generator.normal(level, spread * abs(level), seeds).tolist()
             drawn.append(scored(variant, finals, steps))
-        games.append(Game(env, protocol, tuple(drawn), verdict(seeds), tuple(references)))
+        games.append(Game(env, protocol, steps, tuple(drawn), verdict(seeds), tuple(references)))
     facts = {
         "agent": "dqn",
         "protocol": protocol,

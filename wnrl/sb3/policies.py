@@ -97,6 +97,8 @@ class NormalizedPolicy(BasePolicy):
         norm.initialize(learning)
         for network in copies:
             network.load_state_dict(learning.state_dict())
+        for network in networks:  # the CPU's convolutions are a third faster then
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # no stub
         self.optimizer = policy_optimizer(
             learning,
             norm,
