@@ -54,3 +54,4 @@ def test_a_picture_that_cannot_be_written_leaves_the_old_one(
     with pytest.raises(OSError, match="no space left"):
         write_figures(tmp_path, made(seeds=3))
     assert (tmp_path / "curves.png").read_bytes() == before
+    assert list(tmp_path.glob("*.tmp")) == []

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wnrl.learning_curves import area_under_curve, best_evaluations, curve, final_window
+from wnrl.learning_curves import area_under_curve, curve, final_window
 
 STEPS, RETURNS = [10, 20, 30, 80], [1.0, 2.0, 4.0, 8.0]
 
@@ -98,20 +98,6 @@ def test_area_and_final_window_move_and_stretch_with_the_returns(
             steps, shift - 3 * np.array(returns), total_steps=total_steps, window_steps=10
         )
         assert other == pytest.approx(shift - 3 * one, abs=1e-9)
-
-
-def test_maximum_of_evaluations_stands_beside_their_mean() -> None:
-    best, maximum, mean, last = best_evaluations([[1, 5, 3], [2, 8, 2]])
-    assert best == 8
-    assert (maximum.tolist(), mean.tolist(), last.tolist()) == ([5, 8], [3, 4], [3, 2])
-
-
-@pytest.mark.parametrize(
-    "evaluations", [[1.0, 2.0], [[1.0, math.nan]], [[1.0, math.inf]], [[]], np.empty((0, 3))]
-)
-def test_evaluations_are_runs_by_points_and_finite(evaluations: object) -> None:
-    with pytest.raises(ValueError, match="evaluations must be"):
-        best_evaluations(evaluations)
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,12 @@
-"""What one run's learning curve says: its values on a grid, final window, area and best evaluation.
+"""What one run's learning curve says: its values on a grid, final window and area.
 
 The rows are those of episodes.csv: the agent step at which an episode ended and its raw return, in
 the file's order. Nothing here reads files or compares runs.
 
-Dimension key: E episodes, K grid points, S seeds.
+Dimension key: E episodes, K grid points.
 """
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -114,37 +113,6 @@ def area_under_curve(
         return math.nan
     values[~begun] = values[begun][0]
     return float(values.mean())
-
-
-class Evaluations(NamedTuple):
-    """The best evaluations beside the mean ones: the first are higher, by luck alone."""
-
-    best: float  # of all runs and evaluations: a paper's "maximum over training"
-    maximum: Array  # (S,) each run's best
-    mean: Array  # (S,) each run's mean
-    last: Array  # (S,) each run's last
-
-
-def best_evaluations(evaluations: npt.ArrayLike) -> Evaluations:
-    """What maximum and mean over evaluations make of the same runs.
-
-    Args:
-        evaluations: (S, K) scores in time order, at the same K points for every run.
-
-    Returns:
-        Per run, and the best of all.
-
-    Raises:
-        ValueError: if they are not (S, K) finite numbers with S, K >= 1.
-    """
-    scores = np.asarray(evaluations, dtype=np.float64)
-    if scores.ndim != 2 or scores.size == 0 or not np.isfinite(scores).all():
-        raise ValueError(
-            f"evaluations must be (S, K) finite numbers with S, K >= 1, not {scores.shape} with "
-            f"{int((~np.isfinite(scores)).sum())} that are not finite"
-        )
-    maximum = scores.max(axis=1)
-    return Evaluations(float(maximum.max()), maximum, scores.mean(axis=1), scores[:, -1])
 
 
 def _episodes(steps: npt.ArrayLike, returns: npt.ArrayLike) -> tuple[Array, Array]:
