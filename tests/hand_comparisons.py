@@ -72,9 +72,7 @@ def comparison(
     problems: Mapping[str, str] | None = None,
 ) -> Comparison:
     """Games together."""
-    return Comparison(
-        "dqn", swept, 1_000, games, aggregate, dict(facts or {}), dict(problems or {})
-    )
+    return Comparison("dqn", swept, games, aggregate, dict(facts or {}), dict(problems or {}))
 
 
 def aggregate(

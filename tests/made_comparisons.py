@@ -81,7 +81,7 @@ def made(
         "seeds": f"{seeds}",
     }
     aggregate = aggregated(variants, tuple(envs), seeds, steps) if together else None
-    return Comparison("dqn", swept, steps, tuple(games), aggregate, facts, {})
+    return Comparison("dqn", swept, tuple(games), aggregate, facts, {})
 
 
 def aggregated(

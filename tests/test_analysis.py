@@ -171,4 +171,4 @@ def test_the_facts_are_what_runs_have_in_common_and_each_value_where_they_differ
 def test_runs_that_were_asked_for_and_are_not_there_make_an_empty_comparison() -> None:
     found = comparison([], [("Breakout", Variant("none"))])
     (game,) = found.games
-    assert (found.agent, found.total_steps, game.protocol, game.references) == ("-", 0, "-", ())
+    assert (found.agent, game.total_steps, game.protocol, game.references) == ("-", 0, "-", ())

@@ -98,7 +98,7 @@ def without_runs(comparison: Comparison, which: int) -> Comparison:
 
 
 def nothing_yet(comparison: Comparison, which: int) -> Comparison:
-    steps = np.linspace(100, comparison.total_steps, 20)
+    steps = np.linspace(100, comparison.games[0].total_steps, 20)
     nan = np.full(20, math.nan)
     return with_scored(comparison, which, curve=Curve(steps, nan, nan, nan))
 
@@ -170,6 +170,12 @@ def test_no_text_overlaps_however_many_games_and_normalizations(
     )
     for figure in draw(comparison, layout).values():
         assert_readable(figure)
+
+
+def test_a_shorter_game_has_the_whole_width_of_its_panel() -> None:
+    short, long = (made(envs=[env], steps=n).games[0] for env, n in (("a", 900), ("b", 90_000)))
+    figure = draw(dataclasses.replace(made(), games=(short, long)))["curves"]
+    assert [ax.get_xlim() for ax in figure.axes] == [(0, 900), (0, 90_000)]
 
 
 def test_each_variant_is_labelled_once() -> None:

@@ -54,7 +54,6 @@ def compared_runs(
     return Comparison(
         agent=_each(result.config.run.agent for result in results),
         swept=tuple(swept),
-        total_steps=max((game.total_steps for game in games), default=0),
         games=tuple(games),
         aggregate=over_games(games, generator),
         facts=_facts(results, games),

@@ -140,7 +140,6 @@ class Comparison:
 
     agent: str
     swept: tuple[str, ...]  # settings, by name
-    total_steps: int  # agent steps of each run; of the longest, where games differ
     games: tuple[Game, ...]
     aggregate: Aggregate | None  # where there are at least two games for it
     # agent, protocol, agent steps, seeds, evaluations, settings, machine, commit, versions

@@ -61,7 +61,6 @@ def curves_sheet(
         _panel,
         look=look,
         labelled=labelled,
-        steps=comparison.total_steps,
         height_in=height_in,
     )
     panels = []
@@ -150,7 +149,6 @@ def _panel(
     marks: Sequence[Mark],
     look: Mapping[Variant, Look],
     labelled: bool,
-    steps: int,
     height_in: float,
 ) -> Panel:
     lines = [
@@ -163,23 +161,21 @@ def _panel(
         title=title,
         notes=notes,
         warning=warning,
-        draw=partial(_draw, lines=lines, marks=marks, labelled=labelled, steps=steps),
+        draw=partial(_draw, lines=lines, marks=marks, labelled=labelled),
         height_in=max(height_in, len(texts) * PITCH_PT / 72),
         left_in=_LEFT_IN,
         right_in=max(_RIGHT_IN, margin_in(texts)),
     )
 
 
-def _draw(
-    ax: Axes, *, lines: Sequence[Line], marks: Sequence[Mark], labelled: bool, steps: int
-) -> None:
+def _draw(ax: Axes, *, lines: Sequence[Line], marks: Sequence[Mark], labelled: bool) -> None:
     if not lines:
         draw_nothing(ax)
         return
     draw_lines(
         ax,
         lines,
-        x_limits=(0.0, float(steps)),
+        x_limits=(0.0, max(float(line.x[-1]) for line in lines)),  # games differ in length
         y_limits=y_limits(lines, marks),
         x_name="agent steps",
         labelled=labelled,
