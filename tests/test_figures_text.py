@@ -2,7 +2,7 @@ import itertools
 
 import pytest
 
-from wnrl.figures.text import number, tick_format, width_in, wrap
+from wnrl.figures.text import tick_format, width_in, wrap
 
 
 def test_lines_are_as_full_as_they_can_be_and_no_wider() -> None:
@@ -23,14 +23,6 @@ def test_a_word_that_is_wider_than_a_line_is_cut() -> None:
 
 def test_no_text_is_no_lines() -> None:
     assert wrap("", 1.0, 8.0) == []
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [(0.01234, "0.0123"), (-20.5, "−20.5"), (366.928, "367"), (15627.1, "15,627"), (0.0, "0")],
-)
-def test_a_number_as_people_write_it(value: float, expected: str) -> None:
-    assert number(value) == expected
 
 
 @pytest.mark.parametrize(

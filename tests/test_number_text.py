@@ -2,7 +2,9 @@
 
 import math
 
-from wnrl.number_text import MISSING, counted, decimals, ends, listed, number
+import pytest
+
+from wnrl.number_text import MISSING, compact, counted, decimals, ends, listed, number
 
 
 def test_a_column_has_the_digits_that_its_largest_number_needs() -> None:
@@ -17,6 +19,17 @@ def test_numbers_have_a_real_minus_separators_and_a_dash_where_there_is_none() -
     assert number(1_234_567.0, 0) == "1,234,567"
     assert number(-0.004, 2) == "0.00"
     assert number(None, 1) == number(math.nan, 1) == MISSING
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(0.01234, "0.0123"), (-20.5, "−20.5"), (366.928, "367"), (15627.1, "15,627"), (0.0, "0")],
+)
+def test_a_number_by_itself_has_three_digits_or_all_before_the_point(
+    value: float, expected: str
+) -> None:
+    assert compact(value) == expected
+    assert compact(12345.6, significant=4) == "12,346"
 
 
 def test_an_interval_has_two_ends_or_is_not_shown() -> None:

@@ -68,7 +68,7 @@ def test_a_table_has_means_intervals_and_what_they_rest_on(
     area = t_interval([(x / 2 * 5 + x) / 100 for x in (4.0, 5.0, 9.0)])
     rows = [line for line in text.splitlines() if line.startswith("|")]
     assert rows[0] == ("| norm | seeds | final return | area | mean evaluation | best evaluation |")
-    assert rows[2].startswith(f"| none | 3 | 6 [{interval.low:.4g}, {interval.high:.4g}] | ")
+    assert rows[2].startswith(f"| none | 3 | 6 [−{-interval.low:.4g}, {interval.high:.4g}] | ")
     assert f"| {area.mean:.4g} [" in rows[2]
     assert rows[3] == "| weight | 3 | 1 [1, 1] | 1 [1, 1] | - | - |"
     assert "3 seeds, fewer than five: indicative only." in text
@@ -209,7 +209,7 @@ def test_cost_is_told_beside_its_ratio_to_the_plain_network() -> None:
     at = lines.index("| norm | ms per act | ms per update | agent steps/s |")
     assert lines[at + 2 : at + 5] == [
         "| weight | 3 (1.50) | 8 (1.00) | 500 (0.50) |",
-        "| none | 2 | 8 | 1000 |",
+        "| none | 2 | 8 | 1,000 |",
         "| layer | - | - | 250 (0.25) |",
     ]
 

@@ -34,6 +34,16 @@ def number(value: float | None, digits: int) -> str:
     return f"{shown:,.{digits}f}".replace("-", "−")
 
 
+def compact(value: float, *, significant: int = 3) -> str:
+    """`0.123`, `−20.5`, `366`, `15,627`: so many digits, or all before the point.
+
+    For a number by itself; those of a column have `decimals` in common.
+    """
+    if abs(value) >= 10 ** (significant - 1):
+        return number(value, 0)
+    return f"{value:.{significant}g}".replace("-", "−")
+
+
 def ends(low: float, high: float, digits: int) -> str:
     """`[10.1, 14.5]`; nothing where there is no interval."""
     if math.isnan(low):

@@ -6,13 +6,15 @@ Nothing here computes a score or writes a file.
 import csv
 import io
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from wnrl.bootstrap import Coverage, Estimate
-from wnrl.comparison import Aggregate, Comparison, Game, Scored, Total, Variant, plain_counterpart
+from wnrl.comparison import Aggregate, Comparison, Game, Scored, Total, Variant
+from wnrl.findings import machines, plain_rival
 from wnrl.grid import compared
 from wnrl.intervals import Interval
+from wnrl.number_text import compact
 from wnrl.results import WINDOW_FRACTION, Result
 from wnrl.settings import flag_name
 
@@ -89,7 +91,7 @@ def summarize(comparison: Comparison) -> str:
     lines = ["# Comparison", ""]
     lines += [f"- {name}: {value}" for name, value in comparison.facts.items()]
     lines.append("")
-    if len(set().union(*(_machines(x) for game in comparison.games for x in game.scored))) > 1:
+    if len(machines(each for game in comparison.games for each in game.scored)) > 1:
         lines += [
             "The runs were made on different machines or with different numbers of threads. What "
             "is learnt differs by that in rounding alone; the cost of two runs does not compare.",
@@ -119,9 +121,9 @@ def _game(game: Game, swept: Sequence[str]) -> Iterator[str]:
         yield from (f"**{game.verdict}**", "")
     columns = ["seeds", "final return", "area", "mean evaluation", "best evaluation"]
     yield from _table(swept, columns, ((x.variant, _scores(x)) for x in game.scored))
-    if ran := {x.variant: x for x in game.scored if x.runs}:
+    if ran := [x for x in game.scored if x.runs]:
         columns = ["ms per act", "ms per update", "agent steps/s"]
-        yield from _table(swept, columns, ((variant, _cost(variant, ran)) for variant in ran))
+        yield from _table(swept, columns, ((x.variant, _cost(x, game)) for x in ran))
     if game.references:
         yield from ("Published scores of about as many frames under this protocol:", "")
         yield from _rows(
@@ -129,7 +131,7 @@ def _game(game: Game, swept: Sequence[str]) -> Iterator[str]:
             (
                 [
                     x.algorithm,
-                    f"{x.score:.4g}",
+                    _number(x.score),
                     f"{x.frames:,}",
                     str(x.runs or "-"),
                     x.protocol,
@@ -188,18 +190,13 @@ def _total(total: Total) -> list[str]:
     ]
 
 
-def _cost(variant: Variant, ran: Mapping[Variant, Scored]) -> list[str]:
+def _cost(scored: Scored, game: Game) -> list[str]:
     """Times, with their ratio to the plain network's where that ran on the same machine."""
-    own, against = ran[variant], plain_counterpart(variant, ran)
-    plain = ran[against] if against is not None and against != variant else None
-    times = [(name, getattr(own.cost, name)) for name in ("act_ms", "update_ms", "steps_per_s")]
-    if plain is None or _machines(own) != _machines(plain):
+    times = [(name, getattr(scored.cost, name)) for name in ("act_ms", "update_ms", "steps_per_s")]
+    plain = plain_rival(scored, game)
+    if plain is None:
         return [_number(value) for _, value in times]
     return [_ratio(value, getattr(plain.cost, name)) for name, value in times]
-
-
-def _machines(scored: Scored) -> set[str]:
-    return {run.machine for run in scored.runs}
 
 
 def _table(
@@ -225,8 +222,8 @@ def _interval(found: Interval | Estimate | None) -> str:
         return "-"
     value = found.mean if isinstance(found, Interval) else found.value
     if math.isnan(found.low):
-        return f"{value:.4g} (no interval)"
-    return f"{value:.4g} [{found.low:.4g}, {found.high:.4g}]"
+        return f"{_number(value)} (no interval)"
+    return f"{_number(value)} [{_number(found.low)}, {_number(found.high)}]"
 
 
 def _held(coverage: Coverage) -> str:
@@ -237,7 +234,7 @@ def _held(coverage: Coverage) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "-" if value is None or math.isnan(value) else f"{value:.4g}"
+    return "-" if value is None or math.isnan(value) else compact(value, significant=4)
 
 
 def _ratio(value: float, plain: float) -> str:

@@ -14,7 +14,8 @@ from matplotlib.ticker import MaxNLocator
 from wnrl.comparison import Array
 from wnrl.figures.labels import EndLabel, draw_end_labels
 from wnrl.figures.style import INK, REFERENCE_DASHES, Look
-from wnrl.figures.text import number, tick_format
+from wnrl.figures.text import tick_format
+from wnrl.number_text import compact
 
 _BAND_ROOM = 0.75  # intervals may widen the axis by this share of what the lines span, on each side
 _MARK_ROOM = 1.5  # and published scores by this share
@@ -45,7 +46,7 @@ class Mark(NamedTuple):
 
     @property
     def label(self) -> str:
-        return f"{self.letter} {number(self.score)}"
+        return f"{self.letter} {compact(self.score)}"
 
 
 def y_limits(lines: Sequence[Line], marks: Sequence[Mark] = ()) -> tuple[float, float]:

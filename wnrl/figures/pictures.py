@@ -9,8 +9,8 @@ from wnrl.figures.curves import curves_sheet
 from wnrl.figures.layout import Layout
 from wnrl.figures.sheet import Sheet
 from wnrl.figures.sweep import numeric_settings, range_sheet
-from wnrl.figures.text import number
 from wnrl.intervals import Interval
+from wnrl.number_text import compact
 
 _CURVES = "Raw return while training; shaded: the 95% interval, where there is more than one seed."
 _RANGE = "Final return by value: the wider the plateau, the less there is to tune."
@@ -56,7 +56,7 @@ def pictures(comparison: Comparison, layout: Layout, *, each_game: bool) -> list
 
 
 def _aggregates_alt(aggregate: Aggregate) -> str:
-    values = [f"{total.variant.label} {number(total.iqm.value)}" for total in aggregate.totals]
+    values = [f"{total.variant.label} {compact(total.iqm.value)}" for total in aggregate.totals]
     return f"Aggregates over {len(aggregate.games)} games. IQM: {', '.join(values)}."
 
 
@@ -73,8 +73,8 @@ def _curves_alt(comparison: Comparison, games: Sequence[Game]) -> str:
 def _interval(interval: Interval) -> str:
     """`12.3 [10.1, 14.5]`; NaN compares unequal to itself."""
     if interval.low != interval.low:
-        return number(interval.mean)
-    return f"{number(interval.mean)} [{number(interval.low)}, {number(interval.high)}]"
+        return compact(interval.mean)
+    return f"{compact(interval.mean)} [{compact(interval.low)}, {compact(interval.high)}]"
 
 
 def _names(games: Sequence[Game]) -> str:

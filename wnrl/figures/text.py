@@ -1,4 +1,4 @@
-"""How wide text is, broken into lines that fit; numbers as people write them."""
+"""How wide text is, broken into lines that fit; how the ticks of an axis are written."""
 
 import functools
 from collections.abc import Callable
@@ -40,12 +40,6 @@ def wrap(text: str, available_in: float, size_pt: float, *, bold: bool = False) 
             lines.append(line[:kept])
             line = line[kept:]
     return [*lines, line] if line else lines
-
-
-def number(value: float) -> str:
-    """`0.123`, `-20.5`, `366`, `15,627`: three digits, or all before the point."""
-    text = f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
-    return text.replace("-", "−")
 
 
 def tick_format(largest: float) -> Callable[[float, object], str]:
