@@ -39,7 +39,7 @@ def test_a_grid_is_run_tabulated_and_not_run_again(
     grid = [*GRID, "--seeds=1", "--steps=600", "--out", out]
     assert go(*grid, "--dry-run", "--no-calibrate") == 0
     said = capsys.readouterr().out
-    assert "2 runs of dqn, 0 done: toy/Catch with norm none, weight, 1 seeds" in said
+    assert "2 runs of dqn, 0 done: toy/Catch with norm none, weight, 1 seed" in said
     assert f"{out}/toy-Catch/dqn-none-warmup-steps=200/seed1  to do" in said
     assert not out.exists()
 

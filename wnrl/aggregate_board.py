@@ -21,6 +21,7 @@ from wnrl.grid import compared, variant_folder
 from wnrl.intervals import Interval, t_interval, verdict
 from wnrl.learning_curves import curve
 from wnrl.margin_charts import append_band, begin, is_newest
+from wnrl.number_text import counted
 from wnrl.results import WINDOW_FRACTION, Result, read_episodes
 from wnrl.run_status import tail
 from wnrl.runner import Run, State
@@ -218,8 +219,8 @@ def _describe(begun: Sequence[_Seed], seeds: Sequence[_Seed]) -> str:
     config = begun[0].config
     window_steps = WINDOW_FRACTION * config.run.steps
     lines = [
-        f"{config.run.env}, {config.name}: mean over {len(begun)} "
-        f"{'seed' if len(begun) == 1 else 'seeds'}: {', '.join(numbers)}.",
+        f"{config.run.env}, {config.name}: mean over {counted(len(begun), 'seed')}: "
+        f"{', '.join(numbers)}.",
         f"Not in it, since not begun, not done or failed: {', '.join(others)}." if others else "",
         f"Each seed's curve is the mean raw return of the training episodes that ended in the last "
         f"{window_steps:,.0f} agent steps ({WINDOW_FRACTION:.0%} of the run).",

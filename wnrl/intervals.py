@@ -13,6 +13,8 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
+from wnrl.number_text import counted
+
 ONE_SEED = "one seed: nothing tells how far another would be from it"
 INDICATIVE_SEEDS = 3  # below it nothing can be concluded
 CONCLUSIVE_SEEDS = 5  # below it a difference is indicative only
@@ -39,7 +41,7 @@ def verdict(seeds: int) -> str:
     """
     if seeds < 0:
         raise ValueError(f"seeds must be at least 0, not {seeds}")
-    count = f"{seeds} {'seed' if seeds == 1 else 'seeds'}"
+    count = counted(seeds, "seed")
     if seeds < INDICATIVE_SEEDS:
         return f"{count}, fewer than three: nothing can be concluded."
     if seeds < CONCLUSIVE_SEEDS:

@@ -14,6 +14,7 @@ from wnrl.device import resolve_device
 from wnrl.errors import UsageError
 from wnrl.forecast import duration_s, format_duration
 from wnrl.grid import Planned
+from wnrl.number_text import counted
 from wnrl.run_status import saved_steps
 from wnrl.rundir import read_config
 from wnrl.runner import is_done
@@ -146,7 +147,7 @@ def describe_plan(plan: Plan) -> list[str]:
     place = f" on Ray, {describe_nodes(plan.nodes)}" if plan.nodes else ""
     lines = [
         f"{len(configs)} runs of {configs[0].run.agent}, {done} done: {', '.join(envs)} with norm "
-        f"{', '.join(norms)}, {configs[-1].run.seed} seeds",
+        f"{', '.join(norms)}, {counted(configs[-1].run.seed, 'seed')}",
         f"  {plan.jobs} at a time with {' or '.join(map(str, threads))} CPU threads each{place}",
     ]
     if not plan.costs:

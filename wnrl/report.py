@@ -34,12 +34,13 @@ training, evaluations included. Runs at the same time slow each other down.
 """
 
 _HOW_TO_READ_TOTALS = """\
-Scores are final returns, human-normalized: 0 is random play, 1 a human's. IQM: mean of the middle \
-half of all runs. Optimality gap: by how much runs fall short of 1 on average; less is better. \
-Intervals: 95%, stratified bootstrap over seeds: they speak of other seeds of these games. Of few \
-seeds such intervals are too narrow: `held` is how often they would hold the truth in simulated \
-experiments of this size, with its standard error. Those of mean, median, Atari-5 and improvement \
-are made in the same way, and what they hold is not simulated.
+Scores are final returns, human-normalized: 0 is random play, 1 a human's, both as published for \
+play without sticky actions. IQM: mean of the middle half of all runs. Optimality gap: by how much \
+runs fall short of 1 on average; less is better. Intervals: 95%, stratified bootstrap over seeds: \
+they speak of other seeds of these games. Of few seeds such intervals are too narrow: `held` is \
+how often they would hold the truth in simulated experiments of this size, with its standard \
+error. Those of mean, median, Atari-5 and improvement are made in the same way, and what they hold \
+is not simulated.
 """
 
 

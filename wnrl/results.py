@@ -22,6 +22,7 @@ from wnrl.envs.make import is_atari
 from wnrl.errors import UsageError
 from wnrl.event_files import read_scalars
 from wnrl.learning_curves import area_under_curve, final_window
+from wnrl.number_text import counted
 from wnrl.run_status import saved_steps
 from wnrl.rundir import CONFIG, read_config
 
@@ -168,9 +169,8 @@ def read_episodes(path: Path) -> tuple[Array, Array, float]:
 
 def _machine(config: Config, device: Mapping[str, str]) -> str:
     """`cpu x86_64, 1 thread`."""
-    threads = config.run.threads
     what = " ".join(filter(None, (device.get("type"), device.get("name")))) or config.run.device
-    return f"{what}, {threads} {'thread' if threads == 1 else 'threads'}"
+    return f"{what}, {counted(config.run.threads, 'thread')}"
 
 
 def _median(values: Iterable[float]) -> float | None:

@@ -20,6 +20,7 @@ from wnrl.figures.layout import (
 from wnrl.figures.lines import Line, Mark, draw_lines, draw_nothing, y_limits
 from wnrl.figures.sheet import KeyEntry, Panel, Sheet
 from wnrl.figures.style import Look, looks
+from wnrl.number_text import counted
 from wnrl.reference_scores import Reference
 from wnrl.results import WINDOW_FRACTION
 
@@ -113,7 +114,7 @@ def _letters_text(letters: Mapping[tuple[str, str, int | None], str]) -> str:
     """What the letters stand for."""
     meant = []
     for (algorithm, source, runs), letter in letters.items():
-        count = "" if runs is None else f" ({runs} {'run' if runs == 1 else 'runs'})"
+        count = "" if runs is None else f" ({counted(runs, 'run')})"
         meant.append(f"{letter} {algorithm}, {source}{count}")
     return f"Dashed: published scores after about as many frames: {'; '.join(meant)}."
 

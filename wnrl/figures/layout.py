@@ -8,6 +8,7 @@ from wnrl.comparison import Comparison, Game, Scored
 from wnrl.figures.labels import PITCH_PT
 from wnrl.figures.style import LABEL_PT
 from wnrl.figures.text import width_in
+from wnrl.number_text import counted
 
 _WIDEST = 0.34  # of a panel, that labels at the ends of lines may take
 _HIGHEST = 0.7  # of the axes
@@ -66,7 +67,7 @@ def seeds_text(scored: Sequence[Scored]) -> str:
     """`5 seeds`, or `3 to 5 seeds` where variants have different numbers of them."""
     counts = [len(each.runs) for each in scored]
     low, high = min(counts, default=0), max(counts, default=0)
-    return f"{high} {'seed' if high == 1 else 'seeds'}" if low == high else f"{low} to {high} seeds"
+    return counted(high, "seed") if low == high else f"{low} to {high} seeds"
 
 
 def shared_verdict(games: Sequence[Game]) -> str:
