@@ -83,6 +83,6 @@ def test_the_clusters_cores_are_shared_out_as_threads(tmp_path: Path) -> None:
 def test_a_plan_says_where_it_runs(tmp_path: Path) -> None:
     said = describe_plan(plan(grid(tmp_path, 40, threads=1)))
     assert said[1] == (
-        "  4 at a time with 1 CPU threads each on Ray, 2 nodes with 19 CPUs and 2 GPUs"
+        "  4 at a time with 1 CPU thread each on Ray, 2 nodes with 19 CPUs and 2 GPUs"
     )
     assert describe_nodes([LARGE]) == "1 nodes with 16 CPUs and 2 GPUs"

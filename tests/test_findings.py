@@ -60,6 +60,8 @@ def test_of_two_seeds_nothing_is_said_but_that() -> None:
     assert said(comparison(pong)) == (
         "Nothing can be concluded, since weight has fewer than 3 seeds."
     )
+    pong = game("Pong", *pong.scored, scored("layer", (2, 3), seeds=1))
+    assert "since weight and layer have fewer than" in said(comparison(pong))
     pong = game("Pong", scored("none", (0, 1), seeds=1), scored("weight", None))
     assert said(comparison(pong)) == (
         "Nothing can be concluded, since every variant has fewer than 3 seeds."

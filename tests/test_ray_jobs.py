@@ -101,7 +101,7 @@ def test_a_lost_worker_and_a_lost_node_change_nothing(cluster: Any, tmp_path: Pa
     said = command.process.communicate(timeout=LIMIT_S)[0]
 
     assert command.process.returncode == 0, said
-    assert "2 at a time with 1 CPU threads each on Ray, 2 nodes with 2 CPUs and 0 GPUs" in said
+    assert "2 at a time with 1 CPU thread each on Ray, 2 nodes with 2 CPUs and 0 GPUs" in said
     assert "ended early: lost: WorkerCrashedError" in said
     assert "ended early: lost: NodeDiedError" in said
     assert runs_of(spread) == {}

@@ -168,6 +168,7 @@ def test_a_swept_setting_without_effect_is_no_value(tmp_path: Path) -> None:
     make_run(tmp_path / "c", [1.0], norm="weight")
     rows = [line[:18] for line in reported(tmp_path, "--sweep=v_norm").splitlines()]
     assert {"| none | - | 1 | 1", "| weight | paper |", "| weight | weight "} <= set(rows)
+    assert "none -" not in (tmp_path / "report.html").read_text()
 
 
 def test_runs_of_other_machines_are_compared_and_their_times_are_not(
@@ -264,6 +265,8 @@ def test_what_is_not_done_missing_or_broken_is_named_and_in_no_table(tmp_path: P
     make_run(tmp_path / "half", [9.0], 500, norm="none", seed=1)
     (tmp_path / "half" / "train.log").write_text("begun\nwnrl.train: no space left\n")
     make_run(tmp_path / "done", [1.0], norm="none", seed=2)
+    make_run(tmp_path / "bare", [1.0], norm="none", seed=6)
+    (tmp_path / "bare" / "checkpoints" / f"step_{STEPS:09d}").rmdir()
     make_run(tmp_path / "silent", [], norm="none", seed=3)
     make_run(tmp_path / "broken", [1.0], norm="none", seed=4)
     (tmp_path / "broken" / "config.json").write_text("{")
@@ -276,13 +279,19 @@ def test_what_is_not_done_missing_or_broken_is_named_and_in_no_table(tmp_path: P
     assert "| layer | 0 | - | - | - | - |" in text
     assert "0 seeds, fewer than three: nothing can be concluded." in text
     assert "- half: not done, 500 of 1,000 agent steps: wnrl.train: no space left\n" in text
+    assert "- bare: not known to be done: no checkpoint says how far it came\n" in text
     assert "- silent: no episode ended, so there is no score\n" in text
     assert "- gone: missing\n" in text
     assert "cannot be read as a run's configuration" in text
     assert "- hidden: " in text
     assert "events.out.tfevents.1 cannot be read: Is a directory" in text
     scores = rows_of(tmp_path)
-    assert [row["done"] for row in scores] == ["yes", "no", "yes"]
+    assert {row["run"]: row["done"] for row in scores} == {
+        "bare": "no",
+        "done": "yes",
+        "half": "no",
+        "silent": "yes",
+    }
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,8 @@ class Variant:
     @property
     def label(self) -> str:
         """`weight`, or `weight 0.0003`: short enough to stand beside its curve."""
-        return " ".join([self.norm, *self.values])
+        values = self.values if any(value != "-" for value in self.values) else ()
+        return " ".join([self.norm, *values])
 
 
 def variant_of(values: Mapping[str, Any], swept: Sequence[str]) -> Variant:

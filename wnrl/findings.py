@@ -115,9 +115,12 @@ def _of_game(game: Game) -> str:
     seeds = min(len(x.runs) for x in game.scored)
     if seeds < INDICATIVE_SEEDS:
         few = [x.variant.label for x in game.scored if len(x.runs) < INDICATIVE_SEEDS]
-        whose = "every variant has" if len(few) == len(game.scored) else f"{_some(few)} has"
+        who = "every variant"
+        if len(few) < len(game.scored):
+            who = listed(few) if len(few) <= _NAMED else counted(len(few), "variant")
+        has = "has" if len(few) in (1, len(game.scored)) else "have"
         return (
-            f"Nothing can be concluded, since {whose} fewer than "
+            f"Nothing can be concluded, since {who} {has} fewer than "
             f"{counted(INDICATIVE_SEEDS, 'seed')}."
         )
     finals = [

@@ -136,8 +136,7 @@ def take_inventory(out: Path, swept: Sequence[str], failed: Mapping[str, str]) -
     check_comparable([(x.folder, x.config) for x in results], swept, same_threads=False)
     for result in results:
         if not result.done:
-            steps = f"{result.agent_steps:,} of {result.config.run.steps:,} agent steps"
-            why = f"not done, {steps}{_last_words(result.folder, failed)}"
+            why = f"{_how_far(result)}{_last_words(result.folder, failed)}"
             problems[_name(result.folder, out)] = why
         elif math.isnan(result.final):
             problems[_name(result.folder, out)] = "no episode ended, so there is no score"
@@ -154,6 +153,12 @@ def take_inventory(out: Path, swept: Sequence[str], failed: Mapping[str, str]) -
 
 def _name(folder: Path, out: Path) -> str:
     return str(folder.relative_to(out))
+
+
+def _how_far(result: Result) -> str:
+    if result.agent_steps == 0 and result.episodes:
+        return "not known to be done: no checkpoint says how far it came"
+    return f"not done, {result.agent_steps:,} of {result.config.run.steps:,} agent steps"
 
 
 def _last_words(folder: Path, failed: Mapping[str, str]) -> str:

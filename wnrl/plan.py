@@ -8,7 +8,7 @@ from wnrl import memory
 from wnrl.build import build_env, check_norm
 from wnrl.calibration import Cost, calibrate
 from wnrl.cluster import Node, Share, describe_nodes, gpu_share, room
-from wnrl.config import replace
+from wnrl.config import Config, replace
 from wnrl.cpus import MAX_THREADS, cpu_quota, usable_cpus
 from wnrl.device import resolve_device
 from wnrl.errors import UsageError
@@ -148,7 +148,8 @@ def describe_plan(plan: Plan) -> list[str]:
     lines = [
         f"{len(configs)} runs of {configs[0].run.agent}, {done} done: {', '.join(envs)} with norm "
         f"{', '.join(norms)}, {counted(configs[-1].run.seed, 'seed')}",
-        f"  {plan.jobs} at a time with {' or '.join(map(str, threads))} CPU threads each{place}",
+        f"  {plan.jobs} at a time with "
+        f"{' or '.join(counted(n, 'CPU thread') for n in threads)} each{place}",
     ]
     if not plan.costs:
         return lines
@@ -160,12 +161,19 @@ def describe_plan(plan: Plan) -> list[str]:
         lines[-1] += f", {together} together, of {free} that are free"
     left = [_left_s(planned, plan.costs) for planned in plan.grid]
     total_s = max(sum(left) / plan.jobs, max(left))
+    first = " and the first value of what is swept" if _sweeps(configs) else ""
     of_each = ", ".join(f"{norm} {format_duration(_whole_s(plan, norm))}" for norm in plan.costs)
     lines.append(
-        f"  time    about {format_duration(total_s)} ({of_each} a run; measured on {envs[0]} here, "
-        "without other runs beside it, evaluations and checkpoints)"
+        f"  time    about {format_duration(total_s)} ({of_each} a run; measured on "
+        f"{envs[0]}{first} here, without other runs beside it, evaluations and checkpoints)"
     )
     return lines
+
+
+def _sweeps(configs: Sequence[Config]) -> bool:
+    """Whether more is varied than environment, normalization and seed."""
+    kinds = {(config.run.env, config.run.norm, config.name) for config in configs}
+    return len(kinds) > len({(env, norm) for env, norm, _ in kinds})
 
 
 def _left_s(planned: Planned, costs: Mapping[str, Cost]) -> float:
