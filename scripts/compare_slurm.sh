@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A comparison on a Slurm cluster: an array of one task per run of the grid, then a job for the
-# tables. What the tasks share is the folder --out, on a file system that all nodes see.
+# report. What the tasks share is the folder --out, on a file system that all nodes see.
 #
 #   scripts/compare_slurm.sh --time=4:00:00 --cpus-per-task=2 --mem=12G --gres=gpu:1 -- \
 #       --env Breakout --norm none weight layer batch --seeds 5 --out DIR
@@ -8,6 +8,9 @@
 # Before -- stand options of sbatch, after it those of wnrl.compare. Each task takes as many threads
 # as it has cores. One that meets its time limit or is preempted writes a checkpoint and is queued
 # again. The same command goes on where it stopped, with runs that failed too.
+#
+# The options are the array's alone. Where every job needs an account or a partition, say it to both
+# by SBATCH_ACCOUNT and SBATCH_PARTITION.
 set -euo pipefail
 
 run_task() {
@@ -51,7 +54,7 @@ submit() {
     done
     sbatch --parsable --job-name=wnrl-report --dependency="afterany:${array%%;*}" --mem=4G \
         --wrap="python -m wnrl.compare --report-only $(printf %q "$out")"
-    echo "$count runs as array job ${array%%;*}, then the tables in $out"
+    echo "$count runs as array job ${array%%;*}, then the report in $out"
 }
 
 if [[ ${SLURM_ARRAY_TASK_ID:-} ]]; then

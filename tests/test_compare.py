@@ -32,7 +32,7 @@ def rows_of(out: Path) -> list[dict[str, str]]:
     return list(csv.DictReader((out / "scores.csv").read_text().splitlines()))
 
 
-def test_a_grid_is_run_tabulated_and_not_run_again(
+def test_a_grid_is_run_reported_and_not_run_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"

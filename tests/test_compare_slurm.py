@@ -59,7 +59,7 @@ def test_an_array_of_all_runs_is_submitted_and_then_the_tables(
     flags = ["--steps=300", "--out", str(out)]
     command = ["bash", str(SCRIPT), "--time=1:00", "--mem=2G", "--", *GRID, *flags]
     done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
-    assert done.stdout.splitlines()[-1] == f"2 runs as array job 7, then the tables in {out}"
+    assert done.stdout.splitlines()[-1] == f"2 runs as array job 7, then the report in {out}"
     said = asked(tmp_path)
     array, tables = said[: said.index("sbatch", 1)], said[said.index("sbatch", 1) :]
     assert {"--array=1-2", "--requeue", "--signal=B:USR1@120"} <= set(array)

@@ -42,11 +42,11 @@ class GridConfig:
     )
     only: int = setting(
         0,
-        "run that one alone, as --dry-run numbers them, and write no tables (0: all)",
+        "run that one alone, as --dry-run numbers them, and write no report (0: all)",
         source="ours",
         minimum=0,
     )
-    out: str = setting("runs/compare", "folder above the runs' and of the tables", source="ours")
+    out: str = setting("runs/compare", "folder above the runs' and of the report", source="ours")
 
 
 class Asked(NamedTuple):
@@ -70,7 +70,7 @@ def compare_parser(agent: str, norms: Sequence[str]) -> Parser:
             "[--steps N] [--sweep FLAG=VALUE,VALUE ...] [--jobs N | --ray ADDRESS] [--out DIR] "
             "[FLAG OF wnrl.train ...]"
         ),
-        description="Train environments x normalizations x seeds, and tabulate what came of it.",
+        description="Train environments x normalizations x seeds, and report what came of it.",
         epilog=(
             "A command that is repeated goes on where it stopped. Precedence: default < preset < "
             "--config FILE < flag."
@@ -101,7 +101,7 @@ def compare_parser(agent: str, norms: Sequence[str]) -> Parser:
     group.add_argument(
         "--report-only",
         metavar="DIR",
-        help="tabulate the runs in this folder; --sweep FLAG names what was varied in them",
+        help="report on the runs in this folder; --sweep FLAG names what was varied in them",
     )
     add_settings(parser, agent, norms, without=("env", "norm", *_PER_RUN))
     return parser
@@ -131,7 +131,7 @@ def parse_compare_flags(arguments: Sequence[str]) -> Asked:
     given = compare_parser(agent, list(dict.fromkeys(norms))).parse(arguments)
     if "report_only" in given and set(given) - {"report_only", "sweep"}:
         raise UsageError(
-            "--report-only tabulates the runs that are there: it takes --sweep alone beside it"
+            "--report-only reports on the runs that are there: it takes --sweep alone beside it"
         )
     envs = given.pop("env", [from_file.pop("env", RunConfig.env)])
     given.pop("norm", None)
