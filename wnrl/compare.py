@@ -212,7 +212,7 @@ def report(out: Path, swept: Sequence[str] = (), failed: Mapping[str, str] | Non
         write_aggregates(out, there.results, there.swept)  # last: beside runs, maybe of others
     except OSError as error:
         raise UsageError(
-            f"{error.filename or out} cannot be written: {error.strerror}; once it can, "
+            f"{error.filename or out} cannot be written: {error.strerror or error}; once it can, "
             f"--report-only {out} makes the report"
         ) from None
     print(f"written to {out}: {', '.join(path.name for path in written)}")

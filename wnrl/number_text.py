@@ -41,7 +41,7 @@ def compact(value: float, *, significant: int = 3) -> str:
     """
     if abs(value) >= 10 ** (significant - 1):
         return number(value, 0)
-    return f"{value:.{significant}g}".replace("-", "−")
+    return f"{value + 0.0:.{significant}g}".replace("-", "−")  # not `−0`
 
 
 def ends(low: float, high: float, digits: int) -> str:
