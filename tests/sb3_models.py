@@ -25,6 +25,7 @@ SHORT: dict[str, dict[str, Any]] = {
 }
 STEPS = 32  # that each of them takes to learn a few times
 _OF_THE_ALGORITHM = ("env", "device", "tau", "train_freq", "target_update_interval")
+_OF_THE_ALGORITHM += ("max_grad_norm",)
 ACTOR_CRITICS = {
     "MlpPolicy": WNActorCriticMlpPolicy,
     "CnnPolicy": WNActorCriticCnnPolicy,
