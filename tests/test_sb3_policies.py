@@ -315,6 +315,11 @@ def test_a_normalization_told_to_the_extractor_of_our_policy_is_not_lost_silentl
     assert make("DQN", "CnnPolicy", **alone).policy.norm == "weight"
 
 
+def test_dicts_for_our_extractor_in_a_stock_policy_are_told_in_one_sentence() -> None:
+    with pytest.raises(UsageError, match=r"WNNatureCNN takes .*Dict of picture, vector: use"):
+        make("PPO", "MultiInputPolicy", stock=True, **policy_kwargs("weight"))
+
+
 def test_small_images_are_told_in_one_sentence() -> None:
     from stable_baselines3.common.envs import FakeImageEnv
 
