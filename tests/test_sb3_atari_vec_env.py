@@ -261,6 +261,25 @@ def test_reset_drops_an_outstanding_step_and_the_running_game(play: Play) -> Non
     assert emulator.sent[2] == [2]  # no FIRE for a life that the reset gave back
 
 
+def test_a_step_that_ctrl_c_ended_is_waited_for_no_second_time(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    env, emulator = play([[Beat(5, lives=2)], [Beat(1, lives=2)], [Beat(lives=2)]])
+
+    def interrupted() -> None:
+        Scripted.recv(emulator)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(emulator, "recv", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            step(env)
+    _, reward, done, info = step(env)
+    assert (reward, done, info["lives"]) == (1, True, 2)  # what was lost with it is seen now
+    step(env)
+    env.reset()  # receives nothing: the script is over
+
+
 def test_a_call_out_of_turn_says_what_comes_first(play: Play) -> None:
     env, _ = play([[Beat()]])
     with pytest.raises(RuntimeError, match=r"step_wait\(\) out of turn: step_async\(\) comes"):
