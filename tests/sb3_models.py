@@ -24,7 +24,14 @@ SHORT: dict[str, dict[str, Any]] = {
     "A2C": {"n_steps": 8},
 }
 STEPS = 32  # that each of them takes to learn a few times
-_OF_THE_ALGORITHM = ("env", "device", "tau", "train_freq", "target_update_interval")
+_OF_THE_ALGORITHM = (
+    "env",
+    "device",
+    "tau",
+    "train_freq",
+    "target_update_interval",
+    "max_grad_norm",
+)
 ACTOR_CRITICS = {
     "MlpPolicy": WNActorCriticMlpPolicy,
     "CnnPolicy": WNActorCriticCnnPolicy,

@@ -217,7 +217,11 @@ def test_a_negative_number_is_refused(keyword: str, value: int) -> None:
         Atari("Pong", 1, 0, **{keyword: value})
 
 
-RESUMED = [("Breakout", "classic"), ("Pong", "sticky"), ("Qbert", "sticky")]
+RESUMED = [
+    ("Breakout", "classic"),
+    pytest.param("Pong", "sticky", marks=pytest.mark.slow),
+    pytest.param("Qbert", "sticky", marks=pytest.mark.slow),
+]
 
 
 @pytest.mark.parametrize(("game", "protocol"), RESUMED)

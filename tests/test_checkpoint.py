@@ -476,6 +476,7 @@ def test_a_run_killed_at_any_moment_has_a_whole_newest_checkpoint(tmp_path: Path
     assert int(said) > 0
 
 
+@pytest.mark.slow
 def test_a_run_killed_before_each_call_that_touches_the_disk_has_a_whole_newest_checkpoint(
     tmp_path: Path,
 ) -> None:

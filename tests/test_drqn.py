@@ -305,13 +305,14 @@ def test_updates_and_copies_of_the_target_are_made_when_they_are_due() -> None:
     assert copies == 4
 
 
-@pytest.mark.parametrize("norm", ["none", "weight"])
+@pytest.mark.parametrize("norm", ["weight", pytest.param("none", marks=pytest.mark.slow)])
 def test_it_remembers(norm: str) -> None:
     _, returns = walked(norm, 1, 4_000)
     assert abs(np.mean(returns[:50])) < 0.4
     assert np.mean(returns[-50:]) > 0.9
 
 
+@pytest.mark.slow
 def test_plain_dqn_does_not() -> None:
     _, returns = walked("none", 1, 4_000, recurrent=False, update_period_steps=2)
     assert abs(np.mean(returns[-50:])) <= 0.4

@@ -18,6 +18,11 @@ def git(folder: Path, *arguments: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
+@pytest.fixture(autouse=True)
+def _in_no_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WNRL_COMMIT", raising=False)
+
+
 def test_versions_are_those_of_the_installed_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     found = versions()
     assert found["python"] == platform.python_version()

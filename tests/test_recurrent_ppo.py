@@ -36,7 +36,7 @@ def returns_of(env: VectorEnv, agent: PPO, until_steps: int) -> list[float]:
     return [episode.raw_return for tick in ticks for episode in tick.episodes]
 
 
-@pytest.mark.parametrize("norm", ["weight", "none"])
+@pytest.mark.parametrize("norm", ["weight", pytest.param("none", marks=pytest.mark.slow)])
 def test_it_solves_what_needs_a_memory(norm: str) -> None:
     _, env, agent = made(norm)
     assert np.mean(returns_of(env, agent, STEPS)[-50:]) > 0.9

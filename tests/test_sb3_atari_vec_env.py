@@ -141,7 +141,7 @@ def test_two_lives_lost_in_a_row_are_two_episodes_without_each_other_s_frames(pl
     assert pictures(obs) == [0, 0, 0, 4]
 
 
-def test_game_over_resets_that_game_alone_and_tells_the_raw_score_and_its_frames(
+def test_t18_a_game_that_is_over_begins_anew_in_the_same_step_and_tells_its_raw_score(
     play: Play,
 ) -> None:
     env, emulator = play(
@@ -259,6 +259,25 @@ def test_reset_drops_an_outstanding_step_and_the_running_game(play: Play) -> Non
     _, _, _, info = step(env, 2)
     assert info["episode"]["r"] == 3
     assert emulator.sent[2] == [2]  # no FIRE for a life that the reset gave back
+
+
+def test_a_step_that_ctrl_c_ended_is_waited_for_no_second_time(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    env, emulator = play([[Beat(5, lives=2)], [Beat(1, lives=2)], [Beat(lives=2)]])
+
+    def interrupted() -> None:
+        Scripted.recv(emulator)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(emulator, "recv", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            step(env)
+    _, reward, done, info = step(env)
+    assert (reward, done, info["lives"]) == (1, True, 2)  # what was lost with it is seen now
+    step(env)
+    env.reset()  # receives nothing: the script is over
 
 
 def test_a_call_out_of_turn_says_what_comes_first(play: Play) -> None:
@@ -537,6 +556,16 @@ def test_a_game_runs_as_in_make_atari_env(
     assert np.mean(shares) <= unlike_pixels
 
 
+def test_t17_a_seeded_environment_draws_nothing_from_numpy_s_global_generator(play: Play) -> None:
+    np.random.seed(0)  # noqa: NPY002  # SB3's draws from it
+    expected = np.random.random()  # noqa: NPY002
+    np.random.seed(0)  # noqa: NPY002
+    env, _ = play([[Beat(lives=2)], [Beat(lives=0, over=True)]])
+    step(env)
+    step(env)
+    assert np.random.random() == expected  # noqa: NPY002
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "make",
@@ -547,7 +576,7 @@ def test_a_game_runs_as_in_make_atari_env(
     ],
     ids=["ppo", "a2c", "dqn"],
 )
-def test_sb3_trains_on_it_and_evaluates_in_raw_scores(
+def test_t18_sb3_trains_on_it_and_evaluates_in_raw_scores(
     make: Callable[[VecEnv], BaseAlgorithm],
 ) -> None:
     env = AtariVecEnv("Breakout", 2, seed=0)

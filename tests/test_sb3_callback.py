@@ -57,6 +57,53 @@ def test_the_share_of_clipped_gradients_is_told_from_their_length(
     assert read["norm/gradient_clipped"] == share
 
 
+class Clipped(SB3NormCallback):
+    """Keeps of every update whether its gradient was clipped."""
+
+    def __init__(self) -> None:
+        super().__init__(every_updates=1)
+        self.clipped: list[float] = []
+
+    def _after_step(self) -> None:
+        super()._after_step()
+        self.clipped.append(self.logger.name_to_value["norm/gradient_clipped"])
+
+
+def test_a_second_learn_goes_on_where_the_first_stopped() -> None:
+    once, twice = Clipped(), Clipped()
+    options = {"max_grad_norm": 9.5}  # some of the gradients are longer
+    make("PPO", **options).learn(48, callback=once)
+    model = make("PPO", **options)
+    for steps in (16, 32):
+        model.learn(steps, callback=twice, reset_num_timesteps=False)
+    assert twice.clipped == once.clipped
+    assert set(once.clipped[4:]) == {0.0, 1.0}
+
+
+def test_another_model_is_read_from_its_own_start() -> None:
+    again, alone = Clipped(), Clipped()
+    make("PPO", max_grad_norm=1e6).learn(16, callback=again)
+    make("PPO", max_grad_norm=1e-6).learn(16, callback=again)
+    make("PPO", max_grad_norm=1e-6).learn(16, callback=alone)
+    assert again.clipped[-len(alone.clipped) :] == alone.clipped == [1.0] * 4
+
+
+def test_a_learn_that_was_interrupted_leaves_no_second_hooks() -> None:
+    class Interrupting(SB3NormCallback):
+        def _on_step(self) -> bool:
+            if self.num_timesteps == 24:
+                raise KeyboardInterrupt
+            return True
+
+    callback = Interrupting(every_updates=1)
+    model = make("PPO")
+    with pytest.raises(KeyboardInterrupt):
+        model.learn(64, callback=callback)
+    assert len(model.policy.optimizer._optimizer_step_pre_hooks) == 1
+    model.learn(16, callback=callback)
+    assert not model.policy.optimizer._optimizer_step_pre_hooks
+
+
 def test_a_stock_policy_is_read_too() -> None:
     read: dict[str, float] = {}
 

@@ -18,7 +18,7 @@ from wnrl.nn import NORMS, WNConv2d, WNLinear, get_norm, register_norm
 from wnrl.nn.norm import SAME, SAME_ACTING
 from wnrl.nn.projection import ProjectedLinear
 from wnrl.optim import WNAdam, WNRMSprop
-from wnrl.sb3 import WNActorCriticMlpPolicy, WNImpalaCNN, WNNatureCNN
+from wnrl.sb3 import WNActorCriticMlpPolicy, WNImpalaCNN, WNNatureCNN, policy_kwargs
 from wnrl.sb3.versions import check_version
 
 EVERY = [(a, p) for a in ("DQN", "PPO", "A2C") for p in ("MlpPolicy", "CnnPolicy")]
@@ -306,6 +306,18 @@ def test_observations_of_another_kind_are_told_in_one_sentence(
     with pytest.raises(UsageError, match=sentence) as caught:
         make(algorithm, policy, env=env_of(env))
     assert "\n" not in str(caught.value)
+
+
+def test_a_normalization_told_to_the_extractor_of_our_policy_is_not_lost_silently() -> None:
+    with pytest.raises(UsageError, match="has norm, norm_where, norm_settings, and the policy"):
+        make("PPO", "CnnPolicy", **policy_kwargs("layer"))
+    alone = {"features_extractor_class": WNImpalaCNN, "features_extractor_kwargs": {"width": 2}}
+    assert make("DQN", "CnnPolicy", **alone).policy.norm == "weight"
+
+
+def test_dicts_for_our_extractor_in_a_stock_policy_are_told_in_one_sentence() -> None:
+    with pytest.raises(UsageError, match=r"WNNatureCNN takes .*Dict of picture, vector: use"):
+        make("PPO", "MultiInputPolicy", stock=True, **policy_kwargs("weight"))
 
 
 def test_small_images_are_told_in_one_sentence() -> None:

@@ -1,8 +1,7 @@
 """The traps of Stable-Baselines3 for normalized layers, by their numbers, and what ours do there.
 
-Each was reproduced with torch's own weight normalization or with the stock policies. Not here:
-T16 (state-dependent exploration multiplies latent features, which no normalization of ours
-changes), T17 and T18 (`wnrl.sb3`'s environments), T19 and T20 (Stable-Baselines3's own; README).
+Each was reproduced with torch's own weight normalization or with the stock policies. Not here: T18
+(tests/test_sb3_atari_vec_env.py), T19 and T20 (Stable-Baselines3's own; README).
 """
 
 import copy
@@ -10,9 +9,11 @@ import io
 import pickle
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from sb3_models import STEPS, make, same_weights
+from stable_baselines3 import PPO
 from stable_baselines3.common.utils import polyak_update
 from torch import nn
 
@@ -101,8 +102,6 @@ def test_t6_a_trained_stock_policy_is_cloned_too() -> None:
 
 
 def test_t6_a_clone_goes_on_with_the_noise_of_state_dependent_exploration() -> None:
-    from stable_baselines3 import PPO
-
     model = PPO(WNActorCriticMlpPolicy, "Pendulum-v1", n_steps=8, batch_size=8, use_sde=True)
     policy = model.learn(8).policy
     seen = torch.linspace(-1, 1, 3).reshape(1, 3)
@@ -215,6 +214,28 @@ def test_t15_extractor_and_head_compile_in_one_graph(norm: str) -> None:
     compiled = torch.compile(parts, fullgraph=True, backend="aot_eager")
     seen = torch.rand(2, 1, 40, 40)
     torch.testing.assert_close(compiled(seen), parts(seen))
+
+
+def test_t16_state_dependent_exploration_acts_as_in_the_stock_policy() -> None:
+    seen = torch.linspace(-1, 1, 6).reshape(2, 3)
+    acted = []
+    for kind in (WNActorCriticMlpPolicy, "MlpPolicy"):
+        policy = PPO(kind, "Pendulum-v1", seed=3, use_sde=True, device="cpu").policy
+        policy.reset_noise(2)
+        acted.append((policy.log_std, *policy(seen)))
+    for ours, stock in zip(*acted, strict=True):
+        assert torch.equal(ours, stock)
+
+
+@pytest.mark.parametrize("algorithm", ["DQN", "PPO"])
+def test_t17_we_draw_nothing_from_numpy_s_global_generator(algorithm: str) -> None:
+    drawn = []
+    for options in ({}, {"norm": "spectral"}, {"stock": True}):
+        model = make(algorithm, **options)
+        building = np.random.get_state()[2]  # noqa: NPY002  # how far it was drawn from
+        model.learn(STEPS)
+        drawn.append((building, np.random.random()))  # noqa: NPY002
+    assert len(set(drawn)) == 1
 
 
 def test_policies_are_found_by_reference_when_they_are_pickled() -> None:

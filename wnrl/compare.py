@@ -91,7 +91,8 @@ def compare(asked: Asked, signals: Signals) -> int:
         cluster = stack.enter_context(_connect(wanted.ray)) if wanted.ray else None
         plan = _plan(asked, grid, cluster)
         swept = sorted({*read_record(out).sweep, *asked.sweep})
-        check_fits(plan.grid, out, swept)
+        check_fits(plan.grid, out, swept)  # before what takes seconds
+        plan = _measured(asked, plan)
         print("\n".join(describe_plan(plan)), flush=True)
         if asked.dry_run:
             print("\n".join(list_grid(plan)))
@@ -124,23 +125,25 @@ def _connect(address: str) -> "Cluster":
 
 
 def _plan(asked: Asked, grid: Sequence[Planned], cluster: "Cluster | None") -> Plan:
-    """Where, how many at a time and with how many threads; measured where that decides it."""
+    """Where, how many at a time and with how many threads."""
     jobs = 1 if asked.grid.only else asked.grid.jobs
     if cluster is None:
-        plan = plan_here(grid, jobs)
-    else:
-        plan = plan_on(
-            cluster.nodes,
-            grid,
-            jobs,
-            gpus_per_run=asked.grid.gpus_per_run,
-            memory_per_run=asked.grid.memory_per_run,
-        )
-    fixed = bool(jobs or cluster)
-    measured = asked.settings.get("calibrate") is not False
-    if measured and (asked.dry_run or not fixed):
-        return calibrated(plan, fixed=fixed)
-    return plan
+        return plan_here(grid, jobs)
+    return plan_on(
+        cluster.nodes,
+        grid,
+        jobs,
+        gpus_per_run=asked.grid.gpus_per_run,
+        memory_per_run=asked.grid.memory_per_run,
+    )
+
+
+def _measured(asked: Asked, plan: Plan) -> Plan:
+    """With time and memory of a run, where that is shown or decides how many run at a time."""
+    fixed = bool(asked.grid.only or asked.grid.jobs or asked.grid.ray)
+    if asked.settings.get("calibrate") is False or (fixed and not asked.dry_run):
+        return plan
+    return calibrated(plan, fixed=fixed)
 
 
 def _run(

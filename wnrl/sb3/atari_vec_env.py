@@ -139,8 +139,8 @@ class AtariVecEnv(VecEnv):
         """
         emulator = self._open("reset()")
         if self._stepping:
-            emulator.recv()
             self._stepping = False
+            emulator.recv()
         seeds = None
         if self._seeds[0] is not None:
             seeds = np.array([seed % SEEDS for seed in self._seeds if seed is not None])
@@ -165,8 +165,8 @@ class AtariVecEnv(VecEnv):
         chosen = check_actions(np.asarray(actions), self.num_envs, len(self._actions))
         if self._fire is not None:
             chosen[self._relaunch] = self._fire
-        emulator.send(chosen)
         self._stepping = True
+        emulator.send(chosen)
 
     def step_wait(self) -> VecEnvStepReturn:
         """Finish the step begun by `step_async`.
@@ -183,8 +183,9 @@ class AtariVecEnv(VecEnv):
         emulator = self._open("step_wait()")
         if not self._stepping:
             raise RuntimeError("step_wait() out of turn: step_async() comes first")
-        obs, score, game_over, capped, info = emulator.recv()
+        # Before the call, out of which Ctrl-C comes: a second recv() of one step waits for ever.
         self._stepping = False
+        obs, score, game_over, capped, info = emulator.recv()
         lives = info["lives"]
         # At 0 lives some games, Qbert among them, go on for a few frames; then the game is over.
         life_lost = (lives > 0) & (lives < self._lives) & self._protocol.life_loss
@@ -203,8 +204,8 @@ class AtariVecEnv(VecEnv):
         for env in np.flatnonzero(ended).tolist():
             infos[env]["episode"] = self._episode(env, infos[env]["episode_frame_number"])
         if ended.any():
-            obs, info = emulator.reset(options={"reset_mask": ended})
             self._scores[ended] = 0.0
+            obs, info = emulator.reset(options={"reset_mask": ended})
         rewards = (np.sign(score) if self._clip_reward else score).astype(np.float32)
         self._relaunch = life_lost & ~ended
         return self._begin(obs, info, dones), rewards, dones, infos

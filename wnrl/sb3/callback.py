@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.policies import BasePolicy
 from torch import Tensor, nn
 
 from wnrl.errors import UsageError
@@ -39,11 +40,14 @@ class SB3NormCallback(BaseCallback):
             raise ValueError(f"every_updates must be at least 0, came {every_updates}")
         super().__init__(verbose)
         self.every_updates = every_updates
+        self._policy: BasePolicy | None = None  # that the instruments read
         self._instruments: Instruments | None = None
+        self._optimizer: ClippedStep | None = None  # never stepped: it holds the gradients' norm
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
         self._seen: Tensor | None = None  # what the features extractor last took to learn
 
     def _on_training_start(self) -> None:
+        self._on_training_end()  # a learn() that was interrupted has left its hooks
         policy = self.model.policy
         if isinstance(policy.observation_space, spaces.Dict):
             raise UsageError(
@@ -51,13 +55,14 @@ class SB3NormCallback(BaseCallback):
                 "spaces.Dict: leave it out"
             )
         network, extractor = network_view(policy)
-        optimizer = ClippedStep(policy.optimizer)  # never stepped: it holds the gradients' norm
-        if self._instruments is None:  # a second learn() goes on where the first stopped
+        if policy is not self._policy:  # a second learn() goes on where the first stopped
+            self._policy = policy
+            self._optimizer = ClippedStep(policy.optimizer)
             limit = getattr(self.model, "max_grad_norm", None)
             discrete = isinstance(policy.action_space, spaces.Discrete)
             self._instruments = Instruments(
                 network,
-                optimizer,
+                self._optimizer,
                 self.every_updates,
                 max_grad_norm=math.inf if limit is None else limit * _AT_THE_LIMIT,
                 actions=greedy_actions if discrete else lambda output: None,
@@ -69,7 +74,6 @@ class SB3NormCallback(BaseCallback):
                 self._seen = inputs[0].detach()
 
         def before(*_: Any) -> None:
-            optimizer.grad_norm = _gradient_norm(policy.optimizer)
             self._before_step()
 
         def after(*_: Any) -> None:
@@ -83,6 +87,8 @@ class SB3NormCallback(BaseCallback):
 
     def _before_step(self) -> None:
         assert self._instruments is not None
+        assert self._optimizer is not None
+        self._optimizer.grad_norm = _gradient_norm(self._optimizer)
         if self._seen is not None:
             self._instruments.before_step(self._seen)
 
@@ -102,7 +108,7 @@ class SB3NormCallback(BaseCallback):
 
 
 @torch.no_grad()
-def _gradient_norm(optimizer: torch.optim.Optimizer) -> Tensor:
+def _gradient_norm(optimizer: ClippedStep) -> Tensor:
     """() Of all gradients as they are."""
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     return torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])

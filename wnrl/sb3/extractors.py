@@ -47,7 +47,7 @@ class WNNatureCNN(NatureCNN):
         observation_space: of images (C, H, W).
         features_dim: of the last layer.
         normalized_image: as in `NatureCNN`.
-        norm: name of a normalization; one of `wnrl.sb3`'s policies says it in this one's place.
+        norm: name of a normalization; not inside one of `wnrl.sb3`'s policies, which has its own.
         norm_where: which layers: torso for all, or names, cnn.0, cnn.2, cnn.4 and linear.0.
         norm_settings: its parameters by name.
 

@@ -1,5 +1,7 @@
 """Observations that a features extractor cannot take are refused in one sentence."""
 
+from typing import NoReturn
+
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.preprocessing import is_image_space
@@ -36,10 +38,7 @@ def check_observations(
             )
     elif isinstance(space, spaces.Dict):
         if extractor.__module__.startswith(("stable_baselines3.", "wnrl.")):
-            raise UsageError(
-                f"{extractor.__name__} takes one array, and observations are a spaces.Dict of "
-                f"{', '.join(space.spaces)}: use the multi-input policy"
-            )
+            _refuse_dict(extractor.__name__, space)
     elif issubclass(extractor, NatureCNN):
         check_image(extractor.__name__, space, scaled=scaled, smallest=SMALLEST)
 
@@ -48,6 +47,8 @@ def check_image(
     taker: str, space: spaces.Space[object], *, scaled: bool, smallest: int = 1
 ) -> None:
     """UsageError unless the space is of images of at least that many pixels a side."""
+    if isinstance(space, spaces.Dict):
+        _refuse_dict(taker, space)
     if not is_image_space(space, check_channels=False, normalized_image=scaled):
         kind = "arrays (C, H, W)" if scaled else "uint8 images (C, H, W) of 0 to 255"
         raise UsageError(
@@ -60,6 +61,13 @@ def check_image(
             f"{taker} needs images of at least {smallest}x{smallest}, and observations are "
             f"{space.shape}: enlarge them, or use WNImpalaCNN as features_extractor_class"
         )
+
+
+def _refuse_dict(taker: str, space: spaces.Dict) -> NoReturn:
+    raise UsageError(
+        f"{taker} takes one array, and observations are a spaces.Dict of "
+        f"{', '.join(space.spaces)}: use the multi-input policy of wnrl.sb3"
+    )
 
 
 def _told(space: spaces.Space[object]) -> str:

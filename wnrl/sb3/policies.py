@@ -22,6 +22,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.dqn.policies import CnnPolicy, DQNPolicy, MultiInputPolicy
 from torch import nn
 
+from wnrl.errors import UsageError
 from wnrl.nn.norm import Norm, leave_alone
 from wnrl.nn.placement import Layout, place
 from wnrl.nn.spectral import Spectral
@@ -64,6 +65,8 @@ class NormalizedPolicy(BasePolicy):
         self.norm_settings = dict(norm_settings or {})
         find_norm(norm, self.norm_settings)  # refuse before anything is built
         own = options.get("features_extractor_class") in OWN_EXTRACTORS
+        if own:
+            _refuse_another_norm(options.get("features_extractor_kwargs") or {})
         if own and options.get("net_arch") is None:
             options["net_arch"] = []  # as NatureCNN, which the stock policies know by its class
         super().__init__(*arguments, **options)
@@ -141,6 +144,17 @@ class NormalizedPolicy(BasePolicy):
             "norm_settings": self.norm_settings,
         }
         return {**super()._get_constructor_parameters(), **own}
+
+
+def _refuse_another_norm(extractor_options: Mapping[str, Any]) -> None:
+    """UsageError where an extractor is told what is for its policy to say."""
+    told = [name for name in extractor_options if name.startswith("norm_") or name == "norm"]
+    if told:
+        raise UsageError(
+            f"features_extractor_kwargs has {', '.join(told)}, and the policy normalizes its "
+            "extractor itself: give them to the policy, as policy_kwargs={'norm': 'layer'}; "
+            "wnrl.sb3.policy_kwargs is for stock policies"
+        )
 
 
 class NormalizedValues(NormalizedPolicy):
