@@ -3,7 +3,7 @@
 import _thread
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -67,6 +67,15 @@ def when(reached: Callable[[], bool], do: Callable[[], None]) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
+@pytest.fixture(params=[signal.default_int_handler, signal.SIG_IGN])
+def sigint(request: pytest.FixtureRequest) -> Iterator[None]:
+    """As a worker is started, by hand or from a script in the background."""
+    before = signal.signal(signal.SIGINT, request.param)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("sigint")
 def test_an_interrupt_asks_the_process_to_end_and_another_kills_it(
     here: Here, tmp_path: Path
 ) -> None:

@@ -4,6 +4,7 @@ Imports neither Ray nor torch: a worker that only waits for its process stays sm
 """
 
 import os
+import signal
 import socket
 import time
 from collections.abc import Sequence
@@ -64,6 +65,9 @@ def run_on_node(arguments: Sequence[str], log: Path, here: Here) -> Ending:
     """
     if problem := missing_on_node(here):
         return Ending(UNUSABLE, problem)
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        # A cluster that a script started in the background; Ray's interrupt would be lost.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     with log.open("a") as file:
         file.write(f"on node {socket.gethostname()}\n")
     # The package that was looked at, whatever else the node has installed.
