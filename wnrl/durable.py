@@ -3,11 +3,12 @@
 Not for what the files mean: that is `wnrl.checkpoint`.
 """
 
+import contextlib
 import hashlib
 import os
 import shutil
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
@@ -115,12 +116,22 @@ def remove_directory(path: Path) -> None:
     shutil.rmtree(doomed)
 
 
-def replace_text(path: Path, text: str) -> None:
-    """Write a text file so that whoever looks sees the old one or the new, and no part of it."""
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Inside, a path to write instead; it becomes the file, so that nobody sees a part of it.
+
+    Where that fails nothing is left, and the old file stands.
+    """
     # Others may write the same at the same time, from other machines too.
     temporary = path.with_name(f"{path.name}.{socket.gethostname()}-{os.getpid()}.tmp")
     try:
-        temporary.write_text(text, encoding="utf-8")
+        yield temporary
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)  # where the disk was full
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a text file so that whoever looks sees the old one or the new, and no part of it."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

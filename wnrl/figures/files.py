@@ -1,10 +1,10 @@
 """Pictures as files, PNG and SVG, each replaced as a whole."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from wnrl.comparison import Comparison
+from wnrl.durable import replacing
 from wnrl.figures.layout import WIDE
 from wnrl.figures.pictures import pictures
 from wnrl.figures.sheet import compose
@@ -22,12 +22,8 @@ def write_pictures(out: Path, comparison: Comparison) -> list[Path]:
             figure = compose(picture.sheet)
             for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
                 path = out / f"{picture.stem}.{suffix}"
-                temporary = out / f"{path.name}.tmp"
-                try:
+                with replacing(path) as temporary:
                     figure.savefig(temporary, format=suffix, dpi=_DPI, metadata=metadata)
-                    os.replace(temporary, path)
-                finally:
-                    temporary.unlink(missing_ok=True)  # where the disk was full
                 written.append(path)
     for path in set(_pictures_in(out)) - set(written):
         path.unlink()
