@@ -11,17 +11,15 @@ AtariVecEnv. All of a part take turns in one process, as in `bench_train.py`, an
 a round are to make_atari_env, with SB3's policy where there is one.
 """
 
-import os
 import platform
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import stable_baselines3
 import torch
-from bench_train import Row, positive, summary, take_turns
+from bench_train import Row, parse_with_turns, summary, take_turns
 from contenders import SB3S, Learner, Policy, sb3, sb3_env
 from measuring import write_csv
 from stable_baselines3.common.vec_env import SubprocVecEnv, VecEnv
@@ -47,13 +45,7 @@ def parsed(arguments: Sequence[str]) -> dict[str, Any]:
     parts = ["step", *POLICIES]
     parser.add_argument("--part", nargs="+", choices=parts, default=parts)
     parser.add_argument("--norm", nargs="+", default=["weight"])
-    parser.add_argument("--rounds", type=positive, default=7)
-    parser.add_argument("--steps", type=positive, default=1_000, help="of one turn, at least")
-    parser.add_argument("--threads", type=positive, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--csv", type=Path)
-    given = parser.parse(arguments)
-    if given["csv"] and given["csv"].is_dir():
-        raise UsageError(f"--csv {given['csv']} is a folder; name a file")
+    given = parse_with_turns(parser, arguments)
     for norm in given["norm"]:
         find_norm(norm, {})
     return given

@@ -55,6 +55,22 @@ def positive(text: str) -> int:
     return value
 
 
+def parse_with_turns(parser: Parser, arguments: Sequence[str]) -> dict[str, Any]:
+    """The flags of a benchmark by turns, with those that all have.
+
+    Raises:
+        UsageError: on a flag, number or file that cannot be.
+    """
+    parser.add_argument("--rounds", type=positive, default=7)
+    parser.add_argument("--steps", type=positive, default=1_000, help="of one turn, at least")
+    parser.add_argument("--threads", type=positive, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--csv", type=Path)
+    given = parser.parse(arguments)
+    if given["csv"] and given["csv"].is_dir():
+        raise UsageError(f"--csv {given['csv']} is a folder; name a file")
+    return given
+
+
 def parsed(arguments: Sequence[str]) -> tuple[dict[str, Any], list[Config]]:
     """The flags, and what they ask of wnrl, checked before anything runs.
 
@@ -64,13 +80,7 @@ def parsed(arguments: Sequence[str]) -> tuple[dict[str, Any], list[Config]]:
     parser = Parser(prog="bench_train.py", description=__doc__.splitlines()[0])  # type: ignore[union-attr]
     parser.add_argument("--agent", nargs="+", choices=list(AGENTS), default=list(AGENTS))
     parser.add_argument("--norm", nargs="+", default=["weight", "none"])
-    parser.add_argument("--rounds", type=positive, default=7)
-    parser.add_argument("--steps", type=positive, default=1_000, help="of one turn, at least")
-    parser.add_argument("--threads", type=positive, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--csv", type=Path)
-    given = parser.parse(arguments)
-    if given["csv"] and given["csv"].is_dir():
-        raise UsageError(f"--csv {given['csv']} is a folder; name a file")
+    given = parse_with_turns(parser, arguments)
     configs = [
         configure(agent, norm, given["threads"])
         for agent in dict.fromkeys(given["agent"])
