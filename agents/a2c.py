@@ -13,17 +13,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from wnrl import losses
 from wnrl.agents.a2c_config import A2CConfig
-from wnrl.agents.collector import Collector, explained_variance, with_advantages
-from wnrl.agents.memory import NoMemory
 from wnrl.agents.observer import Unobserved, UpdateObserver
+from wnrl.agents.on_policy import Collector, explained_variance, with_advantages
+from wnrl.agents.recurrence import NoMemory
 from wnrl.agents.sampling import SampledPolicy, sample
 from wnrl.envs.vector import Actions, Flags, Observations, Step
-from wnrl.nn.frozen import shared_weights
-from wnrl.nn.heads import PolicyValue
-from wnrl.rollout import Rollout, RolloutBatch
-from wnrl.stepping import StepOptimizer, set_learning_rate
+from wnrl.nn.networks.heads import PolicyValue
+from wnrl.nn.weight_norm.cached_weights import shared_weights
+from wnrl.optim.step import StepOptimizer, set_learning_rate
+from wnrl.rl import losses
+from wnrl.rl.rollout import Rollout, RolloutBatch
 
 KEPT = ("value",)  # of each row, as it was when it was acted on
 

@@ -4,8 +4,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from wnrl.settings import setting
-from wnrl.stepping import OPTIMIZER_NAMES
+from wnrl._settings import setting
+from wnrl.optim.step import OPTIMIZER_NAMES
 
 ZOO = "SB3 zoo, a2c.yml, atari"
 SB3 = "SB3 A2C"

@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from wnrl.errors import UsageError
-from wnrl.settings import flag_name
+from wnrl._settings import UsageError, flag_name
 
 
 class AgentConfig(Protocol):

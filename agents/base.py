@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from wnrl.agents.observer import UpdateObserver
 from wnrl.envs.vector import Actions, Flags, Observations, Step
-from wnrl.rows import RowStore
-from wnrl.stepping import StepOptimizer
+from wnrl.optim.step import StepOptimizer
+from wnrl.rl.row_store import RowStore
 
 Predictions = npt.NDArray[np.float32]
 

@@ -17,18 +17,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from wnrl import losses
-from wnrl.agents.greedy import GreedyPolicy, epsilon_greedy
-from wnrl.agents.memory import NoMemory
+from wnrl._settings import setting
 from wnrl.agents.observer import Unobserved, UpdateObserver
-from wnrl.agents.outcome import outcome_of
+from wnrl.agents.policies import GreedyPolicy, epsilon_greedy
+from wnrl.agents.recurrence import NoMemory
+from wnrl.agents.transition import outcome_of
 from wnrl.envs.vector import Actions, Flags, Observations, Step
-from wnrl.nn.frozen import shared_weights
-from wnrl.nn.values import Values
-from wnrl.replay import Batch, Replay
-from wnrl.rows import RowStore
-from wnrl.settings import setting
-from wnrl.stepping import OPTIMIZER_NAMES, StepOptimizer
+from wnrl.nn.networks.transition_values import Values
+from wnrl.nn.weight_norm.cached_weights import shared_weights
+from wnrl.optim.step import OPTIMIZER_NAMES, StepOptimizer
+from wnrl.rl import losses
+from wnrl.rl.replay import Batch, Replay
+from wnrl.rl.row_store import RowStore
 
 ZOO = "SB3 zoo, dqn.yml, atari"
 SB3 = "SB3 DQN"
@@ -311,7 +311,7 @@ class DQN:
             num_actions: A.
             td_errors: (values, online, target, *batch) -> (B,), see `q_learning` and
                 `double_q_learning`.
-            values: how the networks see a batch, see `wnrl.nn.values`.
+            values: how the networks see a batch, see `wnrl.nn.networks.transition_values`.
             loss: TD errors (B,) -> losses (B,).
             epsilon: agent steps so far -> probability of a random action.
             after_step: what is done to the network after a step.

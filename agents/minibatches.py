@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch import Tensor, nn
 
-from wnrl.nn.lstm import State
-from wnrl.rollout import RolloutBatch, shuffled
+from wnrl.nn.weight_norm.lstm import State
+from wnrl.rl.rollout import RolloutBatch, shuffled
 
 
 class Minibatch(NamedTuple):

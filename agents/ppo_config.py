@@ -8,10 +8,9 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from wnrl._settings import UsageError, setting
 from wnrl.agents.agent_config import check_minibatches
-from wnrl.errors import UsageError
-from wnrl.settings import setting
-from wnrl.stepping import OPTIMIZER_NAMES
+from wnrl.optim.step import OPTIMIZER_NAMES
 
 ZOO = "SB3 zoo, ppo.yml, atari"
 SB3 = "SB3 PPO"

@@ -14,17 +14,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from wnrl import losses, returns
-from wnrl.agents.collector import Collector, value_after
-from wnrl.agents.greedy import GreedyPolicy, mixed
-from wnrl.agents.memory import NoMemory
 from wnrl.agents.minibatches import shuffled_rows
 from wnrl.agents.observer import Unobserved, UpdateObserver
+from wnrl.agents.on_policy import Collector, value_after
+from wnrl.agents.policies import GreedyPolicy, mixed
 from wnrl.agents.pqn_config import PQNConfig
+from wnrl.agents.recurrence import NoMemory
 from wnrl.envs.vector import Actions, Flags, Observations, Step
-from wnrl.nn.frozen import shared_weights
-from wnrl.rollout import Rollout, RolloutBatch
-from wnrl.stepping import StepOptimizer, set_learning_rate
+from wnrl.nn.weight_norm.cached_weights import shared_weights
+from wnrl.optim.step import StepOptimizer, set_learning_rate
+from wnrl.rl import losses, returns
+from wnrl.rl.rollout import Rollout, RolloutBatch
 
 KEPT = ("value",)  # max_a q of each row, as it was when it was acted on
 

@@ -4,9 +4,9 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from wnrl._settings import setting
 from wnrl.agents.agent_config import check_minibatches
-from wnrl.settings import setting
-from wnrl.stepping import OPTIMIZER_NAMES
+from wnrl.optim.step import OPTIMIZER_NAMES
 
 PUREJAXQL = "purejaxql, config/alg/pqn_atari.yaml"
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from wnrl.agents.base import Predictions
-from wnrl.agents.greedy import mixed
-from wnrl.agents.memory import Memory, Remember
+from wnrl.agents.policies import mixed
+from wnrl.agents.recurrence import Memory, Remember
 from wnrl.envs.vector import Actions, Flags, Observations
 
 

@@ -14,9 +14,9 @@ import statistics
 import sys
 from pathlib import Path
 
-from wnrl.errors import UsageError
+from wnrl._settings import UsageError
 from wnrl.evaluate import evaluate_run
-from wnrl.rundir import read_config
+from wnrl.train.storage.run_folder import read_config
 
 LAST = 20
 ERRORS = 3.0

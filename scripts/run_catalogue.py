@@ -21,7 +21,7 @@ from typing import Any
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from wnrl.nn.norms import NORMS, get_norm
+from wnrl.nn.norms.catalogue import NORMS, get_norm
 
 Row = dict[str, Any]
 RECENT = 20  # episodes of the mean

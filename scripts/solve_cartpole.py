@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 
 from wnrl.config import AGENTS, make_config
-from wnrl.provenance import git_commit
+from wnrl.doctor.software import git_commit
 
 ENV = "CartPole-v1"
 LAST = 20

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 from made_results import made_result
 
-from wnrl.bootstrap import Bands, Coverage, Estimate
-from wnrl.comparison import (
+from wnrl.report.comparison import (
     Aggregate,
     Comparison,
     Cost,
@@ -19,8 +18,9 @@ from wnrl.comparison import (
     Total,
     Variant,
 )
-from wnrl.intervals import Interval, verdict
-from wnrl.reference_scores import Reference
+from wnrl.stats.bootstrap import Bands, Coverage, Estimate
+from wnrl.stats.intervals import Interval, verdict
+from wnrl.stats.reference_scores import Reference
 
 NO_COST = Cost(math.nan, math.nan, math.nan)
 NOTHING = np.zeros(0)

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from made_results import made_result
 
-from wnrl.bootstrap import Bands, Coverage, Estimate
-from wnrl.comparison import (
+from wnrl.report.comparison import (
     Aggregate,
     Comparison,
     Cost,
@@ -18,8 +17,9 @@ from wnrl.comparison import (
     Total,
     Variant,
 )
-from wnrl.intervals import t_interval, verdict
-from wnrl.reference_scores import Reference
+from wnrl.stats.bootstrap import Bands, Coverage, Estimate
+from wnrl.stats.intervals import t_interval, verdict
+from wnrl.stats.reference_scores import Reference
 
 COMMIT = "3f2a9c1d5e7b8a6f4c3d2e1f0a9b8c7d6e5f4a3b"
 NORMS = ("none", "weight", "layer", "batch")

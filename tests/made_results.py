@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from wnrl.config import make_config
-from wnrl.results import Result
+from wnrl.report.run_result import Result
 
 STEPS = 1_000
 

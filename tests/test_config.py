@@ -6,10 +6,9 @@ import math
 
 import pytest
 
+from wnrl._settings import UsageError, flag_name
 from wnrl.config import AGENTS, NORM, Config, config_from_json, fields_of, make_config, replace
-from wnrl.errors import UsageError
-from wnrl.nn.norms import NORMS, get_norm, register_norm
-from wnrl.settings import flag_name
+from wnrl.nn.norms.catalogue import NORMS, get_norm, register_norm
 
 
 def test_defaults_are_the_atari_ones_of_sb3_zoo() -> None:

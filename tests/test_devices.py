@@ -20,17 +20,17 @@ import torch
 from torch import Tensor, nn
 from trajectories import RULES, Truth
 
-from wnrl import losses
 from wnrl.kernels import ops, optimizer_launch, reference
 from wnrl.kernels.backend import backend_of
 from wnrl.kernels.ops import weight_norm_many
 from wnrl.nn import build_q_network, get_norm
-from wnrl.optim import WNAdam
-from wnrl.stepping import ClippedStep, OptimizerSpec
+from wnrl.optim.step import ClippedStep, OptimizerSpec
+from wnrl.optim.weight_norm import WNAdam
+from wnrl.rl import losses
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "scripts" / "bench"))
 
-from measuring import captured  # a script's neighbour, not installed
+from timing import captured  # a script's neighbour, not installed
 
 HAS_CUDA = torch.cuda.is_available()
 if not HAS_CUDA:
@@ -426,9 +426,9 @@ def test_an_agents_update_is_the_cpus_also_when_captured(
 
 def test_a_run_ends_by_itself_on_the_device(device: str, tmp_path: Path, monkeypatch: Any) -> None:
     pytest.importorskip("gymnasium")  # which a machine lent for its GPU may lack
-    from wnrl import train
+    from wnrl.train import command
 
     monkeypatch.delenv("WNRL_BACKEND", raising=False)
     backend_of.cache_clear()
     arguments = ["--env=CartPole-v1", "--steps=700", f"--device={device}", "--eval-every-steps=0"]
-    assert train.main([*arguments, f"--run-dir={tmp_path / 'run'}"]) == 0
+    assert command.main([*arguments, f"--run-dir={tmp_path / 'run'}"]) == 0

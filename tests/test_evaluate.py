@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
-from wnrl import evaluate, train
+from wnrl import evaluate
+from wnrl.envs.episode_gif import FRAME_MS
 from wnrl.envs.toy import Corridor
 from wnrl.envs.vector import Actions, Episode, Flags, Observations
-from wnrl.evaluate import evaluate_policy
-from wnrl.gif import FRAME_MS
+from wnrl.train import command
+from wnrl.train.evaluation import evaluate_policy
 
 
 class Still:
@@ -53,7 +54,7 @@ def test_an_episode_that_does_not_end_is_cut_and_its_environment_plays_no_more(
 def breakout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("runs") / "breakout"
     arguments = ["--env=breakout", "--steps=24", "--num-envs=1", "--no-calibrate"]
-    assert train.main([*arguments, "--buffer-size=2000", f"--run-dir={run}"]) == 0
+    assert command.main([*arguments, "--buffer-size=2000", f"--run-dir={run}"]) == 0
     return run
 
 
@@ -103,7 +104,7 @@ def test_a_gif_of_what_cannot_be_drawn_is_refused_before_anything_is_played(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["--env=toy/Catch", "--steps=50", "--no-calibrate", f"--run-dir={tmp_path}"]
-    assert train.main(arguments) == 0
+    assert command.main(arguments) == 0
     capsys.readouterr()
     assert evaluate.main([str(tmp_path), f"--gif={tmp_path}/play.gif"]) == 2
     out, err = capsys.readouterr()
@@ -116,6 +117,6 @@ def test_a_recurrent_run_of_one_environment_is_evaluated_in_more(
 ) -> None:
     arguments = ["--env=toy/Memory", "--steps=50", "--no-calibrate", f"--run-dir={tmp_path}"]
     arguments += ["--recurrent", "--num-envs=1", "--burn-in-steps=100"]
-    assert train.main(arguments) == 0
+    assert command.main(arguments) == 0
     assert evaluate.main([str(tmp_path), "--episodes=8"]) == 0
     assert "8 episodes" in capsys.readouterr().out

@@ -47,7 +47,7 @@ def test_a_wheel_holds_wnrl_alone_and_installs_elsewhere(tmp_path: Path) -> None
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"wnrl"}
     assert "wnrl/agents/dqn.py" in names
     assert "wnrl/py.typed" in names
-    assert "wnrl/data/atari_human_normalized.csv" in names
+    assert "wnrl/stats/atari_human_normalized.csv" in names
 
     site = tmp_path / "site"
     subprocess.run([*pip, "install", "--no-deps", "--target", str(site), str(wheel)], check=True)

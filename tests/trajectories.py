@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from wnrl.optim import WNSGD, WNAdam, WNAdamax, WNRAdam, WNRMSprop
+from wnrl.optim.weight_norm import WNSGD, WNAdam, WNAdamax, WNRAdam, WNRMSprop
 
 Maker = Callable[..., Any]
 RULES: dict[str, tuple[Maker, Maker]] = {  # ours, torch's

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from wnrl._settings import UsageError, flag_name, nearest, parse_fields, setting
 from wnrl.agents import a2c_config, dqn, ppo_config, pqn_config
 from wnrl.agents.a2c_config import A2CConfig
 from wnrl.agents.dqn import DQNConfig
@@ -19,12 +20,10 @@ from wnrl.agents.ppo_config import PPOConfig
 from wnrl.agents.pqn_config import PQNConfig
 from wnrl.envs.make import canonical_name, is_atari
 from wnrl.envs.protocols import PROTOCOLS, STACK
-from wnrl.errors import UsageError, nearest
-from wnrl.nn.norm import NO_SETTINGS
-from wnrl.nn.norms import NORMS, get_norm
-from wnrl.nn.placement import canonical_where
-from wnrl.nn.torsos import AUTO, NETWORKS
-from wnrl.settings import flag_name, parse_fields, setting
+from wnrl.nn.networks.torsos import AUTO, NETWORKS
+from wnrl.nn.norms.catalogue import NORMS, get_norm
+from wnrl.nn.norms.placement import canonical_where
+from wnrl.nn.norms.record import NO_SETTINGS
 
 OURS = "ours"
 NORM = "norm."  # before the names of a normalization's parameters

@@ -17,12 +17,12 @@ import numpy.typing as npt
 import torch
 from ale_py.vector_env import AtariVectorEnv
 
+from wnrl._settings import UsageError
+from wnrl.envs.call_order import Turns, check_actions, check_num_envs
 from wnrl.envs.games import require_rom_id
 from wnrl.envs.protocols import AtariProtocol, protocol_named
-from wnrl.envs.turns import Turns, check_actions, check_num_envs
+from wnrl.envs.seeding import integer_seed
 from wnrl.envs.vector import Actions, Flags, ObservationSpec, Step
-from wnrl.errors import UsageError
-from wnrl.seeding import integer_seed
 
 NOOP = 0  # the first of every game's actions
 
@@ -193,7 +193,7 @@ class Atari:
         )
 
     def episode_log(self, env: int) -> EpisodeLog:
-        """What `wnrl.envs.colour.colour_frames` needs to show the newest episode of `env`."""
+        """What `wnrl.envs.atari_colour.colour_frames` needs to show the newest episode of `env`."""
         self._turns.look("episode_log()")
         actions = np.frombuffer(bytes(self._logs[env]), np.uint8)
         return EpisodeLog(self._emulator_seed(env), actions, self._starts[env])

@@ -6,7 +6,7 @@ A ROM id is the ALE's own `space_invaders`; the friendly name is `SpaceInvaders`
 import functools
 import re
 
-from wnrl.errors import UsageError, nearest
+from wnrl._settings import UsageError, nearest
 
 # Their ROMs hold only games for two and more players: the ALE ends the process inside C++, without
 # a Python exception, when it is asked for one of them.

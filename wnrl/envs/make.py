@@ -1,11 +1,11 @@
 """From an environment's name to the environment."""
 
+from wnrl._settings import UsageError, nearest
 from wnrl.envs.games import friendly_name, game_names, rom_id
+from wnrl.envs.gymnasium_env import GymnasiumEnvs, gymnasium_ids, gymnasium_spec
 from wnrl.envs.protocols import protocol_named
-from wnrl.envs.single import GymnasiumEnvs, gymnasium_ids, gymnasium_spec
 from wnrl.envs.toy import TOYS
 from wnrl.envs.vector import VectorEnv
-from wnrl.errors import UsageError, nearest
 
 
 def is_atari(name: str) -> bool:

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from wnrl.errors import UsageError, nearest
+from wnrl._settings import UsageError, nearest
 
 STACK = 4  # frames in one observation, Mnih 2015, Methods
 

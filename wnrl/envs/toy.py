@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from wnrl.envs.seeding import integer_seed
 from wnrl.envs.toy_base import Integers, Outcome, Toy
 from wnrl.envs.toy_memory import Memory
 from wnrl.envs.vector import Flags, Observations, ObservationSpec, VectorEnv
-from wnrl.seeding import integer_seed
 
 
 class Corridor(Toy):

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from wnrl.envs.turns import Turns, check_actions, check_num_envs
+from wnrl.envs.call_order import Turns, check_actions, check_num_envs
 from wnrl.envs.vector import Actions, Flags, Observations, ObservationSpec, Step
 
 Integers = npt.NDArray[np.int64]

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from wnrl.envs.seeding import integer_seed
 from wnrl.envs.toy_base import Integers, Outcome, Toy
 from wnrl.envs.vector import Flags, Observations, ObservationSpec
-from wnrl.seeding import integer_seed
 
 
 class Memory(Toy):

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from wnrl.errors import UsageError, nearest
+from wnrl._settings import UsageError, nearest
 
 BACKENDS = ("triton", "aten", "reference")
 VARIABLE = "WNRL_BACKEND"

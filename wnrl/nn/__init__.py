@@ -1,13 +1,9 @@
 """Normalized layers, the catalogue of normalizations, networks and their initialization."""
 
-from wnrl.nn.actor_critic import ActorCritic, assemble_actor_critic, build_actor_critic
-from wnrl.nn.batch_renorm import BatchRenorm
-from wnrl.nn.channel_norm import ChannelLayerNorm
-from wnrl.nn.convert import convert_, fold_
-from wnrl.nn.frozen import frozen_weights, shared_weights
-from wnrl.nn.heads import DuelingHead, PolicyValue
-from wnrl.nn.impala import ImpalaTorso
-from wnrl.nn.initialization import (
+from wnrl.nn.networks.actor_critic import ActorCritic, assemble_actor_critic, build_actor_critic
+from wnrl.nn.networks.heads import DuelingHead, PolicyValue
+from wnrl.nn.networks.impala import ImpalaTorso
+from wnrl.nn.networks.initialization import (
     InitReport,
     LayerReport,
     init_directions_,
@@ -16,30 +12,34 @@ from wnrl.nn.initialization import (
     init_orthogonal_,
     reset_parameters_,
 )
-from wnrl.nn.lstm import WNLSTM
-from wnrl.nn.mean_only import MeanOnlyBatchNorm
-from wnrl.nn.mlp import MLPTorso
-from wnrl.nn.nature import NatureTorso
-from wnrl.nn.networks import QNetwork, assemble_q_network, build_q_network
-from wnrl.nn.norm import Norm
-from wnrl.nn.norms import NORMS, get_norm, register_norm
-from wnrl.nn.norms_weight import weight_normalization
-from wnrl.nn.placement import Layout, place
-from wnrl.nn.projection import ProjectedConv2d, ProjectedLinear, hold_norms_, project_
-from wnrl.nn.recurrent import Recurrent, RecurrentActorCritic, RecurrentQNetwork
-from wnrl.nn.spectral import SpectralConv2d, SpectralLinear, settle_spectral_
-from wnrl.nn.standardization import StandardizedConv2d, StandardizedLinear
-from wnrl.nn.storages import export_gv, to_gv_, to_w_
-from wnrl.nn.torso import Architecture, Torso, TorsoSettings
-from wnrl.nn.torsos import NETWORKS, build_torso, register_network
-from wnrl.nn.values import joint_batch, separate_batches
-from wnrl.nn.weight_norm import (
+from wnrl.nn.networks.mlp import MLPTorso
+from wnrl.nn.networks.nature import NatureTorso
+from wnrl.nn.networks.q_network import QNetwork, assemble_q_network, build_q_network
+from wnrl.nn.networks.recurrent import Recurrent, RecurrentActorCritic, RecurrentQNetwork
+from wnrl.nn.networks.torso import Architecture, Torso, TorsoSettings
+from wnrl.nn.networks.torsos import NETWORKS, build_torso, register_network
+from wnrl.nn.networks.transition_values import joint_batch, separate_batches
+from wnrl.nn.norms.catalogue import NORMS, get_norm, register_norm
+from wnrl.nn.norms.layers.batch_renorm import BatchRenorm
+from wnrl.nn.norms.layers.channel_norm import ChannelLayerNorm
+from wnrl.nn.norms.layers.mean_only import MeanOnlyBatchNorm
+from wnrl.nn.norms.layers.projection import ProjectedConv2d, ProjectedLinear, hold_norms_, project_
+from wnrl.nn.norms.layers.spectral import SpectralConv2d, SpectralLinear, settle_spectral_
+from wnrl.nn.norms.layers.standardization import StandardizedConv2d, StandardizedLinear
+from wnrl.nn.norms.placement import Layout, place
+from wnrl.nn.norms.record import Norm
+from wnrl.nn.norms.weight import weight_normalization
+from wnrl.nn.weight_norm.cached_weights import frozen_weights, shared_weights
+from wnrl.nn.weight_norm.convert import convert_, fold_
+from wnrl.nn.weight_norm.layers import (
     WNConv2d,
     WNLinear,
     cap_vector_norms_,
     set_vector_norms_,
     weight_norm_groups,
 )
+from wnrl.nn.weight_norm.lstm import WNLSTM
+from wnrl.nn.weight_norm.storages import export_gv, to_gv_, to_w_
 
 __all__ = [
     "NETWORKS",

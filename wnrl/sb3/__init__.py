@@ -13,7 +13,7 @@ check_version(version("stable-baselines3"))
 # After the check: another version may not even have what they import.
 from wnrl.sb3.atari_vec_env import AtariVecEnv  # noqa: E402
 from wnrl.sb3.callback import SB3NormCallback  # noqa: E402
-from wnrl.sb3.copying import clone_policy  # noqa: E402
+from wnrl.sb3.clone_policy import clone_policy  # noqa: E402
 from wnrl.sb3.extractors import WNImpalaCNN, WNNatureCNN  # noqa: E402
 from wnrl.sb3.policies import (  # noqa: E402
     NormalizedActorCritic,
@@ -25,7 +25,7 @@ from wnrl.sb3.policies import (  # noqa: E402
     WNMlpPolicy,
     WNMultiInputPolicy,
 )
-from wnrl.sb3.stock import policy_kwargs  # noqa: E402
+from wnrl.sb3.policy_kwargs import policy_kwargs  # noqa: E402
 
 __all__ = [
     "AtariVecEnv",

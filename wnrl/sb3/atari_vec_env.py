@@ -38,12 +38,12 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
 
+from wnrl._settings import UsageError
 from wnrl.envs.atari import open_emulator
+from wnrl.envs.call_order import check_actions
 from wnrl.envs.games import require_rom_id
 from wnrl.envs.protocols import AtariProtocol, protocol_named
-from wnrl.envs.turns import check_actions
 from wnrl.envs.vector import Flags
-from wnrl.errors import UsageError
 
 SEEDS = 2**31  # the ALE takes an int32; SB3 draws uint32 where none is given
 PIXELS_UPSCALED = 4  # of a rendered frame, along each side

@@ -9,10 +9,10 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import BasePolicy
 from torch import Tensor, nn
 
-from wnrl.errors import UsageError
-from wnrl.instruments import Instruments, greedy_actions
-from wnrl.sb3.view import network_view
-from wnrl.stepping import ClippedStep
+from wnrl._settings import UsageError
+from wnrl.instruments.instruments import Instruments, greedy_actions
+from wnrl.optim.step import ClippedStep
+from wnrl.sb3.network_view import network_view
 
 # Stable-Baselines3 clips before the step: a clipped gradient is as long as the limit, to rounding.
 _AT_THE_LIMIT = 1 - 1e-3

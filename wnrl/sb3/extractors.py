@@ -8,17 +8,17 @@ from gymnasium import spaces
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, NatureCNN
 from torch import Tensor, nn
 
-from wnrl.errors import UsageError
-from wnrl.nn.impala import FEATURES, ImpalaTorso
-from wnrl.nn.nature import SMALLEST
-from wnrl.nn.norm import build_optimizer, leave_alone
-from wnrl.nn.norms import NONE
-from wnrl.nn.placement import Layout, place
-from wnrl.sb3.layers import plain_layers
+from wnrl._settings import UsageError
+from wnrl.nn.networks.impala import FEATURES, ImpalaTorso
+from wnrl.nn.networks.nature import SMALLEST
+from wnrl.nn.norms.catalogue import NONE
+from wnrl.nn.norms.placement import Layout, place
+from wnrl.nn.norms.record import build_optimizer, leave_alone
+from wnrl.sb3.layer_names import plain_layers
+from wnrl.sb3.norm_arguments import find_norm, flags_as_arguments
 from wnrl.sb3.normalize import normalize_
-from wnrl.sb3.observations import check_image
+from wnrl.sb3.observation_check import check_image
 from wnrl.sb3.optimizers import mark_weights_
-from wnrl.sb3.records import find_norm, flags_as_arguments
 
 
 def _normalize_(

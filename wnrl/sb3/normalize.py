@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from wnrl.errors import UsageError
-from wnrl.nn.norm import Norm
-from wnrl.probe import same_modes
+from wnrl._settings import UsageError
+from wnrl.instruments.activations import same_modes
+from wnrl.nn.norms.record import Norm
 
 Shapes = Mapping[nn.Module, tuple[int, ...]]  # of a layer's output, without the batch
 Kind = type[nn.Module]

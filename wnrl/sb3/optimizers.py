@@ -2,7 +2,7 @@
 
 It gives an optimizer one list of parameters, writes `lr` into its groups, clips the gradients
 before the step by itself (dL/dw, which is not the gradient of g and v), and loads whatever
-`state_dict` a checkpoint has. Not here: which one a policy gets (wnrl.sb3.stepping).
+`state_dict` a checkpoint has. Not here: which one a policy gets (wnrl.sb3.optimizer_choice).
 """
 
 from collections.abc import Iterable
@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from wnrl.nn.weight_norm import weight_norm_groups
-from wnrl.optim import WNSGD, WNAdam, WNAdamax, WNRAdam, WNRMSprop
+from wnrl.nn.weight_norm.layers import weight_norm_groups
+from wnrl.optim.weight_norm import WNSGD, WNAdam, WNAdamax, WNRAdam, WNRMSprop
 
 _MARK = "_weight_normalized"
 _STATE = "weight_norm_state"  # key of ours in the state that torch's optimizer reads

@@ -22,17 +22,17 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.dqn.policies import CnnPolicy, DQNPolicy, MultiInputPolicy
 from torch import nn
 
-from wnrl.errors import UsageError
-from wnrl.nn.norm import Norm, leave_alone
-from wnrl.nn.placement import Layout, place
-from wnrl.nn.spectral import Spectral
-from wnrl.sb3.copying import without_graph
+from wnrl._settings import UsageError
+from wnrl.nn.norms.layers.spectral import Spectral
+from wnrl.nn.norms.placement import Layout, place
+from wnrl.nn.norms.record import Norm, leave_alone
+from wnrl.sb3.clone_policy import without_graph
 from wnrl.sb3.extractors import OWN_EXTRACTORS
-from wnrl.sb3.layers import actor_critic_layout, value_layout
+from wnrl.sb3.layer_names import actor_critic_layout, value_layout
+from wnrl.sb3.norm_arguments import find_norm, flags_as_arguments
 from wnrl.sb3.normalize import normalize_
-from wnrl.sb3.observations import check_observations, empty_observations
-from wnrl.sb3.records import find_norm, flags_as_arguments
-from wnrl.sb3.stepping import has_normalizing_form, policy_optimizer
+from wnrl.sb3.observation_check import check_observations, empty_observations
+from wnrl.sb3.optimizer_choice import has_normalizing_form, policy_optimizer
 
 
 class NormalizedPolicy(BasePolicy):

@@ -1,0 +1,183 @@
+"""Agents that learn Breakout, wnrl's and SB3's, each as one call: go on by so many agent steps.
+
+wnrl's have its defaults, PQN those of its preset fast; SB3's those of its zoo (rl-baselines3-zoo,
+dqn.yml, a2c.yml, ppo.yml, atari). DQN's warm-up is cut short. Learning rate and clip range stand
+still where the zoo lets them fall: no time depends on them. Not here: what is measured.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import ale_py
+import gymnasium
+import torch
+from stable_baselines3 import A2C, DQN, PPO
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.env_util import make_atari_env
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
+from stable_baselines3.common.vec_env import VecEnv, VecFrameStack
+
+from wnrl.agents.dqn import DQNConfig
+from wnrl.config import AGENTS, Config, make_config
+from wnrl.envs.vector import EpisodeStatistics
+from wnrl.train.build import build_env, build_network
+from wnrl.train.build_agent import build_agent
+from wnrl.train.loop import Tick, run
+
+WARMUP_STEPS = 1_000  # of DQN
+BUFFER_TRANSITIONS = 10_000
+EPSILON = 0.01  # both DQNs act by their network in 99 of 100 steps, as in most of a run
+
+DQN_SETTINGS: dict[str, Any] = {
+    "warmup_steps": WARMUP_STEPS,
+    "buffer_size": BUFFER_TRANSITIONS,
+    "epsilon_start": EPSILON,
+    "epsilon_end": EPSILON,
+}
+
+
+class Learner(NamedTuple):
+    """Something that acts and learns."""
+
+    name: str
+    peer: str  # the name of SB3's learner that it is compared with; SB3's are their own
+    round_steps: int  # agent steps of the smallest turn that is whole rounds of acting and updating
+    warm_up_steps: int  # until every step is as all later ones
+    advance: Callable[[int], int]  # whole rounds of agent steps -> how many the emulators used
+
+    def turn_steps(self, at_least: int) -> int:
+        """The fewest agent steps in whole rounds."""
+        return -(-at_least // self.round_steps) * self.round_steps
+
+
+Policy = str | type[BasePolicy]
+
+
+class Sb3(NamedTuple):
+    """An agent of SB3 as its zoo has it for Atari."""
+
+    make: Callable[[Policy, VecEnv, dict[str, Any]], BaseAlgorithm]
+    num_envs: int
+    round_steps: int
+    warm_up_steps: int
+
+
+def _dqn(policy: Policy, env: VecEnv, policy_kwargs: dict[str, Any]) -> BaseAlgorithm:
+    return DQN(
+        policy,
+        env,
+        policy_kwargs=policy_kwargs,
+        buffer_size=BUFFER_TRANSITIONS,
+        learning_rate=1e-4,
+        batch_size=32,
+        learning_starts=WARMUP_STEPS,
+        target_update_interval=1_000,
+        train_freq=4,
+        gradient_steps=1,
+        exploration_initial_eps=EPSILON,
+        exploration_final_eps=EPSILON,
+        optimize_memory_usage=False,
+        seed=1,
+        device="cpu",
+    )
+
+
+def _a2c(policy: Policy, env: VecEnv, policy_kwargs: dict[str, Any]) -> BaseAlgorithm:
+    optimizer = {"optimizer_class": RMSpropTFLike, "optimizer_kwargs": {"eps": 1e-5}}
+    return A2C(
+        policy,
+        env,
+        ent_coef=0.01,
+        vf_coef=0.25,
+        policy_kwargs={**optimizer, **policy_kwargs},
+        seed=1,
+        device="cpu",
+    )
+
+
+def _ppo(policy: Policy, env: VecEnv, policy_kwargs: dict[str, Any]) -> BaseAlgorithm:
+    return PPO(
+        policy,
+        env,
+        policy_kwargs=policy_kwargs,
+        n_steps=128,
+        n_epochs=4,
+        batch_size=256,
+        learning_rate=2.5e-4,
+        clip_range=0.1,
+        vf_coef=0.5,
+        ent_coef=0.01,
+        seed=1,
+        device="cpu",
+    )
+
+
+SB3S = {
+    "dqn": Sb3(_dqn, num_envs=1, round_steps=4, warm_up_steps=WARMUP_STEPS + 200),
+    "a2c": Sb3(_a2c, num_envs=16, round_steps=16 * 5, warm_up_steps=16 * 5),
+    "ppo": Sb3(_ppo, num_envs=8, round_steps=8 * 128, warm_up_steps=8 * 128),
+}
+PEERS = {agent: agent if agent in SB3S else "dqn" for agent in AGENTS}  # SB3 has no PQN
+
+
+def sb3_env(num_envs: int, vec_env_cls: type[VecEnv] | None = None) -> VecEnv:
+    """SB3's own Breakout: its emulators in this process, or each in one of its own."""
+    gymnasium.register_envs(ale_py)
+    env = make_atari_env("BreakoutNoFrameskip-v4", n_envs=num_envs, seed=1, vec_env_cls=vec_env_cls)
+    return VecFrameStack(env, n_stack=4)
+
+
+def sb3(
+    agent: str,
+    env: VecEnv | None = None,
+    policy: Policy = "CnnPolicy",
+    policy_kwargs: Mapping[str, Any] | None = None,
+    name: str = "",
+) -> Learner:
+    """SB3's agent as its zoo has it, but for what is given."""
+    make, num_envs, round_steps, warm_up_steps = SB3S[agent]
+    model = make(policy, env or sb3_env(num_envs), dict(policy_kwargs or {}))
+
+    def advance(steps: int) -> int:
+        before = model.num_timesteps
+        model.learn(steps, reset_num_timesteps=False)
+        return model.num_timesteps - before
+
+    stock = f"sb3 {agent}"
+    return Learner(name or stock, stock, round_steps, warm_up_steps, advance)
+
+
+def configure(agent: str, norm: str, threads: int) -> Config:
+    """wnrl's run of this agent and normalization.
+
+    Raises:
+        UsageError: if there is none.
+    """
+    changes = DQN_SETTINGS if agent == "dqn" else {"preset": "fast"} if agent == "pqn" else {}
+    return make_config(agent=agent, norm=norm, threads=threads, **changes)
+
+
+def ours(config: Config) -> Learner:
+    """wnrl's agent."""
+    settings, agent_name = config.agent, config.run.agent
+    env = build_env(config)
+    agent = build_agent(config, env, build_network(config, env)[0], torch.device("cpu"))
+    env.reset()
+    ticks: Iterator[Tick] = run(env, agent, EpisodeStatistics(env.num_envs), 0, 2**62)
+    done = 0
+
+    def advance(steps: int) -> int:
+        nonlocal done
+        start = done
+        for _ in range(steps // env.num_envs):
+            done = next(ticks).agent_steps  # a final observation's action is none
+        return done - start
+
+    # DQN updates between any two acts; the others after each rollout.
+    rows = (
+        env.num_envs if isinstance(settings, DQNConfig) else env.num_envs * settings.rollout_steps
+    )
+    warm_up_steps = SB3S["dqn"].warm_up_steps if isinstance(settings, DQNConfig) else rows
+    peer = f"sb3 {PEERS[agent_name]}"
+    return Learner(f"wnrl {agent_name} {config.run.norm}", peer, rows, warm_up_steps, advance)

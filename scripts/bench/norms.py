@@ -1,0 +1,112 @@
+"""What each normalization costs on the CPU, as a ratio to none: acting, and one DQN update.
+
+    python scripts/bench/norms.py [--norm NAME ...] [--rounds 20] [--threads 1] [--csv FILE]
+
+All take turns in one run on the Nature network with default parameters, and a figure is the median
+of the paired ratios: process time at one thread, wall time at more. An update is two forward
+passes as the normalization sees a batch, a backward pass, the optimizer's clipped step and what
+follows it. A parameter stands after a colon: --norm batch batch:statistics=joint.
+"""
+
+import argparse
+import platform
+from functools import partial
+from pathlib import Path
+
+import torch
+from timing import Row, Work, paired_anew, show, table, timer_of, write_csv
+from torch import Tensor, nn
+from workloads import ACTIONS, SHAPE, acting, updating
+
+from wnrl._settings import UsageError
+from wnrl.doctor.allocator import keep_freed_memory
+from wnrl.nn.networks.q_network import assemble_q_network, build_q_network
+from wnrl.nn.norms.catalogue import NORMS, get_norm
+from wnrl.nn.norms.record import Norm
+from wnrl.optim.step import OptimizerSpec
+from wnrl.train.flags import one_line
+
+CLIP = 10.0  # DQN's default for the global gradient norm
+BASE = "none"
+
+
+def norm_of(text: str) -> Norm:
+    """`group:groups=16,eps=1e-4` -> the record.
+
+    Raises:
+        UsageError: a normalization, a parameter or a value that cannot be, or does not fit.
+    """
+    name, _, given = text.partition(":")
+    parts = [part.partition("=") for part in given.split(",") if part]
+    for parameter, equals, value in parts:
+        if not equals or not value:
+            raise UsageError(
+                f"--norm {text}: {parameter!r} has no value; parameters are {name}:NAME=VALUE, "
+                "separated by commas"
+            )
+    norm = get_norm(name).with_settings({parameter: value for parameter, _, value in parts})
+    with torch.device("meta"):  # whether it fits the network, before anything is measured
+        assemble_q_network(SHAPE, "uint8", ACTIONS, norm=norm)
+    return norm
+
+
+def network(norm: Norm) -> nn.Module:
+    """The Nature network, the same weights for all."""
+    return build_q_network(
+        SHAPE, "uint8", ACTIONS, norm=norm, generator=torch.Generator().manual_seed(0)
+    )
+
+
+def act(norm: Norm, envs: int) -> Work:
+    """One greedy choice for `envs` environments."""
+    return acting(network(norm), envs, "cpu")
+
+
+def update(norm: Norm, batch: int) -> Work:
+    """One update as DQN does it with this normalization."""
+    net = network(norm)
+    spec = OptimizerSpec("adam", 1e-4, max_grad_norm=CLIP, total_updates=1_000_000)
+
+    def see(
+        online: nn.Module, target: nn.Module, s_tm1: Tensor, s_t: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        q = norm.values(online, target, s_tm1, s_t, select=False)
+        return q.q_tm1, q.q_t
+
+    return updating(
+        net, norm.optimizer(net, spec), batch, "cpu", see=see, after_step=norm.after_step
+    )
+
+
+def main() -> None:
+    """Parse the flags, measure, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser.add_argument("--norm", nargs="+", default=list(NORMS), help="none is always among them")
+    parser.add_argument("--rounds", type=int, default=20, help="of pairs; a third at batch 256")
+    parser.add_argument("--threads", type=int, default=1, help="of torch")
+    parser.add_argument("--envs", type=int, nargs="+", default=[1, 8], help="to act in")
+    parser.add_argument("--batches", type=int, nargs="+", default=[32, 256], help="to learn from")
+    parser.add_argument("--csv", type=Path, help="write the rows there")
+    args = parser.parse_args()
+    try:
+        norms = {text: norm_of(text) for text in dict.fromkeys([BASE, *args.norm])}
+    except UsageError as error:
+        parser.exit(2, f"bench_norms: {one_line(error)}\n")
+    keep_freed_memory()  # as in training
+    torch.set_num_threads(args.threads)
+    print(f"torch {torch.__version__}, {platform.machine()}, {platform.platform()}")
+    rows: list[Row] = []
+    for what, sizes, repeats in (("act", args.envs, 20), ("update", args.batches, 1)):
+        for size in sizes:
+            make = act if what == "act" else update
+            makers = {text: partial(make, norm, size) for text, norm in norms.items()}
+            rounds = args.rounds if size < 256 else max(2, args.rounds // 3)
+            times = paired_anew(makers, rounds, repeats, timer_of("cpu", args.threads))
+            rows += table(times, where="cpu", what=what, size=size, threads=args.threads)
+            show(rows[-len(makers) :])
+    if args.csv:
+        write_csv(args.csv, rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,294 @@
+"""DQN's bookkeeping on hand numbers, and that it learns."""
+
+import csv
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from wnrl.agents.dqn import DQN, DQNConfig, double_q_learning, q_learning
+from wnrl.agents.policies import epsilon_greedy
+from wnrl.config import make_config
+from wnrl.envs.vector import EpisodeStatistics, Step
+from wnrl.nn.networks.transition_values import joint_batch, separate_batches
+from wnrl.nn.norms.catalogue import NORMS
+from wnrl.optim.step import OptimizerSpec
+from wnrl.rl import losses
+from wnrl.rl.replay import Replay
+from wnrl.rl.schedules import linear
+from wnrl.train import command
+from wnrl.train.build import build_env, build_network
+from wnrl.train.build_agent import build_agent
+from wnrl.train.loop import run
+
+CPU = torch.device("cpu")
+
+
+class Table(nn.Module):
+    """Action values by observation: a row of a table per integer state."""
+
+    def __init__(self, values: list[list[float]]) -> None:
+        super().__init__()
+        self.values = nn.Parameter(torch.tensor(values))
+
+    def forward(self, obs: Tensor) -> Tensor:
+        return self.values[obs[:, 0].long()]
+
+
+def agent(**changes: Any) -> DQN:
+    config = dataclasses.replace(
+        DQNConfig(
+            num_envs=2,
+            warmup_steps=6,
+            update_period_steps=4,
+            target_period_steps=10,
+            batch_size=2,
+            epsilon_end=0.1,
+        ),
+        **changes,
+    )
+    network = Table([[0.0, 0.0, 0.0]] * 4)
+    optimizer = OptimizerSpec(learning_rate=0.5).build([{"params": list(network.parameters())}])
+    replay = Replay(100, 2, (1,), "float32", 1, config.n_step, np.random.default_rng(0))
+    return DQN(
+        network,
+        optimizer,
+        replay,
+        config,
+        num_actions=3,
+        td_errors=q_learning,
+        values=separate_batches,
+        loss=losses.huber,
+        epsilon=lambda step: linear(step, 1.0, 0.1, 20),
+        after_step=lambda network: None,
+        generator=np.random.default_rng(0),
+        device=CPU,
+    )
+
+
+def step_of(**changes: Any) -> Step:
+    no = np.zeros(2, np.bool_)
+    return Step(
+        action=np.zeros(2, np.int64),
+        reward=np.zeros(2, np.float32),
+        terminated=no,
+        truncated=no,
+        life_lost=no,
+        first=no,
+        obs=np.zeros((2, 1), np.float32),
+    )._replace(**changes)
+
+
+def go(learner: DQN, first: bool = False, **changes: Any) -> dict[str, Tensor] | None:
+    learner.act(np.zeros((2, 1), np.float32), np.full(2, first))
+    metrics = learner.update()
+    learner.observe(step_of(**changes))
+    return metrics
+
+
+@pytest.mark.parametrize(
+    ("ending", "discount"),
+    [
+        ({}, 0.99),
+        ({"terminated": True}, 0.0),
+        ({"life_lost": True}, 0.0),
+        ({"truncated": True}, 0.99),
+    ],
+)
+def test_only_an_end_of_play_discounts_by_zero(ending: dict[str, bool], discount: float) -> None:
+    learner = agent()
+    go(learner, first=True, **{name: np.array([flag, False]) for name, flag in ending.items()})
+    (rows,) = learner.replay.rows(0, 1)
+    assert rows.discount[0].tolist() == pytest.approx([discount, 0.99])
+    assert rows.valid[0].tolist() == [True, True]
+
+
+def test_an_action_on_a_final_observation_is_no_transition_and_no_step() -> None:
+    learner = agent()
+    go(learner, first=True, terminated=np.array([True, False]))
+    learner.act(np.zeros((2, 1), np.float32), np.array([False, False]))
+    learner.observe(step_of(first=np.array([True, False]), reward=np.array([0, 1], np.float32)))
+    (rows,) = learner.replay.rows(1, 2)
+    assert rows.valid[0].tolist() == [False, True]
+    assert learner.state_dict()["agent_steps"] == 3
+
+
+@pytest.mark.parametrize(("clip", "stored"), [(True, [1.0, -1.0]), (False, [7.0, -3.0])])
+def test_rewards_are_clipped_in_the_learner_alone(clip: bool, stored: list[float]) -> None:
+    learner = agent(clip_rewards=clip)
+    reward = np.array([7.0, -3.0], np.float32)
+    go(learner, first=True, reward=reward)
+    assert learner.replay.rows(0, 1)[0].reward[0].tolist() == stored
+    assert reward.tolist() == [7.0, -3.0]
+
+
+def test_one_update_is_due_per_period_after_the_warm_up() -> None:
+    learner = agent()  # 2 environments: 2 agent steps a time; warm-up 6, period 4
+    updates = []
+    for k in range(9):
+        go(learner, first=k == 0)
+        updates.append(learner.state_dict()["updates"])
+    # update() sees 0 2 4 6 8 10 12 14 16 agent steps
+    assert updates == [0, 0, 0, 0, 0, 1, 1, 2, 2]
+
+
+def test_several_updates_that_are_due_at_once_are_all_done() -> None:
+    learner = agent(update_period_steps=1)
+    for k in range(5):
+        go(learner, first=k == 0)
+    assert learner.state_dict()["updates"] == 2  # update() saw 8 steps, 6 of them warm-up
+
+
+def test_the_target_is_copied_when_a_period_is_over_and_not_between() -> None:
+    learner = agent()
+    copied = []
+    for k in range(11):
+        go(learner, first=k == 0, reward=np.ones(2, np.float32))
+        state = learner.state_dict()
+        copied.append(torch.equal(state["network"]["values"], state["target"]["values"]))
+    # The first update is at 10 agent steps (k = 5), where the copy falls due as well; the next
+    # updates are at 14 (k = 7) and 18, and the next copy at 20 (k = 10).
+    assert copied == [True] * 7 + [False] * 3 + [True]
+
+
+def test_epsilon_at_its_start_middle_and_end() -> None:
+    learner = agent()
+    seen = {}
+    for k in range(12):
+        seen[2 * k] = learner.epsilon
+        go(learner, first=k == 0)
+    assert seen[4] == 1.0  # still in the warm-up
+    assert seen[10] == pytest.approx(0.55)
+    assert seen[20] == pytest.approx(0.1)
+    assert seen[22] == pytest.approx(0.1)
+
+
+def test_epsilon_is_the_share_of_random_actions() -> None:
+    network = Table([[0.0, 1.0, 0.0]])
+    obs = np.zeros((4_000, 1), np.float32)
+    for epsilon, share in ((0.0, 1.0), (0.3, 0.8), (1.0, 1 / 3)):
+        actions = epsilon_greedy(network, obs, epsilon, 3, np.random.default_rng(1), CPU)
+        assert np.mean(actions == 1) == pytest.approx(share, abs=0.03)
+
+
+def test_double_q_learning_lets_the_online_network_choose() -> None:
+    online = Table([[1.0, 2.0], [5.0, 3.0]])
+    target = Table([[0.0, 0.0], [10.0, 20.0]])
+    s = torch.tensor([[0.0]])
+    batch = (s, torch.tensor([1]), torch.tensor([0.5]), torch.tensor([0.9]), s + 1)
+    for values in (separate_batches, joint_batch):
+        td = q_learning(values, online, target, *batch)
+        assert td.tolist() == pytest.approx([0.5 + 0.9 * 20 - 2])
+        td = double_q_learning(values, online, target, *batch)
+        assert td.tolist() == pytest.approx([0.5 + 0.9 * 10 - 2])
+
+
+def test_a_frozen_policy_does_not_follow_the_learner() -> None:
+    learner = agent()
+    policy = learner.policy(0.0, np.random.default_rng(0))
+    with torch.no_grad():
+        learner.network.values[:, 2] = 1.0  # type: ignore[operator,index,union-attr]
+    obs = np.zeros((2, 1), np.float32)
+    assert policy.act(obs, np.zeros(2, np.bool_)).tolist() == [0, 0]
+    assert learner.policy(0.0, np.random.default_rng(0)).act(
+        obs, np.zeros(2, np.bool_)
+    ).tolist() == [2, 2]
+
+
+def _walk(norm: str, seed: int, steps: int, **changes: Any) -> tuple[DQN, list[float]]:
+    changes = {"update_period_steps": 4, **changes}
+    config = make_config(env="toy/Catch", norm=norm, seed=seed, steps=steps, **changes)
+    env = build_env(config)
+    learner = build_agent(config, env, build_network(config, env)[0], CPU)
+    env.reset()
+    returns: list[float] = []
+    for tick in run(env, learner, EpisodeStatistics(env.num_envs), 0, steps):
+        returns += [episode.raw_return for episode in tick.episodes]
+    return learner, returns
+
+
+# Where no hidden layer may enlarge anything, values grow through the head alone and take longer.
+SLOW = {"spectral": 5_000}
+PARAMETERS: list[tuple[str, dict[str, Any]]] = [(norm, {}) for norm in NORMS]
+PARAMETERS += [("batch", {"norm.statistics": "joint"})]
+
+
+@pytest.mark.parametrize(("norm", "parameters"), PARAMETERS)
+def test_it_learns_to_catch(norm: str, parameters: dict[str, Any]) -> None:
+    _, returns = _walk(norm, 1, SLOW.get(norm, 4_000), **parameters)
+    assert np.mean(returns[:50]) < 0.0
+    assert np.mean(returns[-50:]) > 0.8
+
+
+def test_a_seed_repeats_exactly_and_another_does_not() -> None:
+    def weights(seed: int) -> bytes:
+        learner, _ = _walk("weight", seed, 1_200)
+        return b"".join(x.numpy().tobytes() for x in learner.network.state_dict().values())
+
+    assert weights(1) == weights(1)
+    assert weights(1) != weights(2)
+
+
+def test_saved_loaded_and_continued_equals_never_stopped() -> None:
+    never_stopped, _ = _walk("weight", 3, 2_000)
+    config = make_config(env="toy/Catch", norm="weight", seed=3, steps=2_000, update_period_steps=4)
+    env = build_env(config)
+    first = build_agent(config, env, build_network(config, env)[0], CPU)
+    env.reset()
+    *_, tick = run(env, first, EpisodeStatistics(env.num_envs), 0, 1_200)
+    env_again = build_env(config)
+    second = build_agent(config, env_again, build_network(config, env_again)[0], CPU)
+    second.load_state_dict(first.state_dict())
+    env_again.load_state_dict(env.state_dict())
+    restore_rows(first.replay, second.replay)
+    for _ in run(env_again, second, EpisodeStatistics(env.num_envs), tick.agent_steps, 2_000):
+        pass
+    for ours, theirs in zip(
+        second.network.state_dict().values(),
+        never_stopped.network.state_dict().values(),
+        strict=True,
+    ):
+        assert torch.equal(ours, theirs)
+
+
+def restore_rows(source: Replay, destination: Replay) -> None:
+    import io
+
+    file = io.BytesIO()
+    source.write_rows(file, source.oldest_row, source.total_rows)
+    file.seek(0)
+    destination.read_rows(file, source.oldest_row, source.total_rows)
+
+
+def test_every_small_choice_can_be_made() -> None:
+    choices: list[dict[str, Any]] = [
+        {"optimizer": "adamax", "beta1": 0.5},
+        {"optimizer": "rmsprop"},
+        {"dueling": True, "double": False, "n_step": 1},
+        {"loss": "mse", "max_grad_norm": 0.0},
+        {"weight_storage": "gv"},
+        {"v_norm": "paper"},
+    ]
+    check: Callable[[DQN], bool] = lambda learner: all(  # noqa: E731
+        bool(x.isfinite().all()) for x in learner.network.state_dict().values()
+    )
+    for choice in choices:
+        learner, _ = _walk("weight", 1, 700, **choice)
+        assert learner.state_dict()["updates"] > 0
+        assert check(learner)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_it_solves_cartpole_in_15_000_steps(tmp_path: Path, seed: int) -> None:
+    run_dir = tmp_path / "run"
+    arguments = ["--env=CartPole-v1", "--steps=15_000", f"--seed={seed}", "--eval-every-steps=0"]
+    assert command.main([*arguments, f"--run-dir={run_dir}"]) == 0
+    with (run_dir / "episodes.csv").open() as file:
+        returns = [float(row["raw_return"]) for row in csv.DictReader(file)]
+    assert np.mean(returns[-20:]) >= 195

@@ -1,0 +1,94 @@
+"""What a Ray worker does, without Ray: it looks around, runs a process and passes interrupts on."""
+
+import _thread
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from wnrl.compare.jobs import ray_worker as ray_task
+from wnrl.compare.jobs.process import UNUSABLE, Ending
+from wnrl.compare.jobs.ray_worker import Here, missing_on_node, run_on_node, software
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Here:
+    (tmp_path / "marker").write_text("token")
+    return Here(tmp_path / "marker", "token", software())
+
+
+def test_a_node_with_the_folder_and_the_same_software_is_taken(here: Here) -> None:
+    assert missing_on_node(here) == ""
+
+
+@pytest.mark.parametrize("content", [None, "of an older comparison"])
+def test_a_node_that_sees_another_folder_is_refused(here: Here, content: str | None) -> None:
+    here.marker.unlink()
+    if content is not None:
+        here.marker.write_text(content)
+    assert "must be on a file system that all nodes share" in missing_on_node(here)
+
+
+@pytest.mark.parametrize("name", ["torch", "commit"])
+def test_a_node_with_other_software_is_refused(here: Here, name: str) -> None:
+    other = here._replace(software={**here.software, name: "7"})
+    assert f"has {name} {here.software[name]} and not 7: all nodes need" in missing_on_node(other)
+
+
+def test_nothing_is_run_where_something_is_missing(here: Here, tmp_path: Path) -> None:
+    ending = run_on_node(["-c", ""], tmp_path / "log", here._replace(token="another"))
+    assert ending.exit_code == UNUSABLE
+    assert "does not see" in ending.why
+    assert not (tmp_path / "log").exists()
+
+
+def test_a_run_is_done_with_this_package_and_its_exit_code_is_told(
+    here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", "elsewhere")
+    code = "import os, sys; print(os.environ['PYTHONPATH']); sys.exit(7)"
+    assert run_on_node(["-c", code], tmp_path / "log", here) == Ending(7)
+    node, said = (tmp_path / "log").read_text().splitlines()
+    assert node.startswith("on node ")
+    assert said == f"{Path(ray_task.__file__).parents[1]}:elsewhere"
+
+
+def when(reached: Callable[[], bool], do: Callable[[], None]) -> None:
+    """Do it from another thread as soon as that is so; within a test's patience."""
+
+    def watch() -> None:
+        pause = threading.Event()
+        while not reached():
+            pause.wait(0.02)
+        do()
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+@pytest.fixture(params=[signal.default_int_handler, signal.SIG_IGN])
+def sigint(request: pytest.FixtureRequest) -> Iterator[None]:
+    """As a worker is started, by hand or from a script in the background."""
+    before = signal.signal(signal.SIGINT, request.param)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("sigint")
+def test_an_interrupt_asks_the_process_to_end_and_another_kills_it(
+    here: Here, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+
+    def printed(word: str) -> Callable[[], bool]:
+        return lambda: log.exists() and word in log.read_text()
+
+    stubborn = (
+        "import signal, time; signal.signal(15, lambda *_: print('asked', flush=True)); "
+        "print('up', flush=True); [time.sleep(1) for _ in range(60)]"
+    )
+    when(printed("up"), _thread.interrupt_main)
+    when(printed("asked"), _thread.interrupt_main)
+    assert run_on_node(["-c", stubborn], log, here) == Ending.of(-signal.SIGKILL)
+    assert log.read_text().splitlines()[1:] == ["up", "asked"]

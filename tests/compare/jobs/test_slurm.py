@@ -1,0 +1,122 @@
+"""scripts/compare_slurm.sh without Slurm: what it submits, and its tasks run by hand."""
+
+import csv
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from wnrl._settings import UsageError
+from wnrl.compare import command as compare
+from wnrl.train.storage.run_status import saved_steps
+
+pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="the script is bash's")
+
+SCRIPT = Path(__file__).parents[3] / "scripts" / "compare_slurm.sh"
+LIMIT_S = 200
+GRID = ["--env=toy/Catch", "--norm", "none", "weight", "--seeds=1", "--warmup-steps=200"]
+GRID += ["--eval-every-steps=0", "--no-wall-time"]
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """Commands of Slurm that write down what they are asked, an argument a line."""
+    commands = tmp_path / "bin"
+    commands.mkdir()
+    for name in ("sbatch", "scontrol"):
+        command = commands / name
+        command.write_text(
+            f"#!/bin/sh\nprintf '%s\\n' {name} \"$@\" >> {tmp_path}/asked\n"
+            f"[ {name} = scontrol ] || echo '7;cluster'\n"
+        )
+        command.chmod(0o755)
+    path = f"{commands}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return {**os.environ, "PATH": path}
+
+
+def asked(tmp_path: Path) -> list[str]:
+    return (tmp_path / "asked").read_text().splitlines()
+
+
+def task(number: int, environment: dict[str, str], *flags: object) -> subprocess.Popen[bytes]:
+    slurm = {"SLURM_ARRAY_TASK_ID": str(number), "SLURM_ARRAY_JOB_ID": "7"}
+    return subprocess.Popen(
+        ["bash", str(SCRIPT), *GRID, *map(str, flags)], env={**environment, **slurm}
+    )
+
+
+@pytest.mark.slow
+def test_an_array_of_all_runs_is_submitted_and_then_the_tables(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    out = tmp_path / "of two words"
+    flags = ["--steps=300", "--out", str(out)]
+    command = ["bash", str(SCRIPT), "--time=1:00", "--mem=2G", "--", *GRID, *flags]
+    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == f"2 runs as array job 7, then the report in {out}"
+    said = asked(tmp_path)
+    array, tables = said[: said.index("sbatch", 1)], said[said.index("sbatch", 1) :]
+    assert {"--array=1-2", "--requeue", "--signal=B:USR1@120"} <= set(array)
+    assert array[array.index("--time=1:00") :] == [*command[2:4], str(SCRIPT), *GRID, *flags]
+    assert "--dependency=afterany:7" in tables
+    assert not out.exists()
+
+    both = [task(number, environment, *flags) for number in (1, 2)]
+    assert [each.wait(LIMIT_S) for each in both] == [0, 0]
+    report = tables[-1].removeprefix("--wrap=")
+    assert shlex.split(report)[-1] == str(out)
+    subprocess.run(["bash", "-c", report], env=environment, check=True, capture_output=True)
+    rows = list(csv.DictReader((out / "scores.csv").read_text().splitlines()))
+    assert [(row["norm"], row["done"]) for row in rows] == [("none", "yes"), ("weight", "yes")]
+    assert not list(out.glob("*.tmp"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("signum", "code", "again"),
+    [(signal.SIGUSR1, 0, ["scontrol", "requeue", "7_2"]), (signal.SIGTERM, 143, [])],
+)
+def test_a_task_that_has_to_end_leaves_a_checkpoint_and_is_queued_again_at_its_time_limit(
+    tmp_path: Path,
+    environment: dict[str, str],
+    signum: signal.Signals,
+    code: int,
+    again: list[str],
+) -> None:
+    out = tmp_path / "out"
+    running = task(2, environment, "--steps=1e7", "--checkpoint-every-steps=0", "--out", out)
+    deadline = time.monotonic() + LIMIT_S
+    while not any(file.stat().st_size > 200 for file in out.rglob("episodes.csv")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    running.send_signal(signum)
+    assert running.wait(LIMIT_S) == code
+    (folder,) = (file.parent for file in out.rglob("config.json"))
+    assert "dqn-weight" in str(folder)
+    assert saved_steps(folder) > 0
+    assert (asked(tmp_path) if again else []) == again
+
+
+def test_tasks_share_a_folder_with_each_other_and_not_with_a_whole_comparison(
+    tmp_path: Path,
+) -> None:
+    with compare._claimed(tmp_path, shared=True):
+        with compare._claimed(tmp_path, shared=True):
+            pass
+        with pytest.raises(UsageError, match="in use"), compare._claimed(tmp_path):
+            pass
+    refused = pytest.raises(UsageError, match="in use")
+    with compare._claimed(tmp_path), refused, compare._claimed(tmp_path, shared=True):
+        pass
+
+
+def test_how_it_is_used_is_told(environment: dict[str, str]) -> None:
+    done = subprocess.run(["bash", str(SCRIPT), "--env=toy/Catch"], env=environment, stderr=-1)
+    assert done.returncode == 2
+    assert b"OPTION OF sbatch ...] -- FLAG OF wnrl.compare" in done.stderr

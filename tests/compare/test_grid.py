@@ -1,0 +1,186 @@
+"""Which runs a grid has, in which order and folders; how one is begun; which may be compared."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from wnrl._settings import UsageError
+from wnrl.compare.grid import Planned, make_grid, train_arguments
+from wnrl.config import Config, make_config
+from wnrl.report.comparable import describe_differences, differences
+from wnrl.train.flags import parse_train_flags
+
+OUT = Path("out")
+
+
+def grid(sweep: dict[str, list[str]] | None = None, **given: Any) -> list[Planned]:
+    arguments: dict[str, Any] = {"envs": ["Breakout"], "norms": ["none", "weight"], "seeds": 2}
+    settings = {name: value for name, value in given.items() if name not in arguments}
+    arguments |= {name: value for name, value in given.items() if name in arguments}
+    return make_grid(settings, sweep=sweep or {}, out=OUT, **arguments)
+
+
+def folders(planned: list[Planned]) -> list[str]:
+    return [str(each.folder) for each in planned]
+
+
+def test_every_normalization_has_a_first_seed_before_any_has_a_second() -> None:
+    assert folders(grid(envs=["Breakout", "toy/Catch"], steps=1000)) == [
+        "out/Breakout/dqn-none-schedule-steps=1000/seed1",
+        "out/Breakout/dqn-weight-schedule-steps=1000/seed1",
+        "out/toy-Catch/dqn-none/seed1",
+        "out/toy-Catch/dqn-weight/seed1",
+        "out/Breakout/dqn-none-schedule-steps=1000/seed2",
+        "out/Breakout/dqn-weight-schedule-steps=1000/seed2",
+        "out/toy-Catch/dqn-none/seed2",
+        "out/toy-Catch/dqn-weight/seed2",
+    ]
+
+
+def test_a_sweep_is_a_product_and_the_default_has_its_usual_folder() -> None:
+    swept = {"learning_rate": ["1e-4", "3e-4"], "batch_size": ["32", "64"]}
+    assert folders(grid(swept, norms=["none"], seeds=1)) == [
+        "out/Breakout/dqn-none/seed1",
+        "out/Breakout/dqn-none-batch-size=64/seed1",
+        "out/Breakout/dqn-none-learning-rate=0.0003/seed1",
+        "out/Breakout/dqn-none-learning-rate=0.0003-batch-size=64/seed1",
+    ]
+    assert [p.config.agent.double for p in grid({"double": ["on", "off"]}, norms=["none"])] == [
+        True,
+        False,
+        True,
+        False,
+    ]
+
+
+def test_what_is_the_same_run_is_run_once() -> None:
+    assert len(grid(envs=["Breakout", "breakout", "ALE/Breakout-v5"])) == 4
+    swept = grid({"v_norm": ["weight", "paper"]}, seeds=1)
+    assert folders(swept) == [
+        "out/Breakout/dqn-none/seed1",
+        "out/Breakout/dqn-weight/seed1",
+        "out/Breakout/dqn-weight-v-norm=paper/seed1",
+    ]
+
+
+def test_parameters_go_to_the_normalizations_that_have_them() -> None:
+    settings = {"norm.groups": "16"}
+    made = make_grid(
+        settings, envs=["Breakout"], norms=["none", "group"], sweep={}, seeds=1, out=OUT
+    )
+    assert folders(made)[1] == "out/Breakout/dqn-group-norm.groups=16/seed1"
+    swept = {"norm.groups": ["8", "16"]}
+    made = make_grid({}, envs=["Breakout"], norms=["none", "group"], sweep=swept, seeds=1, out=OUT)
+    assert len(made) == 3
+    with pytest.raises(UsageError, match="--norm none has no such parameter"):
+        make_grid(settings, envs=["Breakout"], norms=["none"], sweep={}, seeds=1, out=OUT)
+
+
+@pytest.mark.parametrize(
+    ("sweep", "said"),
+    [
+        ({"norm": ["none"]}, "--norm itself takes several"),
+        ({"seed": ["1"]}, "--seeds says how many"),
+        ({"threads": ["1"]}, "is one for all runs"),
+        ({"eval_episodes": ["1"]}, "changes nothing that is learnt"),
+        ({"learning_rat": ["1"]}, "did you mean learning_rate"),
+        ({"learning_rate": ["fast"]}, "--learning-rate takes a number, not 'fast'"),
+        ({"steps": ["5"]}, "cannot be swept"),
+    ],
+)
+def test_what_cannot_be_swept_is_told_why(sweep: dict[str, list[str]], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        grid(sweep)
+
+
+def test_what_is_set_is_not_swept_too() -> None:
+    with pytest.raises(UsageError, match="is set for all runs and swept too"):
+        grid({"batch_size": ["32"]}, batch_size="64")
+
+
+def as_trained(planned: Planned) -> Config:
+    commands, settings = parse_train_flags(train_arguments(planned, go_on=False))
+    assert commands == {}
+    return make_config(settings)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"preset": "paper", "double": False, "learning_rate": "1e-3", "steps": "1e6"},
+        {"agent": "ppo", "recurrent": True, "progress_every_s": "inf", "envs": ["toy/Catch"]},
+        {"norms": ["group"], "norm.groups": "16", "norm_where": "conv1,fc", "threads": "3"},
+    ],
+)
+def test_a_run_is_begun_with_the_settings_that_were_planned(given: dict[str, Any]) -> None:
+    for planned in grid(**given):
+        begun, config = as_trained(planned), planned.config
+        assert begun.values == config.values
+        assert begun.name == config.name
+
+
+def test_a_replay_that_does_not_fit_is_refused_and_not_made_smaller() -> None:
+    assert "buffer_size" in as_trained(grid()[0]).explicit
+
+
+def test_a_run_that_goes_on_is_told_only_what_may_change() -> None:
+    planned = grid(steps="1_000", batch_size="64", eval_episodes="3")[0]
+    assert train_arguments(planned, go_on=True) == [
+        "--resume",
+        str(planned.folder),
+        "--no-calibrate",
+        "--eval-episodes=3",
+        "--steps=1000",
+    ]
+
+
+def config(**given: Any) -> Config:
+    return make_config({"env": "Breakout", "norm": "none", "threads": 1, **given})
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        ({}, {"norm": "weight", "env": "Seaquest", "seed": 4}),
+        ({"preset": "paper"}, {"preset": "paper", "norm": "weight"}),  # another learning rate
+        (
+            {"preset": "paper", "learning_rate": 1e-4},  # its own for none, not for weight
+            {"preset": "paper", "learning_rate": 1e-4, "norm": "weight"},
+        ),
+        ({}, {"norm": "weight", "v_norm": "paper"}),  # nothing that `none` has
+        ({}, {"norm": "nap"}),  # its own schedule and defaults
+        ({"eval_every_steps": 5, "wall_time": False}, {}),
+        ({"norm": "group", "norm.groups": 8}, {"norm": "layer"}),
+        ({"batch_size": 64}, {"batch_size": 64, "env": "CartPole-v1"}),
+        ({"env": "CartPole-v1", "steps": 100}, {"env": "Breakout", "steps": 200}),
+    ],
+)
+def test_runs_may_differ_in_what_is_compared(a: dict[str, Any], b: dict[str, Any]) -> None:
+    assert differences(config(**a), config(**b), ()) == {}
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "found"),
+    [
+        ({"learning_rate": 1e-3}, {"norm": "weight"}, {"learning_rate": (1e-3, 1e-4)}),
+        ({"protocol": "sticky"}, {}, {"protocol": ("sticky", "classic")}),
+        ({"threads": 2}, {}, {"threads": (2, 1)}),
+        ({"agent": "ppo"}, {}, {"agent": ("ppo", "dqn")}),
+        ({"norm": "group", "norm.groups": 8}, {"norm": "group"}, {"norm.groups": (8, 32)}),
+        ({"steps": 5, "schedule_steps": 5}, {"schedule_steps": 5, "steps": 9}, {"steps": (5, 9)}),
+        ({"agent": "ppo", "schedule_steps": 5}, {"agent": "ppo"}, {"schedule_steps": (5, 10**7)}),
+        ({"preset": "fast"}, {}, {"preset": ("fast", "none")}),
+    ],
+)
+def test_any_other_difference_is_named(
+    a: dict[str, Any], b: dict[str, Any], found: dict[str, Any]
+) -> None:
+    assert differences(config(**a), config(**b), ()) == found
+    assert differences(config(**b), config(**a), ()).keys() == found.keys()
+
+
+def test_a_swept_setting_is_compared() -> None:
+    a, b = config(learning_rate=1e-3), config(learning_rate=1e-2)
+    assert differences(a, b, ["learning_rate"]) == {}
+    assert describe_differences(differences(a, b, ())) == "--learning-rate 0.001 against 0.01"

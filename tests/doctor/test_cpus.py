@@ -1,0 +1,38 @@
+"""A container's limit on CPU time is found where its kind of control group keeps it."""
+
+import os
+from pathlib import Path
+
+from wnrl.doctor.cpus import cpu_quota, usable_cpus
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def test_without_control_groups_there_is_no_quota(tmp_path: Path) -> None:
+    assert cpu_quota(tmp_path) is None
+
+
+def test_the_smallest_quota_of_the_groups_above_counts(tmp_path: Path) -> None:
+    write(tmp_path / "proc/self/cgroup", "0::/a/b\n")
+    write(tmp_path / "sys/fs/cgroup/a/b/cpu.max", "max 100000\n")
+    assert cpu_quota(tmp_path) is None
+    write(tmp_path / "sys/fs/cgroup/a/cpu.max", "150000 100000\n")
+    write(tmp_path / "sys/fs/cgroup/cpu.max", "400000 100000\n")
+    assert cpu_quota(tmp_path) == 1.5
+
+
+def test_version_1_is_read_too_and_minus_1_is_no_limit(tmp_path: Path) -> None:
+    write(tmp_path / "proc/self/cgroup", "3:memory:/\n2:cpu,cpuacct:/x\n")
+    group = tmp_path / "sys/fs/cgroup/cpu/x"
+    write(group / "cpu.cfs_quota_us", "-1\n")
+    write(group / "cpu.cfs_period_us", "50000\n")
+    assert cpu_quota(tmp_path) is None
+    write(group / "cpu.cfs_quota_us", "125000\n")
+    assert cpu_quota(tmp_path) == 2.5
+
+
+def test_usable_cpus_are_some_of_the_machines() -> None:
+    assert 1 <= usable_cpus() <= (os.cpu_count() or 1)

@@ -1,0 +1,332 @@
+import dataclasses
+import functools
+import itertools
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from made_comparisons import COMMIT, NORMS, made
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox
+
+from wnrl.nn.norms.catalogue import NORMS as CATALOGUE
+from wnrl.report.comparison import Comparison, Curve, Improvement, Scored
+from wnrl.report.figures.layout import NARROW, WIDE, Layout
+from wnrl.report.figures.pictures import pictures
+from wnrl.report.figures.sheet import compose
+from wnrl.report.figures.style import drawing, look_of
+from wnrl.stats.bootstrap import Bands, Coverage, Estimate
+from wnrl.stats.reference_scores import Reference, reference_scores
+
+PUBLISHED = reference_scores("Breakout", agent="ppo", protocol="classic", frames=40_000_000)
+LEARNING_RATES = [("0.0001",), ("0.0003",), ("0.001",)]
+GAMES = ("Breakout", "Seaquest", "SpaceInvaders")
+TOUCHING_PX = 0.5  # boxes may share this much: they are wider than their glyphs
+
+
+def draw(comparison: Comparison, layout: Layout = WIDE) -> dict[str, Figure]:
+    with drawing():
+        figures = {}
+        for picture in pictures(comparison, layout, each_game=False):
+            figure = compose(picture.sheet)
+            FigureCanvasAgg(figure)
+            figure.draw_without_rendering()
+            figures[picture.stem] = figure
+        return figures
+
+
+def texts(figure: Figure) -> list[tuple[Axes | None, str, Bbox]]:
+    """All text that is seen, with its axes and its box in pixels."""
+    found: list[tuple[Axes | None, Text]] = [(None, text) for text in figure.texts]
+    for ax in figure.axes:
+        found += [(ax, text) for text in ax.texts]
+        if not ax.axison:
+            continue
+        found += [(ax, ax.xaxis.label), (ax, ax.yaxis.label)]
+        for axis in (ax.xaxis, ax.yaxis):
+            low, high = sorted(axis.get_view_interval())
+            ticks = axis.get_major_ticks(len(axis.get_majorticklocs()))
+            found += [(ax, tick.label1) for tick in ticks if low <= tick.get_loc() <= high]
+    return [
+        (ax, text.get_text(), text.get_window_extent()) for ax, text in found if text.get_text()
+    ]
+
+
+def words(figure: Figure) -> list[str]:
+    return [text for _, text, _ in texts(figure)]
+
+
+def prose(figure: Figure) -> str:
+    """What stands outside the axes, its broken lines joined."""
+    return " ".join(text.get_text() for text in figure.texts)
+
+
+def assert_readable(figure: Figure) -> None:
+    page = figure.bbox
+    found = texts(figure)
+    for ax, text, box in found:
+        inside = page.x0 <= box.x0 and box.x1 <= page.x1 and page.y0 <= box.y0 and box.y1 <= page.y1
+        assert inside, f"{text!r} is cut off"
+        for other in figure.axes:
+            if other is not ax:
+                assert not overlap(box, other.bbox), f"{text!r} lies over other axes"
+    for (_, a, box_a), (_, b, box_b) in itertools.combinations(found, 2):
+        assert not overlap(box_a, box_b), f"{a!r} and {b!r} overlap"
+
+
+def overlap(a: Bbox, b: Bbox) -> bool:
+    width = min(a.x1, b.x1) - max(a.x0, b.x0)
+    height = min(a.y1, b.y1) - max(a.y0, b.y0)
+    return bool(width > TOUCHING_PX and height > TOUCHING_PX)
+
+
+def with_scored(comparison: Comparison, which: int, **changes: object) -> Comparison:
+    """The comparison with one variant of its first game changed."""
+    game = comparison.games[0]
+    scored: list[Scored] = list(game.scored)
+    scored[which] = dataclasses.replace(scored[which], **changes)  # type: ignore[arg-type]
+    changed = dataclasses.replace(game, scored=tuple(scored))
+    return dataclasses.replace(comparison, games=(changed, *comparison.games[1:]))
+
+
+def without_runs(comparison: Comparison, which: int) -> Comparison:
+    return with_scored(comparison, which, runs=(), final=None, area=None, curve=None)
+
+
+def nothing_yet(comparison: Comparison, which: int) -> Comparison:
+    steps = np.linspace(100, comparison.games[0].total_steps, 20)
+    nan = np.full(20, math.nan)
+    return with_scored(comparison, which, curve=Curve(steps, nan, nan, nan))
+
+
+def identical() -> Comparison:
+    comparison = made()
+    curve = comparison.games[0].scored[0].curve
+    for which in range(1, 4):
+        comparison = with_scored(comparison, which, curve=curve)
+    return comparison
+
+
+CASES = {
+    "one game": made,
+    "published scores": lambda: made(
+        envs=["Breakout"], protocol="classic", steps=10_000_000, seeds=3, references=PUBLISHED
+    ),
+    "published scores far above": lambda: made(
+        envs=["Breakout"], protocol="classic", seeds=2, scale=2, references=PUBLISHED
+    ),
+    "large negative returns": lambda: made(scale=-9000, seeds=2, spread=0.6),
+    "all normalizations": lambda: made(norms=[*CATALOGUE]),
+    "long names": lambda: made(
+        envs=["some_package.some_module:VeryLongEnvironmentName-v0", "toy/Catch"],
+        norms=["none", "weight-standardization"],
+        seeds=4,
+    ),
+    "games, swept, together": lambda: made(
+        envs=GAMES, norms=NORMS[:2], protocol="classic", seeds=3, together=True,
+        swept=("lr",), values=LEARNING_RATES,
+    ),
+    "many values": lambda: made(
+        norms=["none", "weight"], swept=("lr",), values=[(f"{10**-k:g}",) for k in range(12)]
+    ),
+    "a variant without runs": lambda: without_runs(made(seeds=3), 1),
+    "nothing has ended": lambda: functools.reduce(nothing_yet, range(4), made()),
+    "identical curves": identical,
+}  # fmt: skip
+
+
+@functools.cache
+def drawn(case: str, layout: Layout = WIDE) -> dict[str, Figure]:
+    """The pictures of a case, for tests that only look at them."""
+    return draw(CASES[case](), layout)
+
+
+@pytest.mark.parametrize("layout", [WIDE, NARROW], ids=["wide", "narrow"])
+@pytest.mark.parametrize("case", CASES)
+def test_no_text_overlaps_or_is_cut_off(case: str, layout: Layout) -> None:
+    for figure in drawn(case, layout).values():
+        assert_readable(figure)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", [WIDE, NARROW], ids=["wide", "narrow"])
+@pytest.mark.parametrize("games", [2, 3, 4, 26])
+@pytest.mark.parametrize("norms", [1, 8, 12])
+def test_no_text_overlaps_however_many_games_and_normalizations(
+    games: int, norms: int, layout: Layout
+) -> None:
+    comparison = made(
+        envs=[f"Game{i}" for i in range(games)],
+        norms=[*CATALOGUE][:norms],
+        protocol="sticky",
+        steps=2_500_000,
+        seeds=2,
+        references=PUBLISHED,
+        together=True,
+    )
+    for figure in draw(comparison, layout).values():
+        assert_readable(figure)
+
+
+def test_a_shorter_game_has_the_whole_width_of_its_panel() -> None:
+    short, long = (made(envs=[env], steps=n).games[0] for env, n in (("a", 900), ("b", 90_000)))
+    figure = draw(dataclasses.replace(made(), games=(short, long)))["curves"]
+    assert [ax.get_xlim() for ax in figure.axes] == [(0, 900), (0, 90_000)]
+
+
+def test_each_variant_is_labelled_once() -> None:
+    figure = drawn("one game")["curves"]
+    assert sorted(word for word in words(figure) if word in NORMS) == sorted(NORMS)
+    figure = drawn("all normalizations", NARROW)["curves"]  # too many for the ends of the curves
+    assert sorted(word for word in words(figure) if word in CATALOGUE) == sorted(CATALOGUE)
+
+
+def test_every_picture_says_what_it_is_of() -> None:
+    pictures = drawn("games, swept, together")
+    assert list(pictures) == ["curves", "range-lr", "aggregates"]
+    for figure in pictures.values():
+        said = prose(figure)
+        for fact in ("dqn", "protocol: classic", "agent steps: 10,000", "seeds: 3", "torch 2.9.1"):
+            assert fact in said
+        assert f"commit: {COMMIT[:7]} ·" in said
+        assert "95% intervals" in said
+        assert "3 seeds, fewer than five: indicative only." in said
+    assert "Student's t" in prose(pictures["curves"])
+    assert "trailing window of 10% of the agent steps" in prose(pictures["curves"])
+    assert "1 agent step = 4 emulator frames" in prose(pictures["curves"])
+    assert "stratified bootstrap" in prose(pictures["aggregates"])
+    assert "these 95% intervals cover 84 to 87% in simulation" in words(pictures["aggregates"])
+    assert "these 95% intervals cover 90% in simulation" in words(pictures["aggregates"])
+
+
+def test_few_seeds_are_said_once_for_all_games_or_where_they_are_few() -> None:
+    both = made(envs=GAMES[:2], seeds=2)
+    assert prose(draw(both)["curves"]).count("nothing can be concluded") == 1
+    five = made(envs=GAMES[:2], seeds=5)
+    mixed = dataclasses.replace(five, games=(both.games[0], five.games[1]))
+    said = prose(draw(mixed)["curves"])
+    assert said.index("Breakout") < said.index("nothing can be concluded") < said.index("Seaquest")
+
+
+def test_many_pairs_are_cut_to_those_over_the_first_variant_and_more() -> None:
+    comparison = made(envs=GAMES[:2], norms=[*CATALOGUE][:7], together=True)
+    aggregate = comparison.aggregate
+    assert aggregate is not None
+    variants = [total.variant for total in aggregate.totals]
+    pairs = [
+        Improvement(*pair, Estimate(0.5, 0.4, 0.6)) for pair in itertools.permutations(variants, 2)
+    ]
+    changed = dataclasses.replace(aggregate, improvements=tuple(pairs))
+    figure = draw(dataclasses.replace(comparison, aggregate=changed))["aggregates"]
+    rows = [word for word in words(figure) if " > " in word]
+    assert len(rows) == 24
+    assert sum(row.endswith("> none") for row in rows) == 6
+    assert "18 more pairs are not drawn" in words(figure)
+
+
+def test_aggregates_of_one_seed_have_points_and_no_bars() -> None:
+    comparison = made(envs=GAMES[:2], seeds=1, norms=["none", "weight"], together=True)
+    aggregate = comparison.aggregate
+    assert aggregate is not None
+    totals = []
+    for total in aggregate.totals:
+        alone = Estimate(total.iqm.value, math.nan, math.nan, "one seed")
+        names = ("iqm", "mean", "median", "optimality_gap")
+        unknown = Coverage(math.nan, math.nan, "one seed")
+        coverage = {"iqm_coverage": unknown, "optimality_gap_coverage": unknown}
+        none = np.full_like(total.profile.profile, math.nan)
+        bands = Bands(total.profile.profile, none, none, "one seed")
+        changes = dict.fromkeys(names, alone)
+        totals.append(dataclasses.replace(total, **changes, **coverage, profile=bands))
+    changed = dataclasses.replace(aggregate, totals=tuple(totals), improvements=())
+    figure = draw(dataclasses.replace(comparison, aggregate=changed))["aggregates"]
+    assert_readable(figure)
+    assert "in simulation" not in prose(figure)
+    assert "Probability of improvement" not in words(figure)
+    assert "nothing can be concluded" in prose(figure)
+
+
+def test_a_variant_that_has_no_curve_is_named() -> None:
+    figure = draw(nothing_yet(without_runs(made(), 1), 3))["curves"]
+    assert "no finished run: weight" in words(figure)
+    assert "no episode ended: batch" in words(figure)
+    assert "0 to 5 seeds" in prose(figure)
+
+
+def test_one_seed_has_a_line_and_no_interval() -> None:
+    (figure,) = draw(made(seeds=1)).values()
+    assert "There is no interval of one seed." in prose(figure)
+    assert "nothing can be concluded" in prose(figure)
+    assert len(line_colors(figure)) == len(NORMS)
+
+
+def test_published_scores_are_dashed_lines_with_their_source() -> None:
+    published = [
+        Reference("DQN", 350.0, 40_000_000, 1, "Zoo@1", "no sticky"),
+        Reference("DQN jax", 9_000.0, 40_000_000, 3, "Clean@2", "no sticky"),
+    ]
+    comparison = made(envs=["Breakout"], protocol="classic", references=published)
+    (figure,) = draw(comparison).values()
+    said = prose(figure)
+    assert "a DQN, Zoo@1 (1 run); b DQN jax, Clean@2 (3 runs)" in said
+    assert "a 350" in words(figure)
+    assert "b 9,000↑" in words(figure)  # it would flatten the curves
+    (ax,) = figure.axes
+    heights = {float(np.asarray(line.get_ydata())[0]) for line in ax.lines}
+    assert 350.0 in heights
+    assert 9_000.0 not in heights
+
+
+def test_a_curve_that_covers_another_is_thinner() -> None:
+    (ax,) = drawn("identical curves")["curves"].axes
+    curves = [line for line in ax.lines if len(np.asarray(line.get_xdata())) > 3]
+    widths = [line.get_linewidth() for line in curves]
+    assert len(widths) == len(NORMS)
+    assert widths == sorted(set(widths), reverse=True)
+
+
+def test_a_range_has_a_point_for_each_value_and_a_line_for_each_normalization() -> None:
+    comparison = made(norms=["none", "weight"], swept=("lr",), values=LEARNING_RATES)
+    figure = draw(comparison)["range-lr"]
+    (ax,) = figure.axes
+    lines = [line for line in ax.lines if line.get_marker() in ("o", "s")]
+    finals = {each.variant: each.final for each in comparison.games[0].scored}
+    for line, norm in zip(lines, ("none", "weight"), strict=True):
+        expected = [f.mean for v, f in finals.items() if v.norm == norm and f is not None]
+        np.testing.assert_allclose(np.asarray(line.get_ydata()), expected)
+        exponents = np.asarray(line.get_xdata(), dtype=float)
+        np.testing.assert_allclose(exponents, [-4, math.log10(3e-4), -3], atol=0.08)
+    assert {"0.0001", "0.0003", "0.001", "lr, log scale", "none", "weight"} <= set(words(figure))
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([("0",), ("0.5",)], ["range-x"]),
+        ([("a",), ("b",)], []),
+        ([("1",)], []),
+        ([("1",), ("b",)], []),
+        ([("-",), ("1",), ("2",)], ["range-x"]),
+    ],
+)
+def test_only_numbers_have_a_range(values: Sequence[tuple[str, ...]], expected: list[str]) -> None:
+    figures = draw(made(norms=["none"], swept=("x",), values=values))
+    assert [stem for stem in figures if stem != "curves"] == expected
+    if expected and values[0] == ("0",):
+        assert "x" in words(figures["range-x"])  # 0 has no place on a log scale
+
+
+def test_normalizations_have_their_colours_in_every_picture() -> None:
+    expected = {look_of(norm, 0).color for norm in NORMS[:2]}
+    for figure in drawn("games, swept, together").values():
+        assert line_colors(figure) == expected
+
+
+def line_colors(figure: Figure) -> set[str]:
+    """Of all lines with markers."""
+    lines = [line for ax in figure.axes for line in ax.lines]
+    return {str(line.get_color()) for line in lines if line.get_marker() not in ("None", "", None)}

@@ -1,0 +1,61 @@
+import matplotlib
+import pytest
+from made_comparisons import made
+from matplotlib.colors import to_rgb
+
+from wnrl.nn.norms.catalogue import NORMS
+from wnrl.report.comparison import Variant
+from wnrl.report.figures.style import INK, WARNING, drawing, look_of, looks
+
+WHITE, DARK = "#ffffff", "#14181d"
+GRAPHICS = 3.0  # contrast that WCAG 2.1 asks of graphics (1.4.11)
+
+
+def luminance(color: str) -> float:
+    parts = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(color)]
+    return sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), parts, strict=True))
+
+
+def contrast(a: str, b: str) -> float:
+    low, high = sorted((luminance(a), luminance(b)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("norm", [*NORMS, "my-own"])
+def test_every_line_stands_out_from_a_white_and_from_a_dark_page(norm: str) -> None:
+    color = look_of(norm, 0).color
+    assert contrast(color, WHITE) >= GRAPHICS
+    assert contrast(color, DARK) >= GRAPHICS
+
+
+def test_what_cannot_be_concluded_stands_out_from_both() -> None:
+    assert contrast(WARNING, WHITE) >= GRAPHICS
+    assert contrast(WARNING, DARK) >= GRAPHICS
+
+
+def test_no_two_normalizations_look_the_same() -> None:
+    drawn = [look_of(norm, 0) for norm in NORMS]
+    assert len({look.color for look in drawn}) == len(drawn)
+    assert INK not in {look.color for look in drawn}
+    assert {look.color for look in drawn}.isdisjoint({WARNING})
+
+
+def test_a_normalization_looks_the_same_beside_any_others() -> None:
+    few, many = made(norms=["batch", "weight"]), made(norms=["none", "weight", "rms", "batch"])
+    assert looks(few)[Variant("weight")] == looks(many)[Variant("weight")]
+
+
+def test_swept_values_differ_in_their_dashes_alone() -> None:
+    look = looks(made(norms=["none", "weight"], swept=("lr",), values=[("0.1",), ("0.2",)]))
+    a, b = look[Variant("weight", ("0.1",))], look[Variant("weight", ("0.2",))]
+    assert (a.color, a.marker) == (b.color, b.marker)
+    assert a.dashes != b.dashes
+    assert look[Variant("none", ("0.2",))].dashes == b.dashes
+
+
+def test_drawing_leaves_the_users_settings_as_they_were() -> None:
+    with matplotlib.rc_context({"lines.linewidth": 7.0}):
+        before = dict(matplotlib.rcParams)
+        with drawing():
+            assert matplotlib.rcParams["lines.linewidth"] == 1.5
+        assert dict(matplotlib.rcParams) == before

@@ -1,0 +1,174 @@
+"""What runs of one game say together, on results made by hand."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from made_results import made_result
+
+from wnrl.report import analyze as analysis
+from wnrl.report.comparison import Comparison, Game, Variant
+from wnrl.report.run_result import Result
+from wnrl.stats.intervals import t_interval
+from wnrl.stats.learning_curves import curve
+from wnrl.stats.reference_scores import Reference
+
+PUBLISHED = Reference("DQN", 401.2, 4_000, None, "Mnih et al. 2015", "classic")
+
+
+@pytest.fixture(autouse=True)
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    calls: list[dict[str, Any]] = []
+
+    def reference_scores(env: str, **how: Any) -> tuple[Reference, ...]:
+        calls.append({"env": env, **how})
+        return (PUBLISHED,)
+
+    monkeypatch.setattr(analysis, "reference_scores", reference_scores)
+    return calls
+
+
+def comparison(
+    results: Sequence[Result],
+    planned: Sequence[tuple[str, Variant]] = (),
+    swept: Sequence[str] = (),
+) -> Comparison:
+    generator = np.random.default_rng(0)
+    return analysis.compared_runs(results, planned, {"gone": "missing"}, swept, generator)
+
+
+def only_game(*results: Result) -> Game:
+    (game,) = comparison(results).games
+    return game
+
+
+def test_a_variant_has_the_t_intervals_of_its_seeds() -> None:
+    runs = [made_result([0.0] * 9 + [x], seed=k) for k, x in enumerate([4.0, 5.0, 9.0], 1)]
+    game = only_game(*runs)
+    (scored,) = game.scored
+    assert scored.final == t_interval([4.0, 5.0, 9.0])
+    assert scored.area == t_interval([run.area for run in runs])
+    assert scored.runs == tuple(runs)
+    assert game.verdict == "3 seeds, fewer than five: indicative only."
+
+
+def test_the_curve_is_the_mean_over_seeds_from_where_all_have_begun() -> None:
+    early = made_result([1.0, 2.0, 3.0, 4.0])  # at 250, 500, 750 and 1,000
+    late = made_result([5.0, 7.0], seed=2)  # at 500 and 1,000
+    found = only_game(early, late).scored[0].curve
+    assert found is not None
+    assert found.steps.tolist() == [10.0 * k for k in range(1, 101)]
+    assert np.isnan(found.mean[:49]).all()
+    at = dict(zip(found.steps.tolist(), found.mean.tolist(), strict=True))
+    assert (at[500], at[740], at[750], at[990], at[1000]) == (3.5, 3.5, 4.0, 4.0, 5.5)
+    heights = [
+        curve(run.episode_steps, run.returns, found.steps, window_steps=100)[74]
+        for run in (early, late)
+    ]
+    interval = t_interval(heights)
+    assert (found.low[74], found.high[74]) == (interval.low, interval.high)
+
+
+def test_one_seed_has_a_curve_without_an_interval() -> None:
+    found = only_game(made_result([3.0])).scored[0].curve
+    assert found is not None
+    assert found.mean[-1] == 3.0
+    assert np.isnan(found.low).all()
+
+
+def test_best_and_mean_evaluations_stand_side_by_side_where_every_run_has_them() -> None:
+    (scored,) = only_game(
+        made_result([1.0], evaluations=[1.0, 8.0, 3.0]),
+        made_result([1.0], evaluations=[6.0, 2.0], seed=2),
+    ).scored
+    assert (scored.best_evaluation, scored.mean_evaluation) == (7.0, 4.0)
+    (scored,) = only_game(made_result([1.0], evaluations=[1.0]), made_result([1.0], seed=2)).scored
+    assert scored.best_evaluation is scored.mean_evaluation is None
+
+
+def test_cost_is_the_median_of_the_runs_that_recorded_it() -> None:
+    (scored,) = only_game(
+        made_result([1.0], act_ms=1.0, wall_s=10.0),
+        made_result([1.0], act_ms=9.0, wall_s=20.0, seed=2),
+        made_result([1.0], act_ms=2.0, seed=3),
+    ).scored
+    assert scored.cost is not None
+    assert (scored.cost.act_ms, scored.cost.steps_per_s) == (2.0, 75.0)
+    assert math.isnan(scored.cost.update_ms)
+
+
+def test_variants_stand_as_they_were_asked_for_and_one_without_a_run_is_there() -> None:
+    planned = [("Breakout", Variant("weight")), ("Breakout", Variant("layer"))]
+    results = [
+        made_result([1.0], norm="none"),
+        made_result([2.0], norm="weight"),
+        made_result([9.0], norm="weight", seed=2, done_steps=500),  # not done: no score
+        made_result([], norm="weight", seed=3),  # no episode ended
+    ]
+    found = comparison(results, planned)
+    (game,) = found.games
+    assert [each.variant.label for each in game.scored] == ["weight", "layer", "none"]
+    weight, layer, _ = game.scored
+    assert weight.final is not None
+    assert (weight.final.mean, len(weight.runs)) == (2.0, 1)
+    assert layer.runs == ()
+    assert layer.final is layer.area is layer.curve is layer.cost is None
+    assert game.verdict == "0 seeds, fewer than three: nothing can be concluded."
+    assert found.problems == {"gone": "missing"}
+
+
+def test_a_swept_value_makes_a_variant() -> None:
+    results = [
+        made_result([1.0], learning_rate=1e-3),
+        made_result([2.0], learning_rate=1e-2),
+    ]
+    (game,) = comparison(results, swept=["learning_rate"]).games
+    assert [each.variant.label for each in game.scored] == ["none 0.001", "none 0.01"]
+
+
+def test_published_scores_are_asked_for_by_frames_and_of_atari_alone(
+    asked: list[dict[str, Any]],
+) -> None:
+    results = [made_result([1.0]), made_result([1.0], env="CartPole-v1", steps=500, done_steps=500)]
+    breakout, cart_pole = comparison(results).games
+    assert asked == [{"env": "Breakout", "agent": "dqn", "protocol": "classic", "frames": 4_000}]
+    assert breakout.references == (PUBLISHED,)
+    assert (cart_pole.references, cart_pole.protocol) == ((), "-")
+    assert (breakout.total_steps, cart_pole.total_steps) == (1_000, 500)
+
+
+def test_where_the_protocol_was_swept_no_published_score_stands_beside_it(
+    asked: list[dict[str, Any]],
+) -> None:
+    results = [made_result([1.0], protocol=protocol) for protocol in ("classic", "sticky")]
+    (game,) = comparison(results, swept=["protocol"]).games
+    assert (game.protocol, game.references, asked) == ("classic, sticky", (), [])
+    assert [each.variant.label for each in game.scored] == ["none classic", "none sticky"]
+
+
+def test_the_facts_are_what_runs_have_in_common_and_each_value_where_they_differ() -> None:
+    results = [
+        made_result([1.0], norm=norm, seed=seed, batch_size=64, evaluations=[1.0, 2.0])
+        for norm, seed in [("none", 1), ("none", 2), ("weight", 1)]
+    ]
+    results.append(made_result([1.0], norm="weight", seed=2, batch_size=64, threads=2, machine="b"))
+    results.append(made_result([1.0], norm="weight", seed=3, batch_size=64))
+    assert comparison(results).facts == {
+        "agent": "dqn",
+        "protocol": "classic",
+        "agent steps": "1,000",
+        "seeds": "2 to 3",
+        "evaluations": "2 of 10 episodes, 0 of 10 episodes",
+        "settings": "--batch-size 64",
+        "machine": "cpu x86_64, 1 thread or b",
+        "commit": "abc",
+        "versions": "torch 2.13",
+    }
+
+
+def test_runs_that_were_asked_for_and_are_not_there_make_an_empty_comparison() -> None:
+    found = comparison([], [("Breakout", Variant("none"))])
+    (game,) = found.games
+    assert (found.agent, game.total_steps, game.protocol, game.references) == ("-", 0, "-", ())

@@ -1,0 +1,227 @@
+"""The page: whole, of nothing but itself, with everything that a comparison holds."""
+
+import re
+import shutil
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from hand_comparisons import aggregate, comparison, game, scored
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
+
+import screenshot_report  # a script, not installed
+
+from wnrl.report.comparison import Comparison, Cost
+from wnrl.report.figures import PageFigure
+from wnrl.report.page import render_page, write_page
+from wnrl.stats.reference_scores import Reference
+
+needs_browser = pytest.mark.skipif(
+    shutil.which("chromium") is None or shutil.which("chromedriver") is None,
+    reason="chromium and chromedriver are not installed",
+)
+VOID = {"meta", "link", "br", "img", "input", "hr"}
+NASTY = '<script>alert("1")</script> & co'
+FACTS = {"commit": "3f2a9c1", "settings": "-", "note": NASTY}
+FIGURE = PageFigure("Curves", "What is drawn.", '<svg id="a"><path d="M0 0"/></svg>', "Curves.")
+
+
+class Page(HTMLParser):
+    """What is in a page; raises if a tag is not closed where it should be."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.text = ""
+        self.rows: list[str] = []
+        self.ids: list[str] = []
+        self.loaded: list[str] = []
+        self.scripts = 0
+        self._open: list[str] = []
+        self.feed(text)
+        self.close()
+        assert not self._open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_startendtag(tag, attrs)
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "tr":
+            self.rows.append("")
+        self.scripts += tag == "script"
+        for name, value in attrs:
+            if name == "id":
+                self.ids.append(str(value))
+            if name in ("src", "srcset", "href", "xlink:href", "data"):
+                self.loaded.append(str(value))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self._open:
+            self.text += " ".join(data.split()) + " "
+            if "tr" in self._open:
+                self.rows[-1] += " ".join(data.split()) + " "
+
+    def row(self, start: str) -> str:
+        """The first row of a table that starts so, with single spaces."""
+        found = (" ".join(row.split()) for row in self.rows)
+        return next(row for row in found if row.startswith(start))
+
+
+def two_games() -> Comparison:
+    """Everything at once: a variant without runs, an aggregate, references, problems."""
+    pong = game(
+        "Pong",
+        scored("none", (-10, -5), cost=Cost(0.5, 2.0, 900.0), evaluations=(-8, -6)),
+        scored("weight", (-8, 4), cost=Cost(0.5, 3.0, 450.0), evaluations=(-4, 1)),
+        scored("batch", None),
+    )
+    reference = Reference("DQN", 19.1, 40_000_000, None, NASTY, "sticky 0.25")
+    qbert = game("Qbert", scored("none", (100, 200)), references=(reference,))
+    total = aggregate(["Pong", "Qbert"], {"none": (0.1, 0.2), "weight": (0.3, 0.5)}, ["Hero"])
+    problems = {"Pong/dqn-batch/seed1": f"failed: {NASTY}", "Pong/dqn-batch/seed2": "missing"}
+    return comparison(pong, qbert, aggregate=total, facts=FACTS, problems=problems)
+
+
+def two_games_drawn() -> Comparison:
+    """With names and texts as long as they come, for the figures and the browser."""
+    long = "Organization/SomeRatherLongEnvironmentName-NoFrameskip-v4"
+    games = [
+        game(
+            env,
+            *(
+                scored(norm, (k, k + 2.5), cost=Cost(0.5, 3.0, 450.0), evaluations=(k, k + 3))
+                for k, norm in enumerate(("none", "weight", "weight-standardization", "batch"))
+            ),
+            references=(Reference("DQN", 3.1, 4_000, 5, "a/b/" + "c" * 90, "sticky 0.25"),),
+        )
+        for env in ("Breakout", long)
+    ]
+    problems = {"Pong/" + "x" * 90: "failed: RuntimeError: " + "y" * 200}
+    return comparison(*games, facts=FACTS, problems=problems)
+
+
+def rendered(of: Comparison) -> Page:
+    return Page(render_page(of, [FIGURE], [FIGURE._replace(svg='<svg id="b"></svg>')]))
+
+
+def test_the_verdict_comes_before_everything_else_that_is_said() -> None:
+    page = rendered(comparison(game("Pong", scored("none", (0, 1), seeds=2))))
+    verdict = page.text.index("2 seeds, fewer than three: nothing can be concluded.")
+    assert verdict < " ".join(page.text.split()).index("Figures Curves What is drawn.")
+
+
+def test_each_variant_has_a_row_with_dashes_for_what_is_not_there() -> None:
+    page = rendered(two_games())
+    assert page.row("none 5 seeds") == (
+        "none 5 seeds −7.50 [−10.00, −5.00] −3.75 [−5.00, −2.50] −8.00 −6.00 0.500 2.00 900"
+    )
+    assert page.row("weight 5 seeds") == (
+        "weight 5 seeds −2.00 [−8.00, 4.00] −1.00 [−4.00, 2.00] −4.00 1.00 "
+        "0.500 ×1.00 3.00 ×1.50 450 ×0.50"
+    )
+    assert page.row("batch 0 seeds") == "batch 0 seeds – – – – – – – –"
+
+
+def test_one_seed_has_no_interval() -> None:
+    page = rendered(comparison(game("Pong", scored("none", (4, 6), seeds=1))))
+    assert page.row("none 1 seed").startswith("none 1 seed 5.000 no interval 2.500 no interval")
+    assert "nan" not in page.text
+
+
+def test_each_run_each_total_and_each_published_score_has_a_row() -> None:
+    page = rendered(two_games())
+    for seed in range(1, 6):
+        assert page.row(f"weight, seed {seed}") == f"weight, seed {seed} −2.00 −2.00 – 1 –"
+    assert page.row("weight 0.400").startswith("weight 0.400 [0.300, 0.500] 85% ± 1.0%")
+    assert page.row("weight above none") == "weight above none 0.750 [0.500, 1.000]"
+    assert page.row("Qbert: DQN") == f"Qbert: DQN 19.10 40,000,000 – sticky 0.25 {NASTY}"
+    assert "Left out, for want of a human score or of runs of a variant: Hero." in page.text
+
+
+def test_no_run_that_is_missing_is_left_out() -> None:
+    page = rendered(two_games())
+    assert "2 runs are not in what follows." in page.text
+    assert f"Pong/dqn-batch/seed1 failed: {NASTY} Pong/dqn-batch/seed2 missing" in (
+        " ".join(page.text.split())
+    )
+
+
+def test_a_page_of_failures_alone_says_so() -> None:
+    page = Page(render_page(comparison(problems={"a": "missing"}), [], []))
+    assert "No run has a score: nothing can be concluded." in page.text
+    assert "1 run is not in what follows." in page.text
+
+
+def test_what_users_wrote_stays_text() -> None:
+    of = comparison(game(NASTY, scored("none", (0, 1), values=(NASTY,))), swept=("x",), facts=FACTS)
+    page = rendered(of)
+    assert page.scripts == 0
+    assert page.text.count(NASTY) > 4
+    assert f"note {NASTY}" in " ".join(page.text.split())
+
+
+def test_the_page_loads_nothing(tmp_path: Path) -> None:
+    text = write_page(tmp_path, two_games_drawn()).read_text()
+    page = Page(text)
+    assert page.scripts == 0
+    assert all(link.startswith(("#", "data:,")) for link in page.loaded)
+    assert not re.search(r"@import|url\((?!#)", text)
+    assert len(page.ids) == len(set(page.ids))
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+    assert write_page(tmp_path, two_games_drawn()).read_text() == text
+
+
+def test_swept_settings_and_lengths_are_said_at_the_top() -> None:
+    values = [scored("weight", (0, 1), values=(value,)) for value in ("0.1", "0.01")]
+    page = rendered(comparison(game("Pong", *values), swept=("learning_rate",)))
+    assert "weight, with learning-rate 0.1 and 0.01: 1,000 agent steps (4,000 frames) a run." in (
+        page.text
+    )
+
+
+def test_runs_of_several_machines_are_not_passed_over() -> None:
+    same = scored("none", (0, 1)), scored("rms", (0, 1))
+    other = scored("rms", (0, 1), machine="another")
+    assert "different machines" not in rendered(comparison(game("Pong", *same))).text
+    assert "different machines" in rendered(comparison(game("Pong", same[0], other))).text
+
+
+@pytest.mark.slow
+@needs_browser
+def test_nothing_overlaps_or_is_cut_off_in_a_browser(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_page(tmp_path, two_games_drawn())
+    code = screenshot_report.main([str(path), "--widths", "1280", "390"])
+    assert (code, capsys.readouterr().out) == (0, "")
+
+
+@pytest.mark.slow
+@needs_browser
+def test_the_browser_sees_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "bad.html"
+    path.write_text(
+        "<!DOCTYPE html><meta charset=utf-8><meta name=viewport content='width=device-width'>"
+        "<body style='margin: 0; background: #fff; color: #000'><p style='margin: 0'>under</p>"
+        "<p style='position: absolute; top: 0; left: 0; margin: 0'>over</p>"
+        "<p style='width: 30px; overflow: hidden; white-space: nowrap'>longer than that</p>"
+        "<p style='color: #999'>faint</p><p style='width: 2000px; text-align: right'>far</p>"
+        "<svg width=20 height=20><text x=5 y=15 font-size=20>wide</text></svg>"
+    )
+    assert screenshot_report.main([str(path), "--widths", "390"]) == 1
+    found = capsys.readouterr().out
+    for problem in (
+        "it scrolls sideways: 2000 px",
+        "lies over",
+        "cut off by <p>: longer than that",
+        "contrast 2.8: faint",
+        "off the page: far",
+        "cut off by <svg>: wide",
+    ):
+        assert problem in found

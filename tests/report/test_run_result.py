@@ -1,0 +1,53 @@
+"""A run's result from its folder: episodes, evaluations, and what it took."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from wnrl._settings import UsageError
+from wnrl.config import make_config
+from wnrl.report.run_result import read_result
+from wnrl.train.log.tensorboard import TensorBoard
+
+HEADER = "agent_step,env,raw_return,length,wall_time_s\n"
+
+
+def run_in(folder: Path, episodes: str) -> Path:
+    config = make_config({"env": "Breakout", "steps": 1_000, "threads": 2})
+    record = {**config.to_json(), "device": {"type": "cpu", "name": "x86_64"}}
+    (folder / "config.json").write_text(json.dumps(record))
+    (folder / "episodes.csv").write_text(HEADER + episodes)
+    return folder
+
+
+def test_times_are_medians_and_evaluations_are_in_the_order_of_their_steps(tmp_path: Path) -> None:
+    board = TensorBoard(run_in(tmp_path, "400,0,1.0,9,2.0\n500,1,3.0,9,4.0\n"))
+    for step, act_ms in [(100, 9.0), (200, 1.0), (300, 2.0)]:  # the first of a run is slow
+        board.metrics(step, {"time/act_ms": act_ms})
+    for step, mean in [(250, 4.0), (500, 2.0)]:
+        board.evaluation(step, [mean], [9])
+    board.close()
+    result = read_result(tmp_path)
+    assert (result.act_ms, result.update_ms) == (2.0, None)
+    assert result.evaluation_steps.tolist() == [250, 500]
+    assert result.evaluations.tolist() == [4.0, 2.0]
+    assert (result.best_evaluation, result.mean_evaluation) == (4.0, 3.0)
+    assert result.episode_steps.tolist() == [400, 500]
+    assert result.returns.tolist() == [1.0, 3.0]
+    assert result.steps_per_s == 125.0
+    assert result.machine == "cpu x86_64, 2 threads"
+
+
+def test_a_run_without_event_files_or_times_has_a_score_all_the_same(tmp_path: Path) -> None:
+    result = read_result(run_in(tmp_path, "1000,0,7.0,9,0\n"))  # as --no-wall-time writes it
+    assert result.final == 7.0
+    assert result.best_evaluation is result.mean_evaluation is None
+    assert result.act_ms is result.update_ms is result.wall_s is result.steps_per_s is None
+
+
+@pytest.mark.parametrize("line", ["600,0,nan,9,1.0\n", "300,0,1.0,9,1.0\n", "600,0,1.0\n"])
+def test_episodes_that_cannot_be_are_refused_by_name(tmp_path: Path, line: str) -> None:
+    run_in(tmp_path, "400,0,1.0,9,2.0\n" + line)
+    with pytest.raises(UsageError, match=r"episodes\.csv cannot be read as a run's episodes"):
+        read_result(tmp_path)

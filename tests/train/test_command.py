@@ -1,0 +1,442 @@
+"""The command as a user meets it, on toy environments; the real emulator is in test_resume."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import OrderedDict
+from functools import partial
+from pathlib import Path
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import nn
+
+from wnrl import evaluate
+from wnrl.config import make_config
+from wnrl.nn.norms.catalogue import NORMS
+from wnrl.train import command
+from wnrl.train import run as train
+from wnrl.train.build import build_env, build_network
+from wnrl.train.storage.checkpoint import Checkpoints
+from wnrl.train.storage.run_folder import read_config
+
+FAST = ["--env=toy/Catch", "--warmup-steps=200", "--no-calibrate", "--eval-every-steps=0"]
+
+
+def go(*arguments: object) -> int:
+    return command.main([str(argument) for argument in arguments])
+
+
+def final_network(run_dir: Path) -> bytes:
+    saved = Checkpoints(run_dir).latest()
+    assert saved is not None
+    return (saved.path / "network.pt").read_bytes()
+
+
+def test_a_run_ends_by_itself_and_leaves_what_it_should(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    arguments = ["--steps=600", "--log-every-steps=100", "--histogram-every-steps=300"]
+    assert (
+        go(
+            "--env=toy/Catch",
+            "--warmup-steps=200",
+            "--eval-every-steps=400",
+            *arguments,
+            f"--run-dir={run}",
+        )
+        == 0
+    )
+    out, err = capsys.readouterr()
+    assert "dqn with norm weight on toy/Catch, seed 1, to 600 agent steps" in out
+    assert "memory" in out
+    assert "steps per second" in out
+    assert "done at 60" in out
+    assert "evaluation at step 40" in err
+
+    config = json.loads((run / "config.json").read_text())
+    assert config["run"]["env"] == "toy/Catch"
+    assert config["run"]["threads"] == 1
+    assert config["versions"]["torch"]
+    assert "commit" in config
+    assert [part["from_agent_step"] for part in config["parts"]] == [0]
+    lines = (run / "episodes.csv").read_text().splitlines()
+    assert lines[0] == "agent_step,env,raw_return,length,wall_time_s"
+    assert len(lines) > 50
+
+    events = EventAccumulator(str(run), size_guidance={"histograms": 0})
+    events.Reload()
+    tags = set(events.Tags()["scalars"])
+    assert {
+        "rollout/ep_rew_mean",
+        "rollout/ep_len_mean",
+        "rollout/exploration_rate",
+        "time/fps",
+        "train/loss",
+        "charts/episodic_return",
+        "eval/mean_reward",
+    } <= tags
+    assert "norm_histograms/g/torso.layers.hidden1" in events.Tags()["histograms"]
+    assert len(events.Scalars("charts/episodic_return")) == len(lines) - 1
+
+    assert evaluate.main([str(run), "--episodes", "7"]) == 0
+    assert "7 episodes, raw return mean" in capsys.readouterr().out
+
+
+def test_a_run_shorter_than_every_interval_is_logged_at_its_end(tmp_path: Path) -> None:
+    assert go(*FAST, "--steps=300", f"--run-dir={tmp_path}") == 0
+    events = EventAccumulator(str(tmp_path), size_guidance={"histograms": 0})
+    events.Reload()
+    assert "train/loss" in events.Tags()["scalars"]
+    assert "norm_histograms/v_norm/torso.layers.hidden1" in events.Tags()["histograms"]
+
+
+def test_resume_goes_on_bit_for_bit_and_may_go_further(tmp_path: Path) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert (
+        go(*FAST, "--no-wall-time", "--steps=900", f"--run-dir={whole}", "--schedule-steps=500")
+        == 0
+    )
+    assert go(*FAST, "--no-wall-time", "--steps=500", f"--run-dir={parts}") == 0
+    assert go("--resume", parts, "--steps", "900") == 0
+    assert (whole / "episodes.csv").read_bytes() == (parts / "episodes.csv").read_bytes()
+    assert final_network(whole) == final_network(parts)
+
+
+@pytest.mark.parametrize("norm", ["none", "weight", "batch", "layer"])
+def test_a_run_from_when_layers_had_numbers_goes_on_and_is_evaluated(
+    tmp_path: Path, norm: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    run = [*FAST, f"--norm={norm}", "--no-wall-time", "--instruments-every-updates=20"]
+    run.append("--schedule-steps=400")
+    assert go(*run, "--steps=400", f"--run-dir={whole}") == 0
+    with monkeypatch.context() as earlier:
+
+        def numbered(layers: "OrderedDict[str, nn.Module]") -> nn.Sequential:
+            return nn.Sequential(*layers.values())
+
+        earlier.setattr("wnrl.nn.networks.mlp.NamedLayers", numbered)
+        assert go(*run, "--steps=300", f"--run-dir={parts}") == 0
+    saved = Checkpoints(parts).latest()
+    assert saved is not None
+    assert "torso.layers.1.weight" in saved.network()
+    first = list(saved.state()["instruments"]["first"])
+    assert "preactivation_std/torso.layers.1" in first
+    played = evaluate.evaluate_run(parts, 3)
+    assert played.agent_steps == saved.step
+
+    assert go("--resume", parts, "--steps=400") == 0
+    assert final_network(whole) == final_network(parts)
+    finished = [Checkpoints(path).latest() for path in (whole, parts)]
+    noted = [each.state()["instruments"]["first"] for each in finished if each is not None]
+    assert list(noted[0]) == list(noted[1])
+    assert all(noted[0][tag].equal(noted[1][tag]) for tag in noted[0])
+    again = evaluate.evaluate_run(parts, 3)
+    assert again.episodes == evaluate.evaluate_run(whole, 3).episodes
+
+
+def test_a_state_that_cannot_be_read_is_one_line_that_names_its_commit(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert go(*FAST, "--steps=250", f"--run-dir={tmp_path}") == 0
+    file = tmp_path / "config.json"
+    saved = json.loads(file.read_text())
+    saved["agent"]["hidden"] = 7  # as if networks were built otherwise since
+    saved["parts"][0]["commit"] = "0123abcd"
+    file.write_text(json.dumps(saved))
+    capsys.readouterr()
+    for call in (
+        partial(go, "--resume", tmp_path, "--steps=300"),
+        partial(evaluate.main, [str(tmp_path)]),
+    ):
+        assert call() == 2
+        err = capsys.readouterr().err
+        assert err.count("\n") == 1
+        assert "commit 0123abcd wrote, cannot be read by this version (RuntimeError: " in err
+        assert "size mismatch for torso.layers.hidden1.weight" in err
+    assert json.loads(file.read_text()) == saved
+
+
+def test_a_run_killed_before_its_first_checkpoint_starts_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert go(*FAST, "--no-wall-time", "--steps=400", f"--run-dir={whole}") == 0
+    ticks = train.train(
+        make_config(
+            env="toy/Catch",
+            warmup_steps=200,
+            calibrate=False,
+            eval_every_steps=0,
+            wall_time=False,
+            steps=400,
+            run_dir=str(killed),
+        )
+    )
+    for _ in range(30):
+        next(ticks)
+    ticks.close()
+    assert go("--resume", killed) == 0
+    assert "has no checkpoint yet" in capsys.readouterr().out
+    assert (whole / "episodes.csv").read_bytes() == (killed / "episodes.csv").read_bytes()
+
+
+def test_a_finished_run_says_so_when_resumed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    assert go(*FAST, "--steps=300", f"--run-dir={run}") == 0
+    before = final_network(run)
+    capsys.readouterr()
+    assert go("--resume", run) == 0
+    assert "already done at 30" in capsys.readouterr().out
+    assert final_network(run) == before
+
+
+def test_a_run_that_was_made_longer_remembers_it(tmp_path: Path) -> None:
+    assert go(*FAST, "--steps=300", f"--run-dir={tmp_path}") == 0
+    assert go("--resume", tmp_path, "--steps=400") == 0
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["run"]["steps"] == 400
+    assert [part["from_agent_step"] >= 300 for part in config["parts"]] == [False, True]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [["--buffer-size=1e15"], ["--norm=batch", "--batch-size=1"], ["--device=cuda:99"]],
+)
+def test_what_cannot_be_run_overwrites_nothing(tmp_path: Path, wrong: list[str]) -> None:
+    assert go(*FAST, "--steps=250", f"--run-dir={tmp_path}") == 0
+    before = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*"))
+    assert go(*FAST, "--steps=250", "--overwrite", f"--run-dir={tmp_path}", *wrong) == 2
+    assert sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*")) == before
+    assert go("--resume", tmp_path, "--steps=300") == 0
+
+
+def test_an_evaluation_that_was_given_up_is_made_up_for_when_the_run_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = make_config(
+        env="toy/Catch", steps=400, calibrate=False, eval_every_steps=200, run_dir=str(tmp_path)
+    )
+    asked = []
+
+    def stop_in_the_first_evaluation() -> bool:
+        asked.append(len(asked))
+        return len(asked) > 60  # after step 200 comes the evaluation, which asks each step too
+
+    *_, last = train.train(config, should_stop=stop_in_the_first_evaluation)
+    assert 200 <= last.agent_steps < 300
+    assert "evaluation at step" not in capsys.readouterr().err
+    assert go("--resume", tmp_path) == 0
+    assert capsys.readouterr().err.count("evaluation at step") == 2
+
+
+def test_calibration_ends_even_if_no_update_is_ever_due(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train, "measure_speed", partial(train.measure_speed, budget_s=0.2))
+    arguments = ["--update-period-steps=1e9", "--n-step=40", "--num-envs=1", "--steps=300"]
+    assert go("--env=toy/Catch", *arguments, f"--run-dir={tmp_path}") == 0
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_run_with_a_checkpoint_from_which_it_goes_on(
+    tmp_path: Path, signum: signal.Signals
+) -> None:
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "wnrl.train", *FAST, "--steps=1e8", f"--run-dir={run}"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    deadline = time.monotonic() + 60
+    while not (run / "episodes.csv").exists() or (run / "episodes.csv").stat().st_size < 100:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signum)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 128 + signum
+    assert "stopped at" in out
+    saved = Checkpoints(run).latest()
+    assert saved is not None
+    assert go("--resume", run, "--steps", saved.step + 50) == 0
+
+
+def test_a_folder_that_holds_a_run_is_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    (run / "mine").mkdir(parents=True)
+    assert go(*FAST, "--steps=250", f"--run-dir={run}") == 0
+    before = (run / "episodes.csv").read_bytes()
+    capsys.readouterr()
+    assert go(*FAST, "--steps=250", f"--run-dir={run}") == 2
+    assert "holds a run already; go on with --resume" in capsys.readouterr().err
+    assert (run / "episodes.csv").read_bytes() == before
+    assert go(*FAST, "--steps=250", "--seed=2", "--overwrite", f"--run-dir={run}") == 0
+    assert (run / "episodes.csv").read_bytes() != before
+    assert (run / "mine").is_dir()
+
+
+def test_two_processes_do_not_share_a_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ticks = train.train(make_config(env="toy/Catch", calibrate=False, run_dir=str(tmp_path)))
+    next(ticks)
+    assert go(*FAST, f"--run-dir={tmp_path}", "--overwrite") == 2
+    assert "in use by another process" in capsys.readouterr().err
+    ticks.close()
+
+
+def test_a_run_no_longer_than_its_warm_up_says_that_it_learns_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert go(*FAST, "--steps=200", f"--run-dir={tmp_path}") == 0
+    assert "nothing will be learnt: 200 steps are no more than" in capsys.readouterr().out
+
+
+def test_data_dependent_initialization_is_reported_and_changes_the_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain, data = tmp_path / "plain", tmp_path / "data"
+    for norm in ("none", "weight", "batch", "layer"):
+        for init, run in (("default", plain), ("data", data)):
+            arguments = [f"--norm={norm}", f"--init={init}", "--steps=230", "--overwrite"]
+            assert go(*FAST, *arguments, f"--run-dir={run}") == 0
+        assert "data-dependent in 2 layers" in capsys.readouterr().out
+        assert final_network(plain) != final_network(data)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--env=Braekout"], "Breakout"),
+        (["--env=combat"], "combat"),
+        (["--norm=wieght"], "did you mean weight"),
+        (["--lerning-rate=1"], "did you mean --learning-rate"),
+        (["--device=cuda:99"], "cuda:99"),
+        (["--resume=nowhere"], "no run in nowhere"),
+        (["--steps=-1"], "at least 1 agent steps"),
+        (["--buffer-size=1e15"], "--buffer-size"),
+        (["--buffer-size=3"], "too small"),
+        (["--norm=batch", "--batch-size=1"], "--batch-size 1 is too small for --norm batch"),
+        (["--threads=1e12"], "--threads 1_000_000_000_000 is out of range"),
+        (["--agent"], "python -m wnrl.train --help"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    env = [] if any("--env" in a or "--resume" in a for a in arguments) else ["--env=toy/Catch"]
+    assert go(*env, "--no-calibrate", *arguments) == 2
+    out, err = capsys.readouterr()
+    assert err.count("\n") == 1
+    assert message in err
+    assert not list(tmp_path.rglob("config.json")), out
+    assert not list(tmp_path.rglob(".lock"))
+
+
+def test_what_is_fixed_in_a_run_cannot_change_when_it_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert go(*FAST, "--steps=250", f"--run-dir={tmp_path}") == 0
+    assert go("--resume", tmp_path, "--batch-size", "16") == 2
+    assert "--batch-size is fixed in a run that goes on" in capsys.readouterr().err
+
+
+def test_list_norms_prints_the_catalogue(capsys: pytest.CaptureFixture[str]) -> None:
+    assert go("--list-norms") == 0
+    out = capsys.readouterr().out
+    for norm in NORMS.values():
+        assert f"{norm.name}: {norm.summary}\n  paper  {norm.paper}" in out
+        assert f"  start  with the same seed, {norm.start}" in out
+    assert "  --norm.groups  groups of channels; it divides them [default 32; source: Wu" in out
+
+
+def test_parameters_and_places_hold_on_resume_and_in_evaluation(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    chosen = ["--norm=nap", "--norm.eps=0.25", "--norm.final-rate=0.5", "--norm-where=penultimate"]
+    run = [*FAST, *chosen, "--no-wall-time", "--schedule-steps=500"]
+    assert go(*run, "--steps=500", f"--run-dir={whole}") == 0
+    assert go(*run, "--steps=350", f"--run-dir={parts}") == 0
+    assert go("--resume", parts, "--steps=500") == 0
+    assert final_network(whole) == final_network(parts)
+    saved = json.loads((parts / "config.json").read_text())
+    assert saved["norm"] == {"eps": 0.25, "final_rate": 0.5}
+    assert saved["run"]["norm_where"] == "penultimate"
+    events = EventAccumulator(str(whole)).Reload()
+    (shown,) = events.Tensors("config/text_summary")
+    assert b"| norm_parameters | eps=0.25, final_rate=0.5 |" in shown.tensor_proto.string_val[0]
+    assert evaluate.main([str(parts), "--episodes", "2"]) == 0
+    network, _ = build_network(read_config(parts), build_env(read_config(parts)))
+    assert "hidden2_norm): LayerNorm((128,), eps=0.25" in repr(network)
+    assert "hidden1_norm" not in repr(network)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--norm=grup"], "--norm 'grup' is unknown"),
+        (["--norm=layer", "--norm.groups=4"], "--norm layer has no such parameter"),
+        (["--norm=group", "--norm.groups=0"], "--norm.groups 0 is out of range"),
+        (["--norm=group", "--norm.groups=7"], "--norm.groups 7 does not divide a layer of 128"),
+        (["--norm-where=policy"], "this network has no policy head"),
+        (["--norm=batch", "--norm-where=all"], "puts batch on the output layer 'head'"),
+        (["--norm=batch", "--batch-size=1"], "--batch-size 1 is too small for --norm batch"),
+        (["--norm=nap", "--steps=200"], "200 leave it no update after --warmup-steps 200"),
+    ],
+)
+def test_a_normalization_that_cannot_be_is_one_line_before_anything_is_said_or_claimed(
+    arguments: list[str],
+    line: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert go(*FAST, *arguments) == 2
+    out, said = capsys.readouterr()
+    assert out == ""
+    assert line in said
+    assert said.count("\n") == 1
+    assert not os.listdir(tmp_path)
+
+
+def test_a_schedule_is_checked_when_a_run_begins_and_not_when_it_goes_on(tmp_path: Path) -> None:
+    # One from before the check has no update in its schedule; --steps alone would have none either.
+    assert go(*FAST, "--norm=nap", "--steps=300", f"--run-dir={tmp_path}") == 0
+    file = tmp_path / "config.json"
+    saved = json.loads(file.read_text())
+    saved["run"]["schedule_steps"] = 200
+    file.write_text(json.dumps(saved))
+    assert go("--resume", tmp_path, "--steps=350") == 0
+    assert evaluate.main([str(tmp_path), "--episodes=1"]) == 0
+
+
+def test_data_dependent_initialization_says_where_the_scale_is_fixed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert go(*FAST, "--norm=spectral", "--init=data", "--steps=210", f"--run-dir={tmp_path}") == 0
+    assert (
+        "the mean alone, for the normalization fixes the scale: torso.layers.hidden1, "
+        "torso.layers.hidden2"
+    ) in capsys.readouterr().out
+
+
+def test_the_folder_is_named_by_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert go(*FAST, "--steps=210", "--seed=4", "--norm=layer") == 0
+    folder = Path("runs") / "toy-Catch" / "dqn-layer-warmup-steps=200" / "seed4"
+    assert (folder / "config.json").exists()
+    assert os.listdir(tmp_path) == ["runs"]

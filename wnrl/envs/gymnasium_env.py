@@ -1,0 +1,247 @@
+"""Gymnasium environments with a discrete action space and a vector observation, behind `VectorEnv`.
+
+N copies step one after the other in this process. Every episode is seeded, so an environment that
+is a function of its seed and actions resumes bit for bit by playing the episode again.
+
+Dimension key: N environments, D numbers in an observation.
+"""
+
+import importlib
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import gymnasium
+import numpy as np
+import numpy.typing as npt
+import torch
+from gymnasium.envs.registration import EnvSpec
+
+from wnrl._settings import UsageError, nearest
+from wnrl.envs.call_order import Turns, check_actions, check_num_envs
+from wnrl.envs.seeding import integer_seed
+from wnrl.envs.vector import Actions, Flags, ObservationSpec, Step
+
+
+def gymnasium_ids() -> tuple[str, ...]:
+    """Every registered id but the ALE's, which go through `wnrl.envs.atari`."""
+    return tuple(name for name, spec in gymnasium.registry.items() if not _is_ale(spec))
+
+
+def gymnasium_spec(name: str) -> EnvSpec:
+    """The registered environment of that id.
+
+    Args:
+        name: `CartPole-v1`, or `module:Name-v0` to import the module that registers the id first.
+
+    Raises:
+        UsageError: no such id or module, or an id of the ALE.
+    """
+    module, colon, environment = name.rpartition(":")
+    if colon:
+        try:
+            importlib.import_module(module)
+        except (ImportError, TypeError, ValueError) as error:
+            raise UsageError(f"cannot import the module of {name!r}: {error}") from error
+    spec = gymnasium.registry.get(environment)
+    if spec is None:
+        hint = nearest(environment, gymnasium_ids())
+        raise UsageError(f"{environment!r} is not a registered Gymnasium id{hint}")
+    if _is_ale(spec):
+        raise UsageError(f"{environment!r} is the ALE's; name the game alone, like Breakout")
+    return spec
+
+
+def _is_ale(spec: EnvSpec) -> bool:
+    return str(spec.entry_point).startswith("ale_py")
+
+
+class GymnasiumEnvs:
+    """N copies of a Gymnasium environment: a `VectorEnv` of float32 vectors.
+
+    Observations are flattened as Gymnasium does it (discrete ones become one-hot, dictionaries and
+    tuples are joined) and cast to float32; time limits are the id's own.
+    """
+
+    def __init__(self, name: str, num_envs: int, seed: int) -> None:
+        """Build the copies; `reset` or `load_state_dict` comes next.
+
+        Args:
+            name: as for `gymnasium_spec`.
+            num_envs: N.
+            seed: the run's seed; every episode derives its own from it.
+
+        Raises:
+            UsageError: an unknown id, actions that are not discrete, observations that are not
+                numbers or are images, or a dependency that is not installed.
+            ValueError: num_envs out of range.
+        """
+        self.num_envs = check_num_envs(num_envs)
+        self._seed = seed
+        self._spec = gymnasium_spec(name)
+        first_copy = self._make()
+        try:
+            self.num_actions, self._action_start = _discrete(name, first_copy.action_space)
+            self.observation = _vector(name, first_copy.observation_space)
+        except UsageError:
+            first_copy.close()
+            raise
+        self._copies = [first_copy, *(self._make() for _ in range(num_envs - 1))]
+        self._turns = Turns()
+        self._episodes = [0] * num_envs
+        self._actions: list[list[int]] = [[] for _ in range(num_envs)]  # of each newest episode
+        self._obs = np.zeros((num_envs, *self.observation.shape), np.float32)
+        self._first = np.zeros(num_envs, np.bool_)
+        self._ended = np.zeros(num_envs, np.bool_)
+        self._sent = np.zeros(num_envs, np.int64)
+
+    @property
+    def obs(self) -> npt.NDArray[np.float32]:
+        """(N, D) The newest observations."""
+        self._turns.look_at_newest("obs")
+        return self._obs
+
+    @property
+    def first(self) -> Flags:
+        """(N,) Whether each newest observation is its episode's first."""
+        self._turns.look_at_newest("first")
+        return self._first.copy()
+
+    def reset(self) -> None:
+        """Start every environment's first episode, from the seed given at construction."""
+        self._turns.start()
+        self._obs = np.stack([self._begin(env, episode=0) for env in range(self.num_envs)])
+        self._first = np.ones(self.num_envs, np.bool_)
+        self._ended = np.zeros(self.num_envs, np.bool_)
+
+    def send(self, actions: Actions) -> None:
+        """Keep actions (N,) in [0, num_actions) for `recv`."""
+        sent = check_actions(actions, self.num_envs, self.num_actions)
+        self._turns.send()
+        self._sent = sent
+
+    def recv(self) -> Step:
+        """Step the copies, one after the other."""
+        self._turns.receive()
+        first = self._ended
+        obs = np.empty_like(self._obs)
+        reward = np.zeros(self.num_envs, np.float32)
+        terminated = np.zeros(self.num_envs, np.bool_)
+        capped = np.zeros(self.num_envs, np.bool_)
+        for env, action in enumerate(self._sent.tolist()):
+            if first[env]:
+                obs[env] = self._begin(env, self._episodes[env] + 1)
+            else:
+                obs[env], reward[env], terminated[env], capped[env] = self._act(env, action)
+        self._obs = obs
+        self._first = first
+        self._ended = terminated | capped
+        return Step(
+            action=self._sent,
+            reward=reward,
+            terminated=terminated,
+            truncated=capped & ~terminated,
+            life_lost=np.zeros(self.num_envs, np.bool_),
+            first=first.copy(),
+            obs=obs.copy(),
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Each newest episode's index and actions, and checksums of the newest observations."""
+        self._turns.look("state_dict()")
+        return {
+            "identity": self._identity(),
+            "episodes": list(self._episodes),
+            "actions": [torch.tensor(actions, dtype=torch.int64) for actions in self._actions],
+            "first": self._first.tolist(),
+            "ended": self._ended.tolist(),
+            "checksums": self._checksums(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Play each newest episode again.
+
+        Raises:
+            ValueError: the state is of another id, seed or number of environments.
+            UsageError: the observations differ, so the environment is not a function of seed and
+                actions or not the version that played.
+        """
+        if state["identity"] != self._identity():
+            raise ValueError(
+                f"the state is of {state['identity']}, this environment is {self._identity()}"
+            )
+        self._turns.start()
+        for env, (episode, actions) in enumerate(
+            zip(state["episodes"], state["actions"], strict=True)
+        ):
+            self._obs[env] = self._begin(env, episode)
+            for action in actions.tolist():
+                self._obs[env] = self._act(env, action)[0]
+        self._first = np.array(state["first"], np.bool_)
+        self._ended = np.array(state["ended"], np.bool_)
+        if self._checksums() != state["checksums"]:
+            raise UsageError(
+                f"playing {self._spec.id} again did not lead to the saved observations: it is no "
+                "function of seed and actions, or another version of it made the state"
+            )
+
+    def close(self) -> None:
+        """Close the copies. Harmless when repeated."""
+        self._turns.close()
+        for copy in self._copies:
+            copy.close()
+        self._copies = []
+
+    def _make(self) -> gymnasium.Env[Any, Any]:
+        try:
+            return gymnasium.make(self._spec, disable_env_checker=True)
+        except (gymnasium.error.Error, ImportError) as error:
+            raise UsageError(f"cannot make {self._spec.id!r}: {error}") from error
+
+    def _identity(self) -> dict[str, Any]:
+        return {"id": self._spec.id, "num_envs": self.num_envs, "seed": self._seed}
+
+    def _checksums(self) -> list[int]:
+        return [zlib.crc32(observation.tobytes()) for observation in self._obs]
+
+    def _begin(self, env: int, episode: int) -> npt.NDArray[np.float32]:
+        """Start an episode of one environment; its first observation (D,)."""
+        self._episodes[env] = episode
+        self._actions[env] = []
+        seed = integer_seed(self._seed, "environment", env, episode)
+        obs, _ = self._copies[env].reset(seed=seed)
+        return self._flatten(obs)
+
+    def _flatten(self, obs: Any) -> npt.NDArray[np.float32]:
+        flat: npt.NDArray[np.float32] = np.asarray(
+            gymnasium.spaces.flatten(self._copies[0].observation_space, obs), np.float32
+        )
+        return flat
+
+    def _act(self, env: int, action: int) -> tuple[npt.NDArray[np.float32], float, bool, bool]:
+        """Step one environment: observation (D,), reward, terminated, cut at a time limit."""
+        self._actions[env].append(action)
+        obs, reward, terminated, capped, _ = self._copies[env].step(self._action_start + action)
+        return self._flatten(obs), float(reward), terminated, capped
+
+
+def _discrete(name: str, space: gymnasium.Space[Any]) -> tuple[int, int]:
+    """Number and first of the actions. UsageError unless the space is `Discrete`."""
+    if not isinstance(space, gymnasium.spaces.Discrete):
+        raise UsageError(f"{name!r} has actions {space}; choose an id with Discrete actions")
+    return int(space.n), int(space.start)
+
+
+def _vector(name: str, space: gymnasium.Space[Any]) -> ObservationSpec:
+    """The flattened observation. UsageError unless it has a fixed size and is no image."""
+    if not space.is_np_flattenable:
+        raise UsageError(
+            f"{name!r} has observations {space}, whose size varies; choose an id with observations "
+            "of a fixed size"
+        )
+    if isinstance(space, gymnasium.spaces.Box) and space.dtype == np.uint8 and len(space.shape) > 1:
+        raise UsageError(
+            f"{name!r} has images {space.shape} for observations; supported are vectors of numbers "
+            "and, by their names, Atari games"
+        )
+    return ObservationSpec((gymnasium.spaces.flatdim(space),), "float32", 1)

@@ -1,0 +1,8 @@
+"""Measurements of what a normalization does to a network while it learns.
+
+Formulas and their readings belong here. They never change the network, and they log nothing.
+"""
+
+from wnrl.instruments.instruments import Instruments
+
+__all__ = ["Instruments"]

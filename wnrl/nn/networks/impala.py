@@ -1,0 +1,143 @@
+"""The deep residual network of IMPALA, without its LSTM and outputs.
+
+Dimension key: B batch, C/H/W of an observation.
+"""
+
+from collections import OrderedDict
+from collections.abc import Collection, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from wnrl._settings import UsageError
+from wnrl.nn.networks.named_layers import NamedLayers, add_activation, add_normalization
+from wnrl.nn.networks.torso import Architecture, Torso, TorsoSettings
+from wnrl.nn.norms.placement import norm_at
+from wnrl.nn.norms.record import Norm
+
+CHANNELS = {"section1": 16, "section2": 32, "section3": 32}
+BLOCKS = ("block1", "block2")  # of each section
+FEATURES = 256
+
+
+class ResidualBlock(NamedLayers):
+    """x + f(x), where f is its layers in order: (B, C, H, W) -> the same."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(B, C, H, W) -> the same."""
+        output: Tensor = input + super().forward(input)  # type: ignore[no-untyped-call]  # torch's
+        return output
+
+
+class ImpalaTorso(Torso):
+    """Three sections of a convolution, a pooling and two residual blocks: (B, C, H, W) -> (B, 256).
+
+        section: conv 3x3, max pooling 3x3 of stride 2, two blocks x + conv(relu(conv(relu(x))))
+        torso:   sections of 16, 32 and 32 channels, relu, fc of 256 units, relu
+
+    Its layers are section1.conv, section1.block1.conv1, section1.block1.conv2, ..., and fc. Weights
+    and activations are channels_last, which the CPU's convolutions need to be fast.
+
+    A normalization of activations takes the output of its layer, as in residual networks with batch
+    norm (He et al. 2016, arXiv 1512.03385, section 3.4): before the ReLU where one follows, before
+    the addition at the end of a block, and before the pooling at the start of a section. So each
+    layer has one place, and what passes a block by is not normalized.
+
+    Args:
+        shape: (C, H, W) of one observation; 84x84 pixels are 11x11 after three poolings.
+        dtype: "uint8", divided by 255, or "float32".
+        norm: makes the layers and normalizes.
+        placed: the names of the layers that it makes; None for all. The others are plain.
+        width: multiplies the channels alone, as `nn_scale` of Dopamine's ImpalaEncoder does, which
+            BBF sets to 4 (Schwarzer et al. 2023, arXiv 2305.19452); fc stays at 256 units.
+
+    Source: Espeholt et al. 2018, arXiv 1802.01561, figure 3, right.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        dtype: str,
+        norm: Norm,
+        placed: Collection[str] | None = None,
+        width: int = 1,
+    ) -> None:
+        super().__init__(shape, dtype, FEATURES)
+        maps = shape
+        layers: OrderedDict[str, nn.Module] = OrderedDict()
+        for name, channels in CHANNELS.items():
+            layers[name], maps = _section(name, maps, channels * width, norm, placed)
+        layers["relu"] = nn.ReLU()
+        layers["flatten"] = nn.Flatten()
+        own = norm_at("fc", norm, placed)
+        channels, rows, columns = maps
+        layers["fc"] = own.linear(channels * rows * columns, FEATURES)
+        add_activation(layers, "fc", own, (FEATURES,))
+        self.layers = NamedLayers(layers)
+        self.layers.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # no stub
+
+    def forward(self, obs: Tensor) -> Tensor:
+        """(B, C, H, W) of the dtype given -> (B, 256)."""
+        self.check(obs)
+        scaled = obs.to(torch.float32, memory_format=torch.channels_last)
+        if self.dtype == torch.uint8:
+            scaled = scaled / 255
+        features: Tensor = self.layers(scaled)
+        return features
+
+
+def _section(
+    name: str,
+    shape: tuple[int, int, int],
+    channels: int,
+    norm: Norm,
+    placed: Collection[str] | None,
+) -> tuple[NamedLayers, tuple[int, int, int]]:
+    """A section for maps of a shape (C, H, W), and the shape of what it gives."""
+    channels_in, height, width = shape
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    own = norm_at(f"{name}.conv", norm, placed)
+    layers["conv"] = own.conv(channels_in, channels, 3, 1, 1)
+    add_normalization(layers, "conv", own, (channels, height, width))
+    layers["pool"] = nn.MaxPool2d(3, stride=2, padding=1)
+    pooled = (channels, (height + 1) // 2, (width + 1) // 2)
+    for block in BLOCKS:
+        inside: OrderedDict[str, nn.Module] = OrderedDict()
+        for number in (1, 2):
+            own = norm_at(f"{name}.{block}.conv{number}", norm, placed)
+            inside[f"relu{number}"] = nn.ReLU()
+            inside[f"conv{number}"] = own.conv(channels, channels, 3, 1, 1)
+            add_normalization(inside, f"conv{number}", own, pooled)
+        layers[block] = ResidualBlock(inside)
+    return NamedLayers(layers), pooled
+
+
+def _layer_names() -> Iterator[str]:
+    for section in CHANNELS:
+        yield f"{section}.conv"
+        for block in BLOCKS:
+            yield from (f"{section}.{block}.conv{number}" for number in (1, 2))
+    yield "fc"
+
+
+LAYERS = tuple(_layer_names())
+
+
+def _build(settings: TorsoSettings, norm: Norm, placed: Collection[str] | None) -> ImpalaTorso:
+    shape = settings.shape
+    if len(shape) != 3:
+        raise UsageError(
+            f"network impala takes images (C, H, W), and observations are {shape}; allowed is mlp"
+        )
+    return ImpalaTorso((shape[0], shape[1], shape[2]), settings.dtype, norm, placed, settings.width)
+
+
+IMPALA = Architecture(
+    name="impala",
+    summary="15 convolutions in residual blocks and a layer of 256 units, for images of any size",
+    paper="Espeholt et al. 2018, arXiv 1802.01561",
+    layers=lambda settings: LAYERS,
+    build=_build,
+    takes_width=True,
+    takes_hidden=False,
+)

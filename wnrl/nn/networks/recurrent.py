@@ -1,0 +1,135 @@
+"""Networks with an LSTM between torso and heads, over sequences that never cross an episode border.
+
+Not here: the weight-normalized LSTM (`wnrl.nn.weight_norm.lstm`); who keeps a state between steps
+(agents).
+
+Dimension key: T time, B batch, A actions, F features, H units of the LSTM.
+"""
+
+from collections.abc import Iterator
+from typing import Generic, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from wnrl._settings import UsageError
+from wnrl.nn.networks.heads import PolicyValue
+from wnrl.nn.networks.torso import Torso
+from wnrl.nn.weight_norm.lstm import State
+
+LSTM = "lstm"  # the layer's name
+Output = TypeVar("Output")
+
+
+class Recurrent(nn.Module, Generic[Output]):
+    """A torso, an LSTM of one layer and heads. What the heads are is a subclass's `read_out`.
+
+    Args:
+        torso: (N, *shape) -> (N, F).
+        lstm: (T, B, F) and a state -> (T, B, H) and a state.
+    """
+
+    def __init__(self, torso: Torso, lstm: nn.LSTM) -> None:
+        super().__init__()
+        self.torso = torso
+        self.lstm = lstm
+
+    @property
+    def lstm_units(self) -> int:
+        """H."""
+        return self.lstm.hidden_size
+
+    def initial_state(self, batch: int) -> State:
+        """h and c (1, B, H) of sequences that begin: zeros, on the network's device."""
+        like = next(self.lstm.parameters())
+        return like.new_zeros(1, batch, self.lstm_units), like.new_zeros(1, batch, self.lstm_units)
+
+    def read_out(self, hidden: Tensor) -> Output:
+        """(..., H) -> the heads' output with the same leading axes."""
+        raise NotImplementedError
+
+    def forward(self, obs: Tensor) -> Output:
+        """Each observation (B, *shape) as a sequence of one, from an empty state."""
+        hidden, _ = self.lstm(self.torso(obs).unsqueeze(0))  # (B, F) -> (1, B, H)
+        return self.read_out(hidden.squeeze(0))
+
+    def unroll(self, obs: Tensor, first: Tensor, state: State) -> tuple[Output, State]:
+        """Sequences (T, B, *shape) -> the heads' output (T, B, ...) and the state after them.
+
+        The torso takes all T * B observations at once, statistics of a batch included. The LSTM
+        runs over whole stretches between steps at which an environment begins: as many calls as
+        there are such steps. `first` is read on the host, which waits for its device.
+
+        Args:
+            obs: (T, B, *shape).
+            first: (T, B) bool, whether step t of b begins an episode: its state is zero before it,
+                and no gradient crosses it.
+            state: before the first step.
+
+        Raises:
+            ValueError: unless `first` is (T, B) bool, T at least 1, and fits the observations.
+        """
+        if first.ndim != 2 or first.dtype != torch.bool or obs.shape[:2] != first.shape:
+            raise ValueError(
+                f"first is {tuple(first.shape)} {first.dtype} for observations "
+                f"{tuple(obs.shape)}: expected (T, B) bool and (T, B, ...)"
+            )
+        features = self.torso(obs.flatten(0, 1)).unflatten(0, first.shape)  # -> (T, B, F)
+        outputs = []
+        for start, stop in _stretches(first):
+            begins = first[start, :, None]  # (B, 1)
+            state = (state[0].masked_fill(begins, 0.0), state[1].masked_fill(begins, 0.0))
+            hidden, state = self.lstm(features[start:stop], state)
+            outputs.append(hidden)
+        return self.read_out(torch.cat(outputs)), state
+
+
+class RecurrentQNetwork(Recurrent[Tensor]):
+    """Action values from a torso, an LSTM and a head: (B, *shape) -> (B, A), and over sequences.
+
+    Source: Hausknecht & Stone 2015, arXiv 1507.06527; with stored states, Kapturowski et al. 2019.
+    """
+
+    def __init__(self, torso: Torso, lstm: nn.LSTM, head: nn.Module) -> None:
+        super().__init__(torso, lstm)
+        self.head = head
+
+    def read_out(self, hidden: Tensor) -> Tensor:
+        """(..., H) -> (..., A)."""
+        q: Tensor = self.head(hidden)
+        return q
+
+
+class RecurrentActorCritic(Recurrent[PolicyValue]):
+    """A policy and a value from a torso, an LSTM and two heads, and over sequences.
+
+    (B, *shape) -> `PolicyValue` of (B, A) and (B,).
+    """
+
+    def __init__(self, torso: Torso, lstm: nn.LSTM, policy: nn.Module, value: nn.Module) -> None:
+        super().__init__(torso, lstm)
+        self.policy = policy
+        self.value = value
+
+    def read_out(self, hidden: Tensor) -> PolicyValue:
+        """(..., H) -> (..., A), (...)."""
+        return PolicyValue(self.policy(hidden), self.value(hidden).squeeze(-1))
+
+
+def recurrent_layers(lstm_units: int) -> tuple[str, ...]:
+    """The names of the recurrent layers of a network with so many units, 0 for none.
+
+    Raises:
+        UsageError: below 0.
+    """
+    if lstm_units < 0:
+        raise UsageError(f"lstm_units is {lstm_units}: it must be at least 0, which is no LSTM")
+    return (LSTM,) if lstm_units else ()
+
+
+def _stretches(first: Tensor) -> Iterator[tuple[int, int]]:
+    """(start, stop) of the steps of first (T, B) that no beginning interrupts; the first at 0."""
+    steps = len(first)
+    later = first[1:].any(dim=1).nonzero().flatten().tolist() if steps > 1 else []
+    starts = [0, *(step + 1 for step in later)]
+    return zip(starts, [*starts[1:], steps], strict=True)

@@ -1,0 +1,94 @@
+"""The catalogue of normalizations: one record each, in one table.
+
+A parameter is set by `--norm.<name>`; defaults are the papers' where they say them. The records are
+made in `norms_batch`, `norms_sample` and `norms_weight`.
+"""
+
+from wnrl._settings import UsageError, nearest
+from wnrl.nn.norms.batch import (
+    BatchRenormSettings,
+    BatchSettings,
+    MeanSettings,
+    batch_norm,
+    batch_renorm,
+    mean_only,
+)
+from wnrl.nn.norms.record import SAME, Norm
+from wnrl.nn.norms.sample import (
+    ChannelSettings,
+    GroupSettings,
+    LayerSettings,
+    PlainLayerSettings,
+    RMSSettings,
+    group_norm,
+    layer_norm,
+    layer_norm_of_channels,
+    layer_norm_without_affine,
+    rms_norm,
+)
+from wnrl.nn.norms.weight import (
+    NapSettings,
+    ProjectionSettings,
+    SpectralSettings,
+    StandardizationSettings,
+    normalize_and_project,
+    projection,
+    spectral_norm,
+    weight_and_mean,
+    weight_normalization,
+    weight_standardization,
+)
+
+NORMS: dict[str, Norm] = {}
+
+
+def register_norm(norm: Norm) -> Norm:
+    """Add a normalization of one's own to the catalogue, new or `derived` from an entry.
+
+    Raises:
+        UsageError: if the name is taken or empty.
+    """
+    if not norm.name or norm.name in NORMS:
+        raise UsageError(f"normalization {norm.name!r} is taken or empty: choose another name")
+    NORMS[norm.name] = norm
+    return norm
+
+
+def get_norm(name: str) -> Norm:
+    """The normalization of that name, with its defaults.
+
+    Raises:
+        UsageError: if there is none, with the nearest names.
+    """
+    if name not in NORMS:
+        raise UsageError(
+            f"unknown normalization {name!r}: allowed are {', '.join(NORMS)}" + nearest(name, NORMS)
+        )
+    return NORMS[name]
+
+
+NONE = Norm(
+    name="none",
+    summary="no normalization",
+    paper="Mnih et al. 2015, Nature 518",
+    cost="none",
+    start=SAME,
+)
+for _norm in (
+    NONE,
+    weight_normalization(),
+    weight_and_mean(MeanSettings()),
+    mean_only(MeanSettings()),
+    batch_norm(BatchSettings()),
+    batch_renorm(BatchRenormSettings()),
+    layer_norm(LayerSettings()),
+    layer_norm_of_channels(ChannelSettings()),
+    layer_norm_without_affine(PlainLayerSettings()),
+    rms_norm(RMSSettings()),
+    group_norm(GroupSettings()),
+    spectral_norm(SpectralSettings()),
+    weight_standardization(StandardizationSettings()),
+    projection(ProjectionSettings()),
+    normalize_and_project(NapSettings()),
+):
+    register_norm(_norm)

@@ -1,0 +1,124 @@
+"""report.html: a whole comparison on one page that needs nothing but a browser.
+
+What stands where is in data/report.html, how it looks in data/report.css; both, and the figures,
+are inside the page. Sentences come from `wnrl.report.sentences`, tables from `wnrl.report.tables`.
+"""
+
+import functools
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+
+import jinja2
+from markupsafe import Markup
+
+from wnrl._settings import flag_name
+from wnrl.envs.protocols import PROTOCOLS
+from wnrl.report import tables
+from wnrl.report.comparison import Comparison, Game, Variant
+from wnrl.report.figures import PageFigure, page_figures
+from wnrl.report.number_format import counted, listed
+from wnrl.report.run_result import WINDOW_FRACTION
+from wnrl.report.sentences import findings, machines, maximum_over_mean, verdicts
+from wnrl.train.storage.atomic_files import replace_text
+
+PAGE = "report.html"
+_GAMES_IN_TITLE = 4
+
+
+def render_page(
+    comparison: Comparison, wide: Sequence[PageFigure], narrow: Sequence[PageFigure]
+) -> str:
+    """The page as text; of the same comparison and figures always the same.
+
+    Args:
+        comparison: what was found.
+        wide: the figures as a desktop and a printer show them.
+        narrow: the same in the same order, as a phone shows them.
+    """
+    from wnrl.report.figures.style import WARNING, looks  # here, since it imports matplotlib
+
+    def inline(svg: str) -> Markup:
+        """Its warning has the page's colours, of which one is for dark pages."""
+        return Markup(svg.replace(WARNING, "var(--caution)"))
+
+    games = comparison.games
+    aggregate = comparison.aggregate
+    colours = {variant: look.color for variant, look in looks(comparison).items()}
+    return _template().render(
+        style=Markup(_data("report.css")),
+        comparison=comparison,
+        title=_title(comparison),
+        compared=_compared(comparison),
+        lengths=_lengths(comparison),
+        cautious=any(game.verdict for game in games) or not games,
+        verdicts=verdicts(comparison),
+        findings=findings(comparison),
+        figures=[(a, inline(a.svg), inline(b.svg)) for a, b in zip(wide, narrow, strict=True)],
+        scores=[(x, tables.scores_table(x, colours), maximum_over_mean(x)) for x in games],
+        runs=[tables.runs_table(x) for x in games],
+        totals=aggregate and tables.aggregate_table(aggregate, colours),
+        improvements=aggregate and tables.improvements_table(aggregate),
+        references=tables.references_table(games),
+        machines=len(machines(each for game in games for each in game.scored)),
+        window=f"{WINDOW_FRACTION:.0%}",
+    )
+
+
+def write_page(out: Path, comparison: Comparison) -> Path:
+    """Write report.html into a folder, whole or not at all; returns its path.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    wide, narrow = (page_figures(comparison, narrow=narrow) for narrow in (False, True))
+    path = out / PAGE
+    replace_text(path, render_page(comparison, wide, narrow))
+    return path
+
+
+def _title(comparison: Comparison) -> str:
+    envs = [game.env for game in comparison.games]
+    where = listed(envs) if len(envs) <= _GAMES_IN_TITLE else f"{len(envs)} environments"
+    agent = comparison.agent.upper()
+    return f"{agent} on {where}" if envs else agent
+
+
+def _variants(comparison: Comparison) -> list[Variant]:
+    return list(dict.fromkeys(x.variant for game in comparison.games for x in game.scored))
+
+
+def _compared(comparison: Comparison) -> str:
+    """`none, weight and layer, with learning-rate 0.001 and 0.0001`."""
+    variants = _variants(comparison)
+    norms = listed(list(dict.fromkeys(variant.norm for variant in variants)))
+    swept = [
+        f"{flag_name(name)} {listed(list(dict.fromkeys(x.values[k] for x in variants)))}"
+        for k, name in enumerate(comparison.swept)
+    ]
+    return ", with ".join([norms, *([listed(swept)] if swept else [])])
+
+
+def _lengths(comparison: Comparison) -> str:
+    """`100,000 agent steps (400,000 frames)`; where games differ in it, each once."""
+    return listed(list(dict.fromkeys(_length(game) for game in comparison.games)))
+
+
+def _length(game: Game) -> str:
+    steps = counted(game.total_steps, "agent step")
+    protocol = PROTOCOLS.get(game.protocol)  # None where it is not Atari, or swept
+    if protocol is None:
+        return steps
+    return f"{steps} ({game.total_steps * protocol.frameskip_frames:,} frames)"
+
+
+@functools.cache
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.from_string(_data("report.html"))
+
+
+def _data(name: str) -> str:
+    return (resources.files("wnrl.report") / name).read_text(encoding="utf-8")

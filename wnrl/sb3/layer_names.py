@@ -1,0 +1,57 @@
+"""What a user of `norm_where` calls the layers of Stable-Baselines3's networks.
+
+A layer's name is its path in the network, as in `named_modules()`: `features_extractor.cnn.0`,
+`mlp_extractor.policy_net.2`, `action_net`.
+"""
+
+from torch import nn
+
+from wnrl.nn.norms.placement import Layout
+
+# Of exactly these types: a subclass's forward may compute something else.
+PLAIN = (nn.Linear, nn.Conv2d, nn.LSTM)
+
+
+def plain_layers(network: nn.Module, *parts: str) -> tuple[str, ...]:
+    """The names of the layers inside these modules, in their order; of all without any.
+
+    A module that stands under several names counts under its first.
+    """
+    names = [name for name, layer in network.named_modules() if type(layer) in PLAIN]
+    if not parts:
+        return tuple(names)
+    return tuple(
+        name for part in parts for name in names if name == part or name.startswith(f"{part}.")
+    )
+
+
+def value_layout(network: nn.Module) -> Layout:
+    """Of a network of action values or their quantiles, whose last layer is the head."""
+    *hidden, head = plain_layers(network)
+    return Layout({"torso": tuple(hidden)}, {"head": (head,)})
+
+
+def actor_critic_layout(policy: nn.Module) -> Layout:
+    """Of a policy and value, recurrent or not.
+
+    Where they have all hidden layers in common, these are the torso; else `policy` and `value`
+    each name their own path, shared layers included.
+    """
+    own_extractor = policy.vf_features_extractor is not policy.features_extractor
+    critics = [n for n in ("lstm_critic", "critic") if getattr(policy, n, None) is not None]
+    paths = {
+        "policy": plain_layers(
+            policy, "features_extractor", "lstm_actor", "mlp_extractor.policy_net"
+        ),
+        "value": plain_layers(
+            policy,
+            "vf_features_extractor" if own_extractor else "features_extractor",
+            *(critics or ["lstm_actor"]),  # the value learns from a shared LSTM's output
+            "mlp_extractor.value_net",
+        ),
+    }
+    recurrent = plain_layers(policy, "lstm_actor", "lstm_critic")
+    outputs = {"policy": ("action_net",), "value": ("value_net",)}
+    if paths["policy"] == paths["value"]:
+        return Layout({"torso": paths["policy"]}, outputs, recurrent)
+    return Layout(paths, outputs, recurrent)

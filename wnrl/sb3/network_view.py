@@ -1,0 +1,71 @@
+"""A policy's network as one function of a batch, for whoever reads what flows through it."""
+
+from typing import cast
+
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
+from torch import Tensor, nn
+
+from wnrl._settings import UsageError
+from wnrl.nn.networks.heads import PolicyValue
+
+
+class ValueView(nn.Module):
+    """Preprocessed observations (B, ...) -> action values (B, A); layers named as in the policy."""
+
+    def __init__(self, network: nn.Module, head: str, num_actions: int) -> None:
+        super().__init__()
+        self.features_extractor = network.features_extractor
+        self.add_module(head, network.get_submodule(head))
+        self._head = head
+        self._num_actions = num_actions
+
+    def forward(self, seen: Tensor) -> Tensor:
+        """(B, ...) -> (B, A); of quantiles their mean."""
+        features = self.get_submodule("features_extractor")(seen)
+        output: Tensor = self.get_submodule(self._head)(features)
+        return output.view(len(output), -1, self._num_actions).mean(dim=1)
+
+
+class ActorCriticView(nn.Module):
+    """Preprocessed observations (B, ...) -> logits or means (B, A), and values (B,)."""
+
+    def __init__(self, policy: ActorCriticPolicy) -> None:
+        super().__init__()
+        self.features_extractor = policy.features_extractor
+        self.vf_features_extractor = policy.vf_features_extractor
+        self.mlp_extractor = policy.mlp_extractor
+        self.action_net = policy.action_net
+        self.value_net = policy.value_net
+
+    def forward(self, seen: Tensor) -> PolicyValue:
+        """(B, ...) -> (B, A), (B,)."""
+        features = self.features_extractor(seen)
+        shared = self.vf_features_extractor is self.features_extractor
+        of_value = features if shared else self.vf_features_extractor(seen)
+        value = self.value_net(self.mlp_extractor.forward_critic(of_value))
+        logits = self.action_net(self.mlp_extractor.forward_actor(features))
+        return PolicyValue(logits, value.squeeze(1))
+
+
+def network_view(policy: BasePolicy) -> tuple[nn.Module, nn.Module]:
+    """The network that learns, as a function, and its features extractor, which it begins with.
+
+    Raises:
+        UsageError: a recurrent policy, or one of another kind.
+    """
+    if isinstance(policy, torch._dynamo.OptimizedModule):
+        policy = cast(BasePolicy, policy._orig_mod)
+    for head in ("q_net", "quantile_net"):
+        if hasattr(policy, head):
+            network, actions = policy.get_submodule(head), policy.action_space
+            assert isinstance(actions, spaces.Discrete)
+            view = ValueView(network, head, int(actions.n))
+            return view, view.get_submodule("features_extractor")
+    if isinstance(policy, ActorCriticPolicy) and not hasattr(policy, "lstm_actor"):
+        return ActorCriticView(policy), policy.features_extractor
+    raise UsageError(
+        f"{type(policy).__name__} cannot be read: the policies of DQN, QR-DQN, PPO and A2C can, "
+        "those with an LSTM cannot"
+    )

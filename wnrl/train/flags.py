@@ -1,0 +1,237 @@
+"""The command line of `wnrl.train`: flags generated from the settings, and TOML files.
+
+Everything is handed on as text or plain values to `wnrl.config.make_config`, which checks it: a
+flag, a line of a file and a Python keyword are told the same thing about the same mistake.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import re
+import textwrap
+import tomllib
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn, get_type_hints
+
+from wnrl._settings import UsageError, flag_name, nearest
+from wnrl.config import (
+    AGENTS,
+    CONTROL_RUN,
+    NORM,
+    RunConfig,
+    agent_named,
+    fields_of,
+    norm_named,
+)
+from wnrl.nn.norms.catalogue import get_norm
+from wnrl.train.storage.run_folder import read_config
+
+PROGRAM = "python -m wnrl.train"
+
+
+class Parser(argparse.ArgumentParser):
+    """Raises UsageError with the nearest flag where argparse prints its usage and exits."""
+
+    help_of = ""  # what chooses among several lists of flags, with a space behind it
+
+    def error(self, message: str) -> NoReturn:
+        """Called by argparse."""
+        raise UsageError(f"{message}; `{self.prog} {self.help_of}--help` lists every flag")
+
+    def parse(self, arguments: Sequence[str]) -> dict[str, Any]:
+        """What was given, by name; what was not is absent."""
+        known, unknown = self.parse_known_args(arguments)
+        if unknown:
+            flags = [s for action in self._actions for s in action.option_strings]
+            raise UsageError(
+                f"unknown argument {unknown[0]!r}; `{self.prog} {self.help_of}--help` lists every "
+                "flag" + nearest(unknown[0].split("=")[0], flags)
+            )
+        return vars(known)
+
+
+def train_parser(agent: str, norm: str = RunConfig.norm) -> Parser:
+    """The flags of a run with this agent and normalization. Values stay text."""
+    parser = Parser(
+        prog=PROGRAM,
+        usage="python -m wnrl.train --env NAME [--norm NAME] [--steps N] [--seed N] [FLAG ...]",
+        description="Train an agent whose network uses the chosen normalization.",
+        epilog=_epilog(agent),
+        argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    if agent != RunConfig.agent:
+        parser.help_of = f"--agent {agent} "
+    command = parser.add_argument_group("what to do")
+    command.add_argument("--resume", metavar="DIR", help="continue the run in this folder")
+    command.add_argument(
+        "--overwrite", action="store_true", help="start anew where a run is already"
+    )
+    command.add_argument("--config", metavar="FILE", help="a TOML file with settings by name")
+    command.add_argument("--list-norms", action="store_true", help="print the normalizations")
+    add_settings(parser, agent, [norm])
+    return parser
+
+
+def add_settings(
+    parser: Parser, agent: str, norms: Sequence[str], without: Collection[str] = ()
+) -> None:
+    """Add a flag for every setting of runs with this agent and these normalizations.
+
+    Args:
+        parser: takes them.
+        agent: by name.
+        norms: by name; a parameter that several have is one flag.
+        without: settings that are no flags here.
+    """
+    added = set(without)
+    parts: list[tuple[str, type, str]] = [
+        ("the run", RunConfig, ""),
+        (f"the agent ({agent})", AGENTS[agent].config, ""),
+    ]
+    parts += [
+        (f"the normalization ({norm})", type(get_norm(norm).settings), NORM) for norm in norms
+    ]
+    for title, kind, prefix in parts:
+        group = parser.add_argument_group(title)
+        hints = get_type_hints(kind)
+        for field in dataclasses.fields(kind):
+            if prefix + field.name not in added:
+                _add_flag(group, prefix + field.name, field, hints[field.name])
+                added.add(prefix + field.name)
+
+
+def _epilog(agent: str) -> str:
+    others = {**CONTROL_RUN, **AGENTS[agent].control}
+    flags = " ".join(as_flag(name, value) for name, value in others.items())
+    return "\n\n".join(
+        textwrap.fill(text, 80, break_on_hyphens=False)
+        for text in (
+            "Precedence: default < preset < --config FILE < flag. Other agents and normalizations "
+            f"have other flags: --agent {{{','.join(AGENTS)}}} --norm NAME --help.",
+            f"The defaults above are for Atari. Other environments have: {flags}",
+        )
+    )
+
+
+def as_flag(name: str, value: Any) -> str:
+    """A setting as it is written on the command line: `--batch-size 64`, `--no-double`."""
+    if isinstance(value, bool):
+        return f"--{'' if value else 'no-'}{flag_name(name)}"
+    return f"--{flag_name(name)} {_shown(value)}"
+
+
+def _shown(value: Any) -> str:
+    return f"{value:_}" if isinstance(value, int) else str(value)
+
+
+def _add_flag(group: Any, name: str, field: dataclasses.Field[Any], kind: type) -> None:
+    about = describe(field)
+    if kind is bool:
+        group.add_argument(
+            f"--{flag_name(name)}",
+            action=argparse.BooleanOptionalAction,
+            help=about.replace("%", "%%"),
+        )
+        return
+    choices = field.metadata["choices"]
+    shown = "{" + ",".join(choices) + "}" if choices else kind.__name__.upper()
+    group.add_argument(f"--{flag_name(name)}", metavar=shown, help=about.replace("%", "%%"))
+
+
+def describe(field: dataclasses.Field[Any]) -> str:
+    """One setting in a line: meaning, default, unit, source."""
+    default = field.default
+    shown = {True: "on", False: "off"}[default] if isinstance(default, bool) else _shown(default)
+    shown = shown or "empty"
+    facts = [f"default {shown}" + (f" {field.metadata['unit']}" if field.metadata["unit"] else "")]
+    if field.metadata["source"]:
+        facts.append(f"source: {field.metadata['source']}")
+    return f"{field.metadata['meaning']} [{'; '.join(facts)}]"
+
+
+def parse_train_flags(arguments: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Split the command line into commands (resume, overwrite, ...) and settings by name.
+
+    The settings of `--config FILE` are merged below the flags.
+
+    Raises:
+        UsageError: an unknown flag, agent, normalization, parameter of one, or file.
+    """
+    peek = Parser(
+        prog=PROGRAM, add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS
+    )
+    for flag in ("--agent", "--norm", "--config", "--resume"):
+        peek.add_argument(flag)
+    first, others = peek.parse_known_args(arguments)
+    from_file = read_toml(first.config) if "config" in first else {}
+    fixed: Mapping[str, Any] = from_file
+    if "resume" in first:
+        with contextlib.suppress(UsageError):  # it is told when the run is looked for
+            saved = read_config(Path(first.resume)).run
+            fixed = {"agent": saved.agent, "norm": saved.norm}
+    agent = agent_named(getattr(first, "agent", fixed.get("agent", RunConfig.agent)))
+    norm = norm_named(getattr(first, "norm", fixed.get("norm", RunConfig.norm)))
+    for argument in (each.split("=")[0] for each in others if each.startswith(f"--{NORM}")):
+        if "resume" in first:
+            raise UsageError(f"{argument} is fixed in a run that goes on")
+        get_norm(norm).check_parameter(argument.removeprefix(f"--{NORM}").replace("-", "_"))
+    given = train_parser(agent, norm).parse(arguments)
+    given.pop("config", None)
+    names = fields_of(agent, norm)
+    commands = {name: value for name, value in given.items() if name not in names}
+    settings = {name: value for name, value in given.items() if name in names}
+    return commands, {**from_file, **settings}
+
+
+def read_toml(path: str) -> dict[str, Any]:
+    """Settings by name; tables only group them, but for [norm].
+
+    That one holds the normalization as `name`, and its parameters.
+
+    Raises:
+        UsageError: no such file, or not TOML.
+    """
+    text = ""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        read = tomllib.loads(text)
+    except OSError as error:
+        raise UsageError(f"--config {path}: {error.strerror}; name a readable TOML file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        hint = _BOTH_FORMS if _NORM_VALUE.search(text) and _NORM_TABLE.search(text) else ""
+        raise UsageError(f"--config {path} is not TOML: {error}{hint}") from None
+    return _flatten(read)
+
+
+# TOML forbids norm = "layer" beside norm.eps = 1e-3, which would make a table of it.
+_NORM_VALUE = re.compile(r"^\s*norm\s*=", re.MULTILINE)
+_NORM_TABLE = re.compile(r"^\s*(norm\s*\.|\[\s*norm\s*\])", re.MULTILINE)
+_BOTH_FORMS = (
+    '; norm is a value and a table there: write parameters as quoted keys, "norm.eps" = 1e-3, or '
+    'the normalization as name = "layer" in the table [norm]'
+)
+
+
+def _flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in table.items():
+        key = prefix + name.replace("-", "_")
+        if key == f"{NORM}norm":
+            raise UsageError("in the table [norm] the normalization is `name`, not `norm`")
+        if isinstance(value, Mapping) and not prefix:
+            inner = _flatten(value, NORM if name == "norm" else "")
+        else:
+            inner = {"norm" if key == f"{NORM}name" else key: value}
+        for key in inner:
+            if key in flat:
+                raise UsageError(f"setting {key!r} stands twice in the file; keep one")
+        flat |= inner
+    return flat
+
+
+def one_line(error: UsageError) -> str:
+    """The message as it is printed: one line, whatever it was built from."""
+    return " ".join(textwrap.dedent(str(error)).split())

@@ -1,0 +1,176 @@
+"""The line on the screen: how far, how well, how fast, how long still."""
+
+import math
+import re
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from typing import NamedTuple, TextIO
+
+from wnrl.train.log.tensorboard import RecentEpisodes
+
+_TERMINAL_INTERVAL_S = 0.5
+_BAR_CELLS = 20
+
+
+def format_seconds(seconds: float) -> str:
+    """`1:02:03`, or `2 d 1:02:03` from a day on."""
+    days, rest = divmod(round(seconds), 86_400)
+    clock = f"{rest // 3600}:{rest // 60 % 60:02d}:{rest % 60:02d}"
+    return f"{days} d {clock}" if days else clock
+
+
+def format_progress(
+    step: int, total_steps: int, mean_return: float | None, steps_per_s: float
+) -> str:
+    """One line without its end.
+
+    Args:
+        step: agent steps done.
+        total_steps: agent steps to do.
+        mean_return: over the last episodes; None before the first.
+        steps_per_s: agent steps per second; the time left goes by it.
+    """
+    percent = 100.0 * min(step / total_steps, 1.0)
+    parts = [
+        f"step {step:,} of {total_steps:,} ({math.floor(10 * percent) / 10:.1f}%)",
+        "no episode yet" if mean_return is None else f"return {mean_return:.1f}",
+        f"{steps_per_s:,.0f} steps/s",
+    ]
+    if step < total_steps and steps_per_s > 0:
+        parts.append(f"{format_seconds((total_steps - step) / steps_per_s)} left")
+    return ", ".join(parts)
+
+
+class Reading(NamedTuple):
+    """What a line of `format_progress` says."""
+
+    step: int  # agent steps done
+    mean_return: float | None
+    steps_per_s: float
+
+
+_LINE = re.compile(
+    r"step ([\d,]+) of [\d,]+ \([\d.]+%\), (?:no episode yet|return (\S+)), ([\d,]+) steps/s"
+)
+
+
+def parse_progress(line: str) -> Reading | None:
+    """What `format_progress` was given, to the digits shown; None if it is no such line."""
+    found = _LINE.match(line)
+    if found is None:
+        return None
+    step, mean_return, rate = found.groups()
+    return Reading(
+        int(step.replace(",", "")),
+        None if mean_return is None else float(mean_return),
+        float(rate.replace(",", "")),
+    )
+
+
+def format_bar(step: int, total_steps: int, line: str, width: int) -> str:
+    """A bar in front of a line, in a terminal of `width` characters: where room is short, the bar
+    shrinks, and below three cells it goes, before the line is cut.
+    """
+    cells = min(_BAR_CELLS, width - len(line) - len("[] "))
+    if cells < 3:
+        return line[:width]
+    filled = min(cells * step // total_steps, cells)
+    return f"[{'#' * filled}{'.' * (cells - filled)}] {line}"
+
+
+class StepRate:
+    """Agent steps per second between two readings."""
+
+    def __init__(self, step: int = 0, now: Callable[[], float] = time.monotonic) -> None:
+        """Args:
+        step: agent steps done when the clock starts (a resumed run's are not its speed).
+        now: a clock that never runs backwards, in s.
+        """
+        self._now = now
+        self._step, self._read_s = step, now()
+
+    @property
+    def elapsed_s(self) -> float:
+        """Time since the last reading."""
+        return self._now() - self._read_s
+
+    def read(self, step: int) -> float:
+        """Steps per second since the last reading, or since the start; 0 if no time passed."""
+        read_s = self._now()
+        elapsed_s = read_s - self._read_s
+        rate = (step - self._step) / elapsed_s if elapsed_s > 0 else 0.0
+        self._step, self._read_s = step, read_s
+        return rate
+
+
+class Progress:
+    """Writes a line per interval; on a terminal one bar that is drawn anew."""
+
+    def __init__(
+        self,
+        total_steps: int,
+        *,
+        step: int = 0,
+        interval_s: float = 10.0,
+        stream: TextIO | None = None,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Nothing is written yet.
+
+        Args:
+            total_steps: agent steps at which the run ends.
+            step: agent steps that are done already.
+            interval_s: between two lines; a terminal's bar moves twice a second.
+            stream: where to; standard error by default.
+            now: a clock that never runs backwards, in s.
+
+        Raises:
+            ValueError: `total_steps` is below 1.
+        """
+        if total_steps < 1:
+            raise ValueError(f"total_steps must be at least 1, came {total_steps}")
+        self._total_steps = total_steps
+        self._stream = sys.stderr if stream is None else stream
+        self._terminal = self._stream.isatty()
+        self._interval_s = _TERMINAL_INTERVAL_S if self._terminal else interval_s
+        self._rate = StepRate(step, now)
+        self._drawn = 0  # characters of the bar that stands on the terminal's line
+
+    def update(self, step: int, recent: RecentEpisodes) -> None:
+        """Write if an interval has passed; call it as often as you like.
+
+        Args:
+            step: agent steps done.
+            recent: the last episodes.
+        """
+        if self._rate.elapsed_s >= self._interval_s:
+            self._write(step, recent)
+
+    def finish(self, step: int, recent: RecentEpisodes) -> None:
+        """Write where the run ended, and leave the terminal's line."""
+        self._write(step, recent)
+        if self._terminal:
+            self.say("")
+
+    def say(self, message: str) -> None:
+        """Write a line of another kind below what stands there, so that no bar is mixed into it."""
+        if self._drawn:
+            self._stream.write("\n")
+            self._drawn = 0
+        if message:
+            self._stream.write(f"{message}\n")
+        self._stream.flush()
+
+    def _write(self, step: int, recent: RecentEpisodes) -> None:
+        rate = self._rate.read(step)
+        line = format_progress(step, self._total_steps, recent.mean_return, rate)
+        if self._terminal:
+            width = shutil.get_terminal_size().columns - 1
+            bar = format_bar(step, self._total_steps, line, width)
+            self._stream.write(f"\r{bar.ljust(self._drawn)}")
+            self._drawn = len(bar)
+        else:
+            self._stream.write(f"{line}\n")
+        self._stream.flush()

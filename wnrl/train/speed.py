@@ -1,0 +1,122 @@
+"""How long a run will take, said before it starts: a short calibration and plain arithmetic."""
+
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+
+from wnrl.config import AGENTS, AnyAgentConfig, Config, replace
+from wnrl.envs.seeding import integer_seed
+from wnrl.envs.vector import EpisodeStatistics
+from wnrl.train.build import build_env, build_network
+from wnrl.train.build_agent import build_agent
+from wnrl.train.loop import Tick, run
+
+DAY_S = 86_400.0
+
+
+class Speed(NamedTuple):
+    """Seconds of an agent step."""
+
+    warmup_s: float  # random actions, no update
+    learning_s: float  # acting and learning
+
+
+def measure_speed(config: Config, device: torch.device, budget_s: float = 2.0) -> Speed:
+    """Run a throwaway agent for about `budget_s` seconds, half in its warm-up, half learning.
+
+    It has environments, networks and generators of its own, so that the run which follows is the
+    same with and without this. Its replay is small: sampling from a large one costs a little more.
+    """
+    scratch = replace(
+        config,
+        seed=integer_seed(config.run.seed, "calibration"),
+        init="default",
+        **config.agent.calibration(),
+    )
+    env = build_env(scratch)
+    try:
+        network, _ = build_network(scratch, env)
+        agent = build_agent(scratch, env, network, device)
+        env.reset()
+        ticks = run(env, agent, EpisodeStatistics(env.num_envs), 0, 2**62)
+        start = next(ticks).agent_steps  # the first pays for allocations
+        warmup_steps = scratch.agent.warmup_steps
+        warmup_s, seen = _seconds_per_step(ticks, start, warmup_steps, budget_s / 2)
+        learning_s = _learning_seconds(ticks, seen, budget_s / 2)
+    finally:
+        env.close()
+    return Speed(warmup_s if warmup_steps else learning_s, learning_s)
+
+
+def _seconds_per_step(
+    ticks: Iterator[Tick], start_steps: int, until_steps: int, budget_s: float
+) -> tuple[float, int]:
+    """Time ticks until agent step `until_steps` or `budget_s`; the seconds of one, and where."""
+    began, steps, elapsed = time.perf_counter(), start_steps, 0.0
+    while steps < until_steps and elapsed <= budget_s:
+        steps = next(ticks).agent_steps
+        elapsed = time.perf_counter() - began
+    return elapsed / max(1, steps - start_steps), steps
+
+
+def _learning_seconds(ticks: Iterator[Tick], seen_steps: int, budget_s: float) -> float:
+    """Seconds of an agent step over whole rounds of acting and updating, for about `budget_s`.
+
+    The first round pays for allocations: it counts only if it takes all of the budget by itself.
+    Where no update comes in ten times the budget, it is acting that is measured.
+    """
+    began_s, began_steps, warm = time.perf_counter(), seen_steps, False
+    for tick in ticks:
+        elapsed, steps = time.perf_counter() - began_s, max(1, tick.agent_steps - began_steps)
+        if elapsed > (budget_s if tick.metrics is not None else 10 * budget_s):
+            break
+        if tick.metrics is not None and not warm:
+            began_s, began_steps, warm = time.perf_counter(), tick.agent_steps, True
+    return elapsed / steps
+
+
+def duration_s(speed: Speed, warmup_steps: int, done_steps: int, until_steps: int) -> float:
+    """Seconds from agent step `done_steps` to `until_steps`."""
+    warmup = max(0, min(until_steps, warmup_steps) - done_steps)
+    return warmup * speed.warmup_s + (until_steps - done_steps - warmup) * speed.learning_s
+
+
+def cheaper(config: Config, speed: Speed, done_steps: int) -> str:
+    """What to do instead of a run of more than a day, and how long that would take: one line."""
+    warmup_steps, offers = config.agent.warmup_steps, []
+    preset = AGENTS[config.run.agent].presets.get("fast")
+    if preset is not None and not done_steps and config.run.preset == "none":
+        fast = replace(config, **{k: v for k, v in preset.items() if k not in config.explicit})
+        learning_s = speed.learning_s * _learnt(fast.agent) / _learnt(config.agent)
+        for steps in (500_000, 150_000):
+            fast_s = duration_s(
+                Speed(speed.warmup_s, learning_s), fast.agent.warmup_steps, 0, steps
+            )
+            if fast_s < DAY_S:
+                offers.append(f"--preset fast --steps {steps:_} ({format_duration(fast_s)})")
+                break
+    warmup = max(0, warmup_steps - done_steps)
+    learning_steps = int((DAY_S - warmup * speed.warmup_s) / speed.learning_s)
+    within = (done_steps + warmup + learning_steps) // 100_000 * 100_000
+    if within > max(done_steps, warmup_steps):
+        offers.append(f"--steps {within:_} (within a day)")
+    if config.run.device in ("auto", "cpu"):
+        offers.append("a CUDA device")
+    offers.append("stop it at any time and go on with --resume")
+    return ", or ".join(offers)
+
+
+def _learnt(agent: AnyAgentConfig) -> float:
+    """How often each row is learnt from, in the long run."""
+    return agent.updates(2**40) * agent.learning_batch / 2**40
+
+
+def format_duration(seconds: float) -> str:
+    """`40 s`, `12 min`, `3.5 h` or `2.1 days`."""
+    for limit, unit, name in ((90.0, 1.0, "s"), (5_400.0, 60.0, "min"), (DAY_S, 3_600.0, "h")):
+        if seconds < limit:
+            value = seconds / unit
+            return f"{value:.1f} {name}" if name == "h" else f"{value:.0f} {name}"
+    return f"{seconds / DAY_S:.1f} days"

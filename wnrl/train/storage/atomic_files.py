@@ -1,0 +1,137 @@
+"""Files that survive a kill and a power cut: hashed as they are written, synced before they count.
+
+Not for what the files mean: that is `wnrl.train.storage.checkpoint`.
+"""
+
+import contextlib
+import hashlib
+import os
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO, NamedTuple, cast
+
+_CHUNK_BYTES = 1 << 20
+
+
+class Fingerprint(NamedTuple):
+    """By what a file is recognized as whole."""
+
+    size_bytes: int
+    sha256: str  # 64 hexadecimal digits
+
+
+class _HashingFile:
+    """A binary file to write to, which hashes what passes and remembers why a write failed."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._hash = hashlib.sha256()
+        self._size_bytes = 0
+        self.error: OSError | None = None
+
+    def write(self, data: bytes | bytearray | memoryview) -> int:
+        size_bytes = memoryview(data).nbytes
+        try:
+            self._file.write(data)
+        except OSError as error:
+            self.error = error
+            raise
+        self._hash.update(data)
+        self._size_bytes += size_bytes
+        return size_bytes
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def fingerprint(self) -> Fingerprint:
+        return Fingerprint(self._size_bytes, self._hash.hexdigest())
+
+
+def write_file(path: Path, fill: Callable[[BinaryIO], None]) -> Fingerprint:
+    """Write a file and wait until the disk has it. It is hashed on the way, never read again.
+
+    Args:
+        path: the file to write; one that exists is replaced, but not in one step: write under a
+            temporary name and rename.
+        fill: writes the content to the open file that it is given (`write` and `flush` only).
+
+    Returns:
+        Size and sha256 of what was written.
+
+    Raises:
+        OSError: the disk is full or the like; a part of the file may be left.
+    """
+    with path.open("wb") as file:
+        sink = _HashingFile(file)
+        try:
+            fill(cast(BinaryIO, sink))
+        except Exception:
+            # torch.save turns a failed write into a RuntimeError about positions in an archive.
+            if sink.error is not None:
+                raise sink.error from None
+            raise
+        file.flush()
+        os.fsync(file.fileno())
+    return sink.fingerprint()
+
+
+def fingerprint(path: Path) -> Fingerprint:
+    """Size and sha256 of a file, read in pieces. OSError if it cannot be read."""
+    digest = hashlib.sha256()
+    size_bytes = 0
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+            size_bytes += len(chunk)
+    return Fingerprint(size_bytes, digest.hexdigest())
+
+
+def sync_directory(path: Path) -> None:
+    """Wait until the disk has a folder's entries: files created in it, renamed or removed."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_directory(path: Path) -> None:
+    """Create a folder, and those above it, so that a power cut does not lose the entry."""
+    if path.is_dir():
+        return
+    make_directory(path.parent)
+    path.mkdir(exist_ok=True)
+    sync_directory(path.parent)
+
+
+def remove_directory(path: Path) -> None:
+    """Remove a folder in one step: whoever looks sees it whole, or as `<name>.tmp`, or gone."""
+    doomed = path if path.suffix == ".tmp" else path.with_name(f"{path.name}.tmp")
+    if doomed != path:
+        shutil.rmtree(doomed, ignore_errors=True)
+        path.rename(doomed)
+        sync_directory(path.parent)
+    shutil.rmtree(doomed)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Inside, a path to write instead; it becomes the file, so that nobody sees a part of it.
+
+    Where that fails nothing is left, and the old file stands.
+    """
+    # Others may write the same at the same time, from other machines too.
+    temporary = path.with_name(f"{path.name}.{socket.gethostname()}-{os.getpid()}.tmp")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)  # where the disk was full
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a text file so that whoever looks sees the old one or the new, and no part of it."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

@@ -1,0 +1,363 @@
+"""Checkpoints of a run: whole or not there at all, verified before use, never a pickle.
+
+    RUN/checkpoints/step_000004000/network.pt     the weights alone
+                                   state.pt       everything else that moves
+                                   manifest.json  sizes, checksums, the replay's segments
+    RUN/checkpoints/replay/rows_0_1000.npy        written once, shared by the checkpoints
+
+A checkpoint is written under a name that ends in `.tmp`, synced, and renamed: the rename is the
+moment at which it exists. Of the replay only the rows since the last checkpoint are written.
+
+Nothing is deleted by looking: a folder is cleaned by the run that writes to it, at its first save
+and after each.
+"""
+
+import os
+import re
+import shutil
+import sys
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from wnrl._settings import UsageError
+from wnrl.rl.row_store import RowStore
+from wnrl.train.storage.atomic_files import (
+    fingerprint,
+    make_directory,
+    remove_directory,
+    sync_directory,
+    write_file,
+)
+from wnrl.train.storage.checkpoint_manifest import (
+    MANIFEST,
+    BrokenCheckpoint,
+    Manifest,
+    ReplayRows,
+    Segment,
+    read_manifest,
+    segment_name,
+    write_manifest,
+)
+
+_NETWORK, _STATE = "network.pt", "state.pt"
+_STEP_NAME = re.compile(r"step_(\d{9,})")
+_STEP_LEFTOVER = re.compile(r"step_\d{9,}\.tmp")
+_SEGMENT_OR_LEFTOVER = re.compile(r"rows_\d+_\d+\.npy(\.tmp)?")
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint could not be written; the message says why and which one is kept."""
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A checkpoint on disk."""
+
+    path: Path
+    manifest: Manifest
+
+    @property
+    def step(self) -> int:
+        """Agent steps done when it was taken."""
+        return self.manifest.step
+
+    def network(self) -> dict[str, Tensor]:
+        """The weights, on the CPU."""
+        return self._load(_NETWORK)
+
+    def state(self) -> dict[str, Any]:
+        """What was passed to `Checkpoints.save` as state; tensors are on the CPU."""
+        return self._load(_STATE)
+
+    def _load(self, name: str) -> dict[str, Any]:
+        loaded: dict[str, Any] = torch.load(self.path / name, map_location="cpu", weights_only=True)
+        return loaded
+
+
+class Checkpoints:
+    """The checkpoints of one run.
+
+    A run that starts asks `latest`; to go on from what it returned it restores its parts from
+    `state()`, then calls `resume`. Only one process may save to a folder; any may look.
+    """
+
+    def __init__(self, run_dir: Path, keep: int = 2) -> None:
+        """Nothing is read, written or removed yet.
+
+        Args:
+            run_dir: the run's folder.
+            keep: how many of the newest checkpoints stay on disk.
+
+        Raises:
+            ValueError: `keep` is below 1.
+        """
+        if keep < 1:
+            raise ValueError(f"keep must be at least 1, came {keep}")
+        self._folder = Path(run_dir) / "checkpoints"
+        self._segment_folder = self._folder / "replay"
+        self._keep = keep
+        self._current: Saved | None = None  # the checkpoint that this process goes on from
+        self._clean = False  # whether what an earlier process left behind has been removed
+
+    def steps(self) -> list[int]:
+        """The agent steps of the checkpoints on disk, valid or not, oldest first."""
+        if not self._folder.is_dir():
+            return []
+        names = (_STEP_NAME.fullmatch(path.name) for path in self._folder.iterdir())
+        return sorted(int(match[1]) for match in names if match)
+
+    def latest(self, *, with_replay: bool = True) -> Saved | None:
+        """The newest checkpoint whose every byte is as it was written; None if there is none.
+
+        One that is not is named on stderr, and the one before it is tried.
+
+        Args:
+            with_replay: verify the replay's segments too; an evaluation does not need them.
+
+        Raises:
+            UsageError: there are checkpoints, and none can be used.
+        """
+        reasons = []
+        for step in reversed(self.steps()):
+            try:
+                saved = self._read(step)
+                self._verify(saved, with_replay)
+            except BrokenCheckpoint as reason:
+                path = self._path(step)
+                reasons.append(f"{path.name}: {reason}")
+                print(
+                    f"wnrl: checkpoint {path} is broken ({reason}); trying the one before it",
+                    file=sys.stderr,
+                )
+            else:
+                return saved
+        if reasons:
+            raise UsageError(
+                f"no usable checkpoint in {self._folder}: {'; '.join(reasons)}; "
+                "restore one from a copy, or start anew in another folder"
+            )
+        return None
+
+    def resume(self, saved: Saved, replay: RowStore | None = None) -> None:
+        """Bring back the replay's rows; from now on `save` goes on from this checkpoint.
+
+        Args:
+            saved: what `latest` returned.
+            replay: with its own `load_state_dict` done, so that it knows its counters.
+
+        Raises:
+            ValueError: the replay is missing, unexpected, or counts other rows.
+        """
+        if (saved.manifest.replay is None) != (replay is None):
+            raise ValueError(
+                f"{saved.path} holds {'no ' if saved.manifest.replay is None else 'a '}replay, "
+                f"and {'none' if replay is None else 'one'} was given to resume"
+            )
+        if saved.manifest.replay is not None and replay is not None:
+            counted = (replay.oldest_row, replay.total_rows)
+            if counted != (saved.manifest.replay.oldest_row, saved.manifest.replay.total_rows):
+                raise ValueError(
+                    f"the replay counts rows [{counted[0]}, {counted[1]}), {saved.path} holds "
+                    f"[{saved.manifest.replay.oldest_row}, {saved.manifest.replay.total_rows}): "
+                    "load the replay's state_dict first"
+                )
+            for segment in saved.manifest.replay.segments:
+                with (self._segment_folder / segment.name).open("rb") as file:
+                    replay.read_rows(file, segment.start, segment.stop)
+        self._current = saved
+
+    def save(
+        self,
+        step: int,
+        state: Mapping[str, Any],
+        network: Mapping[str, Tensor],
+        replay: RowStore | None = None,
+    ) -> Path:
+        """Write a checkpoint, then remove what the kept ones do not need.
+
+        A second save at the same step writes nothing: nothing has moved since.
+
+        Args:
+            step: agent steps done.
+            state: everything that moves, of tensors and plain values.
+            network: the weights; equal weights give equal files, byte for byte.
+            replay: an agent's replay, whose new rows are written.
+
+        Returns:
+            The checkpoint's folder.
+
+        Raises:
+            CheckpointError: it could not be written; the earlier one is whole.
+            UsageError: the folder holds another run's checkpoints.
+            TypeError: the state holds what `torch.load(weights_only=True)` would refuse.
+            ValueError: the step is before the last checkpoint's.
+        """
+        if self._current is not None and step <= self._current.step:
+            if step == self._current.step:
+                return self._current.path
+            raise ValueError(
+                f"a checkpoint of agent step {step} after one of step {self._current.step}"
+            )
+        _check_plain(state, "state")
+        if self._current is None and (old := self.steps()):
+            raise UsageError(
+                f"{self._folder} holds an earlier run's checkpoint of agent step {old[-1]}: "
+                "resume that run, or choose another folder"
+            )
+        path = self._path(step)
+        try:
+            make_directory(self._folder)
+            if not self._clean:
+                self._remove_unneeded()
+                self._clean = True
+            replayed = None if replay is None else self._write_new_rows(replay)
+            self._current = self._write(path, step, state, network, replayed)
+            self._remove_unneeded()
+        except OSError as error:
+            raise CheckpointError(self._failure(path, error)) from error
+        return path
+
+    def _write_new_rows(self, replay: RowStore) -> ReplayRows:
+        """Write the rows that no segment holds yet; name all segments that hold needed rows."""
+        oldest, total = replay.oldest_row, replay.total_rows
+        earlier: tuple[Segment, ...] = ()
+        if self._current is not None and self._current.manifest.replay is not None:
+            earlier = self._current.manifest.replay.segments
+        segments = [segment for segment in earlier if segment.stop > oldest]
+        start = max([oldest, *(segment.stop for segment in segments)])
+        if start < total:
+            make_directory(self._segment_folder)
+            path = self._segment_folder / segment_name(start, total)
+            temporary = path.with_name(f"{path.name}.tmp")
+            content = write_file(temporary, lambda file: replay.write_rows(file, start, total))
+            os.replace(temporary, path)
+            sync_directory(self._segment_folder)
+            segments.append(Segment(start, total, content))
+        return ReplayRows(oldest, total, tuple(segments))
+
+    def _write(
+        self,
+        path: Path,
+        step: int,
+        state: Mapping[str, Any],
+        network: Mapping[str, Tensor],
+        replay: ReplayRows | None,
+    ) -> Saved:
+        """Write a checkpoint's folder under a temporary name, and rename it."""
+        temporary = path.with_name(f"{path.name}.tmp")
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+        # Views, shared storages and a module's metadata would make equal weights unequal files.
+        weights = {
+            name: tensor.detach().to("cpu").clone(memory_format=torch.contiguous_format)
+            for name, tensor in network.items()
+        }
+        files = {
+            _NETWORK: write_file(temporary / _NETWORK, lambda file: torch.save(weights, file)),
+            _STATE: write_file(temporary / _STATE, lambda file: torch.save(dict(state), file)),
+        }
+        manifest = Manifest(step, files, replay)
+        write_file(temporary / MANIFEST, lambda file: write_manifest(file, manifest))
+        sync_directory(temporary)
+        temporary.rename(path)
+        sync_directory(self._folder)
+        return Saved(path, manifest)
+
+    def _read(self, step: int) -> Saved:
+        """A checkpoint as its manifest tells it, or BrokenCheckpoint."""
+        path = self._path(step)
+        manifest = read_manifest(path / MANIFEST)
+        if manifest.step != step:
+            raise BrokenCheckpoint(f"{MANIFEST} is of agent step {manifest.step}")
+        return Saved(path, manifest)
+
+    def _verify(self, saved: Saved, with_replay: bool) -> None:
+        """BrokenCheckpoint unless every file is there, byte for byte."""
+        expected = {saved.path / name: content for name, content in saved.manifest.files.items()}
+        if with_replay and saved.manifest.replay is not None:
+            for segment in saved.manifest.replay.segments:
+                expected[self._segment_folder / segment.name] = segment.content
+        for file, content in expected.items():
+            try:
+                size_bytes = file.stat().st_size
+                if size_bytes != content.size_bytes:
+                    raise BrokenCheckpoint(
+                        f"{file.name} has {size_bytes} bytes, not {content.size_bytes}"
+                    )
+                if fingerprint(file) != content:
+                    raise BrokenCheckpoint(
+                        f"{file.name} has another checksum than when it was written"
+                    )
+            except OSError as error:
+                raise BrokenCheckpoint(f"{file.name}: {error.strerror}") from error
+
+    def _remove_unneeded(self) -> None:
+        """Remove old checkpoints, a discarded future's, segments of neither, and leftovers."""
+        if not self._folder.is_dir():
+            return
+        newest = -1 if self._current is None else self._current.step
+        kept: list[Saved] = []
+        for step in reversed(self.steps()):
+            try:
+                wanted = step <= newest and len(kept) < self._keep
+                saved = self._read(step) if wanted else None
+            except BrokenCheckpoint:
+                saved = None
+            if saved is None:
+                remove_directory(self._path(step))
+            else:
+                kept.append(saved)
+        for leftover in self._folder.iterdir():
+            if _STEP_LEFTOVER.fullmatch(leftover.name):
+                remove_directory(leftover)
+        needed = {
+            s.name
+            for saved in kept
+            if saved.manifest.replay
+            for s in saved.manifest.replay.segments
+        }
+        if self._segment_folder.is_dir():
+            for file in self._segment_folder.iterdir():
+                if _SEGMENT_OR_LEFTOVER.fullmatch(file.name) and file.name not in needed:
+                    file.unlink()
+
+    def _failure(self, path: Path, error: OSError) -> str:
+        """Free what the failed save took, and say in one line what happened and what is kept."""
+        try:
+            self._remove_unneeded()
+        except OSError as second:
+            print(f"wnrl: could not clean {self._folder}: {second}", file=sys.stderr)
+        kept = (
+            "there is no earlier checkpoint"
+            if self._current is None
+            else f"the checkpoint of agent step {self._current.step} is kept"
+        )
+        return f"could not write checkpoint {path}: {error.strerror or error}; {kept}"
+
+    def _path(self, step: int) -> Path:
+        return self._folder / f"step_{step:09d}"
+
+
+def _check_plain(value: Any, where: str) -> None:
+    """TypeError if `value` could be saved but not loaded again: better now than after a crash."""
+    kind = type(value)
+    if kind in (int, float, str, bool, type(None)) or isinstance(value, Tensor):
+        return
+    if kind in (list, tuple):
+        for index, item in enumerate(value):
+            _check_plain(item, f"{where}[{index}]")
+    elif kind in (dict, OrderedDict):
+        for key, item in value.items():
+            _check_plain(key, f"a key of {where}")
+            _check_plain(item, f"{where}[{key!r}]")
+    else:
+        raise TypeError(
+            f"{where} is a {kind.__module__}.{kind.__qualname__}; "
+            "a state is made of tensors, dict, list, tuple, int, float, str, bool and None"
+        )
