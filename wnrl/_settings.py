@@ -1,7 +1,8 @@
-"""What a hyperparameter says about itself: its default, unit, meaning and source.
+"""Settings: how a hyperparameter is declared, parsed and refused.
 
-Configurations are frozen, flat dataclasses that stand next to what they configure. Each field is
-made by `setting`, from which `--help`, TOML files and config.json are generated.
+Configurations are frozen, flat dataclasses next to what they configure. Each field is made by
+`setting`, from which `--help`, TOML files and config.json are generated. Errors name settings as
+Python does (`learning_rate`); only commands turn that name into a flag.
 """
 
 import dataclasses
@@ -12,7 +13,29 @@ from typing import Any, get_type_hints
 
 
 class UsageError(ValueError):
-    """Input that cannot be used. The message says what came, what is allowed and what to do."""
+    """User error: a command reports it as one line and exits with code 2.
+
+    The message says what was given, what is allowed and what to do.
+    """
+
+
+class SettingError(UsageError):
+    """A setting or argument whose value cannot be used.
+
+    Args:
+        setting: its name in Python: `learning_rate`, or `norm.eps` for a normalization's parameter.
+        problem: the rest of the message, for example `-1 is out of range; it must be at least 0`.
+    """
+
+    def __init__(self, setting: str, problem: str) -> None:
+        super().__init__(f"{setting} {problem}")
+        self.setting = setting
+        self.problem = problem
+
+    @property
+    def flag_message(self) -> str:
+        """The message with the setting's flag in place of its name, for a command line."""
+        return f"--{flag_name(self.setting)} {self.problem}"
 
 
 def nearest(name: str, allowed: Iterable[str], count: int = 3) -> str:
@@ -97,34 +120,33 @@ def parse(name: str, value: Any, kind: type, field: dataclasses.Field[Any]) -> A
     """A value of the field's type and range. `10_000` and `1e6` are whole numbers.
 
     Raises:
-        UsageError: it is not one; the message names the flag, the value and what is allowed.
+        SettingError: it is not one; the message names the setting, the value and what is allowed.
     """
-    flag = f"--{flag_name(name)}"
     unit = f" {field.metadata['unit']}" if field.metadata["unit"] else ""
     if kind is str:
         choices = field.metadata["choices"]
         if not isinstance(value, str):
-            raise UsageError(f"{flag} takes text, not {value!r}")
+            raise SettingError(name, f"takes text, not {value!r}")
         if choices and value not in choices:
-            raise UsageError(
-                f"{flag} {value!r} is unknown; allowed: {', '.join(choices)}"
-                + nearest(value, choices)
+            raise SettingError(
+                name,
+                f"{value!r} is unknown; allowed: {', '.join(choices)}" + nearest(value, choices),
             )
         return value
     if kind is bool:
         if isinstance(value, bool):
             return value
-        raise UsageError(f"{flag} is on or off (true or false), not {value!r}")
+        raise SettingError(name, f"is on or off (true or false), not {value!r}")
     try:
         if isinstance(value, bool):
             raise ValueError
         number = float(value) if kind is float else _whole(value)
     except (TypeError, ValueError, OverflowError):
         what = "a number" if kind is float else "a whole number"
-        raise UsageError(
-            f"{flag} takes {what}{' of' + unit if unit else ''}, not {value!r}"
+        raise SettingError(
+            name, f"takes {what}{' of' + unit if unit else ''}, not {value!r}"
         ) from None
-    _check_range(flag, number, field.metadata)
+    _check_range(name, number, field.metadata)
     return number
 
 
@@ -140,10 +162,10 @@ def _whole(value: Any) -> int:
         return int(number)
 
 
-def _check_range(flag: str, number: float, limits: Mapping[str, Any]) -> None:
+def _check_range(name: str, number: float, limits: Mapping[str, Any]) -> None:
     unit = f" {limits['unit']}" if limits["unit"] else ""
     if math.isnan(number):
-        raise UsageError(f"{flag} is not a number")
+        raise SettingError(name, "is not a number")
     low, high, above = limits["minimum"], limits["maximum"], limits["above"]
     if low is not None and number < low:
         allowed = f"at least {low:_}"
@@ -156,4 +178,4 @@ def _check_range(flag: str, number: float, limits: Mapping[str, Any]) -> None:
         unit = ""
     else:
         return
-    raise UsageError(f"{flag} {number:_} is out of range; it must be {allowed}{unit}")
+    raise SettingError(name, f"{number:_} is out of range; it must be {allowed}{unit}")

@@ -12,6 +12,7 @@ SCRIPTS = Path(__file__).parents[2] / "scripts" / "bench"
 sys.path.insert(0, str(SCRIPTS))
 
 pytest.importorskip("cv2", reason="SB3's Atari wrappers need it")
+import learners  # noqa: E402  # a script's neighbour, not installed
 import sb3 as bench_sb3  # noqa: E402  # a script, not installed
 
 

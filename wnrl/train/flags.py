@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, get_type_hints
 
-from wnrl._settings import UsageError, flag_name, nearest
+from wnrl._settings import SettingError, UsageError, flag_name, nearest
 from wnrl.config import (
     AGENTS,
     CONTROL_RUN,
@@ -233,5 +233,6 @@ def _flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def one_line(error: UsageError) -> str:
-    """The message as it is printed: one line, whatever it was built from."""
-    return " ".join(textwrap.dedent(str(error)).split())
+    """Return the message as a command prints it: one line, with flags for the names of settings."""
+    message = error.flag_message if isinstance(error, SettingError) else str(error)
+    return " ".join(textwrap.dedent(message).split())

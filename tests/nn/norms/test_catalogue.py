@@ -478,11 +478,11 @@ def test_every_parameter_says_what_it_means_and_where_its_default_comes_from(nam
         ("group", {"grups": 4}, "--norm.grups: --norm group has no such parameter; it has "
          "--norm.groups, --norm.eps; did you mean groups"),
         ("weight", {"eps": 1}, "--norm weight has no such parameter; it has no parameters"),
-        ("group", {"groups": 0}, "--norm.groups 0 is out of range; it must be at least 1"),
-        ("group", {"groups": "many"}, "--norm.groups takes a whole number, not 'many'"),
-        ("batch", {"momentum": 2}, r"--norm.momentum 2\.0 is out of range; it must be at most 1"),
-        ("batch", {"statistics": "joined"}, "--norm.statistics 'joined'.*did you mean joint"),
-        ("batch-renorm", {"r_end_updates": 5}, "--norm.r-end-updates 5 .*start-updates 5000"),
+        ("group", {"groups": 0}, "norm.groups 0 is out of range; it must be at least 1"),
+        ("group", {"groups": "many"}, "norm.groups takes a whole number, not 'many'"),
+        ("batch", {"momentum": 2}, r"norm.momentum 2\.0 is out of range; it must be at most 1"),
+        ("batch", {"statistics": "joined"}, "norm.statistics 'joined'.*did you mean joint"),
+        ("batch-renorm", {"r_end_updates": 5}, "norm.r_end_updates 5 .*start_updates 5000"),
     ],
 )  # fmt: skip
 def test_a_parameter_that_cannot_be_is_told_why(
@@ -494,7 +494,7 @@ def test_a_parameter_that_cannot_be_is_told_why(
 
 def test_groups_must_divide_the_units_and_leave_enough_values() -> None:
     norm = get_norm("group")
-    with pytest.raises(UsageError, match=r"--norm.groups 7 does not divide a layer of 128 units"):
+    with pytest.raises(UsageError, match=r"norm.groups 7 does not divide a layer of 128 units"):
         network(norm.with_settings({"groups": 7}), (3,))
     with pytest.raises(UsageError, match="leaves 2 of 128 units to a group in a linear layer"):
         network(norm.with_settings({"groups": 64}), (3,))

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from wnrl._settings import UsageError, setting
+from wnrl._settings import SettingError, setting
 from wnrl.nn.networks.transition_values import Values, joint_batch, separate_batches
 from wnrl.nn.norms.layers.batch_renorm import BatchRenorm
 from wnrl.nn.norms.layers.mean_only import MeanOnlyBatchNorm
@@ -128,9 +128,9 @@ def batch_renorm(settings: BatchRenormSettings) -> Norm:
     """Batch renormalization."""
     start, ends = settings.start_updates, (settings.r_end_updates, settings.d_end_updates)
     if min(ends) < start:
-        raise UsageError(
-            f"--norm.r-end-updates {ends[0]} and --norm.d-end-updates {ends[1]} must not lie "
-            f"before --norm.start-updates {start}"
+        raise SettingError(
+            "norm.r_end_updates",
+            f"{ends[0]} and norm.d_end_updates {ends[1]} must not be below norm.start_updates {start}",
         )
 
     def activation(shape: tuple[int, ...]) -> nn.Module:
