@@ -10,7 +10,7 @@ from wnrl import evaluate
 from wnrl.envs.episode_gif import FRAME_MS
 from wnrl.envs.toy import Corridor
 from wnrl.envs.vector import Actions, Episode, Flags, Observations
-from wnrl.train import command
+from wnrl.train import command, evaluation
 from wnrl.train.evaluation import evaluate_policy
 
 
@@ -41,7 +41,7 @@ def test_an_evaluation_that_is_given_up_is_none_at_all() -> None:
 def test_an_episode_that_does_not_end_is_cut_and_its_environment_plays_no_more(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(evaluate, "MAX_EPISODE_STEPS", 5)
+    monkeypatch.setattr(evaluation, "MAX_EPISODE_STEPS", 5)
     played = evaluate_policy(Corridor(1, seed=0), Still(), 9)
     # Environment 0's episodes take 3, 6, ... actions: the second one is cut.
     assert [(episode.length_steps, episode.truncated) for episode in played] == [

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from wnrl import evaluate
 from wnrl.agents.base import Policy, Predictions, ValuePolicy
 from wnrl.envs.toy import Corridor
 from wnrl.envs.vector import Actions, Flags, Observations, Step
 from wnrl.instruments import value_error as value_gap
 from wnrl.instruments.value_error import Gap, ValueGap, realised_returns
+from wnrl.train import evaluation
 from wnrl.train.evaluation import evaluate_policy
 
 
@@ -157,7 +157,7 @@ def test_an_episode_cut_at_the_cap_counts_where_it_is_known(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(value_gap, "PREDICT_EVERY_STEPS", 1)
-    monkeypatch.setattr(evaluate, "MAX_EPISODE_STEPS", 5)
+    monkeypatch.setattr(evaluation, "MAX_EPISODE_STEPS", 5)
     policy = Oracle()
     watch = ValueGap(policy, 1, GAMMA, clip_rewards=False)
     evaluate_policy(Corridor(1, seed=0), policy, 9, values=watch)

@@ -52,7 +52,7 @@ def test_a_run_is_done_with_this_package_and_its_exit_code_is_told(
     assert run_on_node(["-c", code], tmp_path / "log", here) == Ending(7)
     node, said = (tmp_path / "log").read_text().splitlines()
     assert node.startswith("on node ")
-    assert said == f"{Path(ray_task.__file__).parents[1]}:elsewhere"
+    assert said == f"{Path(ray_task.__file__).parents[3]}:elsewhere"
 
 
 def when(reached: Callable[[], bool], do: Callable[[], None]) -> None:

@@ -362,7 +362,7 @@ def test_a_failed_sync_leaves_the_older_checkpoint_and_no_litter(
 
 def run_script(body: str, *arguments: str) -> str:
     """Run a script that has this file's `Rows` and `save`, in a process of its own."""
-    prelude = f"import sys; sys.path.insert(0, {str(Path(__file__).parents[2])!r})\n"
+    prelude = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
     imports = "import os, random, signal, time\nfrom pathlib import Path\n"
     done = subprocess.run(
         [

@@ -130,7 +130,8 @@ def batch_renorm(settings: BatchRenormSettings) -> Norm:
     if min(ends) < start:
         raise SettingError(
             "norm.r_end_updates",
-            f"{ends[0]} and norm.d_end_updates {ends[1]} must not be below norm.start_updates {start}",
+            f"{ends[0]} and norm.d_end_updates {ends[1]} must not be below "
+            f"norm.start_updates {start}",
         )
 
     def activation(shape: tuple[int, ...]) -> nn.Module:
