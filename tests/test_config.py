@@ -125,9 +125,9 @@ def test_parameters_of_the_normalization_are_set_checked_and_kept() -> None:
 
 
 def test_a_parameter_of_another_normalization_is_told_which_there_are() -> None:
-    with pytest.raises(UsageError, match=r"--norm layer has no such parameter; it has --norm.eps"):
+    with pytest.raises(UsageError, match=r"not a parameter of normalization layer, which has eps"):
         make_config({"norm": "layer", "norm.groups": 16})
-    with pytest.raises(UsageError, match=r"--norm weight has no such parameter"):
+    with pytest.raises(UsageError, match=r"not a parameter of normalization weight"):
         make_config({"norm.eps": 1e-3})
     with pytest.raises(UsageError, match=r"norm.groups 0 is out of range"):
         make_config({"norm": "group", "norm.groups": 0})

@@ -80,7 +80,7 @@ def test_an_lstm_is_weight_normalized_with_the_torso() -> None:
     states = model.policy.optimizer.state
     assert all("norm" in states[getattr(lstm, name)] for name in lstm.weight_names())
     assert len(lstm.weight_names()) == 4
-    with pytest.raises(UsageError, match="has no LSTM of its own"):
+    with pytest.raises(UsageError, match="has no LSTM"):
         make("RecurrentPPO", "MlpPolicy", norm="layer", norm_where="lstm_actor")
 
 

@@ -270,10 +270,13 @@ def test_building_moves_no_statistics_of_an_extractor_of_ones_own() -> None:
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"norm": "wieght"}, "unknown normalization 'wieght'.*did you mean weight"),
     ({"norm": nn.LayerNorm}, "register it .* and give its name"),
-    ({"norm_where": "conv1"}, "^norm_where 'conv1': this network knows no such"),
+    ({"norm_where": "conv1"}, "^norm_where 'conv1': this network has no such"),
     ({"norm": "layer", "norm_where": "head"}, "output layer"),
-    ({"norm": "layer", "norm_settings": {"epsi": 1}}, r"^norm_settings\['epsi'\]: norm layer has"),
-    ({"norm": "group"}, r"^norm_settings\['groups'\] 32 leaves 2 of 64"),
+    (
+        {"norm": "layer", "norm_settings": {"epsi": 1}},
+        r"^norm_settings\['epsi'\] is not a parameter",
+    ),
+    ({"norm": "group"}, r"^norm_settings\['groups'\] 32 puts 2 of 64"),
     ({"norm": "batch", "norm_settings": {"statistics": "joint"}}, "both ends of a transition"),
     ({"norm": "nap", "optimizer_class": torch.optim.SGD}, "makes its own optimizer"),
 ]

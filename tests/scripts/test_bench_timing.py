@@ -100,7 +100,7 @@ def test_the_benchmark_of_weight_norm_reaches_every_path_when_dry(tmp_path: Path
     [
         ("batch:eps", "--norm batch:eps: 'eps' has no value; parameters are batch:NAME=VALUE"),
         ("batch:eps=", "'eps' has no value"),
-        ("batch:=1", "no such parameter"),
+        ("batch:=1", "is not a parameter of normalization batch"),
         ("batch:epz=1", "did you mean eps"),
         ("batch:eps=x", "--norm.eps takes a number, not 'x'"),
         ("batsh", "did you mean batch"),

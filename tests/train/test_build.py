@@ -226,7 +226,7 @@ def test_a_norm_of_ones_own_that_needs_numbers_is_left_for_later(
     monkeypatch.setitem(NORMS, "none", dataclasses.replace(NORMS["none"], linear=counting))
     config = make_config(env="toy/Catch", norm="none")
     check_norm(config, build_env(config))
-    with pytest.raises(UsageError, match="knows no such part or layer"):
+    with pytest.raises(UsageError, match="has no such part or layer"):
         check_norm(make_config(env="toy/Catch", norm="none", norm_where="x"), build_env(config))
 
 

@@ -94,9 +94,12 @@ def test_help_lists_the_parameters_of_the_chosen_normalization() -> None:
         (["--norm", "gruop"], "norm 'gruop' is unknown; .*did you mean group"),
         (
             ["--norm=group", "--norm.group=4"],
-            "--norm.group: --norm group has no such parameter; it has --norm.groups.*mean groups",
+            "norm.group is not a parameter of normalization group, which has groups.*mean groups",
         ),
-        (["--norm.eps", "1"], "--norm weight has no such parameter; it has no parameters"),
+        (
+            ["--norm.eps", "1"],
+            "norm.eps is not a parameter of normalization weight, which has no parameters",
+        ),
         (["--resume", "there", "--norm.eps=1"], "norm.eps is fixed in a run that goes on"),
         (["--steps"], "expected one argument"),
         (["--agent"], "python -m wnrl.train --help"),

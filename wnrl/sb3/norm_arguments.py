@@ -1,11 +1,10 @@
 """A normalization by name, as far as Stable-Baselines3's algorithms can carry it."""
 
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from wnrl._settings import UsageError
+from wnrl._settings import SettingError, UsageError
 from wnrl.nn.networks.transition_values import separate_batches
 from wnrl.nn.norms.catalogue import get_norm
 from wnrl.nn.norms.record import Norm
@@ -38,14 +37,11 @@ def find_norm(name: str, settings: Mapping[str, Any]) -> Norm:
 
 @contextmanager
 def flags_as_arguments() -> Iterator[None]:
-    """Inside, an error that names a flag of the command line names the policy's argument."""
-
-    def setting(flag: re.Match[str]) -> str:
-        return f"norm_settings[{flag[1].replace('-', '_')!r}]"
-
+    """Name the policy's argument in errors about a normalization's parameter."""
     try:
         yield
-    except UsageError as error:
-        told = re.sub(r"--norm\.([\w-]+)", setting, str(error))
-        told = told.replace("--norm-where", "norm_where").replace("--norm ", "norm ")
-        raise UsageError(told) from error
+    except SettingError as error:
+        if not error.setting.startswith("norm."):
+            raise
+        parameter = error.setting.removeprefix("norm.")
+        raise SettingError(f"norm_settings[{parameter!r}]", error.problem) from error

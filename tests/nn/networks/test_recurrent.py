@@ -233,7 +233,7 @@ def test_a_normalization_without_an_lstm_passes_it_by_and_says_so_when_it_is_nam
         assert type(network.lstm) is nn.LSTM
         assert repr(network.torso) == repr(build("q", norm, where="hidden1").torso)
     if norm.has_place:
-        with pytest.raises(UsageError, match=f"'lstm': --norm {name} has no LSTM of its own.*are "
+        with pytest.raises(UsageError, match=f"'lstm': normalization {name} has no LSTM.*are "
                            "weight, weight-mean$"):  # fmt: skip
             build("actor-critic", norm, where="torso,lstm")
     else:

@@ -475,9 +475,9 @@ def test_every_parameter_says_what_it_means_and_where_its_default_comes_from(nam
 @pytest.mark.parametrize(
     ("name", "values", "message"),
     [
-        ("group", {"grups": 4}, "--norm.grups: --norm group has no such parameter; it has "
-         "--norm.groups, --norm.eps; did you mean groups"),
-        ("weight", {"eps": 1}, "--norm weight has no such parameter; it has no parameters"),
+        ("group", {"grups": 4}, "norm.grups is not a parameter of normalization group, which has "
+         "groups, eps; did you mean groups"),
+        ("weight", {"eps": 1}, "not a parameter of normalization weight, which has no parameters"),
         ("group", {"groups": 0}, "norm.groups 0 is out of range; it must be at least 1"),
         ("group", {"groups": "many"}, "norm.groups takes a whole number, not 'many'"),
         ("batch", {"momentum": 2}, r"norm.momentum 2\.0 is out of range; it must be at most 1"),
@@ -496,7 +496,7 @@ def test_groups_must_divide_the_units_and_leave_enough_values() -> None:
     norm = get_norm("group")
     with pytest.raises(UsageError, match=r"norm.groups 7 does not divide a layer of 128 units"):
         network(norm.with_settings({"groups": 7}), (3,))
-    with pytest.raises(UsageError, match="leaves 2 of 128 units to a group in a linear layer"):
+    with pytest.raises(UsageError, match="puts 2 of 128 units into each group of a linear layer"):
         network(norm.with_settings({"groups": 64}), (3,))
 
 

@@ -62,9 +62,9 @@ def test_a_place_has_one_spelling(where: str, canonical: str) -> None:
     [
         ("policy", "'policy': this network has no policy head; .*torso .conv1, conv2, fc., head"),
         ("value", "has no value head"),
-        ("conv4", "'conv4': this network knows no such part or layer.*did you mean conv"),
+        ("conv4", "'conv4': this network has no such part or layer.*did you mean conv"),
         ("penultimte", "did you mean penultimate"),
-        ("torso,", "'': this network knows"),
+        ("torso,", "'': this network has no such part"),
         ("Torso", "did you mean torso"),
     ],
 )

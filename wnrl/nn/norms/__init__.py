@@ -1,4 +1,4 @@
-"""Normalizations: the record of one, the catalogue of all, and where they are placed.
+"""Normalizations: the record of one, the catalogue of all, and their placement in a network.
 
-A normalization is one record in the catalogue. Networks and agents never ask for its name.
+Networks, agents and optimizers do not belong here; they receive a record and never ask its name.
 """

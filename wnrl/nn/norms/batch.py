@@ -1,6 +1,7 @@
 """Records of the normalizations of activations over the batch.
 
-A `momentum` is the weight of a new batch, as in torch, also where the source counts the other way.
+`momentum` is always the weight of the new batch, as in torch, even if the source defines it as the
+weight of the old statistics.
 """
 
 from dataclasses import dataclass
@@ -18,28 +19,32 @@ VALUES: dict[str, Values] = {"evaluation": separate_batches, "joint": joint_batc
 
 
 def momentum_setting(default: float, source: str) -> Any:
-    """The field of a momentum."""
+    """Declare a momentum."""
     return setting(
-        default, "weight of a batch in the running statistics", source=source, above=0, maximum=1
+        default,
+        "weight of a new batch in the running statistics",
+        source=source,
+        above=0,
+        maximum=1,
     )
 
 
 def statistics_setting() -> Any:
-    """The field that chooses from `VALUES`."""
+    """Declare the choice from `VALUES`."""
     return setting(
         "evaluation",
-        "in the target: `evaluation` has the running statistics, `joint` the batch's, from one "
-        "forward over (s_tm1, s_t) as CrossQ does it",
-        source="ours: the target acts as a policy would",
+        "statistics that the target network uses: `evaluation` for the running ones, `joint` for "
+        "the batch's, from one forward pass over (s_tm1, s_t) as in CrossQ",
+        source="ours: the target behaves like the acting network",
         choices=tuple(VALUES),
     )
 
 
 @dataclass(frozen=True)
 class MeanSettings:
-    """Of mean-only batch normalization."""
+    """Settings of mean-only batch normalization."""
 
-    momentum: float = momentum_setting(0.1, "openai/weightnorm, lasagne: 0.9 of the old")
+    momentum: float = momentum_setting(0.1, "openai/weightnorm, lasagne: keeps 0.9")
 
 
 def mean_only(settings: MeanSettings) -> Norm:
@@ -50,9 +55,9 @@ def mean_only(settings: MeanSettings) -> Norm:
 
     return Norm(
         name="mean",
-        summary="each unit to zero mean over the batch, its scale left alone",
+        summary="zero mean of each unit over the batch; the scale stays",
         paper="Salimans & Kingma 2016, arXiv 1602.07868, section 4",
-        cost="acting: one addition; learning: one pass over the activations of each layer",
+        cost="acting: one addition; learning: one pass over each layer's activations",
         activation=activation,
         start=SAME_ACTING,
         smallest_batch=2,
@@ -63,7 +68,7 @@ def mean_only(settings: MeanSettings) -> Norm:
 
 @dataclass(frozen=True)
 class BatchSettings:
-    """Of batch normalization."""
+    """Settings of batch normalization."""
 
     eps: float = eps_setting(1e-5, "torch")
     momentum: float = momentum_setting(0.1, "torch")
@@ -71,10 +76,10 @@ class BatchSettings:
 
 
 def batch_layers(eps: float, momentum: float) -> ActivationFactory:
-    """Batch normalization of vectors or maps.
+    """Return a factory of batch normalization layers for vectors or maps.
 
-    The layer before keeps its bias, which batch norm makes redundant, so that every normalization
-    initializes the same parameters.
+    The layer before keeps its bias, although batch norm makes it redundant, so that every
+    normalization initializes the same parameters.
     """
 
     def activation(shape: tuple[int, ...]) -> nn.Module:
@@ -88,9 +93,10 @@ def batch_norm(settings: BatchSettings) -> Norm:
     """Batch normalization."""
     return Norm(
         name="batch",
-        summary="each unit to zero mean and unit variance over the batch; running ones in acting",
+        summary="zero mean and unit variance of each unit over the batch; running statistics when "
+        "acting",
         paper="Ioffe & Szegedy 2015, arXiv 1502.03167; Bhatt et al. 2024 (CrossQ), 1902.05605",
-        cost=f"{ONE_PASS}; with joint statistics both networks see twice the batch",
+        cost=f"{ONE_PASS}; with joint statistics both networks process twice the batch",
         activation=batch_layers(settings.eps, settings.momentum),
         values=VALUES[settings.statistics],
         start=SAME_ACTING,
@@ -102,25 +108,38 @@ def batch_norm(settings: BatchSettings) -> Norm:
 
 @dataclass(frozen=True)
 class BatchRenormSettings:
-    """Of batch renormalization: CrossQ's numbers, with the paper's way to the limits.
+    """Settings of batch renormalization: CrossQ's numbers with Ioffe's schedule of the limits.
 
     CrossQ switches from batch norm to r_max 3 and d_max 5 at once after 100,000 updates, which is
-    longer than a short run; Ioffe's lines begin after 5,000. Set all three to 100,000 for CrossQ's.
+    longer than a short run; Ioffe raises the limits linearly from update 5,000 on. Set all three
+    to 100,000 for CrossQ's schedule.
     """
 
     eps: float = eps_setting(1e-3, "CrossQ, sbx/sac/policies.py")
-    momentum: float = momentum_setting(0.01, "CrossQ: 0.99 of the old")
+    momentum: float = momentum_setting(0.01, "CrossQ: keeps 0.99")
     statistics: str = statistics_setting()
-    r_max: float = setting(3.0, "limit of the scale's correction", source="Ioffe 2017", minimum=1)
-    d_max: float = setting(5.0, "limit of the shift's correction", source="Ioffe 2017", minimum=0)
+    r_max: float = setting(3.0, "limit of the scale correction", source="Ioffe 2017", minimum=1)
+    d_max: float = setting(5.0, "limit of the shift correction", source="Ioffe 2017", minimum=0)
     start_updates: int = setting(
-        5_000, "as plain batch norm", unit="updates", source="Ioffe 2017, section 4", minimum=0
+        5_000,
+        "updates as plain batch norm before the corrections start",
+        unit="updates",
+        source="Ioffe 2017, section 4",
+        minimum=0,
     )
     r_end_updates: int = setting(
-        40_000, "when r_max is reached", unit="updates", source="Ioffe 2017, section 4", minimum=0
+        40_000,
+        "update at which the scale correction reaches r_max",
+        unit="updates",
+        source="Ioffe 2017, section 4",
+        minimum=0,
     )
     d_end_updates: int = setting(
-        25_000, "when d_max is reached", unit="updates", source="Ioffe 2017, section 4", minimum=0
+        25_000,
+        "update at which the shift correction reaches d_max",
+        unit="updates",
+        source="Ioffe 2017, section 4",
+        minimum=0,
     )
 
 
@@ -130,7 +149,7 @@ def batch_renorm(settings: BatchRenormSettings) -> Norm:
     if min(ends) < start:
         raise SettingError(
             "norm.r_end_updates",
-            f"{ends[0]} and norm.d_end_updates {ends[1]} must not be below "
+            f"{ends[0]} and norm.d_end_updates {ends[1]} must be at least "
             f"norm.start_updates {start}",
         )
 
@@ -148,9 +167,9 @@ def batch_renorm(settings: BatchRenormSettings) -> Norm:
 
     return Norm(
         name="batch-renorm",
-        summary="batch norm whose batch statistics are corrected towards the running ones",
+        summary="batch norm with batch statistics corrected towards the running ones",
         paper="Ioffe 2017, arXiv 1702.03275; Bhatt et al. 2024 (CrossQ), 1902.05605",
-        cost="acting: as batch; learning: two passes over the activations of each layer",
+        cost="acting: like batch; learning: two passes over each layer's activations",
         activation=activation,
         values=VALUES[settings.statistics],
         start=SAME_ACTING,

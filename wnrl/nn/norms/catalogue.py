@@ -1,7 +1,7 @@
 """The catalogue of normalizations: one record each, in one table.
 
-A parameter is set by `--norm.<name>`; defaults are the papers' where they say them. The records are
-made in `norms_batch`, `norms_sample` and `norms_weight`.
+Defaults of parameters are the papers', if the papers state them. The records are made in `batch`
+(over the batch), `sample` (within each sample) and `weight` (of weights).
 """
 
 from wnrl._settings import UsageError, nearest
@@ -43,10 +43,10 @@ NORMS: dict[str, Norm] = {}
 
 
 def register_norm(norm: Norm) -> Norm:
-    """Add a normalization of one's own to the catalogue, new or `derived` from an entry.
+    """Add a normalization to the catalogue, either new or `derived` from an entry.
 
     Raises:
-        UsageError: if the name is taken or empty.
+        UsageError: the name is taken or empty.
     """
     if not norm.name or norm.name in NORMS:
         raise UsageError(f"normalization {norm.name!r} is taken or empty: choose another name")
@@ -55,10 +55,10 @@ def register_norm(norm: Norm) -> Norm:
 
 
 def get_norm(name: str) -> Norm:
-    """The normalization of that name, with its defaults.
+    """Return the normalization of a name, with its default parameters.
 
     Raises:
-        UsageError: if there is none, with the nearest names.
+        UsageError: the name is unknown; the message suggests the nearest ones.
     """
     if name not in NORMS:
         raise UsageError(

@@ -1,13 +1,13 @@
-"""Where in a network a normalization stands: names of parts and layers, and what they resolve to.
+"""Placement: which layers of a network are normalized.
 
-A network builder says which layers it has (`Layout`); `place` turns a user's words into the names
-of those that are normalized. Everything else is as without a normalization.
+A network builder describes its layers with a `Layout`; `place` resolves the words of a user to the
+names of the layers to normalize. All other layers are plain.
 """
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from wnrl._settings import UsageError, nearest
+from wnrl._settings import SettingError, nearest
 from wnrl.nn.norms.catalogue import NONE, NORMS
 from wnrl.nn.norms.record import Norm
 
@@ -16,13 +16,13 @@ WHERE = ("torso", "head", "policy", "value", "penultimate", "all")
 
 @dataclass(frozen=True)
 class Layout:
-    """The layers of a network by what a user calls them.
+    """The layers of a network, under the names that a user gives them.
 
-    `hidden` are the layers before a nonlinearity, in order, by torso: {"torso": ("conv1", "fc")},
-    or {"policy": ("policy.hidden1",), "value": ("value.hidden1",)} where heads have torsos of
-    their own. `outputs` are the layers after the last nonlinearity, by head: {"head": ("head",)} or
-    {"policy": ("policy",), "value": ("value",)}. `recurrent` are those of the hidden layers that
-    are LSTMs, which few normalizations have a form of.
+    `hidden` are the layers followed by a nonlinearity, in order, by torso:
+    {"torso": ("conv1", "fc")}, or {"policy": ("policy.hidden1",), "value": ("value.hidden1",)} if
+    each head has its own torso. `outputs` are the layers after the last nonlinearity, by head:
+    {"head": ("head",)} or {"policy": ("policy",), "value": ("value",)}. `recurrent` are the hidden
+    layers that are LSTMs, which only some normalizations support.
     """
 
     hidden: Mapping[str, tuple[str, ...]]
@@ -36,32 +36,55 @@ class Layout:
 
 
 def canonical_where(where: str) -> str:
-    """The same place in one spelling: words, then names, in order, each once, without spaces."""
+    """Return the canonical spelling of a placement: words first, then sorted names, no repeats."""
     words = {word.strip() for word in where.split(",")}
-    named = sorted(words.difference(WHERE))
-    return ",".join([*(word for word in WHERE if word in words), *named])
+    layers = sorted(words.difference(WHERE))
+    return ",".join([*(word for word in WHERE if word in words), *layers])
 
 
 def place(where: str, norm: Norm, layout: Layout) -> frozenset[str]:
-    """The names of the layers that are normalized.
+    """Return the names of the layers to normalize.
 
-    `torso` are all hidden layers, `penultimate` the last one of each torso, `head` the outputs,
-    `all` both. `policy` and `value` are the hidden layers of a torso of their own, or the output
-    layer if there is none. Any other word is a layer's name. A normalization without an LSTM of its
-    own passes recurrent layers by: in `torso` and `all` they are plain, and the last hidden layer
-    is the one before them.
+    `torso` means all hidden layers, `penultimate` the last hidden layer of each torso, `head` the
+    outputs, `all` hidden layers and outputs. `policy` and `value` mean the hidden layers of their
+    own torso, or their output layer if they share one. Any other word is a layer's name. A
+    normalization without an LSTM skips recurrent layers: `torso` and `all` leave them plain, and
+    `penultimate` is the last hidden layer that is not recurrent.
 
     Args:
         where: these words, separated by commas.
-        norm: what is placed; one that normalizes activations has no place at an output.
-        layout: of the network.
+        norm: the normalization; one that normalizes activations cannot be placed on an output.
+        layout: the network's layers.
 
     Raises:
-        UsageError: a word that the network has nothing for, activations at an output, or a
-            recurrent layer by its name for a normalization without one.
+        SettingError: a word that means nothing in this network, activations at an output, or the
+            name of a recurrent layer that the normalization does not support.
     """
-    passed = () if norm.normalizes_lstms else layout.recurrent
-    torsos = [[name for name in names if name not in passed] for names in layout.hidden.values()]
+    skipped = () if norm.normalizes_lstms else layout.recurrent
+    known = _layers_by_word(layout, skipped)
+    chosen: list[str] = []
+    for word in (word.strip() for word in where.split(",")):
+        if word in skipped:
+            if norm.has_place:
+                raise _no_lstm(word, norm)
+        elif word in known:
+            chosen += known[word]
+        else:
+            raise _unknown_word(word, known, layout)
+    outputs = [name for name in chosen if name in known["head"]]
+    if outputs and norm.normalizes_activations:
+        raise SettingError(
+            "norm_where",
+            f"{where} puts {norm.name} on the output layer {outputs[0]!r}: {norm.name} normalizes "
+            "activations, and normalized values or logits could not reach the scale of returns; "
+            "leave the heads out (torso)",
+        )
+    return frozenset(chosen)
+
+
+def _layers_by_word(layout: Layout, skipped: Collection[str]) -> dict[str, list[str]]:
+    """The layers that each allowed word stands for."""
+    torsos = [[name for name in names if name not in skipped] for names in layout.hidden.values()]
     hidden = [name for names in torsos for name in names]
     outputs = [name for names in layout.outputs.values() for name in names]
     known: dict[str, list[str]] = {name: [name] for name in (*hidden, *outputs)}
@@ -69,45 +92,38 @@ def place(where: str, norm: Norm, layout: Layout) -> frozenset[str]:
         for layers in (layout.outputs, layout.hidden):
             if part in layers:
                 known[part] = list(layers[part])
-    known |= {
+    return known | {
         "torso": hidden,
         "head": outputs,
         "penultimate": [name for names in torsos for name in names[-1:]],
         "all": [*hidden, *outputs],
     }
-    chosen: list[str] = []
-    for word in (word.strip() for word in where.split(",")):
-        if word in passed and not norm.has_place:
-            continue
-        if word in passed:
-            able = ", ".join(name for name, each in NORMS.items() if each.normalizes_lstms)
-            raise UsageError(
-                f"--norm-where {word!r}: --norm {norm.name} has no LSTM of its own, so that layer "
-                f"is always plain with it; those that have one are {able}"
-            )
-        if word not in known:
-            lacking = f"has no {word} head" if word in WHERE else "knows no such part or layer"
-            raise UsageError(
-                f"--norm-where {word!r}: this network {lacking}; allowed are torso, head, "
-                f"penultimate, all, and what it has: {layout}" + nearest(word, known)
-            )
-        chosen += known[word]
-    refused = [name for name in chosen if name in outputs]
-    if refused and norm.normalizes_activations:
-        raise UsageError(
-            f"--norm-where {where} puts {norm.name} on the output layer {refused[0]!r}: it "
-            "normalizes activations, and values or logits that are normalized could not have the "
-            "scale of returns; leave the heads out (--norm-where torso)"
-        )
-    return frozenset(chosen)
+
+
+def _no_lstm(word: str, norm: Norm) -> SettingError:
+    able = ", ".join(name for name, each in NORMS.items() if each.normalizes_lstms)
+    return SettingError(
+        "norm_where",
+        f"{word!r}: normalization {norm.name} has no LSTM, so this layer is always plain; "
+        f"normalizations that have one are {able}",
+    )
+
+
+def _unknown_word(word: str, known: Collection[str], layout: Layout) -> SettingError:
+    problem = f"has no {word} head" if word in WHERE else "has no such part or layer"
+    return SettingError(
+        "norm_where",
+        f"{word!r}: this network {problem}; allowed are torso, head, penultimate, all, and its "
+        f"layers: {layout}" + nearest(word, known),
+    )
 
 
 def norm_at(name: str, norm: Norm, placed: Collection[str] | None) -> Norm:
-    """What makes the layer of that name: the normalization, or none where it is not placed.
+    """Return the normalization of one layer: `norm` if the layer is placed, else none.
 
     Args:
-        name: of a layer.
-        norm: the network's.
-        placed: the names of the layers that it makes, from `place`; None for all.
+        name: the layer's name.
+        norm: the network's normalization.
+        placed: names of the layers to normalize, from `place`; None for all.
     """
     return norm if placed is None or name in placed else NONE

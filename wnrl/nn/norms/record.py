@@ -1,9 +1,9 @@
-"""The record of a normalization: everything that it is to a network, an optimizer and an agent.
+"""The record of a normalization: everything that networks, optimizers and agents need to know.
 
-Agents and networks know records, never names. The table of all of them is
+Agents and networks receive a `Norm` and never check its name. All records are listed in
 `wnrl.nn.norms.catalogue`.
 
-The shape key of pre-activations: (C, H, W) of a convolution, (F,) of a linear layer.
+Shapes of pre-activations: (C, H, W) for a convolution, (F,) for a linear layer.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from torch import nn
 
-from wnrl._settings import UsageError, flag_name, nearest, parse_fields, setting
+from wnrl._settings import SettingError, UsageError, nearest, parse_fields, setting
 from wnrl.nn.networks.transition_values import Values, separate_batches
 from wnrl.nn.weight_norm.layers import weight_norm_groups
 from wnrl.optim.step import OptimizerSpec, StepOptimizer
@@ -22,11 +22,11 @@ LinearFactory = Callable[[int, int], nn.Module]  # (I, O)
 LSTMFactory = Callable[[int, int], nn.LSTM]  # (I, H)
 ActivationFactory = Callable[[tuple[int, ...]], nn.Module | None]  # pre-activation shape
 OptimizerFactory = Callable[[nn.Module, OptimizerSpec], StepOptimizer]
-InPlace = Callable[[nn.Module], None]  # changes a network
+InPlace = Callable[[nn.Module], None]  # changes a network in place
 
 
 class ConvFactory(Protocol):
-    """(I, O, kernel size, stride, padding) -> a layer, by position, as in torch."""
+    """Make a layer from (I, O, kernel size, stride, padding), by position, as in torch."""
 
     def __call__(
         self,
@@ -37,25 +37,25 @@ class ConvFactory(Protocol):
         padding: int = 0,
         /,
     ) -> nn.Module:
-        """The layer."""
+        """Return the layer."""
         ...
 
 
-ONE_PASS = "acting and learning: one pass over the activations of each layer"
+ONE_PASS = "acting and learning: one pass over each layer's activations"
 
-# How the function of a network starts, against that of `none` with the same seed.
-SAME = "the function of none"
-SAME_ACTING = "the function of none in acting; in learning the batch's statistics enter"
-OTHER = "another function than none"
+# The initial function of a network, compared with `none` and the same seed.
+SAME = "identical to none"
+SAME_ACTING = "identical to none when acting; learning uses the batch's statistics"
+OTHER = "differs from none"
 
 
 def no_activation_norm(shape: tuple[int, ...]) -> nn.Module | None:
-    """Nothing between a layer and its nonlinearity."""
+    """Put nothing between a layer and its nonlinearity."""
     return None
 
 
 def build_optimizer(network: nn.Module, spec: OptimizerSpec) -> StepOptimizer:
-    """The spec's weight-normalizing form if the network has marked weights, else torch's own."""
+    """Build a weight-normalizing optimizer if the network has marked weights, else torch's."""
     return spec.build(weight_norm_groups(network))
 
 
@@ -64,13 +64,13 @@ def leave_alone(network: nn.Module) -> None:
 
 
 def eps_setting(default: float, source: str) -> Any:
-    """The field of an epsilon."""
-    return setting(default, "added to the variance", source=source, above=0, maximum=1)
+    """Declare an epsilon."""
+    return setting(default, "constant added to the variance", source=source, above=0, maximum=1)
 
 
 @dataclass(frozen=True)
 class NoSettings:
-    """Of a normalization without parameters."""
+    """Settings of a normalization without parameters."""
 
 
 NO_SETTINGS = NoSettings()
@@ -78,60 +78,60 @@ NO_SETTINGS = NoSettings()
 
 @dataclass(frozen=True)
 class Norm:
-    """One normalization. Whoever takes a step calls `after_step(network)` after it.
+    """One normalization. Code that steps a network calls `after_step(network)` after each step.
 
-    A network with batch statistics is told by `train()` and `eval()` which ones to use; acting is
-    in evaluation mode, and `values` says how a batch is learnt from.
+    `train()` and `eval()` select the statistics of a network that has batch statistics; acting
+    uses evaluation mode, and `values` defines the forward passes of learning.
 
-    One with parameters has `settings`, a frozen dataclass whose fields are made by
-    `wnrl._settings.setting`, and `configure`, which makes the record for other values of them.
-    `derived` makes one's own from an entry of the catalogue, parameters included.
+    A normalization with parameters has `settings`, a frozen dataclass of fields made by
+    `wnrl._settings.setting`, and `configure`, which makes the record for other values. Use
+    `derived` to make a new record from an entry of the catalogue; it keeps the parameters.
     """
 
     name: str
-    summary: str  # one sentence
+    summary: str  # one line for `--list-norms`
     paper: str
-    cost: str  # against no normalization, acting and learning
+    cost: str  # compared with no normalization, acting and learning
     linear: LinearFactory = nn.Linear
     conv: ConvFactory = nn.Conv2d
-    lstm: LSTMFactory = nn.LSTM  # of a recurrent network; nothing is normalized behind it
+    lstm: LSTMFactory = nn.LSTM  # in recurrent networks; its output is never normalized
     activation: ActivationFactory = no_activation_norm  # before the nonlinearity; None for nothing
     initialize: InPlace = leave_alone  # after weights and biases have been drawn
-    optimizer: OptimizerFactory = build_optimizer  # made after initialization, before a first step
+    optimizer: OptimizerFactory = build_optimizer  # called after initialization
     after_step: InPlace = leave_alone
     values: Values = separate_batches  # how the networks see a batch of transitions
-    start: str = OTHER  # SAME, SAME_ACTING or OTHER: its initial function
+    start: str = OTHER  # initial function: SAME, SAME_ACTING or OTHER
     smallest_batch: int = 1  # samples that an update needs
     weight_vectors: bool = False  # its layers take `storage`, as `WNLinear` does
-    scheduled: bool = False  # its optimizer goes by `OptimizerSpec.total_updates`
-    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # what each sets for it
+    scheduled: bool = False  # its optimizer reads `OptimizerSpec.total_updates`
+    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # settings by preset
     settings: Any = NO_SETTINGS
     configure: "Callable[[Any], Norm] | None" = None  # settings -> the record
 
     @property
     def normalizes_activations(self) -> bool:
-        """Whether it puts a layer before nonlinearities."""
+        """True if it puts a layer before nonlinearities."""
         return self.activation is not no_activation_norm
 
     @property
     def normalizes_lstms(self) -> bool:
-        """Whether it has an LSTM of its own."""
+        """True if it has a normalized LSTM."""
         return self.lstm is not nn.LSTM
 
     @property
     def has_place(self) -> bool:
-        """Whether layers where it is placed are others than where it is not."""
+        """True if it replaces or adds layers, so that its placement matters."""
         plain: tuple[Any, ...] = (nn.Linear, nn.Conv2d, nn.LSTM, no_activation_norm)
         return (self.linear, self.conv, self.lstm, self.activation) != plain
 
     def with_settings(self, values: Mapping[str, Any]) -> "Norm":
-        """The same normalization with other parameters.
+        """Return the same normalization with other parameters.
 
         Args:
             values: parsed or textual values by name.
 
         Raises:
-            UsageError: a parameter that it does not have, of the wrong type or out of range.
+            UsageError: an unknown parameter, a value of the wrong type or out of range.
         """
         for name in values:
             self.check_parameter(name)
@@ -143,17 +143,18 @@ class Norm:
         made = None if self.configure is None else self.configure(wanted)
         if made is None or made.name != self.name:
             raise UsageError(
-                f"normalization {self.name!r} does not say how it is made with parameters other "
-                f"than {self.settings}: make it with Norm.derived, or give it its own configure"
+                f"normalization {self.name!r} has no `configure` for parameters other than "
+                f"{self.settings}: make it with Norm.derived, or give it a configure"
             )
         return made
 
     def derived(self, name: str, **changes: Any) -> "Norm":
-        """A record of another name with changed fields, which its parameters do not undo.
+        """Return a record with another name and changed fields; it keeps its parameters.
 
         Args:
-            name: of the new record.
-            changes: fields of `Norm`; not `settings` or `configure`.
+            name: the new record's name.
+            changes: fields of `Norm` except `settings` and `configure`; setting a parameter later
+                does not undo them.
         """
         configure = self.configure
 
@@ -166,17 +167,18 @@ class Norm:
         )
 
     def check_parameter(self, name: str) -> None:
-        """UsageError with the nearest ones unless it has a parameter of that name."""
-        own = [setting.name for setting in fields(self.settings)]
-        if name not in own:
-            there = ", ".join(f"--norm.{flag_name(each)}" for each in own) or "no parameters"
-            raise UsageError(
-                f"--norm.{flag_name(name)}: --norm {self.name} has no such parameter; it has "
-                f"{there}" + nearest(name, own)
+        """Raise a SettingError with the nearest names unless the parameter exists."""
+        parameters = [parameter.name for parameter in fields(self.settings)]
+        if name not in parameters:
+            raise SettingError(
+                f"norm.{name}",
+                f"is not a parameter of normalization {self.name}, which has "
+                + (", ".join(parameters) or "no parameters")
+                + nearest(name, parameters),
             )
 
     def in_storage(self, storage: str) -> "Norm":
-        """The same normalization with its weight vectors in that storage; itself if it has none."""
+        """Return the same normalization with its weight vectors in a storage, if it has any."""
         if not self.weight_vectors:
             return self
         linear: Callable[..., nn.Module] = self.linear

@@ -1,4 +1,7 @@
-"""Records of the normalizations of activations within each sample."""
+"""Records of the normalizations of activations within each sample.
+
+The layers that torch does not have are in `wnrl.nn.norms.layers`.
+"""
 
 import math
 from dataclasses import dataclass
@@ -6,19 +9,19 @@ from functools import partial
 
 from torch import nn
 
-from wnrl._settings import UsageError, setting
+from wnrl._settings import SettingError, UsageError, setting
 from wnrl.nn.norms.layers.channel_norm import ChannelLayerNorm
 from wnrl.nn.norms.record import ONE_PASS, ActivationFactory, Norm, eps_setting
 
-SMALLEST_GROUP = 4  # values in a linear layer's group: of two, only the order would be left
+SMALLEST_GROUP = 4  # values in a linear layer's group: normalizing two leaves only their order
 
 
 def _whole_map(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape, if a sample's mean and variance over it leave something."""
+    """Return the shape; refuse a single unit, which normalizing each sample would set to 0."""
     if math.prod(shape) < 2:
         raise UsageError(
-            "a layer of 1 unit would always become 0 under a normalization of each sample; give "
-            "it more units, or leave it out by --norm-where"
+            "a layer of 1 unit would always become 0 if each sample is normalized: give it more "
+            "units, or leave it out of norm_where"
         )
     return shape
 
@@ -32,7 +35,7 @@ def _layer_norms(eps: float, affine: bool = True) -> ActivationFactory:
 
 @dataclass(frozen=True)
 class LayerSettings:
-    """Of layer normalization over the whole map."""
+    """Settings of layer normalization over the whole map."""
 
     eps: float = eps_setting(1e-5, "torch, as in CleanRL's PQN")
 
@@ -41,7 +44,7 @@ def layer_norm(settings: LayerSettings) -> Norm:
     """Layer normalization of the whole map, one scale and shift per element."""
     return Norm(
         name="layer",
-        summary="each sample's whole map to zero mean and unit variance, as CleanRL's PQN",
+        summary="zero mean and unit variance over each sample's whole map, as in CleanRL's PQN",
         paper="Ba et al. 2016, arXiv 1607.06450; Gallici et al. 2024 (PQN), 2407.04811",
         cost=ONE_PASS,
         activation=_layer_norms(settings.eps),
@@ -52,7 +55,7 @@ def layer_norm(settings: LayerSettings) -> Norm:
 
 @dataclass(frozen=True)
 class ChannelSettings:
-    """Of layer normalization over channels."""
+    """Settings of layer normalization over channels."""
 
     eps: float = eps_setting(1e-6, "flax, as in purejaxql's PQN")
 
@@ -66,7 +69,7 @@ def layer_norm_of_channels(settings: ChannelSettings) -> Norm:
 
     return Norm(
         name="layer-channel",
-        summary="each position's channels to zero mean and unit variance, as purejaxql's PQN",
+        summary="zero mean and unit variance over each position's channels, as in purejaxql's PQN",
         paper="Ba et al. 2016, arXiv 1607.06450; Gallici et al. 2024 (PQN), 2407.04811",
         cost=ONE_PASS,
         activation=activation,
@@ -82,7 +85,7 @@ def plain_layers(eps: float) -> ActivationFactory:
 
 @dataclass(frozen=True)
 class PlainLayerSettings:
-    """Of layer normalization without scale and shift."""
+    """Settings of layer normalization without scale and shift."""
 
     eps: float = eps_setting(1e-5, "torch, as in the streaming agents' code")
 
@@ -91,7 +94,7 @@ def layer_norm_without_affine(settings: PlainLayerSettings) -> Norm:
     """Layer normalization of the whole map, without scale and shift."""
     return Norm(
         name="layer-plain",
-        summary="as layer, without a scale and shift that learn",
+        summary="layer without a learned scale and shift",
         paper="Ba et al. 2016, arXiv 1607.06450; Elsayed et al. 2024 (streaming), 2410.14606",
         cost=ONE_PASS,
         activation=plain_layers(settings.eps),
@@ -102,11 +105,11 @@ def layer_norm_without_affine(settings: PlainLayerSettings) -> Norm:
 
 @dataclass(frozen=True)
 class RMSSettings:
-    """Of root mean square normalization."""
+    """Settings of root mean square normalization."""
 
     eps: float = setting(
         1e-8,
-        "added to the mean square, as in torch",
+        "constant added to the mean square, as in torch",
         source="ours; Zhang & Sennrich's code adds 1e-8 to its root",
         above=0,
         maximum=1,
@@ -117,7 +120,7 @@ def rms_norm(settings: RMSSettings) -> Norm:
     """Root mean square normalization of the whole map, one scale per element."""
     return Norm(
         name="rms",
-        summary="each sample's whole map to a root mean square of 1, its mean left alone",
+        summary="root mean square of 1 over each sample's whole map; the mean stays",
         paper="Zhang & Sennrich 2019, arXiv 1910.07467",
         cost=ONE_PASS,
         activation=partial(nn.RMSNorm, eps=settings.eps),
@@ -128,10 +131,13 @@ def rms_norm(settings: RMSSettings) -> Norm:
 
 @dataclass(frozen=True)
 class GroupSettings:
-    """Of group normalization."""
+    """Settings of group normalization."""
 
     groups: int = setting(
-        32, "groups of channels; it divides them", source="Wu & He 2018, section 4.1", minimum=1
+        32,
+        "groups of channels; must divide the channels of every layer",
+        source="Wu & He 2018, section 4.1",
+        minimum=1,
     )
     eps: float = eps_setting(1e-5, "Wu & He 2018, figure 3")
 
@@ -142,21 +148,23 @@ def group_norm(settings: GroupSettings) -> Norm:
     def activation(shape: tuple[int, ...]) -> nn.Module:
         channels = shape[0]
         if channels % settings.groups:
-            raise UsageError(
-                f"--norm.groups {settings.groups} does not divide a layer of {channels} units; "
-                "give a number that divides every layer's"
+            raise SettingError(
+                "norm.groups",
+                f"{settings.groups} does not divide a layer of {channels} units; it must divide "
+                "the units of every layer",
             )
         if len(shape) == 1 and channels // settings.groups < SMALLEST_GROUP:
-            raise UsageError(
-                f"--norm.groups {settings.groups} leaves {channels // settings.groups} of "
-                f"{channels} units to a group in a linear layer, and little of what they say: at "
-                f"least {SMALLEST_GROUP} are needed; give fewer groups"
+            raise SettingError(
+                "norm.groups",
+                f"{settings.groups} puts {channels // settings.groups} of {channels} units into "
+                f"each group of a linear layer; a group needs at least {SMALLEST_GROUP}: give "
+                "fewer groups",
             )
         return nn.GroupNorm(settings.groups, channels, settings.eps)
 
     return Norm(
         name="group",
-        summary="each sample's groups of channels to zero mean and unit variance",
+        summary="zero mean and unit variance over each group of a sample's channels",
         paper="Wu & He 2018, arXiv 1803.08494",
         cost=ONE_PASS,
         activation=activation,

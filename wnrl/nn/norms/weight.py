@@ -1,4 +1,4 @@
-"""Records of the normalizations of weights: gain and vector, bounded, standardized, projected."""
+"""Records of the normalizations of weights: weight norm, spectral, standardized, projected."""
 
 from dataclasses import dataclass, replace
 from functools import partial
@@ -42,17 +42,19 @@ SALIMANS = "Salimans & Kingma 2016, arXiv 1602.07868"
 def weight_normalization(
     storage: str = "w", *, gain: str = "linear", max_v_norm: float | None = None
 ) -> Norm:
-    """Weight normalization with layers in the storage given.
+    """Weight normalization in one of its two storages.
 
-    "w" (the catalogue's): plain weights, normalized by the optimizer's step. "gv": gains and
-    weight vectors are the Parameters, stepped by torch's own optimizer; the same trajectory, for
-    research on g and v. `gain` and `max_v_norm` are those of `WNLinear`, for "gv"; the cap is kept
-    by `after_step`.
+    Args:
+        storage: "w" (in the catalogue) for plain weights that the optimizer's step normalizes;
+            "gv" for gains and weight vectors as Parameters, stepped by torch's optimizers. Both
+            follow the same trajectory; "gv" is for research on g and v.
+        gain: as in `WNLinear`; storage "gv" only.
+        max_v_norm: as in `WNLinear`; storage "gv" only. `after_step` applies the cap.
     """
     options: dict[str, Any] = {"storage": storage, "gain": gain, "max_v_norm": max_v_norm}
     return Norm(
         name="weight",
-        summary="w = g v / ||v||: direction and length of each unit's weights learn apart",
+        summary="w = g v / ||v||: length and direction of each unit's weights are learned apart",
         paper=SALIMANS,
         cost="acting: none; learning: row norms once per update",
         linear=partial(WNLinear, **options),
@@ -61,7 +63,7 @@ def weight_normalization(
         after_step=leave_alone if max_v_norm is None else cap_vector_norms_,
         start=SAME,
         weight_vectors=True,
-        presets={"paper": {"learning_rate": 3e-4}},  # section 5.4, against 1e-4 without it
+        presets={"paper": {"learning_rate": 3e-4}},  # section 5.4; 1e-4 without weight norm
     )
 
 
@@ -70,9 +72,9 @@ def weight_and_mean(settings: MeanSettings) -> Norm:
     return replace(
         weight_normalization(),
         name="weight-mean",
-        summary="w = g v / ||v||, and each unit to zero mean over the batch",
+        summary="weight and mean together: w = g v / ||v||, zero mean of each unit over the batch",
         paper=f"{SALIMANS}, section 4",
-        cost="acting: one addition; learning: row norms, and one pass over the activations",
+        cost="acting: one addition; learning: row norms and one pass over each layer's activations",
         activation=mean_only(settings).activation,
         start=SAME_ACTING,
         smallest_batch=2,
@@ -83,16 +85,18 @@ def weight_and_mean(settings: MeanSettings) -> Norm:
 
 @dataclass(frozen=True)
 class SpectralSettings:
-    """Of spectral normalization."""
+    """Settings of spectral normalization."""
 
     power_iterations: int = setting(
-        1, "of the singular vector, per update", source="Miyato et al. 2018", minimum=1
+        1, "power iterations per forward pass in training", source="Miyato et al. 2018", minimum=1
     )
     lipschitz: float = setting(
-        1.0, "the spectral norm that a layer gets", source="Miyato et al. 2018", above=0
+        1.0, "spectral norm of each layer's weight", source="Miyato et al. 2018", above=0
     )
     leave_smaller: bool = setting(
-        False, "do not enlarge a weight below it", source="Gogianu et al. 2021: an option, off"
+        False,
+        "leave weights whose spectral norm is already smaller unchanged",
+        source="Gogianu et al. 2021: an option, off",
     )
 
 
@@ -105,10 +109,10 @@ def spectral_norm(settings: SpectralSettings) -> Norm:
     }
     return Norm(
         name="spectral",
-        summary="each layer's weights divided by their largest singular value; Gogianu et al. do "
-        "so to one layer: --norm-where penultimate",
+        summary="each layer's weight divided by its largest singular value (Gogianu et al. "
+        "normalize only the penultimate layer)",
         paper="Miyato et al. 2018, arXiv 1802.05957; Gogianu et al. 2021, 2105.05246",
-        cost="acting: one product of the weights with a vector; learning: three per forward",
+        cost="acting: one matrix-vector product per layer; learning: three per forward pass",
         linear=partial(SpectralLinear, **options),
         conv=partial(SpectralConv2d, **options),
         initialize=settle_spectral_,
@@ -119,13 +123,20 @@ def spectral_norm(settings: SpectralSettings) -> Norm:
 
 @dataclass(frozen=True)
 class StandardizationSettings:
-    """Of scaled weight standardization."""
+    """Settings of scaled weight standardization."""
 
     gamma: float = setting(
-        RELU_GAMMA, "the nonlinearity's constant", source="Brock et al. 2021, 4.2: ReLU", above=0
+        RELU_GAMMA,
+        "gain that the nonlinearity requires",
+        source="Brock et al. 2021, 4.2: ReLU",
+        above=0,
     )
     eps: float = setting(
-        1e-4, "smallest variance times fan-in", source="deepmind/nfnets base.py", above=0, maximum=1
+        1e-4,
+        "lower bound of variance times fan-in",
+        source="deepmind/nfnets base.py",
+        above=0,
+        maximum=1,
     )
 
 
@@ -134,9 +145,9 @@ def weight_standardization(settings: StandardizationSettings) -> Norm:
     options: dict[str, Any] = {"gamma": settings.gamma, "eps": settings.eps}
     return Norm(
         name="weight-standardization",
-        summary="each unit's weights to zero mean and unit length, times a gain that learns",
+        summary="zero mean and unit length of each unit's weights, times a learned gain",
         paper="Brock et al. 2021, arXiv 2101.08692 and 2102.06171",
-        cost="acting and learning: three passes over the weights in each forward",
+        cost="acting and learning: three passes over the weights per forward pass",
         linear=partial(StandardizedLinear, **options),
         conv=partial(StandardizedConv2d, **options),
         settings=settings,
@@ -146,26 +157,26 @@ def weight_standardization(settings: StandardizationSettings) -> Norm:
 
 @dataclass(frozen=True)
 class ProjectionSettings:
-    """Of unit-length projection.
+    """Settings of unit-length projection.
 
-    The papers always have batch norm with it, without which a unit has no scale to learn: so has
-    the default. Its statistics are the batch entry's, so that the two differ in one thing; the
-    papers' are joint.
+    The papers always combine it with batch norm, without which a unit has no scale to learn; so
+    does the default. Statistics default to those of `batch`, so that the two entries differ in one
+    thing only; the papers use joint statistics.
     """
 
     activation: str = setting(
         "batch",
-        "normalization before the nonlinearity",
+        "normalization before each nonlinearity",
         source="Palenicek et al. 2025: batch norm",
         choices=("batch", "layer", "none"),
     )
     eps: float = eps_setting(1e-5, "torch")
-    momentum: float = momentum_setting(0.1, "torch; of batch alone")
+    momentum: float = momentum_setting(0.1, "torch; used with activation batch")
     statistics: str = statistics_setting()
 
 
 def projection(settings: ProjectionSettings) -> Norm:
-    """Rows of unit length after each step."""
+    """Projection of each unit's weights to unit length after each step."""
     activations: dict[str, ActivationFactory] = {
         "batch": batch_layers(settings.eps, settings.momentum),
         "layer": partial(nn.LayerNorm, eps=settings.eps),
@@ -174,10 +185,10 @@ def projection(settings: ProjectionSettings) -> Norm:
     batch = settings.activation == "batch"
     return Norm(
         name="projection",
-        summary="each unit's weights to unit length after each step, and batch norm: what "
-        "CrossQ+WN and XQC call weight norm",
+        summary="each unit's weights scaled to unit length after each step, with batch norm; "
+        "CrossQ+WN and XQC call this weight norm",
         paper="Palenicek et al. 2025 (CrossQ+WN), arXiv 2502.07523; XQC, 2509.25174",
-        cost="as batch; learning: also one pass over the weights after each step",
+        cost="like batch; learning: also one pass over the weights after each step",
         linear=ProjectedLinear,
         conv=ProjectedConv2d,
         activation=activations[settings.activation],
@@ -192,12 +203,12 @@ def projection(settings: ProjectionSettings) -> Norm:
 
 @dataclass(frozen=True)
 class NapSettings:
-    """Of normalize-and-project."""
+    """Settings of normalize-and-project."""
 
     eps: float = eps_setting(1e-5, "torch")
     final_rate: float = setting(
         0.01,
-        "learning rate at the end of --schedule-steps, as a share of --learning-rate, along a line",
+        "share of the learning rate left at the end of the schedule, reached linearly",
         source="ours; Lyle et al. 2024 find that projection needs a schedule",
         minimum=0,
         maximum=1,
@@ -205,7 +216,7 @@ class NapSettings:
 
 
 def normalize_and_project(settings: NapSettings) -> Norm:
-    """Layer norm without affine, weight matrices of constant norm, and a learning-rate schedule."""
+    """Layer norm without scale and shift, weight matrices of constant norm, falling rates."""
 
     def optimizer(network: nn.Module, spec: OptimizerSpec) -> StepOptimizer:
         hold_norms_(network)
@@ -218,11 +229,10 @@ def normalize_and_project(settings: NapSettings) -> Norm:
 
     return Norm(
         name="nap",
-        summary="layer-plain, each weight matrix to its initial norm after each step, and the "
-        "learning rate along a line: without one, projection takes away the decay that growing "
-        "weights bring",
+        summary="layer-plain, each weight matrix scaled to its initial norm after each step, and a "
+        "linearly falling learning rate, in place of the decay that growing weights would cause",
         paper="Lyle et al. 2024 (Normalize-and-Project), arXiv 2407.01800",
-        cost=f"{ONE_PASS}; learning: also one over the weights after each step",
+        cost=f"{ONE_PASS}; learning: also one pass over the weights after each step",
         linear=partial(ProjectedLinear, by_rows=False),
         conv=partial(ProjectedConv2d, by_rows=False),
         activation=plain_layers(settings.eps),

@@ -1,5 +1,4 @@
-"""Layers of the normalizations that torch does not have.
+"""Layers of the normalizations that torch does not have: plain `nn.Module`s.
 
-Plain `nn.Module`s that know nothing of agents or the catalogue. Weight normalization has its own
-folder (`wnrl.nn.weight_norm`).
+Nothing here knows agents or the catalogue. Weight normalization is in `wnrl.nn.weight_norm`.
 """

@@ -1,7 +1,9 @@
 """Batch renormalization: batch statistics, corrected towards the running ones.
 
-Where a batch's statistics wander, so does batch norm's output for the same input. Here what is
-learnt on approaches what is acted with. Source: Ioffe 2017, arXiv 1702.03275.
+Batch norm's output for an input changes with the rest of its batch. Batch renormalization brings
+the statistics used in learning close to those used in acting.
+
+Source: Ioffe 2017, arXiv 1702.03275.
 """
 
 import math
@@ -14,36 +16,36 @@ from torch import Tensor, nn
 class BatchRenorm(nn.Module):
     """Normalize each unit over the batch, corrected: (B, F) or (B, C, H, W) -> the same.
 
-    In training (Algorithm 1), with mu_B, sigma_B of the batch and mu, sigma the running ones:
+    In training (Algorithm 1), with mu_B, sigma_B of the batch and mu, sigma running:
 
         r = clip(sigma_B / sigma, 1 / r_max, r_max)         d = clip((mu_B - mu) / sigma, +-d_max)
         x^ = (x - mu_B) / sigma_B r + d                     y = weight x^ + bias
 
-    without a gradient through r and d. In eval mode x^ = (x - mu) / sigma, which is what training
-    computes wherever nothing is clipped. Until `start_updates` forward passes r = 1 and d = 0,
-    which is batch norm; then r_max and d_max grow along straight lines (section 3).
+    without a gradient through r and d. In eval mode x^ = (x - mu) / sigma, which equals training
+    unless r or d is clipped. During the first `start_updates` forward passes r = 1 and d = 0,
+    which is batch norm; then r_max and d_max grow linearly (section 3).
 
-    The running variance is the batch's biased one, as in CrossQ's code: with torch's unbiased one
-    r would be below 1 on a batch like all others.
+    The running variance is biased, as in CrossQ's code: with torch's unbiased variance r would be
+    below 1 even if all batches were equal.
 
     Args:
         num_features: F or C.
-        eps: added to a variance before its root.
-        momentum: weight of a batch in the running statistics, per forward in training.
-        r_max: limit of the scale's correction, at least 1 and finite.
-        d_max: limit of the shift's correction, at least 0 and finite.
+        eps: added to each variance before taking its root.
+        momentum: weight of a new batch in the running statistics.
+        r_max: limit of the scale correction, at least 1 and finite.
+        d_max: limit of the shift correction, at least 0 and finite.
         start_updates: forward passes in training as plain batch norm.
-        r_end_updates: forward passes after which `r_max` holds.
-        d_end_updates: forward passes after which `d_max` holds.
+        r_end_updates: forward passes after which `r_max` is reached.
+        d_end_updates: forward passes after which `d_max` is reached.
         device: as in torch.
         dtype: as in torch.
 
     Raises:
-        ValueError: on limits that cannot be; from `forward` on a shape that does not fit, or one
+        ValueError: limits out of range; from `forward`, a shape that does not fit, or a single
             value per unit in training.
     """
 
-    biased_running_var = True  # for whoever compares it with a batch's
+    biased_running_var = True  # read by the instruments
     running_mean: Tensor
     running_var: Tensor
     num_batches_tracked: Tensor
@@ -67,12 +69,12 @@ class BatchRenorm(nn.Module):
             raise ValueError(f"momentum is {momentum}: it must lie in (0, 1]")
         if not (1 <= r_max < math.inf and 0 <= d_max < math.inf):
             raise ValueError(
-                f"r_max is {r_max}, d_max {d_max}: at least 1 and 0 are needed, and finite"
+                f"r_max is {r_max}, d_max {d_max}: they must be finite, at least 1 and at least 0"
             )
         if min(r_end_updates, d_end_updates) < start_updates:
             raise ValueError(
-                f"r_end_updates is {r_end_updates}, d_end_updates {d_end_updates}: neither may lie "
-                f"before start_updates, {start_updates}"
+                f"r_end_updates is {r_end_updates}, d_end_updates {d_end_updates}: both must be at "
+                f"least start_updates, {start_updates}"
             )
         self.num_features = num_features
         self.eps = eps
@@ -90,7 +92,7 @@ class BatchRenorm(nn.Module):
         self.register_buffer("num_batches_tracked", torch.tensor(0, device=device))
 
     def reset_parameters(self) -> None:
-        """A weight and a running variance of 1; a bias, a running mean and a count of 0."""
+        """Set weight and running variance to 1; bias, running mean and count to 0."""
         nn.init.ones_(self.weight)
         nn.init.zeros_(self.bias)
         self.running_mean.zero_()
@@ -108,19 +110,19 @@ class BatchRenorm(nn.Module):
                 input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
             )
         r, d = self._correct_(input)
-        # (x - mu_B) / sigma_B (weight r) + (weight d + bias): torch's own kernel does it all.
+        # (x - mu_B) / sigma_B (weight r) + (weight d + bias), in one call of torch's kernel.
         return nn.functional.batch_norm(
             input, None, None, self.weight * r, self.weight * d + self.bias, True, eps=self.eps
         )
 
     @torch.no_grad()
     def _correct_(self, input: Tensor) -> tuple[Tensor, Tensor]:
-        """r (C,) and d (C,) for this batch, which then enters the running statistics."""
+        """Return r (C,) and d (C,) of a batch, then add the batch to the running statistics."""
         mean, variance = torch.zeros_like(self.running_mean), torch.zeros_like(self.running_var)
-        # For its statistics alone: on a CPU ten times faster than torch.var_mean.
+        # Called only for its statistics: ten times faster than torch.var_mean on a CPU.
         nn.functional.batch_norm(input, mean, variance, training=True, momentum=1.0)
         count = input.numel() // self.num_features
-        variance *= (count - 1) / count  # torch's running variance is the unbiased one
+        variance *= (count - 1) / count  # torch's running variance is unbiased
         sigma = (self.running_var + self.eps).sqrt()
         r_max = 1 + (self.r_max - 1) * self._progress(self.r_end_updates, sigma)
         d_max = self.d_max * self._progress(self.d_end_updates, sigma)
@@ -132,13 +134,13 @@ class BatchRenorm(nn.Module):
         return r, d
 
     def _progress(self, end_updates: int, like: Tensor) -> Tensor:
-        """() From 0 until `start_updates` to 1 at `end_updates`, without leaving the device."""
+        """Return () 0 until `start_updates`, rising to 1 at `end_updates`; stays on the device."""
         done = (self.num_batches_tracked - self.start_updates).to(like.dtype)
         length = end_updates - self.start_updates
         return (done / length).clamp(0, 1) if length else (done >= 0).to(like.dtype)
 
     def extra_repr(self) -> str:
-        """The arguments."""
+        """Show the arguments."""
         return (
             f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, r_max={self.r_max}, "
             f"d_max={self.d_max}, start_updates={self.start_updates}, "

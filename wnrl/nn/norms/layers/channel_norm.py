@@ -1,8 +1,8 @@
-"""Layer normalization over channels alone, position by position, as flax has it on NHWC maps.
+"""Layer normalization over the channels of each position, as flax does on NHWC maps.
 
-CleanRL's PQN normalizes the whole map with a scale and shift per element; purejaxql's, of the same
-name, normalizes the channels of each position with a scale and shift per channel. Both are called
-LayerNorm, and they are two different normalizations.
+Two different normalizations are called LayerNorm: CleanRL's PQN normalizes the whole map with a
+scale and shift per element; purejaxql's PQN normalizes the channels of each position with a scale
+and shift per channel.
 """
 
 from torch import Tensor, nn
@@ -13,15 +13,15 @@ class ChannelLayerNorm(nn.LayerNorm):
 
         y[b, :, h, w] = (x[b, :, h, w] - mean_C) / sqrt(var_C + eps) weight + bias
 
-    (B, C, H, W) -> the same; (B, F) is torch's own layer norm. On channels_last maps the channels
-    lie together and nothing is copied.
+    (B, C, H, W) -> the same; on (B, F) it is torch's layer norm. Maps in channels_last are not
+    copied.
 
     Args:
         num_channels: C or F.
-        eps: added to the variance; flax's 1e-6.
+        eps: added to the variance; 1e-6 as in flax.
 
     Raises:
-        ValueError: from `forward`, on a shape that does not fit.
+        ValueError: from `forward`, a shape that does not fit.
 
     Source: Ba et al. 2016, arXiv 1607.06450; flax.linen.LayerNorm, as in purejaxql's PQN (Gallici
     et al. 2024, arXiv 2407.04811).

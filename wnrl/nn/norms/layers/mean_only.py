@@ -1,8 +1,9 @@
 """Mean-only batch normalization: the batch's mean is subtracted, nothing is divided.
 
-Made for use with weight normalization, which fixes the scale by parameters, so that the statistics
-of a minibatch add noise to the mean alone. Source: Salimans & Kingma 2016, arXiv 1602.07868,
-section 4.
+It is meant for weight-normalized layers: their parameters fix the scale, so a minibatch's
+statistics add noise to the mean only.
+
+Source: Salimans & Kingma 2016, arXiv 1602.07868, section 4.
 """
 
 from typing import Any
@@ -18,17 +19,18 @@ class MeanOnlyBatchNorm(nn.Module):
 
         t~ = t - mu[t] + b             dL/dt = dL/dt~ - mu[dL/dt~]
 
-    so the gradient is centred, which is the paper's reason for it. In eval mode a running mean
-    stands for mu[t]. The layer before may keep its own bias; it has no effect and no gradient.
+    so the gradient is centred too, which the paper gives as its benefit. In eval mode a running
+    mean replaces mu[t]. A bias of the layer before has no effect and no gradient.
 
     Args:
         num_features: F or C.
-        momentum: weight of a batch in the running mean, per forward in training; torch's default.
+        momentum: weight of a new batch in the running mean.
         device: as in torch.
         dtype: as in torch.
 
     Raises:
-        ValueError: from `forward`, on a shape that does not fit or one value per unit in training.
+        ValueError: from `forward`, a shape that does not fit, or a single value per unit in
+            training.
     """
 
     running_mean: Tensor
@@ -45,7 +47,7 @@ class MeanOnlyBatchNorm(nn.Module):
         self.register_buffer("running_mean", torch.zeros(num_features, device=device, dtype=dtype))
 
     def reset_parameters(self) -> None:
-        """A bias and a running mean of 0."""
+        """Set bias and running mean to 0."""
         nn.init.zeros_(self.bias)
         self.running_mean.zero_()
 
@@ -60,8 +62,8 @@ class MeanOnlyBatchNorm(nn.Module):
             return input + (self.bias - self.running_mean).reshape(along)
         if input.numel() == self.num_features:
             raise ValueError(
-                f"input is {tuple(input.shape)}: in training a mean needs two or more values "
-                "per unit; call eval() to use the running mean"
+                f"input is {tuple(input.shape)}: training needs two or more values per unit; call "
+                "eval() to use the running mean"
             )
         mean = input.mean(dim=[0, *range(2, input.ndim)])  # (B, C, ...) -> (C,)
         with torch.no_grad():
@@ -69,5 +71,5 @@ class MeanOnlyBatchNorm(nn.Module):
         return input + (self.bias - mean).reshape(along)
 
     def extra_repr(self) -> str:
-        """The arguments."""
+        """Show the arguments."""
         return f"{self.num_features}, momentum={self.momentum}"

@@ -1,9 +1,9 @@
-"""Projection: layers whose weights are brought back to a sphere after each step.
+"""Projection: layers whose weights are projected back to a sphere after each step.
 
-Plain layers that are only marked: `weight` is an ordinary Parameter, the forward is torch's own.
-This is what CrossQ+WN (Palenicek et al. 2025, arXiv 2502.07523) and XQC (arXiv 2509.25174) call
-weight norm, and the second half of Normalize-and-Project (Lyle et al. 2024, arXiv 2407.01800).
-It is not the w = g v / ||v|| of Salimans & Kingma: nothing learns the length.
+The layers are plain ones with a mark: `weight` is an ordinary Parameter and forward is torch's.
+CrossQ+WN (Palenicek et al. 2025, arXiv 2502.07523) and XQC (arXiv 2509.25174) call this weight
+norm; it is also the second half of Normalize-and-Project (Lyle et al. 2024, arXiv 2407.01800). It
+is not the w = g v / ||v|| of Salimans & Kingma: the length is not learned.
 """
 
 from typing import Any
@@ -13,14 +13,14 @@ from torch import Tensor, nn
 
 
 class Projected(nn.Module):
-    """What the layers share. It stands before torch's layer, whose weight it projects.
+    """Mixin of projected layers; list it before torch's layer, whose weight it projects.
 
-    By rows:          w_i <- w_i / ||w_i||            for each unit i
-    as a matrix:      W <- rho W / ||W||_F            with rho = ||W||_F where `hold_` was called
+    by rows:          w_i <- w_i / ||w_i||            for each unit i
+    as a matrix:      W <- rho W / ||W||_F            with rho = ||W||_F when `hold_` was called
 
-    The bias is multiplied by the same factors: (w, b) keeps its direction, so that where a
-    normalization without memory follows, the projection does not change the function. A zero row
-    or matrix stays.
+    The bias is multiplied by the same factors, so (w, b) keeps its direction: if a normalization
+    without running statistics follows, the projection does not change the function. Rows and
+    matrices of zeros stay.
     """
 
     weight: Tensor
@@ -34,13 +34,13 @@ class Projected(nn.Module):
 
     @torch.no_grad()
     def hold_(self) -> None:
-        """Take the matrix's norm as it is now for the radius; rows always have 1."""
+        """Set the radius to the matrix's current norm; rows always have radius 1."""
         if not self.by_rows:
             self.radius.copy_(torch.linalg.vector_norm(self.weight))
 
     @torch.no_grad()
     def project_(self) -> None:
-        """Bring the weight back to its sphere, in place."""
+        """Project the weight back to its sphere, in place."""
         if self.by_rows:
             length = torch.linalg.vector_norm(self.weight.flatten(1), dim=1)  # (O, ...) -> (O,)
         else:
@@ -54,38 +54,39 @@ class Projected(nn.Module):
 
     @torch.no_grad()
     def scale_units_(self, factor: Tensor) -> None:
-        """Multiply each unit's weights by a factor (O,), unless its length is the projection's."""
+        """Multiply each unit's weights by a factor (O,), unless the projection fixes lengths."""
         if not self.by_rows:
             self.weight.mul_(factor.reshape([-1] + [1] * (self.weight.ndim - 1)))
 
     def extra_repr(self) -> str:
-        """torch's own and the option."""
+        """Show torch's arguments and the option."""
         return f"{super().extra_repr()}, by_rows={self.by_rows}"
 
 
 class ProjectedLinear(Projected, nn.Linear):
-    """`torch.nn.Linear` that `project_` brings back to a sphere.
+    """`torch.nn.Linear` whose weight `project_` projects to a sphere.
 
     Args:
         arguments: as in torch.
-        by_rows: unit length of each unit's weights, or the whole matrix's norm held.
+        by_rows: True for unit length of each unit's weights, False for a constant norm of the
+            whole matrix.
         options: as in torch.
     """
 
 
 class ProjectedConv2d(Projected, nn.Conv2d):
-    """`torch.nn.Conv2d` that `project_` brings back to a sphere; as `ProjectedLinear`."""
+    """`torch.nn.Conv2d` whose weight `project_` projects; options as in `ProjectedLinear`."""
 
 
 def project_(network: nn.Module) -> None:
-    """Project every marked layer: call it after each step."""
+    """Project every `Projected` layer; call it after each step."""
     for layer in network.modules():
         if isinstance(layer, Projected):
             layer.project_()
 
 
 def hold_norms_(network: nn.Module) -> None:
-    """Take the norms as they are now for the ones to hold: call it before the first step."""
+    """Set every radius to the current norm; call it before the first step."""
     for layer in network.modules():
         if isinstance(layer, Projected):
             layer.hold_()

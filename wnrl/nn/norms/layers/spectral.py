@@ -1,8 +1,10 @@
 """Spectral normalization: layers whose weight is divided by its largest singular value.
 
-The Parameter is `weight`, under torch's own key, so whatever writes it is heard; the layers compute
-with `effective_weight()`. Source: Miyato et al. 2018, arXiv 1802.05957; in deep Q-learning, Gogianu
-et al. 2021, arXiv 2105.05246.
+The Parameter is `weight`, under torch's key, and may be written as usual; the layers compute with
+`effective_weight()`.
+
+Source: Miyato et al. 2018, arXiv 1802.05957; in deep Q-learning, Gogianu et al. 2021, arXiv
+2105.05246.
 """
 
 from typing import Any
@@ -10,21 +12,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-SETTLING_ITERATIONS = 15  # as torch's spectral_norm does at its start
-SMALLEST_SIGMA = 1e-12  # of a weight of zeros
+SETTLING_ITERATIONS = 15  # torch's spectral_norm starts with as many
+SMALLEST_SIGMA = 1e-12  # for a weight of zeros
 
 
 class Spectral(nn.Module):
-    """What the layers share. It stands before torch's layer, whose weight it divides.
+    """Mixin of spectrally normalized layers; list it before torch's layer.
 
-    With W the weight as a matrix (O, I ...) and u its left singular vector, kept as a buffer:
+    With W the weight as a matrix (O, I ...) and u its left singular vector, a buffer:
 
         v = W^T u / ||W^T u||      u <- W v / ||W v||         (Algorithm 1, each training forward)
         sigma = ||W^T u||          w = lipschitz W / sigma    (eq. 8)
 
-    The gradient reaches sigma too: d sigma / d W = u v^T (eq. 9). sigma is read after u has moved,
-    half an iteration closer than the paper's u^T W v, so that eval mode computes what the last
-    training forward did, and any weight that is written has a sigma above 0. In eval mode u stays.
+    The gradient flows through sigma too: d sigma / d W = u v^T (eq. 9). sigma is computed from the
+    updated u, half an iteration closer than the paper's u^T W v. So eval mode, in which u stays,
+    computes the same as the last training forward, and sigma is above 0 for any written weight.
     """
 
     weight: Tensor
@@ -46,12 +48,12 @@ class Spectral(nn.Module):
         self.register_buffer("weight_u", nn.functional.normalize(drawn, dim=0))
 
     def effective_weight(self) -> Tensor:
-        """w (O, ...), differentiable; a training forward moves u first."""
+        """Return w (O, ...), differentiable; a training forward moves u first."""
         weight: Tensor = self.weight / self.divisor()
         return weight
 
     def divisor(self) -> Tensor:
-        """() What the weight is divided by, differentiable; a training forward moves u first."""
+        """Return the () divisor of the weight, differentiable; a training forward moves u first."""
         if self.training:
             self.iterate_(self.power_iterations)
         # A copy: the next forward may move u before this one's backward has read it.
@@ -67,13 +69,13 @@ class Spectral(nn.Module):
         for _ in range(iterations):
             v = nn.functional.normalize(self.weight_u @ matrix, dim=0)
             u = nn.functional.normalize(matrix @ v, dim=0)
-            self.weight_u.copy_(torch.where(u.any(), u, self.weight_u))  # of zeros: any direction
+            self.weight_u.copy_(torch.where(u.any(), u, self.weight_u))  # zeros: keep u
 
     def scale_units_(self, factor: Tensor) -> None:
-        """Nothing: the scale is the normalization's."""
+        """Do nothing: the normalization fixes the scale."""
 
     def extra_repr(self) -> str:
-        """torch's own and the options."""
+        """Show torch's arguments and the options."""
         return (
             f"{super().extra_repr()}, power_iterations={self.power_iterations}, "
             f"lipschitz={self.lipschitz}, leave_smaller={self.leave_smaller}"
@@ -85,15 +87,15 @@ class SpectralLinear(Spectral, nn.Linear):
 
     Args:
         arguments: as in torch.
-        power_iterations: of u, per training forward.
-        lipschitz: the spectral norm that the weight gets.
-        leave_smaller: do not enlarge a weight whose spectral norm is below that.
+        power_iterations: power iterations per forward in training.
+        lipschitz: spectral norm of the weight.
+        leave_smaller: leave weights whose spectral norm is already smaller unchanged.
         options: as in torch.
     """
 
     def forward(self, input: Tensor) -> Tensor:
         """(..., I) -> (..., O)."""
-        # Of a linear layer the output is smaller than the weight.
+        # Divide the output, which is smaller than the weight.
         output = nn.functional.linear(input, self.weight) / self.divisor()
         return output if self.bias is None else output + self.bias
 
@@ -101,8 +103,8 @@ class SpectralLinear(Spectral, nn.Linear):
 class SpectralConv2d(Spectral, nn.Conv2d):
     """`torch.nn.Conv2d` whose kernel, as a matrix (O, I kH kW), has spectral norm `lipschitz`.
 
-    That is the paper's (section 2.1, footnote), not the norm of the convolution as an operator.
-    Arguments as in torch and `SpectralLinear`.
+    This is the paper's definition (section 2.1, footnote), not the norm of the convolution as an
+    operator. Arguments as in torch and `SpectralLinear`.
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -112,7 +114,7 @@ class SpectralConv2d(Spectral, nn.Conv2d):
 
 
 def settle_spectral_(network: nn.Module) -> None:
-    """Let every u find its weight's singular vector before the first forward."""
+    """Iterate every u close to its weight's singular vector before the first forward."""
     for layer in network.modules():
         if isinstance(layer, Spectral):
             layer.iterate_(SETTLING_ITERATIONS)

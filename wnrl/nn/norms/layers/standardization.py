@@ -1,8 +1,10 @@
-"""Scaled weight standardization: each unit's weights have mean 0 and a length of their own.
+"""Scaled weight standardization: each unit's weights have mean 0 and a learned length.
 
-It keeps the mean and variance of what passes through a ReLU layer, so that no normalization of
-activations is needed. The Parameters are `weight`, under torch's own key, and `gain`; the layers
-compute with `effective_weight()`. Source: Brock et al. 2021, arXiv 2101.08692 and 2102.06171.
+It preserves mean and variance through a ReLU layer, so that activations need no normalization. The
+Parameters are `weight`, under torch's key, and `gain`; the layers compute with
+`effective_weight()`.
+
+Source: Brock et al. 2021, arXiv 2101.08692 and 2102.06171.
 """
 
 import math
@@ -15,14 +17,15 @@ RELU_GAMMA = math.sqrt(2 / (1 - 1 / math.pi))  # 2101.08692, section 4.2: 1 / th
 
 
 class Standardized(nn.Module):
-    """What the layers share. It stands before torch's layer, whose weight it standardizes.
+    """Mixin of standardized layers; list it before torch's layer, whose weight it standardizes.
 
-    With mu_i, sigma_i of the N weights of unit i, and its gain g_i, which is learnt from 1:
+    With mu_i, sigma_i of the N weights of unit i, and its gain g_i, learned from 1:
 
         w_i = g_i gamma (W_i - mu_i) / (sigma_i sqrt(N))        (2101.08692, eq. 1, with the gain)
 
-    gamma = sqrt(2 / (1 - 1 / pi)) is the constant of a ReLU: with it the variance of the next
-    pre-activations is that of these. As in the authors' code sigma_i^2 N is at least `eps`.
+    gamma = sqrt(2 / (1 - 1 / pi)) is the constant of a ReLU: it makes the variance of the next
+    layer's pre-activations equal to this layer's. As in the authors' code sigma_i^2 N is at least
+    `eps`.
     """
 
     weight: Tensor
@@ -37,30 +40,30 @@ class Standardized(nn.Module):
         self.gain = nn.Parameter(self.weight.new_ones(self.weight.shape[0]))
 
     def effective_weight(self) -> Tensor:
-        """w (O, ...), differentiable."""
+        """Return w (O, ...), differentiable."""
         centred, scale = self.parts()
         return centred * scale
 
     def parts(self) -> tuple[Tensor, Tensor]:
-        """W - mu (O, ...) and what it is multiplied by, (O, 1, ...), differentiable."""
+        """Return W - mu (O, ...) and its factor (O, 1, ...), differentiable."""
         others = list(range(1, self.weight.ndim))
         centred = self.weight - self.weight.mean(dim=others, keepdim=True)
-        # ||W - mu|| is sigma sqrt(N), and on a CPU many times faster than torch.var_mean.
+        # ||W - mu|| is sigma sqrt(N), and many times faster than torch.var_mean on a CPU.
         length = torch.linalg.vector_norm(centred, dim=others, keepdim=True)
         scale = self.gamma * self.gain.reshape(length.shape) / length.clamp(min=math.sqrt(self.eps))
         return centred, scale
 
     def reset_gain_(self) -> None:
-        """Gains of 1."""
+        """Set the gains to 1."""
         nn.init.ones_(self.gain)
 
     @torch.no_grad()
     def scale_units_(self, factor: Tensor) -> None:
-        """Multiply the gains by a factor (O,): the weights' own scale has no effect."""
+        """Multiply the gains by a factor (O,); the scale of `weight` has no effect."""
         self.gain.mul_(factor)
 
     def extra_repr(self) -> str:
-        """torch's own and the options."""
+        """Show torch's arguments and the options."""
         return f"{super().extra_repr()}, gamma={self.gamma:.4g}, eps={self.eps}"
 
 
@@ -69,21 +72,24 @@ class StandardizedLinear(Standardized, nn.Linear):
 
     Args:
         arguments: as in torch.
-        gamma: the nonlinearity's constant.
-        eps: the smallest sigma^2 N.
+        gamma: gain that the nonlinearity requires.
+        eps: lower bound of sigma^2 N.
         options: as in torch.
     """
 
     def forward(self, input: Tensor) -> Tensor:
         """(..., I) -> (..., O)."""
         centred, scale = self.parts()
-        # Of a linear layer the output is smaller than the weight.
+        # Scale the output, which is smaller than the weight.
         output = nn.functional.linear(input, centred) * scale[:, 0]
         return output if self.bias is None else output + self.bias
 
 
 class StandardizedConv2d(Standardized, nn.Conv2d):
-    """`torch.nn.Conv2d` with scaled weight standardization; arguments as `StandardizedLinear`."""
+    """`torch.nn.Conv2d` with scaled weight standardization.
+
+    Arguments as in torch and `StandardizedLinear`.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         """(B, I, H, W) -> (B, O, H', W')."""
