@@ -1,5 +1,5 @@
 """Pure reinforcement-learning mathematics (losses, returns, schedules) and the stores that feed it.
 
-Everything takes and gives arrays or tensors. Networks, environments, settings and files do not
-belong here.
+Functions and stores here take and return arrays or tensors. Networks, environments, settings and
+run folders do not belong here.
 """

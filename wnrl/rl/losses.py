@@ -3,7 +3,8 @@
 Dimension key: B batch, A actions.
 
 A temporal-difference error is target minus prediction. No gradient flows through a target or an
-advantage.
+advantage. Time is in the names: acting in s_tm1 with a_tm1 brings r_t and discount_t and leads to
+s_t.
 """
 
 import torch
@@ -15,13 +16,13 @@ from wnrl.rl.returns import td_target
 def q_learning_td(
     q_tm1: Tensor, a_tm1: Tensor, r_t: Tensor, discount_t: Tensor, q_t: Tensor
 ) -> Tensor:
-    """Q-learning's temporal-difference errors.
+    """Return Q-learning's temporal-difference errors.
 
         td = r_t + discount_t max_a q_t[a] - q_tm1[a_tm1]
 
     Args:
         q_tm1: (B, A) values at s_tm1, from the network that learns.
-        a_tm1: (B,) int64, the actions that were taken.
+        a_tm1: (B,) int64, the actions taken.
         r_t: (B,) rewards.
         discount_t: (B,) discounts.
         q_t: (B, A) values at s_t, from the target network.
@@ -33,10 +34,11 @@ def q_learning_td(
         ValueError: if a shape differs from the above.
         TypeError: if a dtype differs from the above.
 
-    Source: Watkins & Dayan 1992; Mnih et al. 2015, equation 2.
+    Source: Watkins & Dayan 1992; Mnih et al. 2015, Algorithm 1.
     """
     chosen = _chosen(q_tm1, a_tm1)
     _require_same_shape(q_tm1, q_t=q_t)
+    # Mnih et al. 2015, Algorithm 1: y_j = r_j + gamma max_a' Q^(phi_{j+1}, a'; theta-).
     q_t_max = q_t.amax(dim=1)  # (B, A) -> (B,)
     return td_target(r_t, discount_t, q_t_max).detach() - chosen
 
@@ -49,13 +51,13 @@ def double_q_learning_td(
     q_t_value: Tensor,
     q_t_selector: Tensor,
 ) -> Tensor:
-    """Double Q-learning's temporal-difference errors: one network selects, another values.
+    """Return double Q-learning's temporal-difference errors: one network selects, one evaluates.
 
         td = r_t + discount_t q_t_value[argmax_a q_t_selector[a]] - q_tm1[a_tm1]
 
     Args:
         q_tm1: (B, A) values at s_tm1, from the network that learns.
-        a_tm1: (B,) int64, the actions that were taken.
+        a_tm1: (B,) int64, the actions taken.
         r_t: (B,) rewards.
         discount_t: (B,) discounts.
         q_t_value: (B, A) values at s_t, from the target network.
@@ -72,22 +74,25 @@ def double_q_learning_td(
     """
     chosen = _chosen(q_tm1, a_tm1)
     _require_same_shape(q_tm1, q_t_value=q_t_value, q_t_selector=q_t_selector)
+    # Van Hasselt et al. 2016, equation 4: Y = R + gamma Q(S', argmax_a Q(S', a; theta); theta').
     q_t_selected = _chosen(q_t_value, q_t_selector.argmax(dim=1))  # (B, A) -> (B,)
     return td_target(r_t, discount_t, q_t_selected).detach() - chosen
 
 
 def huber(td: Tensor, delta: float = 1.0) -> Tensor:
-    """Squared near zero, linear beyond `delta`; its gradient is the error clipped to +-delta.
+    """Return the Huber loss: squared near zero, linear beyond `delta`.
 
         0.5 td^2                     where |td| <= delta
         delta (|td| - 0.5 delta)     elsewhere
 
+    Its gradient is the error clipped to [-delta, delta].
+
     Args:
         td: errors of any shape.
-        delta: where the parabola turns into a line, above 0, in the unit of `td`.
+        delta: the error at which the parabola becomes a line, above 0, in the unit of `td`.
 
     Returns:
-        Losses of `td`'s shape: at delta = 1 those of `torch.nn.functional.smooth_l1_loss`.
+        Losses in the shape of `td`; at delta = 1 those of `torch.nn.functional.smooth_l1_loss`.
 
     Raises:
         ValueError: if delta is not above 0.
@@ -98,19 +103,20 @@ def huber(td: Tensor, delta: float = 1.0) -> Tensor:
     _require_floating("td", td)
     if not delta > 0:
         raise ValueError(f"delta must be above 0, not {delta}")
+    # With m = min(|td|, delta): 0.5 m^2 + delta (|td| - m), which is both cases above.
     distance = td.abs()
     near = distance.clamp(max=delta)
     return 0.5 * near.square() + delta * (distance - near)
 
 
 def squared(td: Tensor) -> Tensor:
-    """Half the squared error, `0.5 td^2`, so that the gradient is the error itself.
+    """Return half the squared error, `0.5 td^2`, whose gradient is the error itself.
 
     Args:
         td: errors of any shape.
 
     Returns:
-        Losses of `td`'s shape: half of `torch.nn.functional.mse_loss`.
+        Losses in the shape of `td`; half of `torch.nn.functional.mse_loss`.
 
     Raises:
         TypeError: if `td` is not floating point.
@@ -120,7 +126,7 @@ def squared(td: Tensor) -> Tensor:
 
 
 def log_probabilities(logits: Tensor, a: Tensor) -> Tensor:
-    """Log probabilities of actions under a categorical policy.
+    """Return log probabilities of actions under a categorical policy.
 
         log pi(a) = logits[a] - log sum_b exp logits[b]
 
@@ -139,7 +145,7 @@ def log_probabilities(logits: Tensor, a: Tensor) -> Tensor:
 
 
 def entropy(logits: Tensor) -> Tensor:
-    """Entropies of a categorical policy in nats, `-sum_a pi(a) log pi(a)`.
+    """Return entropies of a categorical policy in nats, `-sum_a pi(a) log pi(a)`.
 
     Args:
         logits: (B, A) unnormalized, finite.
@@ -159,10 +165,10 @@ def entropy(logits: Tensor) -> Tensor:
 
 
 def policy_gradient(log_prob: Tensor, advantage: Tensor) -> Tensor:
-    """Losses whose gradient is the policy gradient, `-log_prob advantage`.
+    """Return losses whose gradient is the policy gradient, `-log_prob advantage`.
 
     Args:
-        log_prob: (B,) log pi(a) of the actions that were taken.
+        log_prob: (B,) log pi(a) of the actions taken.
         advantage: (B,) of these actions.
 
     Returns:
@@ -175,19 +181,20 @@ def policy_gradient(log_prob: Tensor, advantage: Tensor) -> Tensor:
     Source: Mnih et al. 2016 (1602.01783), section 4.
     """
     _require_vectors(log_prob=log_prob, advantage=advantage)
+    # Mnih et al. 2016, section 4: grad log pi(a|s) A(s, a), as the gradient of a loss.
     return -log_prob * advantage.detach()
 
 
 def clipped_surrogate(
     log_prob: Tensor, old_log_prob: Tensor, advantage: Tensor, clip: float
 ) -> Tensor:
-    """PPO's losses: the policy has nothing to gain from a ratio beyond 1 +- clip.
+    """Return PPO's losses, under which a ratio beyond 1 +- clip brings the policy no gain.
 
         -min(ratio advantage, clamp(ratio, 1 - clip, 1 + clip) advantage)
         ratio = exp(log_prob - old_log_prob)
 
     Args:
-        log_prob: (B,) log pi(a) under the policy that learns.
+        log_prob: (B,) log pi(a) under the policy being trained.
         old_log_prob: (B,) log pi(a) under the policy that acted.
         advantage: (B,) of these actions.
         clip: epsilon, at least 0.
@@ -199,18 +206,19 @@ def clipped_surrogate(
         ValueError: if the shapes are not the same (B,) or clip is below 0.
         TypeError: if one is not floating point.
 
-    Source: Schulman et al. 2017 (1707.06347), equation 7, as a loss.
+    Source: Schulman et al. 2017 (1707.06347), equation 7, negated.
     """
     _require_vectors(log_prob=log_prob, old_log_prob=old_log_prob, advantage=advantage)
     if not clip >= 0:
         raise ValueError(f"clip must be at least 0, not {clip}")
     advantage = advantage.detach()
     ratio = (log_prob - old_log_prob.detach()).exp()
+    # Schulman et al. 2017, equation 7: min(r A, clip(r, 1 - eps, 1 + eps) A), negated.
     return -torch.min(ratio * advantage, ratio.clamp(1 - clip, 1 + clip) * advantage)
 
 
 def masked_mean(x: Tensor, valid: Tensor) -> Tensor:
-    """The mean over what is valid; 0 if nothing is.
+    """Return the mean over valid entries, or 0 if there are none.
 
     Args:
         x: numbers of any shape.
@@ -228,12 +236,12 @@ def masked_mean(x: Tensor, valid: Tensor) -> Tensor:
 
 
 def normalized(advantage: Tensor, valid: Tensor) -> Tensor:
-    """Advantages of a minibatch with mean 0 and standard deviation 1.
+    """Normalize the advantages of a minibatch to mean 0 and standard deviation 1.
 
         (a - mean) / (std + 1e-8)
 
-    Mean and unbiased standard deviation are those of the valid ones. A single one has no standard
-    deviation and stays as it is.
+    The mean and the unbiased standard deviation are taken over valid entries. A single valid entry
+    has no standard deviation and stays unchanged.
 
     Args:
         advantage: (B,).
@@ -257,7 +265,7 @@ def normalized(advantage: Tensor, valid: Tensor) -> Tensor:
 
 
 def _chosen(q: Tensor, actions: Tensor, name: str = "q") -> Tensor:
-    """The values (B,) in q (B, A) of actions (B,)."""
+    """Return the values (B,) of actions (B,) in q (B, A)."""
     _require_floating(name, q)
     if actions.dtype != torch.int64:
         raise TypeError(f"actions must be int64, not {actions.dtype}")

@@ -1,4 +1,4 @@
-"""Rows of arrays to and from an open file, in NumPy's .npy format, without a copy of the whole.
+"""Read and write rows of arrays in NumPy's .npy format, without a copy of the whole.
 
 Several arrays may follow one another in a file; `numpy.load` reads them one by one.
 """
@@ -9,11 +9,11 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-CHUNK_BYTES = 1 << 22  # large enough for the disk's full speed, small beside any ring
+CHUNK_BYTES = 1 << 22  # large enough for the disk's full speed, small compared with any ring
 
 
 def header_of(field: npt.NDArray[Any], rows: int) -> dict[str, Any]:
-    """What the format says about `rows` rows of a field."""
+    """Return the header that describes `rows` rows of a field."""
     return {
         "descr": np.lib.format.dtype_to_descr(field.dtype),
         "fortran_order": False,
@@ -22,41 +22,41 @@ def header_of(field: npt.NDArray[Any], rows: int) -> dict[str, Any]:
 
 
 def write_header(file: BinaryIO, header: dict[str, Any]) -> None:
-    """Begin an array."""
+    """Write an array's header; its numbers must follow."""
     np.lib.format.write_array_header_1_0(file, header)
 
 
 def read_header(file: BinaryIO, expected: dict[str, Any]) -> None:
-    """Go past an array's header; ValueError if it is another one."""
+    """Read an array's header; raise ValueError if it differs from the expected one."""
     np.lib.format.read_magic(file)
     shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
-    found = {
+    header = {
         "descr": np.lib.format.dtype_to_descr(dtype),
         "fortran_order": fortran_order,
         "shape": shape,
     }
-    if found != expected:
-        raise ValueError(f"the file holds {found}, expected {expected}")
+    if header != expected:
+        raise ValueError(f"the file holds {header}, expected {expected}")
 
 
 def write_array(file: BinaryIO, array: npt.NDArray[Any]) -> None:
-    """The numbers of a contiguous array."""
+    """Write the numbers of a contiguous array."""
     data = array.data.cast("B")
-    for at in range(0, len(data), CHUNK_BYTES):
-        file.write(data[at : at + CHUNK_BYTES])
+    for start in range(0, len(data), CHUNK_BYTES):
+        file.write(data[start : start + CHUNK_BYTES])
 
 
 def read_array(file: BinaryIO, array: npt.NDArray[Any]) -> None:
-    """Fill a contiguous array with the next numbers; ValueError if the file ends before."""
+    """Fill a contiguous array with the next numbers; raise ValueError if the file is too short."""
     data = array.data.cast("B")
-    at = 0
+    start = 0
     for chunk in _chunks(file, len(data)):
-        data[at : at + len(chunk)] = chunk
-        at += len(chunk)
+        data[start : start + len(chunk)] = chunk
+        start += len(chunk)
 
 
 def skip(file: BinaryIO, nbytes: int) -> None:
-    """Go past the next bytes; ValueError if the file ends before."""
+    """Skip the next bytes; raise ValueError if the file is too short."""
     for _ in _chunks(file, nbytes):
         pass
 

@@ -1,4 +1,4 @@
-"""The recurrent states that acting passed through, one before every few rows of a replay.
+"""Recurrent states recorded while acting, one before every few rows of a replay.
 
 Source: Kapturowski et al. 2019 (R2D2, ICLR 2019), section 3: the stored state strategy.
 
@@ -13,15 +13,21 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from wnrl.rl import npy_rows as npy
+from wnrl.rl import npy_rows
 
 State = tuple[Tensor, Tensor]  # h and c, each (1, B, H)
 
 
 class StoredStates:
-    """h and c before each row whose number is a multiple of `period_steps`, in a ring.
+    """A ring of h and c before each row whose number is a multiple of `period_steps`.
 
-    Whatever `capacity_rows` rows in a line are held, so are their states.
+    It holds the states of the newest `capacity_rows` rows.
+
+    Args:
+        capacity_rows: consecutive rows whose states are held.
+        num_envs: N.
+        lstm_units: H.
+        period_steps: rows from one stored state to the next.
     """
 
     def __init__(
@@ -31,11 +37,11 @@ class StoredStates:
         shape = _shape(capacity_rows, num_envs, lstm_units, period_steps)
         self._rings = [np.empty(shape, np.float32) for _ in ("h", "c")]
         for ring in self._rings:
-            ring.fill(0.0)  # touches every page: memory that is missing is missed now
+            ring.fill(0.0)  # touches every page, so missing memory fails now and not in hours
 
     @staticmethod
     def bytes_needed(capacity_rows: int, num_envs: int, lstm_units: int, period_steps: int) -> int:
-        """Bytes that they will take, exactly."""
+        """Return the exact bytes of a ring with these arguments."""
         shape = _shape(capacity_rows, num_envs, lstm_units, period_steps)
         return 2 * math.prod(shape) * np.dtype(np.float32).itemsize
 
@@ -45,13 +51,13 @@ class StoredStates:
         return sum(ring.nbytes for ring in self._rings)
 
     def check(self, state: State) -> None:
-        """ValueError unless h and c are (1, N, H)."""
+        """Raise ValueError unless h and c are (1, N, H)."""
         expected = (1, *self._rings[0].shape[1:])
         if any(tuple(part.shape) != expected for part in state):
             raise ValueError(f"h and c must be {expected}, not {[tuple(x.shape) for x in state]}")
 
     def add(self, row: int, state: State) -> None:
-        """Keep h and c (1, N, H), from any device, if this is a row whose state is kept."""
+        """Store h and c (1, N, H), from any device, if `row` is a multiple of `period_steps`."""
         if row % self.period_steps == 0:
             for ring, part in zip(self._rings, state, strict=True):
                 ring[self._slot(row)] = part[0].detach().cpu().numpy()
@@ -62,7 +68,13 @@ class StoredStates:
         envs: npt.NDArray[np.int64],
         known: npt.NDArray[np.bool_],
     ) -> State:
-        """h and c (1, B, H) before rows (B,) of environments (B,), zeros where not `known` (B,)."""
+        """Return h and c (1, B, H), the states before rows.
+
+        Args:
+            rows: (B,) row numbers.
+            envs: (B,) environments.
+            known: (B,) whether that state is stored; elsewhere it is zero.
+        """
         slots = np.where(known, self._slot(rows), 0)
         h, c = (
             torch.from_numpy(np.where(known[:, None], ring[slots, envs], np.float32(0)))[None]
@@ -71,30 +83,30 @@ class StoredStates:
         return h, c
 
     def write(self, file: BinaryIO, start: int, stop: int) -> None:
-        """Stream those of rows [start, stop), which are all held, as two .npy arrays."""
-        rows = self._kept(start, stop)
+        """Stream the states of rows [start, stop), which must be held, as two .npy arrays."""
+        rows = self._stored_rows(start, stop)
         for ring in self._rings:
-            npy.write_header(file, npy.header_of(ring, len(rows)))
+            npy_rows.write_header(file, npy_rows.header_of(ring, len(rows)))
             for row in rows:
-                npy.write_array(file, ring[self._slot(row)])
+                npy_rows.write_array(file, ring[self._slot(row)])
 
     def read(self, file: BinaryIO, start: int, stop: int, oldest_row: int) -> None:
-        """Take back what `write` wrote; skip those of rows before `oldest_row`.
+        """Restore what `write` wrote; skip states of rows before `oldest_row`.
 
         Raises:
-            ValueError: the file does not hold exactly these states.
+            ValueError: if the file does not hold exactly these states.
         """
-        rows = self._kept(start, stop)
+        rows = self._stored_rows(start, stop)
         for ring in self._rings:
-            npy.read_header(file, npy.header_of(ring, len(rows)))
+            npy_rows.read_header(file, npy_rows.header_of(ring, len(rows)))
             for row in rows:
                 if row < oldest_row:
-                    npy.skip(file, ring[0].nbytes)
+                    npy_rows.skip(file, ring[0].nbytes)
                 else:
-                    npy.read_array(file, ring[self._slot(row)])
+                    npy_rows.read_array(file, ring[self._slot(row)])
 
-    def _kept(self, start: int, stop: int) -> range:
-        """The rows in [start, stop) whose states are kept."""
+    def _stored_rows(self, start: int, stop: int) -> range:
+        """Return the rows in [start, stop) whose states are stored."""
         return range(-(-start // self.period_steps) * self.period_steps, stop, self.period_steps)
 
     def _slot(self, row: Any) -> Any:
@@ -104,5 +116,5 @@ class StoredStates:
 def _shape(
     capacity_rows: int, num_envs: int, lstm_units: int, period_steps: int
 ) -> tuple[int, int, int]:
-    """Of one ring: as many states as `capacity_rows` rows in a line can have."""
+    """Return the shape of one ring: the most states that `capacity_rows` consecutive rows have."""
     return -(-capacity_rows // period_steps), num_envs, lstm_units

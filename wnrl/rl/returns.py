@@ -2,8 +2,9 @@
 
 Dimension key: B batch, n steps, T rows in time order, N environments.
 
-Time is in the names: `r_t` and `discount_t` came after acting in s_tm1, and lead to s_t. A discount
-of 0 says that nothing counts any more; what made it 0 was decided where the step was stored.
+Time is in the names: acting in s_tm1 brings `r_t` and `discount_t` and leads to s_t. After a
+discount of 0 nothing counts; termination, truncation and lost lives have become discounts before
+they arrive here.
 """
 
 import torch
@@ -11,11 +12,11 @@ from torch import Tensor
 
 
 def n_step_return(rewards: Tensor, discounts: Tensor) -> tuple[Tensor, Tensor]:
-    """The rewards of n steps as one, and the discount of what follows them.
+    """Sum the rewards of n steps and return the sum with the discount of the value that follows.
 
         R = r_1 + d_1 r_2 + d_1 d_2 r_3 + ...        discount = d_1 d_2 ... d_n
 
-    A step with reward 0 and discount 1 changes nothing, so shorter returns are padded with it.
+    A step with reward 0 and discount 1 changes nothing, so it pads shorter returns.
 
     Args:
         rewards: (B, n) floating point, in time order.
@@ -36,6 +37,7 @@ def n_step_return(rewards: Tensor, discounts: Tensor) -> tuple[Tensor, Tensor]:
             "rewards and discounts must both be (B, n) with n >= 1, "
             f"not {tuple(rewards.shape)} and {tuple(discounts.shape)}"
         )
+    # Mnih et al. 2016, section 4: r_1 + gamma r_2 + ... + gamma^(n-1) r_n.
     total, weight = rewards[:, 0], discounts[:, 0]
     for t in range(1, rewards.shape[1]):
         total = total + weight * rewards[:, t]
@@ -44,15 +46,15 @@ def n_step_return(rewards: Tensor, discounts: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def td_target(r_t: Tensor, discount_t: Tensor, q_t_max: Tensor) -> Tensor:
-    """The one-step bootstrap target `r_t + discount_t * q_t_max`.
+    """Return the one-step bootstrap target `r_t + discount_t * q_t_max`.
 
     Args:
-        r_t: (B,) rewards (or n-step rewards).
-        discount_t: (B,) discounts (or products of n).
+        r_t: (B,) rewards, or sums of n rewards.
+        discount_t: (B,) discounts, or products of n discounts.
         q_t_max: (B,) values of s_t.
 
     Returns:
-        Targets (B,). Gradients flow as they come: a loss decides where they stop.
+        Targets (B,). Gradients flow through; a loss decides where they stop.
 
     Raises:
         ValueError: if the shapes are not all the same (B,).
@@ -64,26 +66,27 @@ def td_target(r_t: Tensor, discount_t: Tensor, q_t_max: Tensor) -> Tensor:
             "r_t, discount_t and q_t_max must all be (B,), not "
             f"{tuple(r_t.shape)}, {tuple(discount_t.shape)} and {tuple(q_t_max.shape)}"
         )
+    # Sutton & Barto 2018, equation 6.8 (Q-learning): R + gamma max_a Q(S', a).
     return torch.addcmul(r_t, discount_t, q_t_max)
 
 
 def lambda_returns(
     r_t: Tensor, discount_t: Tensor, v_t: Tensor, valid: Tensor, lambda_: float
 ) -> Tensor:
-    """The returns of every row, mixed of all lengths, each stopped at its episode's end.
+    """Return the lambda-return of every row, stopped at its episode's end.
 
         G_k = r_k + d_k [(1 - lambda) v_k + lambda G_{k+1}]     where row k + 1 is valid
-        G_k = r_k + d_k v_k                                     where it is not, or there is none
+        G_k = r_k + d_k v_k                                     where it is not, or is missing
 
     A row that is not valid holds a final observation. So a truncated episode bootstraps from that
-    observation's value, and nothing crosses into the next episode; a lost life's discount of 0 ends
-    the return in the middle of one.
+    observation's value, and no return crosses into the next episode. A lost life's discount of 0
+    ends the return within an episode.
 
     Args:
         r_t: (T, N) rewards.
         discount_t: (T, N) 0 at termination and lost lives, gamma otherwise.
-        v_t: (T, N) values of the observation *after* each row (for a Q-function its maximum).
-        valid: (T, N) bool, False where the row's own observation was an episode's last.
+        v_t: (T, N) values of the observation *after* each row (for a Q-function, its maximum).
+        valid: (T, N) bool, False where the row's observation is an episode's last.
         lambda_: in [0, 1]: 0 gives one-step targets, 1 the sum up to the last row.
 
     Returns:
@@ -105,6 +108,7 @@ def lambda_returns(
     one_step = torch.where(valid, r_t + discount_t * (1 - mixed) * v_t, 0.0)
     weight = torch.where(valid, discount_t * mixed, 0.0)
     returns = one_step.clone()
+    # Sutton & Barto 2018, equation 12.18, backwards in time.
     for k in range(len(returns) - 2, -1, -1):
         returns[k].addcmul_(weight[k], returns[k + 1])
     return returns
@@ -118,19 +122,19 @@ def generalized_advantages(
     valid: Tensor,
     lambda_: float,
 ) -> Tensor:
-    """Generalized advantage estimates: what each row's lambda-return is above its value.
+    """Return generalized advantage estimates: each row's lambda-return minus its value.
 
         A_k = G_k - v_tm1_k = sum_l (prod_{i<l} lambda d_{k+i}) delta_{k+l}
         delta_k = r_k + d_k v_t_k - v_tm1_k
 
-    The sum stops as the return does, see `lambda_returns`.
+    The sum stops where the return of `lambda_returns` stops.
 
     Args:
         r_t: (T, N) rewards.
         discount_t: (T, N) 0 at termination and lost lives, gamma otherwise.
-        v_tm1: (T, N) values of each row's own observation.
+        v_tm1: (T, N) values of each row's observation.
         v_t: (T, N) values of the observation after each row: `v_tm1` of the next row.
-        valid: (T, N) bool, False where the row's own observation was an episode's last.
+        valid: (T, N) bool, False where the row's observation is an episode's last.
         lambda_: in [0, 1].
 
     Returns:
@@ -145,6 +149,7 @@ def generalized_advantages(
     """
     _require_rows(valid, r_t=r_t, discount_t=discount_t, v_tm1=v_tm1, v_t=v_t)
     returns = lambda_returns(r_t, discount_t, v_t, valid, lambda_)
+    # Schulman et al. 2016, equation 16: sum_l (gamma lambda)^l delta_{t+l}, which is G_k - V(s_k).
     return torch.where(valid, returns - v_tm1, 0.0)
 
 

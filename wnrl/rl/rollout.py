@@ -1,14 +1,15 @@
-"""What an on-policy learner saw: the newest T rows of N environments, refilled after each update.
+"""The rollout of an on-policy learner: T rows of N environments, refilled after each update.
 
-For storing rows and cutting them into minibatches. Not for returns (`wnrl.rl.returns`), and not for
-deciding what a discount is: termination, truncation and lost lives arrive here as discounts.
+It stores rows and cuts them into minibatches. Returns are in `wnrl.rl.returns`. Termination,
+truncation and lost lives have become discounts before they arrive here.
 
 Dimension key: T steps, N environments, B rows of a minibatch.
 
 Row k of one environment is (obs_k, first_k, action_k, reward_{k+1}, discount_{k+1}, valid_k): the
-observation acted on, whether it is its episode's first, what was sent on it and what that brought,
-and whether the emulator used the action. It did not where obs_k is a final observation: that row is
-in no loss and no mean, its value is the bootstrap of the row before, and the next row is a first.
+observation acted on, whether it is its episode's first, the action sent on it, the reward and
+discount that it brought, and whether the emulator used the action. The emulator ignores the action
+sent on a final observation. Such a row is in no loss and no mean, its value is the bootstrap of the
+row before, and the next row begins an episode.
 """
 
 import math
@@ -20,11 +21,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-Rowlike = npt.NDArray[Any] | Tensor  # one row of a field, (N, ...), on any device
+from wnrl.rl.row_store import require_order
+
+RowField = npt.NDArray[Any] | Tensor  # one row of a field, (N, ...), on any device
 
 
 class RolloutBatch(NamedTuple):
-    """A rollout (T, N, ...), some of its environments, or rows of it laid flat (B, ...)."""
+    """A rollout (T, N, ...), some of its environments, or a flat selection of its rows (B, ...)."""
 
     obs: Tensor  # (T, N, *shape) uint8 or float32
     first: Tensor  # (T, N) bool
@@ -35,35 +38,35 @@ class RolloutBatch(NamedTuple):
     kept: dict[str, Tensor]  # each (T, N) float32: what the agent noted when it acted
 
     def flat(self) -> "RolloutBatch":
-        """All rows in one dimension, (T * N, ...): row k of environment n is number k * N + n.
+        """Return all rows in one dimension (T * N, ...), row k of environment n at k * N + n.
 
         Raises:
-            ValueError: if it is flat already.
+            ValueError: if the batch is flat already.
         """
         self._require_dimensions(2)
         return self._each(lambda x: x.flatten(0, 1))  # (T, N, ...) -> (T * N, ...)
 
     def take(self, index: Tensor) -> "RolloutBatch":
-        """Rows (B, ...) of a flat batch, copied.
+        """Return a copy of rows (B, ...) of a flat batch.
 
         Args:
             index: (B,) int64, on any device.
 
         Raises:
-            ValueError: if it is not flat.
+            ValueError: if the batch is not flat.
         """
         self._require_dimensions(1)
         index = index.to(self.valid.device)
         return self._each(lambda x: x.index_select(0, index))
 
     def envs(self, index: Tensor) -> "RolloutBatch":
-        """The whole rollout (T, n, ...) of some environments, copied.
+        """Return a copy of the whole rollout (T, n, ...) of some environments.
 
         Args:
             index: (n,) int64, on any device.
 
         Raises:
-            ValueError: if it is flat.
+            ValueError: if the batch is flat.
         """
         self._require_dimensions(2)
         index = index.to(self.valid.device)
@@ -80,15 +83,15 @@ class RolloutBatch(NamedTuple):
 
 
 class Rollout:
-    """T rows of N environments in CPU memory that is taken once and filled again and again.
+    """T rows of N environments in CPU memory that is allocated once and refilled.
 
     Args:
         steps: T.
         num_envs: N.
-        shape: of one environment's observation.
-        dtype: of observations, "uint8" or "float32"; they are stored as they come.
+        shape: shape of one environment's observation.
+        dtype: dtype of observations, "uint8" or "float32"; they are stored unchanged.
         kept: names of numbers (N,) that the agent notes when it acts, such as its value.
-        pin_memory: whether a GPU shall be able to copy without a detour.
+        pin_memory: whether to pin the memory, so that a GPU can copy from it directly.
 
     Raises:
         ValueError: if a number is below 1 or the dtype is neither of the two.
@@ -126,7 +129,7 @@ class Rollout:
         dtype: str,
         kept: tuple[str, ...] = ("value",),
     ) -> int:
-        """Bytes of a rollout with these arguments, all of them taken at construction."""
+        """Return the exact bytes of a rollout; the arguments are the constructor's."""
         types = _field_types(shape, dtype, kept).values()
         return steps * num_envs * sum(kind.itemsize * math.prod(tail) for kind, tail in types)
 
@@ -137,37 +140,37 @@ class Rollout:
 
     @property
     def full(self) -> bool:
-        """Whether all T rows are there."""
+        """True once all T rows are filled."""
         return self.filled_rows == self.steps
 
     def clear(self) -> None:
-        """Begin anew, in the same memory: batches on the CPU that were taken from it change."""
+        """Start over in the same memory; batches on the CPU that view it will change."""
         self.filled_rows = 0
 
     def add(
         self,
-        obs: Rowlike,
-        first: Rowlike,
-        action: Rowlike,
-        reward: Rowlike,
-        discount: Rowlike,
-        valid: Rowlike,
-        **kept: Rowlike,
+        obs: RowField,
+        first: RowField,
+        action: RowField,
+        reward: RowField,
+        discount: RowField,
+        valid: RowField,
+        **kept: RowField,
     ) -> None:
         """Store one row; reward and discount become 0 where it is not valid.
 
         Args:
-            obs: (N, *shape) what was acted on.
-            first: (N,) bool, whether that is its episode's first.
-            action: (N,) integers, what was sent on it.
-            reward: (N,) what came, as the learner shall see it (clipped where it clips).
+            obs: (N, *shape) the observations acted on.
+            first: (N,) bool, whether each is its episode's first.
+            action: (N,) integers, the actions sent on them.
+            reward: (N,) the rewards that followed, clipped if the learner clips.
             discount: (N,) 0 at termination and lost lives, gamma otherwise, truncation included.
-            valid: (N,) bool, False where obs is a final observation, whose action was not used.
+            valid: (N,) bool, False at a final observation, whose action was not used.
             **kept: (N,) each of the names in `kept`.
 
         Raises:
-            ValueError: if it is full, a shape is not the above, other names are kept, or an episode
-                begins anywhere but right after a row that is not valid.
+            ValueError: if the rollout is full, if a shape or the names in `kept` differ from the
+                above, or if an episode does not begin exactly after a row that is not valid.
             TypeError: if a dtype does not fit.
         """
         if self.full:
@@ -187,17 +190,22 @@ class Rollout:
         }
         for name, value in row.items():
             self._write(name, value)
-        self._require_order()
+        if self.filled_rows > 0:
+            require_order(
+                self._arrays["first"][self.filled_rows],
+                self._arrays["valid"][self.filled_rows - 1],
+                self.filled_rows,
+            )
         unused = ~self._arrays["valid"][self.filled_rows]
         for name in ("reward", "discount"):
             self._arrays[name][self.filled_rows, unused] = 0.0
         self.filled_rows += 1
 
     def to(self, device: torch.device | str) -> RolloutBatch:
-        """All rows on a device: one copy of each field, and on the CPU none, but views.
+        """Return all rows on a device: one copy of each field, or views if the device is the CPU.
 
         Raises:
-            ValueError: if it is not full.
+            ValueError: if the rollout is not full.
         """
         if not self.full:
             raise ValueError(f"the rollout has {self.filled_rows} of its {self.steps} rows")
@@ -207,33 +215,33 @@ class Rollout:
         return RolloutBatch(**moved, kept=kept)
 
     def state_dict(self) -> dict[str, Any]:
-        """Copies of the rows so far."""
+        """Return copies of the rows so far."""
         return {
             "steps": self.steps,
             "fields": {name: x[: self.filled_rows].clone() for name, x in self._fields.items()},
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue where the state was taken.
+        """Restore the rows of a state.
 
         Raises:
             ValueError: if the state is of a rollout of another length, shape, dtype or kept names.
         """
         fields: Mapping[str, Tensor] = state["fields"]
         rows = len(fields["valid"])
-        found = {name: (x.dtype, tuple(x.shape)) for name, x in fields.items()}
-        own = {name: (x.dtype, (rows, *x.shape[1:])) for name, x in self._fields.items()}
-        if state["steps"] != self.steps or found != own:
+        loaded = {name: (x.dtype, tuple(x.shape)) for name, x in fields.items()}
+        expected = {name: (x.dtype, (rows, *x.shape[1:])) for name, x in self._fields.items()}
+        if state["steps"] != self.steps or loaded != expected:
             raise ValueError(
-                f"the state is of a rollout of {state['steps']} steps with {found}, "
-                f"this one has {self.steps} with {own}"
+                f"the state is of a rollout of {state['steps']} steps with {loaded}, "
+                f"this one has {self.steps} with {expected}"
             )
         for name, field in fields.items():
             self._fields[name][:rows].copy_(field)
         self.filled_rows = rows
 
-    def _write(self, name: str, value: Rowlike) -> None:
-        """Copy one field of the next row, its shape and dtype as they must be."""
+    def _write(self, name: str, value: RowField) -> None:
+        """Copy one field into the next row, after checking its shape and dtype."""
         field, array = self._fields[name], self._arrays[name]
         if tuple(value.shape) != array.shape[1:]:
             raise ValueError(f"{name} must be {array.shape[1:]}, not {tuple(value.shape)}")
@@ -248,26 +256,14 @@ class Rollout:
         else:
             array[self.filled_rows] = value
 
-    def _require_order(self) -> None:
-        """ValueError unless the row being written begins episodes exactly where they ended."""
-        if self.filled_rows == 0:
-            return
-        begins = self._arrays["first"][self.filled_rows]
-        ended = ~self._arrays["valid"][self.filled_rows - 1]
-        if not np.array_equal(begins, ended):
-            raise ValueError(
-                "an episode's first row must follow a row that is not valid, and nothing else may: "
-                f"environments {np.flatnonzero(begins != ended).tolist()} at row {self.filled_rows}"
-            )
-
 
 def shuffled(count: int, parts: int, generator: np.random.Generator) -> Iterator[Tensor]:
-    """All of range(count) in random order, in parts whose sizes differ by at most one.
+    """Shuffle range(count) and split it into parts whose sizes differ by at most one.
 
     Args:
-        count: how many there are.
-        parts: how many minibatches, at most `count`.
-        generator: draws one permutation, when the first part is asked for.
+        count: how many numbers to shuffle.
+        parts: number of minibatches, at most `count`.
+        generator: draws one permutation when the first part is taken.
 
     Yields:
         (B,) int64.

@@ -1,20 +1,20 @@
-"""Schedules: what a hyperparameter is at an agent step. Pure functions of the step.
+"""Schedules: the value of a hyperparameter at an agent step, as pure functions of the step.
 
-Beyond its end a schedule holds its last value, so a run that is continued changes nothing.
+After its end a schedule holds its last value, so extending a run changes nothing before.
 """
 
 
 def linear(step: int, start: float, end: float, duration_steps: int) -> float:
-    """A straight line from `start` at step 0 to `end` at `duration_steps`, then `end`.
+    """Interpolate from `start` at step 0 to `end` at `duration_steps`, then hold `end`.
 
     Args:
         step: agent step, from 0.
         start: the value at step 0.
-        end: the value from `duration_steps` on.
-        duration_steps: length of the line in agent steps; 0 means `end` from the first step.
+        end: the value at `duration_steps` and later.
+        duration_steps: length of the line in agent steps; 0 means `end` at every step.
 
     Returns:
-        The value; exactly `end` once the line is over.
+        The value; exactly `end` from `duration_steps` on.
 
     Raises:
         ValueError: if step or duration_steps is negative.
