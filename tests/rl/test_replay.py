@@ -1,12 +1,9 @@
 import io
 import itertools
-import subprocess
-import sys
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import torch
 from hypothesis import given, settings
@@ -127,20 +124,6 @@ def test_a_lost_life_ends_the_return_but_not_the_stack() -> None:
     assert batch.s_t[..., 0].tolist() == [[2, 3, 4, 5], [3, 4, 5, 6]]
 
 
-def test_rows_that_are_not_valid_store_neither_reward_nor_discount() -> None:
-    replay = make_replay()
-    replay.add(
-        np.ones((1, 1), np.float32),
-        np.array([0]),
-        np.array([np.nan], np.float32),
-        np.array([0.5], np.float32),
-        np.array([True]),
-        np.array([False]),
-    )
-    (row,) = replay.rows(0, 1)
-    assert (row.reward.tolist(), row.discount.tolist()) == ([[0.0]], [[0.0]])
-
-
 def extend(replay: Replay, episodes: Episodes, rows: int, generator: np.random.Generator) -> None:
     """Add rows with random episode ends."""
     for _ in range(rows):
@@ -258,33 +241,10 @@ def test_length_counts_pairs_with_n_newer_rows_before_and_after_the_ring_is_full
     assert lengths == [0, 0, 2, 34, 34, 34]
 
 
-def test_counters_tell_the_rows_added_and_the_oldest_held() -> None:
-    counters = [(r.total_rows, r.oldest_row) for r in (filled(n) for n in (0, 20, 21, 70))]
-    assert counters == [(0, 0), (20, 0), (21, 1), (70, 50)]
-
-
 def test_bytes_are_known_exactly_beforehand() -> None:
     for capacity, num_envs in ((100, 1), (103, 4), (1000, 7)):
         replay = Replay(capacity, num_envs, (5, 6), "uint8", 4, 1, np.random.default_rng(0))
         assert replay.nbytes == Replay.bytes_needed(capacity, num_envs, (5, 6), "uint8")
-    # 84 * 84 + 8 + 4 + 4 + 1 + 1
-    assert Replay.bytes_needed(1_000_000, 8, (84, 84), "uint8") == 7_074_000_000
-    assert Replay.bytes_needed(10, 1, (4,), "float32") == 340
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads Linux's /proc")
-def test_all_memory_is_taken_at_construction() -> None:
-    program = """if True:
-        import numpy as np
-        from wnrl.doctor.memory import resident_bytes
-        from wnrl.rl.replay import Replay
-        before = resident_bytes()
-        replay = Replay(10_000, 1, (84, 84), "uint8", 4, 1, np.random.default_rng(0))
-        print(resident_bytes() - before, replay.nbytes)
-    """  # in a process of its own: this one may have freed memory that it kept
-    said = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
-    taken, held = map(int, said.stdout.split())
-    assert taken > 0.9 * held
 
 
 def segments_of(replay: Replay, bounds: Sequence[int]) -> list[tuple[int, int, bytes]]:
@@ -328,25 +288,6 @@ def test_restored_from_segments_it_goes_on_as_if_never_stopped(total: int, stack
     assert replay.state_dict() == restored.state_dict()
 
 
-def test_a_segment_is_a_row_of_npy_arrays() -> None:
-    replay = filled(30)  # rows 10 to 30 are held, and 20 is where the ring wraps
-    ((_, _, content),) = segments_of(replay, [15, 28])
-    file = io.BytesIO(content)
-    before, after = replay.rows(15, 28)
-    for name in before._fields:
-        expected = np.concatenate([getattr(before, name), getattr(after, name)])
-        np.testing.assert_array_equal(np.load(file, allow_pickle=False), expected)
-    assert file.read() == b""
-
-
-def test_rows_that_are_not_held_are_refused() -> None:
-    replay = filled(30)
-    for start, stop in ((9, 12), (25, 31), (20, 15)):
-        with pytest.raises(ValueError, match=r"not all held: the ring has \[10, 30\)"):
-            replay.write_rows(io.BytesIO(), start, stop)
-    assert replay.rows(30, 30) == []
-
-
 def loaded(replay: Replay) -> Replay:
     restored = make_replay(rows=20, num_envs=2, frame_shape=FRAME, frame_dtype="uint8")
     restored.load_state_dict(replay.state_dict())
@@ -369,34 +310,6 @@ def test_until_all_rows_are_back_the_replay_refuses_to_work() -> None:
     restored.sample(1)
 
 
-def test_segments_with_a_gap_or_beyond_the_state_are_refused() -> None:
-    replay = filled(30)
-    for start, stop in ((11, 20), (10, 31), (20, 10)):
-        with pytest.raises(ValueError, match="expected a range from 10 or before, up to 30"):
-            loaded(replay).read_rows(io.BytesIO(), start, stop)
-
-
-def test_a_segment_cut_short_or_of_another_replay_is_refused() -> None:
-    replay = filled(30)
-    ((start, stop, content),) = segments_of(replay, [10, 30])
-    with pytest.raises(ValueError, match="the file ends 1 bytes too early"):
-        loaded(replay).read_rows(io.BytesIO(content[:-1]), start, stop)
-    with pytest.raises(ValueError, match=r"the file holds .*\(20, 2, 2, 3\).*expected .*\(21, 2,"):
-        loaded(replay).read_rows(io.BytesIO(content), start - 1, stop)
-    float_replay = make_replay(rows=20, num_envs=2, frame_shape=FRAME)
-    float_replay.load_state_dict(replay.state_dict())
-    with pytest.raises(ValueError, match=r"the file holds .*u1.*expected .*f4"):
-        float_replay.read_rows(io.BytesIO(content), start, stop)
-
-
-def test_a_state_of_another_size_is_refused() -> None:
-    state = filled(30).state_dict()
-    with pytest.raises(ValueError, match="capacity_rows 20, this one has 21"):
-        make_replay(rows=21, num_envs=2).load_state_dict(state)
-    with pytest.raises(ValueError, match="num_envs 2, this one has 1"):
-        make_replay(rows=20, num_envs=1).load_state_dict(state)
-
-
 def test_a_capacity_too_small_for_one_transition_is_refused_with_the_least_that_works() -> None:
     with pytest.raises(UsageError, match=r"a replay of 13 transitions .* need 14"):
         Replay(13, 2, (1,), "uint8", 4, 3, np.random.default_rng(0))
@@ -410,38 +323,3 @@ def test_a_capacity_too_small_for_one_transition_is_refused_with_the_least_that_
 def test_impossible_settings_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"must be"):
         make_replay(**wrong)
-
-
-@pytest.mark.parametrize(
-    ("index", "value", "error"),
-    [
-        (0, np.zeros((2, 3, 2), np.uint8), ValueError),
-        (0, np.zeros((2, 2, 3), np.float32), TypeError),
-        (1, np.zeros(2, np.float32), TypeError),
-        (1, np.zeros((2, 1), np.int64), ValueError),
-        (2, np.zeros(1, np.float32), ValueError),
-        (4, np.ones(2, np.int64), TypeError),
-        (5, np.ones(2, np.uint8), TypeError),
-    ],
-)
-def test_a_field_of_another_shape_or_type_is_refused_and_nothing_is_stored(
-    index: int, value: npt.NDArray[Any], error: type[Exception]
-) -> None:
-    replay = make_replay(num_envs=2, frame_shape=FRAME, frame_dtype="uint8")
-    row = list(Episodes(2, FRAME, "uint8").next_row(["go", "go"]))
-    row[index] = value
-    with pytest.raises(error, match="must be"):
-        replay.add(*row)
-    assert replay.total_rows == 0
-
-
-@pytest.mark.parametrize(("was_valid", "is_first"), [(True, True), (False, False)])
-def test_an_episode_that_begins_elsewhere_than_after_a_final_row_is_refused(
-    was_valid: bool, is_first: bool
-) -> None:
-    replay = make_replay(num_envs=2)
-    frame, zeros, yes = np.ones((2, 1), np.float32), np.zeros(2, np.float32), np.ones(2, np.bool_)
-    action = np.zeros(2, np.int64)
-    replay.add(frame, action, zeros, zeros, yes, np.array([True, was_valid]))
-    with pytest.raises(ValueError, match=r"environments \[1\] at row 1"):
-        replay.add(frame, action, zeros, zeros, np.array([False, is_first]), yes)

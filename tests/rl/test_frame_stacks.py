@@ -1,0 +1,60 @@
+"""Stacks of frames on hand numbers: frames from before an episode's first are zeros."""
+
+import numpy as np
+import torch
+
+from wnrl.rl.frame_stacks import gather_stacks, whole_stacks
+from wnrl.rl.row_store import Rows
+
+
+def ring(frames: list[list[int]], firsts: list[list[int]]) -> Rows:
+    """A ring (R, N) of frames with one pixel each."""
+    frame = np.array(frames, np.uint8)[..., None]  # (R, N, 1)
+    empty = np.zeros(frame.shape[:2], np.float32)
+    return Rows(frame, empty, empty, empty, np.array(firsts, np.bool_), empty)
+
+
+def stacks(rows: Rows, numbers: list[int], envs: list[int], stack: int) -> list[list[int]]:
+    out = torch.full((len(numbers), stack, 1), 99, dtype=torch.uint8)
+    gather_stacks(rows, np.array(numbers), np.array(envs), stack, out)
+    stacked: list[list[int]] = out[..., 0].tolist()
+    return stacked
+
+
+def test_frames_before_the_episodes_first_are_zeros() -> None:
+    rows = ring([[1], [2], [3], [4], [5], [6]], [[1], [0], [0], [1], [0], [0]])
+    assert stacks(rows, [2, 3, 4, 5], [0] * 4, 3) == [[1, 2, 3], [0, 0, 4], [0, 4, 5], [4, 5, 6]]
+
+
+def test_a_stack_wraps_around_the_ring_and_stays_in_its_environment() -> None:
+    # 4 slots hold rows 4 to 7: slots 0 to 3 are rows 4, 5, 6, 7 of environments 0 and 1
+    rows = ring([[40, 41], [50, 51], [60, 61], [70, 71]], [[0, 0], [0, 0], [0, 1], [0, 0]])
+    assert stacks(rows, [7, 7, 8], [0, 1, 0], 2) == [[60, 70], [61, 71], [70, 40]]
+    assert stacks(rows, [7, 7], [0, 1], 3) == [[50, 60, 70], [0, 61, 71]]
+
+
+def test_a_single_frame_is_never_blackened() -> None:
+    rows = ring([[1], [2]], [[1], [1]])
+    assert stacks(rows, [0, 1], [0, 0], 1) == [[1], [2]]
+
+
+def test_a_stack_is_whole_if_its_oldest_frame_or_its_episodes_first_is_held() -> None:
+    # rows 2 to 5 are held, at slots 2, 3, 0, 1; row 3 is a first in environment 1 alone
+    rows = ring([[0, 0]] * 4, [[0, 0], [0, 0], [0, 0], [0, 1]])
+    held = np.array([2, 3, 4, 5])
+    for env, expected in ((0, [False, False, True, True]), (1, [False, True, True, True])):
+        envs = np.full(4, env)
+        assert whole_stacks(rows, held, envs, 3, oldest_row=2).tolist() == expected
+        assert whole_stacks(rows, held, envs, 1, oldest_row=2).all()
+
+
+def test_a_first_between_makes_a_stack_whole() -> None:
+    rows = ring([[0]] * 4, [[0], [0], [0], [1]])  # rows 3 to 6 are held, and row 3 is a first
+    whole = whole_stacks(rows, np.array([3, 4]), np.zeros(2, np.int64), 3, oldest_row=3)
+    assert whole.tolist() == [True, True]
+
+
+def test_a_first_that_was_overwritten_makes_no_stack_whole() -> None:
+    rows = ring([[0]] * 4, [[0], [1], [0], [0]])  # row 5 is a first, and its slot is row 1's too
+    rows_held = np.array([2, 3])
+    assert not whole_stacks(rows, rows_held, np.zeros(2, np.int64), 3, oldest_row=2).any()
