@@ -159,7 +159,7 @@ class A2C:
                 entropy_coef=self._config.entropy_coef,
                 normalize_advantage=self._config.normalize_advantage,
             )
-            loss.total.backward()  # type: ignore[no-untyped-call]  # torch has no annotation
+            loss.total.backward()
         self.observer.before_step(rows.obs, rows.obs)
         self.optimizer.step()
         self._after_step(self.network)

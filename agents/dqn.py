@@ -406,7 +406,7 @@ class DQN:
         with shared_weights(self._network):
             td = self._td_errors(self._values, self._network, self._target, *batch)
             loss = self._loss(td).mean()  # (B,) -> ()
-            loss.backward()  # type: ignore[no-untyped-call]  # torch has no annotation for it
+            loss.backward()
         learning_batch = self._values.learning_batch(batch.s_tm1, batch.s_t)
         self.observer.before_step(batch.s_tm1, learning_batch)
         self._optimizer.step()

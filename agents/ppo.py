@@ -197,7 +197,7 @@ class PPO:
                 entropy_coef=config.entropy_coef,
                 normalize_advantage=config.normalize_advantage,
             )
-            loss.total.backward()  # type: ignore[no-untyped-call]  # torch has no annotation
+            loss.total.backward()
         self.observer.before_step(rows.obs, rows.obs)
         self.optimizer.step()
         self._after_step(self.network)

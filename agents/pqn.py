@@ -143,7 +143,7 @@ class PQN:
             q = self.network(rows.obs).gather(1, rows.action[:, None])[:, 0]  # (B, A) -> (B,)
             td = rows.kept["return"] - q
             loss = losses.masked_mean(losses.squared(td), rows.valid)
-            loss.backward()  # type: ignore[no-untyped-call]  # torch has no annotation for it
+            loss.backward()
         self.observer.before_step(rows.obs, rows.obs)
         self.optimizer.step()
         self._after_step(self.network)

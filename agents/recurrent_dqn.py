@@ -196,7 +196,7 @@ class RecurrentDQN:
                 self.network, self._target, batch, burn_in, double=self._config.double
             )
             loss = losses.masked_mean(self._loss(td), batch.learnt)  # (L, B) -> ()
-            loss.backward()  # type: ignore[no-untyped-call]  # torch has no annotation for it
+            loss.backward()
         learnt = batch.obs[burn_in : burn_in + len(td)][batch.learnt]  # -> (learnt rows, ...)
         self.observer.before_step(learnt, learnt)
         self.optimizer.step()

@@ -41,8 +41,8 @@ def begin(folder: Path, text: str, envs: Sequence[str]) -> Path:
     events = [
         {"file_version": "brain.Event:2"},
         {"session_log": SessionLog(status=SessionLog.START)},  # hides what has been read so far
-        {"summary": summary.custom_scalars(layout(envs))},  # type: ignore[no-untyped-call]
-        {"summary": summary.text("compare", text)},  # type: ignore[no-untyped-call]
+        {"summary": summary.custom_scalars(layout(envs))},
+        {"summary": summary.text("compare", text)},
     ]
     _append(path, events)
     return path

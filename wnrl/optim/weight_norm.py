@@ -137,7 +137,7 @@ class _WeightNormOptimizer(torch.optim.Optimizer):
                 self._fused = FusedStep(self.rule, entries, self.max_norm)
             weight = entries[0].parameter
             # Triton launches on the current device, whichever that is.
-            with torch.cuda.device_of(weight):  # type: ignore[no-untyped-call]  # torch's has no types
+            with torch.cuda.device_of(weight):
                 total = self._fused.step(entries)
         else:
             total = optimizer_aten.step(self.rule, entries, self.max_norm)

@@ -195,8 +195,8 @@ class TensorBoard:
             for name, value in config.items()
         }
         # torch declares no types for these two.
-        writer = self._writer._get_file_writer()  # type: ignore[no-untyped-call]
-        for summary in hparams(plain, dict.fromkeys(_RESULTS)):  # type: ignore[no-untyped-call]
+        writer = self._writer._get_file_writer()
+        for summary in hparams(plain, dict.fromkeys(_RESULTS)):
             writer.add_summary(summary)
         rows = [f"| {name} | {value} |" for name, value in plain.items()]
         self._writer.add_text("config", "\n".join(["| setting | value |", "|---|---|", *rows]))
