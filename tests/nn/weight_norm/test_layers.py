@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -24,6 +24,7 @@ from wnrl.optim.weight_norm import WNAdam
 
 STORAGES = ["gv", "w"]
 ROUNDING_64 = 1e-12  # float64 sums of tens of terms
+ROUNDING_STEP = 1e-14  # 20,000 random steps were at most 4.4e-16 off, relative to what is added up
 HALF_STEP = {torch.float16: 1e-3, torch.bfloat16: 8e-3}  # one rounding at that precision
 
 
@@ -501,16 +502,20 @@ def test_equations_2_to_4_and_grad_v_orthogonal_to_v(size: tuple[int, int, int])
 
 
 @given(sizes, st.floats(1e-3, 10.0))
+@example((3, 1, 6211), 5.0)  # a short v: terms of the gradient that cancel are 1e4 times longer
 @settings(max_examples=40, deadline=None)
 def test_plain_gradient_descent_never_shortens_v(size: tuple[int, int, int], lr: float) -> None:
-    layer, _ = random_layer(size)
+    layer, dw = random_layer(size)
     before = layer.weight_v.detach().norm(dim=1)
+    # What is added up, and so the unit of rounding: v, and two terms of dL/dv as long as this.
+    terms = layer.weight_g.detach().abs().flatten() / before * dw.norm(dim=1)
+    rounding = ROUNDING_STEP * (before + lr * terms)
     torch.optim.SGD(layer.parameters(), lr).step()
     after = layer.weight_v.detach().norm(dim=1)
-    assert (after >= before * (1 - ROUNDING_64)).all()
+    assert (after >= before - rounding).all()
     # Pythagoras (section 2.1): ||v'||^2 = ||v||^2 + lr^2 ||dv||^2.
     step = lr * layer.weight_v.grad.norm(dim=1)  # type: ignore[union-attr]  # made
-    assert torch.allclose(after, (before**2 + step**2).sqrt(), rtol=1e-9)
+    assert ((after - (before**2 + step**2).sqrt()).abs() <= rounding).all()
 
 
 def test_a_set_length_of_v_leaves_w_and_g() -> None:
