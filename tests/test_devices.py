@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 import torch
+from script_modules import load_script
 from torch import Tensor, nn
 from trajectories import RULES, Truth
 
@@ -28,10 +29,7 @@ from wnrl.optim.step import ClippedStep, OptimizerSpec
 from wnrl.optim.weight_norm import WNAdam
 from wnrl.rl import losses
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "scripts" / "bench"))
-
-from timing import captured  # a script's neighbour, not installed
-
+captured = load_script("bench/timing.py").captured
 HAS_CUDA = torch.cuda.is_available()
 if not HAS_CUDA:
     # Triton reads the variable when it is imported: nothing may have imported it without.

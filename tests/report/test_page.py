@@ -2,22 +2,19 @@
 
 import re
 import shutil
-import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 from hand_comparisons import aggregate, comparison, game, scored
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
-
-import screenshot_report  # a script, not installed
+from script_modules import load_script
 
 from wnrl.report.comparison import Comparison, Cost
 from wnrl.report.figures import PageFigure
 from wnrl.report.page import render_page, write_page
 from wnrl.stats.reference_scores import Reference
 
+screenshot_report = load_script("screenshot_report.py")
 needs_browser = pytest.mark.skipif(
     shutil.which("chromium") is None or shutil.which("chromedriver") is None,
     reason="chromium and chromedriver are not installed",

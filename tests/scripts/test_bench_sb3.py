@@ -7,13 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
-
-SCRIPTS = Path(__file__).parents[2] / "scripts" / "bench"
-sys.path.insert(0, str(SCRIPTS))
+from script_modules import SCRIPTS, load_script
 
 pytest.importorskip("cv2", reason="SB3's Atari wrappers need it")
-import learners  # noqa: E402  # a script's neighbour, not installed
-import sb3 as bench_sb3  # noqa: E402  # a script, not installed
+learners = load_script("bench/learners.py")
+bench_sb3 = load_script("bench/sb3.py")
 
 
 @pytest.mark.parametrize(
@@ -56,9 +54,9 @@ def test_all_of_a_contest_have_sb3_s_own_as_their_peer(monkeypatch: pytest.Monke
 @pytest.mark.slow
 def test_a_dry_run_measures_every_way_to_step(tmp_path: Path) -> None:
     out = tmp_path / "rows.csv"
-    command = [sys.executable, str(SCRIPTS / "sb3.py"), "--part", "step", "--rounds", "1"]
+    command = [sys.executable, str(SCRIPTS / "bench" / "sb3.py"), "--part", "step", "--rounds", "1"]
     command += ["--steps", "16", "--threads", "1", "--csv", str(out)]
-    environment = {**os.environ, "PYTHONPATH": str(SCRIPTS.parents[1])}
+    environment = {**os.environ, "PYTHONPATH": str(SCRIPTS.parent)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     with out.open() as file:

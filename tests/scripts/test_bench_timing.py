@@ -4,22 +4,22 @@ import csv
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from script_modules import SCRIPTS, load_script
 
-SCRIPTS = Path(__file__).parents[2] / "scripts" / "bench"
-sys.path.insert(0, str(SCRIPTS))
-
-import norms as bench_norms  # noqa: E402  # a script, not installed
-import timing  # noqa: E402  # its neighbour
+bench_norms = load_script("bench/norms.py")
+timing = load_script("bench/timing.py")
 
 
 def test_variants_take_turns_and_the_order_turns_around() -> None:
     seen: list[str] = []
     works = {name: (lambda name=name: seen.append(name)) for name in ("a", "b")}
 
-    def timer(work: timing.Work, calls: int) -> float:
+    def timer(work: Callable[[], Any], calls: int) -> float:
         for _ in range(calls):
             work()
         return {"a": 6.0, "b": 9.0}[seen[-1]]
@@ -32,12 +32,12 @@ def test_variants_take_turns_and_the_order_turns_around() -> None:
 def test_works_are_built_anew_for_each_quarter_of_the_rounds_in_turned_order() -> None:
     built: list[str] = []
 
-    def maker(name: str) -> timing.Work:
+    def maker(name: str) -> Callable[[], None]:
         built.append(name)
         return lambda: None
 
     makers = {name: (lambda name=name: maker(name)) for name in ("a", "b")}
-    times = timing.paired_anew(makers, 8, 1, lambda work, calls: 3.0)
+    times = timing.paired_rebuilt(makers, 8, 1, lambda work, calls: 3.0)
     assert "".join(built) == "ab" + "ba" + "ab" + "ba"
     assert times == {"a": [3.0] * 8, "b": [3.0] * 8}
 
@@ -74,8 +74,8 @@ def test_the_cpus_timer_counts_every_call(threads: int) -> None:
 @pytest.mark.slow
 def test_the_benchmark_of_weight_norm_reaches_every_path_when_dry(tmp_path: Path) -> None:
     out = tmp_path / "rows.csv"
-    command = [sys.executable, str(SCRIPTS / "weight_norm.py"), "--dry", "--threads", "1"]
-    environment = {**os.environ, "PYTHONPATH": str(SCRIPTS.parents[1])}
+    command = [sys.executable, str(SCRIPTS / "bench" / "weight_norm.py"), "--dry", "--threads", "1"]
+    environment = {**os.environ, "PYTHONPATH": str(SCRIPTS.parent)}
     done = subprocess.run(
         [*command, "--csv", str(out)], env=environment, capture_output=True, text=True
     )

@@ -5,18 +5,16 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from script_modules import SCRIPTS, load_script
 
-SCRIPTS = Path(__file__).parents[2] / "scripts" / "bench"
-sys.path.insert(0, str(SCRIPTS))
+from wnrl._settings import UsageError
+from wnrl.config import AGENTS
 
-import train as bench_train  # noqa: E402  # a script, not installed
-from learners import PEERS, Learner  # noqa: E402  # its neighbour
-from train import Turn  # noqa: E402
-
-from wnrl._settings import UsageError  # noqa: E402
-from wnrl.config import AGENTS  # noqa: E402
+bench_train = load_script("bench/train.py")
+PEERS, Learner, Turn = bench_train.PEERS, bench_train.Learner, bench_train.Turn
 
 
 def test_a_ratio_is_the_median_over_rounds_of_the_ratios_within_a_round() -> None:
@@ -36,7 +34,7 @@ def test_a_ratio_is_the_median_over_rounds_of_the_ratios_within_a_round() -> Non
 def test_turns_are_whole_rounds_after_a_warm_up_and_the_order_turns_around() -> None:
     seen: list[tuple[str, int]] = []
 
-    def learner(name: str, round_steps: int, warm_up_steps: int) -> Learner:
+    def learner(name: str, round_steps: int, warm_up_steps: int) -> Any:
         def advance(steps: int) -> int:
             seen.append((name, steps))
             return steps - 1
@@ -95,9 +93,16 @@ def test_agents_and_normalizations_are_measured_once() -> None:
 def test_a_dry_run_measures_both_sides(tmp_path: Path) -> None:
     pytest.importorskip("cv2", reason="SB3's Atari wrappers need it")
     out = tmp_path / "rows.csv"
-    command = [sys.executable, str(SCRIPTS / "train.py"), "--rounds", "1", "--steps", "160"]
+    command = [
+        sys.executable,
+        str(SCRIPTS / "bench" / "train.py"),
+        "--rounds",
+        "1",
+        "--steps",
+        "160",
+    ]
     command += ["--agent", "a2c", "--norm", "weight", "--threads", "1", "--csv", str(out)]
-    environment = {**os.environ, "PYTHONPATH": str(SCRIPTS.parents[1])}
+    environment = {**os.environ, "PYTHONPATH": str(SCRIPTS.parent)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     with out.open() as file:

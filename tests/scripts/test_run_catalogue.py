@@ -7,13 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
-
-import run_catalogue  # a script, not installed
+from script_modules import load_script
 
 from wnrl.config import make_config
 from wnrl.train.run import train
+
+run_catalogue = load_script("run_catalogue.py")
 
 
 def trained(norm: str, folder: Path, steps: int) -> tuple[int, float]:
