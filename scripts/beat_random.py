@@ -1,8 +1,8 @@
-"""Is a run's play clearly above the random policy's, in the same game and under the same protocol?
+"""Test whether a run plays clearly better than a random policy, with the same game and protocol.
 
 Compares the mean of the last 20 training returns with that of random play (evaluation with
-epsilon 1): clearly above is by more than three standard errors of the difference. Of one run: it
-says that learning works, nothing about which normalization is better.
+epsilon 1). A run is clearly better if the difference exceeds three standard errors. One run shows
+that learning works; it does not show which normalization is better.
 
     python scripts/beat_random.py RUN_DIR [RUN_DIR ...] [--episodes 100] [--csv FILE]
 """
@@ -23,7 +23,7 @@ ERRORS = 3.0
 
 
 def compare(run_dir: Path, episodes: int) -> dict[str, object]:
-    """One run against random play: a row of the table."""
+    """Compare one run with random play; return a row of the table."""
     config = read_config(run_dir)
     with (run_dir / "episodes.csv").open() as file:
         returns = [float(row["raw_return"]) for row in csv.DictReader(file)][-LAST:]
@@ -50,15 +50,15 @@ def compare(run_dir: Path, episodes: int) -> dict[str, object]:
 
 
 def main() -> int:
-    """Print a row per run; 0 if all are clearly above random play, 1 if not, 2 for bad input."""
+    """Print one row per run; return 0 if all are clearly better, 1 if not, 2 for bad input."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("run_dirs", nargs="+", type=Path, metavar="RUN_DIR")
-    parser.add_argument("--episodes", type=int, default=100, help="of random play")
-    parser.add_argument("--csv", type=Path)
+    parser.add_argument("run_dirs", nargs="+", type=Path, metavar="RUN_DIR", help="run folders")
+    parser.add_argument("--episodes", type=int, default=100, help="episodes of random play")
+    parser.add_argument("--csv", type=Path, help="file for the table")
     given = parser.parse_args()
     try:
         if given.episodes < 2:
-            raise UsageError(f"--episodes is at least 2, not {given.episodes}")
+            raise UsageError(f"--episodes must be at least 2, not {given.episodes}")
         rows = [compare(run_dir, given.episodes) for run_dir in given.run_dirs]
     except UsageError as error:
         print(f"beat_random: {error}", file=sys.stderr)

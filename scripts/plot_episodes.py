@@ -1,9 +1,9 @@
-"""Training curves from runs' episodes.csv: mean raw return over the last 100 episodes.
+"""Plot training curves from episodes.csv: mean raw return over the last 100 episodes.
 
     pip install -c constraints.txt -e .
     python scripts/plot_episodes.py OUT.png TITLE label=EPISODES.csv [label=EPISODES.csv ...]
 
-A picture of single runs, not a comparison: that is `wnrl.compare`'s work, with seeds.
+The picture shows single runs. `python -m wnrl.compare` compares normalizations, over seeds.
 """
 
 import csv
@@ -19,7 +19,7 @@ WINDOW = 100
 
 
 def read(path: Path) -> tuple[list[int], list[float]]:
-    """Agent steps and the mean return over the last `WINDOW` episodes at each."""
+    """Agent steps at which episodes ended, and mean returns of the last `WINDOW` episodes there."""
     steps, returns, means = [], [], []
     with path.open() as file:
         for row in csv.DictReader(file):

@@ -1,10 +1,10 @@
-"""One real, instrumented run for every entry of the catalogue, and a table of how they went.
+"""Train one instrumented run with every normalization and tabulate the outcomes.
 
     python scripts/run_catalogue.py --out RUNS [--steps 20_000] [--jobs 2] [--csv FILE]
 
-Breakout with `--preset fast`, one seed, one thread each: it shows that every entry trains without a
-fault and what its instruments read. It compares nothing: one seed is no finding. Entries that have
-ended in the folder after as many steps are not run again.
+Each run is Breakout with `--preset fast`, one seed and one thread. The table shows that every
+normalization trains without a fault and that its instruments read finite numbers; one seed does not
+compare them. Runs that ended in the folder after the same number of steps are not repeated.
 """
 
 import argparse
@@ -24,8 +24,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from wnrl.nn.norms.catalogue import NORMS, get_norm
 
 Row = dict[str, Any]
-RECENT = 20  # episodes of the mean
-COLUMNS = (  # of a run that failed those of its end alone
+RECENT = 20  # episodes in the mean return
+COLUMNS = (  # a failed run has only the first four
     "norm",
     "agent_steps",
     "exit_code",
@@ -41,7 +41,7 @@ COLUMNS = (  # of a run that failed those of its end alone
 
 
 def train(norm: str, folder: Path, steps: int) -> tuple[int, float]:
-    """Run one entry to its end; its exit code and its CPU time in seconds."""
+    """Train one run; return its exit code and CPU time in seconds."""
     command = [sys.executable, "-m", "wnrl.train", "--env", "Breakout", "--preset", "fast"]
     command += ["--norm", norm, "--steps", str(steps), "--threads", "1", "--no-calibrate"]
     command += ["--eval-every-steps", str(steps), "--eval-episodes", "5", "--run-dir", str(folder)]
@@ -54,7 +54,7 @@ def train(norm: str, folder: Path, steps: int) -> tuple[int, float]:
 
 
 def read(norm: str, folder: Path) -> Row:
-    """What the run left: returns, and the instruments' scalars at their last reading."""
+    """Read a run's returns and its instruments' scalars from its folder."""
     with (folder / "episodes.csv").open() as file:
         returns = [float(row["raw_return"]) for row in csv.DictReader(file)]
     events = EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()
@@ -70,20 +70,20 @@ def read(norm: str, folder: Path) -> Row:
         "episodes": len(returns),
         f"mean_return_last_{RECENT}": round(mean, 2),
         "instrument_tags": len(instruments),
-        "readings": len(shares) + 1,  # the first has no interval behind it
+        "readings": len(shares) + 1,  # the first reading has no share: no interval precedes it
         "not_finite": sum(not math.isfinite(value) for value in values),
         "instruments_share": round(statistics.median(shares), 5) if shares else math.nan,
     }
 
 
 def main() -> None:
-    """Parse the flags, run, print and write."""
+    """Parse the flags, train, print and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
-    parser.add_argument("--norm", nargs="+", default=list(NORMS))
-    parser.add_argument("--steps", type=int, default=20_000, help="agent steps of each")
-    parser.add_argument("--jobs", type=int, default=2, help="at a time, one thread each")
-    parser.add_argument("--out", type=Path, required=True, help="a folder for the runs")
-    parser.add_argument("--csv", type=Path, help="write the table there")
+    parser.add_argument("--norm", nargs="+", default=list(NORMS), help="normalizations")
+    parser.add_argument("--steps", type=int, default=20_000, help="agent steps of each run")
+    parser.add_argument("--jobs", type=int, default=2, help="runs at a time, with one thread each")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the runs")
+    parser.add_argument("--csv", type=Path, help="file for the table")
     given = parser.parse_args()
     norms = [get_norm(name).name for name in given.norm]
 

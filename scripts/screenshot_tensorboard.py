@@ -1,9 +1,9 @@
-"""Pictures of TensorBoard's Custom Scalars page: whole, with the runs' colours, and by category.
+"""Take pictures of TensorBoard's Custom Scalars page: the whole page and each category.
 
     python scripts/screenshot_tensorboard.py --logdir runs --out pictures
 
-Needs chromium and chromedriver on the PATH, and `pip install selenium`. TensorBoard is served on
-the loopback interface alone and ends with this.
+Needs chromium and chromedriver on the PATH, and `pip install selenium`. TensorBoard listens on the
+loopback interface only and ends with this script.
 """
 
 import argparse
@@ -31,7 +31,7 @@ FLAGS = (
     "--disable-sync",
 )
 LIMIT_S = 180.0
-# TensorBoard's elements stand in shadow trees inside each other.
+# TensorBoard's elements are in nested shadow trees.
 FIND = """
 function find(root, selector) {
   const found = [...root.querySelectorAll(selector)];
@@ -40,7 +40,7 @@ function find(root, selector) {
   return found;
 }
 """
-# Else TensorBoard scales a chart so that its outermost points are left out.
+# By default, TensorBoard scales a chart without its outermost points.
 SHOW_OUTLIERS = f"""{FIND}
 const boxes = find(document, 'paper-checkbox');
 boxes.filter(e => e.textContent.includes('outliers') && e.checked).forEach(e => e.click());
@@ -55,13 +55,15 @@ return loaders.length > 0 && loaders.every(e => !e.dataLoading);
 def main() -> int:
     """Take the pictures; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--logdir", required=True, help="the folder of the runs")
-    parser.add_argument("--out", required=True, type=Path, help="the folder of the pictures")
-    parser.add_argument("--width", type=int, default=1_500, help="of the window, in pixels")
+    parser.add_argument("--logdir", required=True, help="folder of the runs")
+    parser.add_argument("--out", required=True, type=Path, help="folder for the pictures")
+    parser.add_argument("--width", type=int, default=1_500, help="width of the window in pixels")
     parser.add_argument(
-        "--height", type=int, help="take one picture of so many pixels from the top alone"
+        "--height", type=int, help="height in pixels of a single picture of the page's top"
     )
-    parser.add_argument("--smoothing", type=float, default=0.0, help="0 to 0.99 [default 0]")
+    parser.add_argument(
+        "--smoothing", type=float, default=0.0, help="smoothing of curves, 0 to 0.99 [default 0]"
+    )
     given = parser.parse_args()
     try:
         from selenium import webdriver
@@ -89,7 +91,7 @@ def main() -> int:
             for flag in (*FLAGS, f"--user-data-dir={profile}"):
                 options.add_argument(flag)
             browser = webdriver.Chrome(options, webdriver.ChromeService(driver))
-            browser.set_script_timeout(LIMIT_S)  # beside a comparison that takes all cores
+            browser.set_script_timeout(LIMIT_S)  # other processes may use all cores
             try:
                 page = f"http://127.0.0.1:{port}/#custom_scalars&_smoothingWeight={given.smoothing}"
                 for path in photograph(browser, page, given.out, given.width, given.height):
@@ -105,15 +107,15 @@ def main() -> int:
 def photograph(
     browser: Any, page: str, out: Path, width: int, height: int | None
 ) -> Iterator[Path]:
-    """The page, then each of its categories, as PNGs; yields the paths.
+    """Save the page, then each of its categories, as PNGs; yield the paths.
 
-    Charts are drawn where they are in view, so the top alone is much faster.
+    Charts are drawn only where they are in view, so the top of the page alone is much faster.
     """
     browser.set_window_size(width, height or 12_000)
     browser.get(page)
     wait_for(lambda: bool(browser.execute_script(LOADED)))
     browser.execute_script(SHOW_OUTLIERS)
-    time.sleep(5.0)  # lines are drawn after their data have come
+    time.sleep(5.0)  # lines are drawn some time after their data have loaded
     categories = browser.execute_script(CATEGORIES) if height is None else []
     if categories:
         end = "return arguments[0].getBoundingClientRect().bottom"
@@ -130,7 +132,7 @@ def photograph(
 
 
 def answers(url: str) -> bool:
-    """Whether somebody serves this address."""
+    """Return whether a server answers at this address."""
     try:
         with urllib.request.urlopen(url) as response:
             return bool(response.status == 200)
@@ -139,7 +141,11 @@ def answers(url: str) -> bool:
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    """Wait until it holds. TimeoutError after `LIMIT_S`."""
+    """Wait until the condition holds.
+
+    Raises:
+        TimeoutError: it does not within `LIMIT_S`.
+    """
     deadline = time.monotonic() + LIMIT_S
     while not condition():
         if time.monotonic() > deadline:

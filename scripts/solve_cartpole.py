@@ -1,7 +1,7 @@
-"""Does each agent solve CartPole-v1 with its defaults, and in how much CPU time?
+"""Test whether each agent solves CartPole-v1 with its defaults, and measure the CPU time.
 
-Solved: the mean of the last 20 training returns is at least 195. Runs the command itself, one
-process per agent, normalization and seed, and prints and keeps a row for each.
+A run solves it if the mean of its last 20 training returns is at least 195. Every agent,
+normalization and seed is one process of the training command and one row of the table.
 
     python scripts/solve_cartpole.py [--agent dqn pqn a2c ppo] [--norm weight none] [--seeds 1 2 3]
         [--csv FILE]
@@ -25,7 +25,7 @@ SOLVED = 195.0
 
 
 def solve(agent: str, norm: str, seed: int) -> dict[str, object]:
-    """Train once; what came of it."""
+    """Train once and return a row of the table."""
     steps = make_config(env=ENV, agent=agent).run.steps
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "wnrl.train", f"--env={ENV}", f"--agent={agent}"]
@@ -38,7 +38,7 @@ def solve(agent: str, norm: str, seed: int) -> dict[str, object]:
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
-            raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
+            raise SystemExit(f"{' '.join(command)} exited with code {process.returncode}")
         with (Path(folder) / "run" / "episodes.csv").open() as file:
             returns = [float(row["raw_return"]) for row in csv.DictReader(file)]
     mean = sum(returns[-LAST:]) / len(returns[-LAST:])
@@ -56,12 +56,12 @@ def solve(agent: str, norm: str, seed: int) -> dict[str, object]:
 
 
 def main() -> None:
-    """Solve with each agent, norm and seed."""
+    """Train every agent, normalization and seed; print and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--agent", nargs="+", choices=AGENTS, default=list(AGENTS))
-    parser.add_argument("--norm", nargs="+", default=["weight", "none"])
-    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
-    parser.add_argument("--csv", type=Path)
+    parser.add_argument("--agent", nargs="+", choices=AGENTS, default=list(AGENTS), help="agents")
+    parser.add_argument("--norm", nargs="+", default=["weight", "none"], help="normalizations")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3], help="random seeds")
+    parser.add_argument("--csv", type=Path, help="file for the table")
     given = parser.parse_args()
     rows = []
     for agent, norm, seed in itertools.product(given.agent, given.norm, given.seeds):

@@ -1,8 +1,9 @@
-"""Agents that learn Breakout, wnrl's and SB3's, each as one call: go on by so many agent steps.
+"""Agents of wnrl and SB3 that learn Breakout, each as one call: advance by N agent steps.
 
-wnrl's have its defaults, PQN those of its preset fast; SB3's those of its zoo (rl-baselines3-zoo,
-dqn.yml, a2c.yml, ppo.yml, atari). DQN's warm-up is cut short. Learning rate and clip range stand
-still where the zoo lets them fall: no time depends on them. Not here: what is measured.
+wnrl's agents have its defaults (PQN its preset fast), SB3's agents those of its zoo
+(rl-baselines3-zoo, dqn.yml, a2c.yml, ppo.yml, atari), with two changes: DQN's warm-up is short, and
+learning rate and clip range are constant, because timings do not depend on them. What is measured
+is in train.py and sb3.py.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -27,7 +28,7 @@ from wnrl.train.loop import Tick, run
 
 WARMUP_STEPS = 1_000  # of DQN
 BUFFER_TRANSITIONS = 10_000
-EPSILON = 0.01  # both DQNs act by their network in 99 of 100 steps, as in most of a run
+EPSILON = 0.01  # both DQNs act by their network in 99 of 100 steps, as they do in most of a run
 
 DQN_SETTINGS: dict[str, Any] = {
     "warmup_steps": WARMUP_STEPS,
@@ -38,16 +39,16 @@ DQN_SETTINGS: dict[str, Any] = {
 
 
 class Learner(NamedTuple):
-    """Something that acts and learns."""
+    """An agent with its environments, ready to train."""
 
     name: str
-    peer: str  # the name of SB3's learner that it is compared with; SB3's are their own
-    round_steps: int  # agent steps of the smallest turn that is whole rounds of acting and updating
-    warm_up_steps: int  # until every step is as all later ones
-    advance: Callable[[int], int]  # whole rounds of agent steps -> how many the emulators used
+    peer: str  # name of the learner that it is compared with; its own name for SB3's agents
+    round_steps: int  # agent steps of one round of acting and updating
+    warm_up_steps: int  # agent steps before steps cost what all later ones cost
+    advance: Callable[[int], int]  # agent steps (whole rounds) -> those that the emulators used
 
     def turn_steps(self, at_least: int) -> int:
-        """The fewest agent steps in whole rounds."""
+        """Round up to whole rounds of agent steps."""
         return -(-at_least // self.round_steps) * self.round_steps
 
 
@@ -55,7 +56,7 @@ Policy = str | type[BasePolicy]
 
 
 class Sb3(NamedTuple):
-    """An agent of SB3 as its zoo has it for Atari."""
+    """An agent of SB3 with its zoo's settings for Atari."""
 
     make: Callable[[Policy, VecEnv, dict[str, Any]], BaseAlgorithm]
     num_envs: int
@@ -122,7 +123,7 @@ PEERS = {agent: agent if agent in SB3S else "dqn" for agent in AGENTS}  # SB3 ha
 
 
 def sb3_env(num_envs: int, vec_env_cls: type[VecEnv] | None = None) -> VecEnv:
-    """SB3's own Breakout: its emulators in this process, or each in one of its own."""
+    """SB3's Breakout, with all emulators in this process unless `vec_env_cls` says otherwise."""
     gymnasium.register_envs(ale_py)
     env = make_atari_env("BreakoutNoFrameskip-v4", n_envs=num_envs, seed=1, vec_env_cls=vec_env_cls)
     return VecFrameStack(env, n_stack=4)
@@ -135,7 +136,7 @@ def sb3(
     policy_kwargs: Mapping[str, Any] | None = None,
     name: str = "",
 ) -> Learner:
-    """SB3's agent as its zoo has it, but for what is given."""
+    """SB3's agent with its zoo's settings, except for those given."""
     make, num_envs, round_steps, warm_up_steps = SB3S[agent]
     model = make(policy, env or sb3_env(num_envs), dict(policy_kwargs or {}))
 
@@ -149,10 +150,10 @@ def sb3(
 
 
 def configure(agent: str, norm: str, threads: int) -> Config:
-    """wnrl's run of this agent and normalization.
+    """Configuration of wnrl's run of this agent and normalization.
 
     Raises:
-        UsageError: if there is none.
+        UsageError: the agent or the normalization is unknown.
     """
     changes = DQN_SETTINGS if agent == "dqn" else {"preset": "fast"} if agent == "pqn" else {}
     return make_config(agent=agent, norm=norm, threads=threads, **changes)
@@ -171,10 +172,10 @@ def ours(config: Config) -> Learner:
         nonlocal done
         start = done
         for _ in range(steps // env.num_envs):
-            done = next(ticks).agent_steps  # a final observation's action is none
+            done = next(ticks).agent_steps  # autoreset rows are not counted
         return done - start
 
-    # DQN updates between any two acts; the others after each rollout.
+    # DQN updates between actions; the others update after each rollout.
     rows = (
         env.num_envs if isinstance(settings, DQNConfig) else env.num_envs * settings.rollout_steps
     )

@@ -1,11 +1,11 @@
-"""What each normalization costs on the CPU, as a ratio to none: acting, and one DQN update.
+"""CPU time of acting and of one DQN update with each normalization, relative to none.
 
     python scripts/bench/norms.py [--norm NAME ...] [--rounds 20] [--threads 1] [--csv FILE]
 
-All take turns in one run on the Nature network with default parameters, and a figure is the median
-of the paired ratios: process time at one thread, wall time at more. An update is two forward
-passes as the normalization sees a batch, a backward pass, the optimizer's clipped step and what
-follows it. A parameter stands after a colon: --norm batch batch:statistics=joint.
+All normalizations take turns in one process, on the Nature network with default parameters. Each
+figure is the median of paired ratios, of process time with one thread and of wall time with more.
+An update is the normalization's two forward passes, a backward pass, the optimizer's clipped step
+and the normalization's own step. Parameters follow a colon: --norm batch batch:statistics=joint.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from timing import Row, Work, paired_anew, show, table, timer_of, write_csv
+from timing import Row, Work, paired_rebuilt, show, table, timer_of, write_csv
 from torch import Tensor, nn
 from workloads import ACTIONS, SHAPE, acting, updating
 
@@ -31,10 +31,10 @@ BASE = "none"
 
 
 def norm_of(text: str) -> Norm:
-    """`group:groups=16,eps=1e-4` -> the record.
+    """Parse `group:groups=16,eps=1e-4`.
 
     Raises:
-        UsageError: a normalization, a parameter or a value that cannot be, or does not fit.
+        UsageError: the normalization, a parameter or a value is unknown or does not fit.
     """
     name, _, given = text.partition(":")
     parts = [part.partition("=") for part in given.split(",") if part]
@@ -45,25 +45,25 @@ def norm_of(text: str) -> Norm:
                 "separated by commas"
             )
     norm = get_norm(name).with_settings({parameter: value for parameter, _, value in parts})
-    with torch.device("meta"):  # whether it fits the network, before anything is measured
+    with torch.device("meta"):  # fail before measuring if it does not fit the network
         assemble_q_network(SHAPE, "uint8", ACTIONS, norm=norm)
     return norm
 
 
 def network(norm: Norm) -> nn.Module:
-    """The Nature network, the same weights for all."""
+    """The Nature network, with the same initial weights for all."""
     return build_q_network(
         SHAPE, "uint8", ACTIONS, norm=norm, generator=torch.Generator().manual_seed(0)
     )
 
 
 def act(norm: Norm, envs: int) -> Work:
-    """One greedy choice for `envs` environments."""
+    """One greedy action for each of `envs` environments."""
     return acting(network(norm), envs, "cpu")
 
 
 def update(norm: Norm, batch: int) -> Work:
-    """One update as DQN does it with this normalization."""
+    """One DQN update with this normalization."""
     net = network(norm)
     spec = OptimizerSpec("adam", 1e-4, max_grad_norm=CLIP, total_updates=1_000_000)
 
@@ -80,13 +80,21 @@ def update(norm: Norm, batch: int) -> Work:
 
 def main() -> None:
     """Parse the flags, measure, print and write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
-    parser.add_argument("--norm", nargs="+", default=list(NORMS), help="none is always among them")
-    parser.add_argument("--rounds", type=int, default=20, help="of pairs; a third at batch 256")
-    parser.add_argument("--threads", type=int, default=1, help="of torch")
-    parser.add_argument("--envs", type=int, nargs="+", default=[1, 8], help="to act in")
-    parser.add_argument("--batches", type=int, nargs="+", default=[32, 256], help="to learn from")
-    parser.add_argument("--csv", type=Path, help="write the rows there")
+    parser = argparse.ArgumentParser(prog="bench/norms.py", description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser.add_argument(
+        "--norm", nargs="+", default=list(NORMS), help="normalizations; none is always measured"
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=20, help="paired timings; a third of them at batch 256"
+    )
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads for torch")
+    parser.add_argument(
+        "--envs", type=int, nargs="+", default=[1, 8], help="environments per action"
+    )
+    parser.add_argument(
+        "--batches", type=int, nargs="+", default=[32, 256], help="batch sizes of an update"
+    )
+    parser.add_argument("--csv", type=Path, help="file for the table")
     args = parser.parse_args()
     try:
         norms = {text: norm_of(text) for text in dict.fromkeys([BASE, *args.norm])}
@@ -101,7 +109,7 @@ def main() -> None:
             make = act if what == "act" else update
             makers = {text: partial(make, norm, size) for text, norm in norms.items()}
             rounds = args.rounds if size < 256 else max(2, args.rounds // 3)
-            times = paired_anew(makers, rounds, repeats, timer_of("cpu", args.threads))
+            times = paired_rebuilt(makers, rounds, repeats, timer_of("cpu", args.threads))
             rows += table(times, where="cpu", what=what, size=size, threads=args.threads)
             show(rows[-len(makers) :])
     if args.csv:

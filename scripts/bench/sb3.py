@@ -4,11 +4,11 @@
     python scripts/bench/sb3.py [--part step ppo dqn] [--norm weight] [--rounds 7] [--steps 1_000]
         [--threads N] [--csv FILE]
 
-`step` only steps the emulators, one (as DQN does) and eight (as PPO does), under random actions.
-`ppo` and `dqn` are SB3's, from end to end, with the settings of its zoo (`learners.py`): its own
-policy on make_atari_env, its own policy on AtariVecEnv, and wnrl's policy of each --norm on
-AtariVecEnv. All of a part take turns in one process, as in `bench/train.py`, and the ratios within
-a round are to make_atari_env, with SB3's policy where there is one.
+`step` steps one emulator (as DQN does) and eight (as PPO does) under random actions. `ppo` and
+`dqn` train SB3's agents with the settings of its zoo (`learners.py`): SB3's policy on
+make_atari_env, SB3's policy on AtariVecEnv, and wnrl's policy with each --norm on AtariVecEnv. The
+learners of a part take turns in one process, as in `train.py`; ratios are to make_atari_env (with
+SB3's policy) in the same round.
 """
 
 import platform
@@ -36,15 +36,19 @@ WARM_UP_ROUNDS = 20  # of stepping
 
 
 def parsed(arguments: Sequence[str]) -> dict[str, Any]:
-    """The flags, checked.
+    """Parse and check the flags.
 
     Raises:
-        UsageError: on a flag, part, normalization, number or file that cannot be.
+        UsageError: a flag is unknown or has an invalid value.
     """
     parser = Parser(prog="bench/sb3.py", description=__doc__.splitlines()[0])  # type: ignore[union-attr]
     parts = ["step", *POLICIES]
-    parser.add_argument("--part", nargs="+", choices=parts, default=parts)
-    parser.add_argument("--norm", nargs="+", default=["weight"])
+    parser.add_argument(
+        "--part", nargs="+", choices=parts, default=parts, help="parts of the benchmark"
+    )
+    parser.add_argument(
+        "--norm", nargs="+", default=["weight"], help="normalizations of wnrl's policy"
+    )
     given = parse_with_turns(parser, arguments)
     for norm in given["norm"]:
         find_norm(norm, {})
@@ -52,7 +56,7 @@ def parsed(arguments: Sequence[str]) -> dict[str, Any]:
 
 
 def stepper(name: str, peer: str, env: VecEnv) -> Learner:
-    """Nothing but the environment, under random actions."""
+    """An environment alone, under random actions."""
     generator = np.random.default_rng(1)
     env.reset()
 
@@ -65,7 +69,7 @@ def stepper(name: str, peer: str, env: VecEnv) -> Learner:
 
 
 def steppers(num_envs: int) -> list[Learner]:
-    """The ways to step so many emulators, SB3's default first."""
+    """Every way to step `num_envs` emulators, SB3's default first."""
     ways = {
         "make_atari_env": sb3_env(num_envs),
         "make_atari_env, SubprocVecEnv": sb3_env(num_envs, SubprocVecEnv),
@@ -76,7 +80,7 @@ def steppers(num_envs: int) -> list[Learner]:
 
 
 def agents(agent: str, norms: Sequence[str]) -> list[Learner]:
-    """SB3's agent on its own environment, then on ours, then with our policies."""
+    """SB3's agent on its own environment, on ours, and on ours with our policies."""
 
     def ours() -> VecEnv:
         return AtariVecEnv("Breakout", SB3S[agent].num_envs, seed=1)
@@ -92,7 +96,7 @@ def agents(agent: str, norms: Sequence[str]) -> list[Learner]:
 
 
 def contests(parts: Sequence[str], norms: Sequence[str]) -> Iterator[list[Learner]]:
-    """Who takes turns with whom, made when their turn comes; the first is the peer."""
+    """Yield the learners that take turns with each other; the first is the peer."""
     for part in dict.fromkeys(parts):
         if part == "step":
             yield from map(steppers, STEPPED_ENVS)
@@ -101,7 +105,7 @@ def contests(parts: Sequence[str], norms: Sequence[str]) -> Iterator[list[Learne
 
 
 def line(row: Row) -> str:
-    """A row as it is printed."""
+    """Format a row for printing."""
     return (
         f"{row['agent']:<38} {row['steps_per_s_median']:>8} agent steps/s "
         f"({row['steps_per_s_min']} to {row['steps_per_s_max']}), {row['ratio_to_sb3_median']}x "

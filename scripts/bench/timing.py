@@ -1,10 +1,10 @@
-"""What the benchmarks share: paired timings, work captured into CUDA graphs, and tables.
+"""Paired timings, work captured into CUDA graphs, and tables, for all benchmarks.
 
     captured(work, device)           a callable that replays the work
     paired(works, rounds, repeats, timer_of(device, threads))
-    table(times, what=..., size=...) one row per variant, ratios to the first
+    table(times, what=..., size=...) one row per variant, with ratios to the first
 
-Not here: what is measured.
+The works that are timed are elsewhere, for example in workloads.py.
 """
 
 import contextlib
@@ -21,19 +21,19 @@ Work = Callable[[], Any]
 Timer = Callable[[Work, int], float]  # (work, calls) -> milliseconds of all of them
 Row = dict[str, Any]
 
-BUILDS = 4  # of each work in `paired_anew`
+BUILDS = 4  # times that `paired_rebuilt` builds each work
 WARM_UP = 5  # calls before a capture: lazy state, compilation, autotuning
 
 
 class StandIn:
-    """A CUDA graph for a dry run on the CPU: what was called while it recorded, called again."""
+    """A stand-in for a CUDA graph on the CPU: repeats the calls made during recording."""
 
     def __init__(self) -> None:
         self._works: list[Work] = []
 
     @contextlib.contextmanager
     def recording(self, work: Work) -> Iterator[Work]:
-        """Note each call."""
+        """Record each call."""
 
         def noted() -> Any:
             self._works.append(work)
@@ -42,24 +42,24 @@ class StandIn:
         yield noted
 
     def replay(self) -> None:
-        """Do it all again."""
+        """Repeat the recorded calls."""
         for work in self._works:
             work()
 
 
 def captured(work: Work, device: str, calls: int = 1) -> Work:
-    """A callable that replays `calls` calls of the work as one CUDA graph.
+    """Return a callable that replays `calls` calls of the work as one CUDA graph.
 
     Args:
-        work: reads and writes the same memory at each call, and does not wait for the device.
-        device: "cuda"; on "cpu" the replay is the calls themselves, for a dry run.
-        calls: more than one where a single one is too short to time.
+        work: uses the same memory at each call and does not wait for the device.
+        device: "cuda", or "cpu" to repeat the calls without a graph (for a dry run).
+        calls: calls per replay; more than one if a single call is too short to time.
     """
     on_gpu = device == "cuda"
     stream = torch.cuda.Stream() if on_gpu else None
     if stream is not None:
         stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):  # without one it does nothing
+    with torch.cuda.stream(stream):  # does nothing if the stream is None
         for _ in range(WARM_UP if on_gpu else 1):
             work()
     if on_gpu:
@@ -76,7 +76,7 @@ def captured(work: Work, device: str, calls: int = 1) -> Work:
 
 
 def timer_of(device: str, threads: int = 1) -> Timer:
-    """Events on a GPU; on a CPU this process's time at one thread, wall time at more."""
+    """CUDA events on a GPU; on a CPU process time with one thread, wall time with more."""
     if device == "cuda":
         return _by_events
     clock = time.process_time if threads == 1 else time.perf_counter
@@ -103,10 +103,10 @@ def _by_events(work: Work, calls: int) -> float:
 def paired(
     works: Mapping[str, Work], rounds: int, repeats: int, timer: Timer
 ) -> dict[str, list[float]]:
-    """Milliseconds per call of each, taking turns; the order turns around every round.
+    """Time all works in turns, in alternating order; returns milliseconds per call.
 
-    Whatever else the machine does then falls on all alike: compare by the median of the ratios
-    within a round, as `table` does.
+    Other load on the machine then slows all works alike, so compare them by the median of the
+    ratios within a round, as `table` does.
     """
     times: dict[str, list[float]] = {name: [] for name in works}
     for work in works.values():
@@ -118,43 +118,43 @@ def paired(
     return times
 
 
-def paired_anew(
+def paired_rebuilt(
     makers: Mapping[str, Callable[[], Work]], rounds: int, repeats: int, timer: Timer
 ) -> dict[str, list[float]]:
-    """As `paired`, with works built anew for each quarter of the rounds, in turned order.
+    """Like `paired`, but build the works again, in rotated order, for each quarter of the rounds.
 
-    Where its weights happen to lie in memory is worth a few percent of a small work's time, and
-    stays with it for as long as it lives.
+    The place of the weights in memory changes the time of a small work by a few percent for as
+    long as the work exists.
     """
     times: dict[str, list[float]] = {name: [] for name in makers}
     builds = min(BUILDS, rounds)
     for build in range(builds):
-        turned = build % len(makers)
-        names = list(makers)[turned:] + list(makers)[:turned]
+        first = build % len(makers)
+        names = list(makers)[first:] + list(makers)[:first]
         built = {name: makers[name]() for name in names}
         works = {name: built[name] for name in makers}
-        for name, own in paired(works, rounds // builds, repeats, timer).items():
-            times[name] += own
+        for name, measured in paired(works, rounds // builds, repeats, timer).items():
+            times[name] += measured
     return times
 
 
 def table(times: Mapping[str, list[float]], calls: int = 1, **columns: Any) -> list[Row]:
-    """One row per variant: median milliseconds, median ratio to the first, both quartiles of it.
+    """One row per variant: median milliseconds, and median and quartiles of the ratio to the first.
 
     Args:
-        times: as `paired` gives them, the base first.
-        calls: of the work in each timed call.
-        columns: what all rows have in common.
+        times: milliseconds of each variant from `paired`; the first is the base of the ratios.
+        calls: calls of the work in each timed call.
+        columns: columns with the same value in all rows.
     """
     base = next(iter(times.values()))
     rows = []
-    for variant, own in times.items():
-        ratios = sorted(a / b for a, b in zip(own, base, strict=True))
+    for variant, measured in times.items():
+        ratios = sorted(a / b for a, b in zip(measured, base, strict=True))
         quarter = len(ratios) // 4
         row = {
             **columns,
             "variant": variant,
-            "milliseconds": round(statistics.median(own) / calls, 5),
+            "milliseconds": round(statistics.median(measured) / calls, 5),
             "ratio": round(statistics.median(ratios), 4),
             "ratio_quartiles": f"{ratios[quarter]:.3f}-{ratios[-1 - quarter]:.3f}",
         }
@@ -163,13 +163,13 @@ def table(times: Mapping[str, list[float]], calls: int = 1, **columns: Any) -> l
 
 
 def show(rows: Iterable[Row]) -> None:
-    """A line each."""
+    """Print one line per row."""
     for row in rows:
         print("  ".join(f"{name} {value}" for name, value in row.items()), flush=True)
 
 
 def write_csv(path: Path, rows: list[Row]) -> None:
-    """All rows, under every column that any of them has."""
+    """Write all rows; the columns are those of any row."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, names, restval="")

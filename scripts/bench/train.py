@@ -1,18 +1,17 @@
-"""Agent steps per second of learning Breakout: wnrl's agents against Stable-Baselines3's.
+"""Agent steps per second of learning Breakout, for wnrl's agents and Stable-Baselines3's.
 
     pip install -c constraints.txt -e '.[bench]'
     python scripts/bench/train.py [--agent dqn pqn a2c ppo] [--norm weight none] [--rounds 7]
         [--steps 1_000] [--threads N] [--csv FILE]
 
-Each has its own defaults, the published ones (`learners.py`), and the same torch threads. All
-take turns in one process, so that a noisy machine slows all; a turn is at least --steps agent
-steps, in whole rounds of acting and updating. The ratio to the peer is the median over rounds of
-the rate against that of SB3's agent of the same name in the same round. SB3 has no PQN: its peer is
-DQN.
+Every agent has the published defaults of its library (`learners.py`) and the same number of torch
+threads. All take turns in one process, so that a noisy machine slows all alike. A turn is at least
+--steps agent steps, in whole rounds of acting and updating. Each rate is divided by that of SB3's
+agent of the same name (for PQN, which SB3 lacks, by DQN's) in the same round; the ratio printed is
+the median over rounds.
 """
 
 import csv
-import os
 import platform
 import statistics
 import sys
@@ -28,6 +27,7 @@ from learners import PEERS, Learner, configure, ours, sb3
 from wnrl._settings import UsageError
 from wnrl.config import AGENTS, Config
 from wnrl.doctor.allocator import keep_freed_memory
+from wnrl.doctor.cpus import usable_cpus
 from wnrl.doctor.software import git_commit
 from wnrl.train.flags import Parser, one_line
 
@@ -39,7 +39,7 @@ class Turn(NamedTuple):
 
     steps: int  # agent steps that the emulators used
     wall_s: float
-    process_s: float  # of all threads
+    process_s: float  # CPU time of all threads
 
     @property
     def rate(self) -> float:
@@ -48,7 +48,7 @@ class Turn(NamedTuple):
 
 
 def positive(text: str) -> int:
-    """An integer above 0."""
+    """Parse an integer above 0."""
     value = int(text)
     if value < 1:
         raise ValueError(text)
@@ -56,15 +56,19 @@ def positive(text: str) -> int:
 
 
 def parse_with_turns(parser: Parser, arguments: Sequence[str]) -> dict[str, Any]:
-    """The flags of a benchmark by turns, with those that all have.
+    """Add the flags common to benchmarks that take turns, then parse.
 
     Raises:
-        UsageError: on a flag, number or file that cannot be.
+        UsageError: a flag is unknown or has an invalid value.
     """
-    parser.add_argument("--rounds", type=positive, default=7)
-    parser.add_argument("--steps", type=positive, default=1_000, help="of one turn, at least")
-    parser.add_argument("--threads", type=positive, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--csv", type=Path)
+    parser.add_argument("--rounds", type=positive, default=7, help="turns of each learner")
+    parser.add_argument(
+        "--steps", type=positive, default=1_000, help="agent steps of a turn, at least"
+    )
+    parser.add_argument(
+        "--threads", type=positive, default=usable_cpus(), help="CPU threads for torch"
+    )
+    parser.add_argument("--csv", type=Path, help="file for the table")
     given = parser.parse(arguments)
     if given["csv"] and given["csv"].is_dir():
         raise UsageError(f"--csv {given['csv']} is a folder; name a file")
@@ -72,14 +76,16 @@ def parse_with_turns(parser: Parser, arguments: Sequence[str]) -> dict[str, Any]
 
 
 def parsed(arguments: Sequence[str]) -> tuple[dict[str, Any], list[Config]]:
-    """The flags, and what they ask of wnrl, checked before anything runs.
+    """Parse the flags and build wnrl's configurations before anything runs.
 
     Raises:
-        UsageError: on a flag, agent, normalization, number or file that cannot be.
+        UsageError: a flag is unknown or has an invalid value.
     """
     parser = Parser(prog="bench/train.py", description=__doc__.splitlines()[0])  # type: ignore[union-attr]
-    parser.add_argument("--agent", nargs="+", choices=list(AGENTS), default=list(AGENTS))
-    parser.add_argument("--norm", nargs="+", default=["weight", "none"])
+    parser.add_argument(
+        "--agent", nargs="+", choices=list(AGENTS), default=list(AGENTS), help="agents"
+    )
+    parser.add_argument("--norm", nargs="+", default=["weight", "none"], help="normalizations")
     given = parse_with_turns(parser, arguments)
     configs = [
         configure(agent, norm, given["threads"])
@@ -90,7 +96,7 @@ def parsed(arguments: Sequence[str]) -> tuple[dict[str, Any], list[Config]]:
 
 
 def take_turns(learners: Sequence[Learner], rounds: int, at_least: int) -> dict[str, list[Turn]]:
-    """Every learner's turns, one a round; the order turns around every round."""
+    """Let every learner take one turn per round, in alternating order; return the turns by name."""
     for learner in learners:
         learner.advance(learner.turn_steps(learner.warm_up_steps))
     turns: dict[str, list[Turn]] = {learner.name: [] for learner in learners}
@@ -104,7 +110,7 @@ def take_turns(learners: Sequence[Learner], rounds: int, at_least: int) -> dict[
 
 
 def summary(name: str, turns: Mapping[str, Sequence[Turn]], peer: str) -> Row:
-    """One learner's rates and their ratios to the peer's in the same rounds."""
+    """Rates of one learner, and their ratios to the peer's in the same rounds."""
     rates = [turn.rate for turn in turns[name]]
     ratios = [a / b.rate for a, b in zip(rates, turns[peer], strict=True)]
     return {
@@ -120,7 +126,7 @@ def summary(name: str, turns: Mapping[str, Sequence[Turn]], peer: str) -> Row:
 
 
 def line(row: Row, turns: Sequence[Turn]) -> str:
-    """A row as it is printed, with the process time of an agent step."""
+    """Format a row for printing, with the process time of an agent step."""
     process_ms = statistics.median(1e3 * turn.process_s / turn.steps for turn in turns)
     return (
         f"{row['agent']:<18} {row['steps_per_s_median']:>7} agent steps/s "
@@ -158,7 +164,7 @@ def main() -> None:
     for row in rows:
         print(line(row, turns[row["agent"]]))
     if any(config.run.agent == "pqn" for config in configs):
-        print("SB3 has no PQN: the ratio of ours is to SB3's DQN")
+        print("SB3 has no PQN; the ratio of wnrl's PQN is to SB3's DQN")
     if given["csv"]:
         given["csv"].parent.mkdir(parents=True, exist_ok=True)
         with given["csv"].open("w", newline="") as file:

@@ -1,18 +1,18 @@
-"""What weight normalization costs: acting, updating, and on a GPU the optimizer alone.
+"""Cost of weight normalization: acting, updating and, on a GPU, the optimizer alone.
 
-    python scripts/bench/weight_norm.py --all [--csv FILE]     CPU, and the GPU where there is one
+    python scripts/bench/weight_norm.py --all [--csv FILE]     CPU, and the GPU if there is one
     python scripts/bench/weight_norm.py --cpu [--rounds 30] [--threads 1 2]
     python scripts/bench/weight_norm.py --gpu [--replays 200]
-    python scripts/bench/weight_norm.py --dry                  every path once, tiny, on the CPU
+    python scripts/bench/weight_norm.py --dry                  every path once on the CPU, tiny
 
-Every variant takes its turn in each round, and a figure is the median of the paired ratios to the
-plain network of that round. All on one base: the Nature network, channels_last, fused Adam or ours,
-the norm measured, or clipped. "ours gv" and torch's parametrization act as they stand, with no
-scope that holds their weights.
+All variants take turns, and each figure is the median of the paired ratios to the plain network in
+the same round. All use the Nature network, channels_last, and torch's fused Adam or ours, with the
+gradient norm measured only, or clipped. "ours gv" and torch's parametrization compute their weights
+at each action.
 
-CPU: process time at one thread, wall time at more. GPU: first the step and the op over all layers
-on fresh random inputs against float64, then replays of CUDA graphs, eager and compiled; the
-optimizer alone beside the rate at which the card copies, measured in the same run.
+On the CPU, times are process time with one thread and wall time with more. On a GPU, the step and
+the op are first checked against float64 on random inputs; then CUDA graphs are replayed, eager and
+compiled. The optimizer alone is compared with the card's copy rate, measured in the same run.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from timing import (
     Work,
     captured,
     paired,
-    paired_anew,
+    paired_rebuilt,
     show,
     table,
     timer_of,
@@ -53,14 +53,12 @@ CLIP = 10.0  # the agents' default for the global gradient norm
 VARIANTS = ("plain", "ours w", "ours gv", "torch parametrization", "batch norm", "layer norm")
 CPU_VARIANTS = VARIANTS[:-1]
 GIB = 1024**3
-ALLOWED_STEP, ALLOWED_OP = (
-    1e-4,
-    1e-5,
-)  # relative; float32 after three steps of Adam, and after one op
+ALLOWED_STEP = 1e-4  # relative error of float32 after three steps of Adam
+ALLOWED_OP = 1e-5  # relative error of float32 after one op
 
 Shapes = Sequence[tuple[int, ...]]
 NATURE: Shapes = ((32, 4, 8, 8), (64, 32, 4, 4), (64, 64, 3, 3), (512, 3136), (ACTIONS, 512))
-ODD: Shapes = ((3, 27), (5, 45), (8, 20_000))  # lengths without vector loads, and rows in passes
+ODD: Shapes = ((3, 27), (5, 45), (8, 20_000))  # rows without vector loads, or in many passes
 TINY: Shapes = ((4, 3, 3, 3), (5, 41), (3, 8))
 
 
@@ -75,7 +73,7 @@ def impala() -> Shapes:
 
 
 def network(variant: str, device: str) -> nn.Sequential:
-    """The Nature network of one variant, the same function of the seed for all."""
+    """The Nature network of one variant, with the same initial function for all."""
     norms: dict[str, Norm] = {
         "plain": get_norm("none"),
         "ours w": weight_normalization("w"),
@@ -94,14 +92,14 @@ def network(variant: str, device: str) -> nn.Sequential:
 
 
 def act(variant: str, envs: int, device: str, backend: str = "") -> Work:
-    """One greedy choice for `envs` environments."""
+    """One greedy action for each of `envs` environments."""
     return acting(network(variant, device), envs, device, backend)
 
 
 def update(
     variant: str, batch: int, device: str, backend: str = "", max_norm: float = math.inf
 ) -> Work:
-    """One DQN update with a step that measures or clips."""
+    """One DQN update whose step measures the gradient norm, or clips it."""
     net = network(variant, device)
     optimizer = build_optimizer(net, OptimizerSpec("adam", 1e-4, max_grad_norm=max_norm))
     if device == "cuda" and hasattr(optimizer, "optimizer"):
@@ -111,7 +109,7 @@ def update(
 
 
 def cpu(dry: bool, rounds: int, threads: Sequence[int]) -> list[Row]:
-    """The table of the CPU; with `dry` one round, tiny."""
+    """Measure the CPU's table; `dry` runs one round with tiny sizes."""
     clipped = functools.partial(update, max_norm=CLIP)
     rows: list[Row] = []
     for count in threads:
@@ -122,14 +120,14 @@ def cpu(dry: bool, rounds: int, threads: Sequence[int]) -> list[Row]:
         for what, size, make, repeats in tasks:
             makers = {v: functools.partial(make, v, size, "cpu") for v in CPU_VARIANTS}
             turns = 1 if dry else rounds if size < 256 else max(2, rounds // 3)
-            times = paired_anew(makers, turns, repeats, timer_of("cpu", count))
+            times = paired_rebuilt(makers, turns, repeats, timer_of("cpu", count))
             rows += table(times, where="dry" if dry else "cpu", what=what, size=size, threads=count)
             show(rows[-len(makers) :])
     return rows
 
 
 def parameters(shapes: Shapes, device: str) -> list[nn.Parameter]:
-    """Weights and a bias each, with gradients."""
+    """Weights of the shapes and a bias for each, with random gradients."""
     made = [
         nn.Parameter(torch.randn(s, device=device) / math.sqrt(math.prod(s[1:]))) for s in shapes
     ]
@@ -140,9 +138,13 @@ def parameters(shapes: Shapes, device: str) -> list[nn.Parameter]:
 
 
 def check(shapes: Shapes, device: str) -> None:
-    """The step and the op on fresh random inputs against float64; AssertionError beyond rounding.
+    """Compare the step and the op with float64 on random inputs.
 
-    The step relative to the distance walked in three, the op to the size of each result.
+    The error of the step is relative to the distance moved in three steps, that of the op to the
+    size of each result.
+
+    Raises:
+        AssertionError: an error exceeds rounding.
     """
     for max_norm in (None, 0.5):
         fused = parameters(shapes, device)
@@ -159,27 +161,27 @@ def check(shapes: Shapes, device: str) -> None:
             float((p.detach().double().cpu() - w.detach()).norm() / (w.detach() - s).norm())
             for p, w, s in zip(fused, wide, start, strict=True)
         )
-        print(f"step, {shapes[0]}... max_norm {max_norm}: {worst:.1e} of the distance walked")
+        print(f"step, {shapes[0]}... max_norm {max_norm}: {worst:.1e} of the distance moved")
         assert worst < ALLOWED_STEP, worst
     vs = [torch.randn(s, device=device, requires_grad=True) for s in shapes]
     gs = [torch.randn(len(v), *[1] * (v.ndim - 1), device=device, requires_grad=True) for v in vs]
     dws = [torch.randn_like(v) for v in vs]
     ws = weight_norm_many(vs, gs)
-    found = [*ws, *torch.autograd.grad(ws, [*vs, *gs], dws)]
+    results = [*ws, *torch.autograd.grad(ws, [*vs, *gs], dws)]
     wide_vs, wide_gs, wide_dws = ([t.detach().double() for t in each] for each in (vs, gs, dws))
     exact = [reference.effective_weight(v, g) for v, g in zip(wide_vs, wide_gs, strict=True)]
     pairs = [reference.gradients(*each) for each in zip(wide_dws, wide_vs, wide_gs, strict=True)]
     exact += [dv for dv, _ in pairs] + [dg for _, dg in pairs]
     worst = max(
-        float((own.detach() - truth).norm() / truth.norm())
-        for own, truth in zip(found, exact, strict=True)
+        float((result.detach() - truth).norm() / truth.norm())
+        for result, truth in zip(results, exact, strict=True)
     )
     print(f"op, {shapes[0]}...: {worst:.1e} of each result")
     assert worst < ALLOWED_OP, worst
 
 
 def copy_rate(device: str, size_bytes: int) -> float:
-    """TB/s at which the card copies, bytes read and written: the ceiling of an optimizer."""
+    """Copy rate of the device in TB/s (bytes read and written), the ceiling of an optimizer."""
     source = torch.randn(size_bytes // 4, device=device)
     target = torch.empty_like(source)
     work = captured(lambda: target.copy_(source), device, 3)
@@ -189,7 +191,7 @@ def copy_rate(device: str, size_bytes: int) -> float:
 
 
 def optimizers_alone(shapes: Shapes, device: str, replays: int, ceiling: float) -> list[Row]:
-    """One step of each, with TB/s at 7 words an element and their share of the copy rate."""
+    """Time one step of each optimizer, with its rate in TB/s and as a share of `ceiling`."""
     graphed = device == "cuda"
     makers: dict[str, Callable[[list[nn.Parameter]], torch.optim.Optimizer]] = {
         "flat, no weight norm": lambda p: WNAdam([{"params": p, "weight_norm": False}]),
@@ -215,7 +217,7 @@ def optimizers_alone(shapes: Shapes, device: str, replays: int, ceiling: float) 
 
 
 def gpu(dry: bool, replays: int) -> list[Row]:
-    """The tables of the GPU; with `dry` every path once on the CPU, tiny."""
+    """Measure the GPU's tables; `dry` runs every path once on the CPU, with tiny sizes."""
     device, where = ("cpu", "dry") if dry else ("cuda", "cuda")
     replays = 1 if dry else replays
     ceiling = copy_rate(device, 2**20 if dry else GIB)
@@ -249,19 +251,25 @@ def gpu(dry: bool, replays: int) -> list[Row]:
 
 def main() -> None:
     """Parse the flags, measure, print and write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
-    parser.add_argument("--all", action="store_true", help="the CPU, and the GPU if there is one")
-    parser.add_argument("--cpu", action="store_true", help="the CPU's table")
-    parser.add_argument("--gpu", action="store_true", help="the GPU's tables")
-    parser.add_argument("--dry", action="store_true", help="every path once, tiny, on the CPU")
-    parser.add_argument("--rounds", type=int, default=30, help="of pairs, on the CPU")
-    parser.add_argument("--replays", type=int, default=200, help="of pairs, on the GPU")
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="of torch")
-    parser.add_argument("--csv", type=Path, help="write the rows there")
+    parser = argparse.ArgumentParser(
+        prog="bench/weight_norm.py", description=__doc__.splitlines()[0]
+    )  # type: ignore[union-attr]
+    parser.add_argument("--all", action="store_true", help="CPU, and the GPU if there is one")
+    parser.add_argument("--cpu", action="store_true", help="CPU only")
+    parser.add_argument("--gpu", action="store_true", help="GPU only")
+    parser.add_argument(
+        "--dry", action="store_true", help="every path once on the CPU, with tiny sizes"
+    )
+    parser.add_argument("--rounds", type=int, default=30, help="paired timings on the CPU")
+    parser.add_argument("--replays", type=int, default=200, help="paired timings on the GPU")
+    parser.add_argument(
+        "--threads", type=int, nargs="+", default=[1, 2], help="CPU threads for torch, each in turn"
+    )
+    parser.add_argument("--csv", type=Path, help="file for the table")
     args = parser.parse_args()
-    keep_freed_memory()  # as in training: else page faults fall on one or another by luck
+    keep_freed_memory()  # as in training; otherwise page faults slow single variants by chance
     if not (args.all or args.cpu or args.gpu or args.dry):
-        parser.error("say --all, --cpu, --gpu or --dry")
+        parser.error("choose --all, --cpu, --gpu or --dry")
     print(f"torch {torch.__version__}, {platform.machine()}, {platform.platform()}")
     rows: list[Row] = []
     if args.all or args.cpu or args.dry:
@@ -269,7 +277,7 @@ def main() -> None:
     if args.dry or ((args.all or args.gpu) and torch.cuda.is_available()):
         rows += gpu(args.dry, args.replays)
     elif args.all or args.gpu:
-        print("no CUDA device here: the GPU's figures stay open (--dry runs its paths)")
+        print("no CUDA device: the GPU was not measured (--dry runs its paths on the CPU)")
     if args.csv:
         write_csv(args.csv, rows)
 

@@ -1,6 +1,6 @@
-"""What the benchmarks time with a network on Atari's frames: one choice, and one update of DQN.
+"""The works that benchmarks time on Atari frames: one greedy action, and one DQN update.
 
-Not here: how it is timed (measuring.py).
+How they are timed is in timing.py.
 """
 
 import copy
@@ -24,7 +24,7 @@ def frames(count: int, device: str) -> Tensor:
 
 
 def compiled(work: Work, backend: str) -> Work:
-    """The work compiled, or as it is. Earlier ones are forgotten: torch compiles no ninth."""
+    """Compile the work unless the backend is ""; drop earlier compilations (torch keeps eight)."""
     if not backend:
         return work
     torch._dynamo.reset()
@@ -33,7 +33,7 @@ def compiled(work: Work, backend: str) -> Work:
 
 
 def acting(network: nn.Module, envs: int, device: str, backend: str = "") -> Work:
-    """One greedy choice for `envs` environments, compiled where a backend of torch's is given."""
+    """One greedy action for each of `envs` environments, compiled if a backend is given."""
     net, obs = network.eval(), frames(envs, device)
 
     def act() -> Tensor:
@@ -47,7 +47,7 @@ def acting(network: nn.Module, envs: int, device: str, backend: str = "") -> Wor
 def see_apart(
     online: nn.Module, target: nn.Module, s_tm1: Tensor, s_t: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Values (B, A) of the online network at s_tm1 and of the target at s_t, modes as they are."""
+    """Values (B, A) of the online network at s_tm1 and of the target network at s_t."""
     with torch.no_grad():
         q_t = target(s_t)
     return online(s_tm1), q_t
@@ -63,16 +63,16 @@ def updating(
     see: See = see_apart,
     after_step: Callable[[nn.Module], None] = lambda network: None,
 ) -> Work:
-    """One DQN update: two forward passes, a backward pass, the optimizer's step, what follows it.
+    """One DQN update: two forward passes, a backward pass, the optimizer's step and `after_step`.
 
     Args:
         network: obs (B, 4, 84, 84) -> values (B, 6), on the device.
-        optimizer: steps it.
+        optimizer: optimizer of the network.
         batch: B.
         device: "cpu" or "cuda".
-        backend: of torch.compile, for the passes; "" for none.
-        see: (online, target, s_tm1, s_t) -> values (B, A) of both, as a normalization sees them.
-        after_step: what a normalization does to the network.
+        backend: backend of torch.compile for the forward passes; "" does not compile.
+        see: (online, target, s_tm1, s_t) -> values (B, A) of both networks.
+        after_step: the normalization's own step on the network.
     """
     net = network.train()
     target = copy.deepcopy(net).eval()
@@ -82,8 +82,8 @@ def updating(
 
     def loss() -> Tensor:
         q_tm1, q_t = see(net, target, obs, following)
-        wanted = reward + 0.99 * q_t.max(1).values
-        return nn.functional.smooth_l1_loss(q_tm1.gather(1, action)[:, 0], wanted)
+        td_target = reward + 0.99 * q_t.max(1).values
+        return nn.functional.smooth_l1_loss(q_tm1.gather(1, action)[:, 0], td_target)
 
     forward = compiled(loss, backend)
 
