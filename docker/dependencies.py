@@ -1,4 +1,4 @@
-"""The requirements of pyproject.toml, a line each, for an image's layer of dependencies."""
+"""Print the dependencies in pyproject.toml, one per line, for an image's layer of dependencies."""
 
 import tomllib
 from pathlib import Path

@@ -1,9 +1,63 @@
-"""Tests share two cores with whatever else runs: one torch thread each."""
+"""How the tests run: processes, threads, and the seeds of the tests that learn.
 
-import pytest
-import torch
+`pytest` alone, or on folders, runs on all usable CPUs, where pytest-xdist is installed; on named
+files or tests, with --pdb or with `-n 0` it runs in one process. Each process has one torch thread;
+OMP_NUM_THREADS=N gives it N.
+"""
+
+import os
+from pathlib import Path
+
+THREADS = int(os.environ.setdefault("OMP_NUM_THREADS", "1"))  # torch and child processes read it
+
+import pytest  # noqa: E402
+import torch  # noqa: E402
+
+from wnrl.doctor.cpus import cpu_quota, usable_cpus  # noqa: E402
+from wnrl.envs.toy import Catch  # noqa: E402
+
+MAX_PROCESSES = 8  # each takes about 1 GB, and loading torch a few seconds of CPU time
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the flag for the distributions in the comments of tests that learn."""
+    parser.addoption(
+        "--learning-seeds",
+        type=int,
+        default=1,
+        metavar="N",
+        help="seeds, from 1, on which each test that learns runs (default: 1)",
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run tests that learn on every seed asked for."""
+    if "learning_seed" in metafunc.fixturenames:
+        seeds = range(1, metafunc.config.getoption("--learning-seeds") + 1)
+        metafunc.parametrize("learning_seed", seeds)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Choose the number of processes before pytest-xdist reads it."""
+    option = config.option
+    chosen = getattr(option, "numprocesses", 0) is not None  # 0: there is no pytest-xdist
+    files = any(Path(argument.split("::")[0]).is_file() for argument in config.args)
+    if not (chosen or files or option.usepdb or option.collectonly):
+        processes = min(usable_cpus(), round(cpu_quota() or MAX_PROCESSES), MAX_PROCESSES)
+        option.numprocesses = processes if processes > 1 else 0
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _one_torch_thread() -> None:
-    torch.set_num_threads(1)
+def _torch_threads() -> None:
+    torch.set_num_threads(THREADS)
+
+
+@pytest.fixture
+def small_catch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make toy/Catch so small that every seed learns it, on every processor.
+
+    Random play catches a third of the balls (mean return -1/3), as a paddle that stays does.
+    """
+    monkeypatch.setattr(Catch, "ROWS", 5)
+    monkeypatch.setattr(Catch, "COLUMNS", 3)
