@@ -13,7 +13,8 @@ import numpy as np
 from wnrl._settings import UsageError
 from wnrl.config import replace
 from wnrl.doctor.device import resolve_device
-from wnrl.envs.atari import Atari, EpisodeLog
+from wnrl.envs.action_log import ActionLog
+from wnrl.envs.atari import Atari
 from wnrl.envs.episode_gif import write_episode_gif
 from wnrl.envs.make import is_atari
 from wnrl.envs.seeding import numpy_generator
@@ -31,7 +32,7 @@ class Evaluation(NamedTuple):
 
     agent_steps: int  # of the checkpoint
     episodes: list[Episode]  # in the order of their ends
-    first_log: EpisodeLog | None  # from which the first one can be drawn; None but on Atari
+    first_log: ActionLog | None  # from which the first one can be drawn; None but on Atari
 
 
 def evaluate_run(
@@ -60,12 +61,12 @@ def evaluate_run(
     saved = Checkpoints(run_dir).latest(with_replay=False)
     if saved is None:
         raise UsageError(f"{run_dir} has no checkpoint yet; train it further first")
-    logs: list[EpisodeLog] = []
+    logs: list[ActionLog] = []
     env = evaluation_env(config, episodes, "evaluation of a run", seed)
 
     def keep_first_log(episode: Episode) -> None:
         if isinstance(env, Atari) and not logs:
-            logs.append(env.episode_log(episode.env))
+            logs.append(env.action_log(episode.env))
         listen(episode)
 
     try:

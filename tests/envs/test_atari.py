@@ -12,8 +12,9 @@ import pytest
 import torch
 
 from wnrl._settings import UsageError
-from wnrl.envs.atari import Atari, open_emulator
-from wnrl.envs.atari_colour import colour_frames
+from wnrl.envs.atari import Atari
+from wnrl.envs.atari_emulator import open_emulator
+from wnrl.envs.episode_gif import colour_frames
 from wnrl.envs.games import game_names
 from wnrl.envs.make import make_env
 from wnrl.envs.protocols import PROTOCOLS
@@ -106,7 +107,7 @@ def test_the_action_on_a_final_observation_has_no_effect(breakout: Played) -> No
 def test_environments_and_seeds_differ_and_the_number_of_threads_does_not_matter(
     breakout: Played,
 ) -> None:
-    assert breakout.env.episode_log(0).seed != breakout.env.episode_log(1).seed
+    assert breakout.env.action_log(0).seed != breakout.env.action_log(1).seed
     same_seed, other = (Atari("Breakout", 2, seed=s, num_threads=2) for s in (1, 2))
     actions = np.stack([s.action for s in breakout.steps[:60]])
     for env in (same_seed, other):
@@ -292,7 +293,7 @@ def test_a_log_ends_at_the_first_end_past_its_limit_and_only_there() -> None:
         anew = step.first & (length > 200)
         length[anew] = 0
         seedings += anew
-        assert [len(log) for log in env._logs] == length.tolist()
+        assert env._logs.lengths.tolist() == length.tolist()
     assert env.state_dict()["seedings"] == seedings.tolist()
     assert seedings.max() >= 2
     env.close()
@@ -331,7 +332,7 @@ def test_an_episode_plays_again_in_colour(game: str, protocol: str) -> None:
     env = Atari(game, 2, 3, protocol, num_threads=1)
     env.reset()
     steps = play(env, random_actions(env, 350))
-    log = env.episode_log(1)
+    log = env.action_log(1)
     start = max((t for t, s in enumerate(steps, 1) if s.first[1]), default=0)
     assert log.start == start
     assert len(log.actions) == 350
@@ -377,7 +378,7 @@ def test_a_game_with_a_stack_of_one_continues_bit_for_bit_and_plays_again_in_col
     assert resumed.obs.shape == (2, 1, 84, 84)
     for row in actions[350:]:
         assert all(map(same, play(whole, row[None]), play(resumed, row[None])))
-    log = resumed.episode_log(0)
+    log = resumed.action_log(0)
     assert len(list(colour_frames("Breakout", "classic", log))) == len(log.actions) - log.start + 1
     whole.close()
     resumed.close()

@@ -147,6 +147,6 @@ def test_a_stack_is_described_where_it_is_not_the_published_one() -> None:
 
 @pytest.mark.parametrize("name", ["toy/Corridor", "toy/Catch", "CartPole-v1"])
 def test_a_stack_is_refused_where_nothing_is_stacked(name: str) -> None:
-    with pytest.raises(UsageError, match=f"--stack 1 is for Atari games.*{name}"):
+    with pytest.raises(UsageError, match=f"^stack 1 is for Atari games.*{name}"):
         make_env(name, 1, seed=0, stack=1)
     make_env(name, 1, seed=0, stack=0).close()

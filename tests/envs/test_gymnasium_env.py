@@ -144,7 +144,7 @@ def test_an_environment_that_cannot_be_played_again_is_found_out() -> None:
     env = GymnasiumEnvs("Restless-v0", 1, seed=0)
     env.reset()
     play(env, [[0]] * 3)
-    with pytest.raises(UsageError, match="no function of seed and actions"):
+    with pytest.raises(UsageError, match="depends on more than its seed and actions"):
         env.load_state_dict(env.state_dict())
 
 
@@ -153,7 +153,7 @@ def test_an_environment_that_cannot_be_played_again_is_found_out() -> None:
     [
         ("Pendulum-v1", r"'Pendulum-v1' has actions Box.*choose an id with Discrete actions"),
         (".x:Y-v0", "cannot import the module of '.x:Y-v0'"),
-        ("Images-v0", r"'Images-v0' has images \(8, 8, 3\).*Atari games"),
+        ("Images-v0", r"'Images-v0' has images \(8, 8, 3\).*Atari game"),
         ("CartPole-v7", "'CartPole-v7' is not a registered Gymnasium id; did you mean CartPole-v1"),
         ("no_such_module:X-v0", "cannot import the module of 'no_such_module:X-v0'"),
         (":X-v0", "cannot import the module of ':X-v0'"),

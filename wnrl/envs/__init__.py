@@ -1,1 +1,4 @@
-"""Vectorized environments behind one interface."""
+"""Atari games, Gymnasium environments and toys behind one vector interface, with their seeds.
+
+Learners, replays and everything that a run writes do not belong here.
+"""

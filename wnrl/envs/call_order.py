@@ -1,7 +1,7 @@
-"""The order of an environment's calls and the actions that it takes, checked before they are used.
+"""Checks of an environment's calls: their order, and the actions that they pass.
 
-The ALE's vector environment answers a call out of order, and an action out of range, by waiting
-forever inside C++ where Ctrl-C does not arrive. So every environment here asks this file first.
+On a call out of order or an action out of range, the ALE's vector environment waits forever inside
+C++, where Ctrl-C does not arrive. So every environment checks both first.
 """
 
 from enum import Enum
@@ -18,37 +18,37 @@ class _State(Enum):
     CLOSED = "the environment is closed"
 
 
-class Turns:
-    """Reset or load, then send and recv in turn, until close."""
+class CallOrder:
+    """The allowed order: reset or load, then send and recv alternately, until close."""
 
     def __init__(self) -> None:
         self._state = _State.NEW
 
     def start(self) -> None:
-        """Mark a reset or a load. RuntimeError while a step is outstanding or after close."""
+        """Record a reset or a load. RuntimeError while a step is outstanding or after close."""
         self._refuse("reset() or load_state_dict()", _State.SENT, _State.CLOSED)
         self._state = _State.READY
 
     def send(self) -> None:
-        """Mark a send. RuntimeError unless the environment waits for actions."""
+        """Record a send. RuntimeError unless the environment waits for actions."""
         self.look("send()")
         self._state = _State.SENT
 
     def receive(self) -> None:
-        """Mark a recv. RuntimeError unless a send came before."""
+        """Record a recv. RuntimeError unless a send came before."""
         self._refuse("recv()", _State.NEW, _State.READY, _State.CLOSED)
         self._state = _State.READY
 
     def look(self, call: str) -> None:
-        """RuntimeError unless the environment stands still between two steps."""
+        """Raise RuntimeError unless the environment is between two steps."""
         self._refuse(call, _State.NEW, _State.SENT, _State.CLOSED)
 
     def look_at_newest(self, call: str) -> None:
-        """RuntimeError unless there is a newest observation; a step may be outstanding."""
+        """Raise RuntimeError unless there is a newest observation; a step may be outstanding."""
         self._refuse(call, _State.NEW, _State.CLOSED)
 
     def close(self) -> None:
-        """Mark the end; may be repeated."""
+        """Record the close; may be repeated."""
         self._state = _State.CLOSED
 
     def _refuse(self, call: str, *states: _State) -> None:
@@ -57,14 +57,14 @@ class Turns:
 
 
 def check_actions(actions: Actions, num_envs: int, num_actions: int) -> Actions:
-    """A copy of actions (N,) as int64, after checking type, shape and range.
+    """Return a copy of actions (N,) as int64, after checking type, shape and range.
 
     Raises:
-        ValueError: with what came and what is allowed.
+        ValueError: a wrong type, shape or value; the message says what is allowed.
     """
     if not isinstance(actions, np.ndarray) or actions.dtype.kind not in "iu":
-        came = actions.dtype if isinstance(actions, np.ndarray) else type(actions).__name__
-        raise ValueError(f"actions must be an integer array, got {came}")
+        kind = actions.dtype if isinstance(actions, np.ndarray) else type(actions).__name__
+        raise ValueError(f"actions must be an integer array, got {kind}")
     if actions.shape != (num_envs,):
         raise ValueError(f"actions must have shape {(num_envs,)}, got {actions.shape}")
     outside = np.flatnonzero((actions < 0) | (actions >= num_actions))
@@ -77,7 +77,7 @@ def check_actions(actions: Actions, num_envs: int, num_actions: int) -> Actions:
 
 
 def check_num_envs(num_envs: int) -> int:
-    """`num_envs` itself. ValueError unless it is a positive integer."""
+    """Return `num_envs`. ValueError unless it is a positive integer."""
     if isinstance(num_envs, bool) or not isinstance(num_envs, int) or num_envs < 1:
         raise ValueError(f"num_envs must be a positive integer, got {num_envs!r}")
     return num_envs

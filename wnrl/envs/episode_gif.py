@@ -1,30 +1,38 @@
 """An episode as an animated GIF in colour, encoded by Pillow.
 
-The emulator is deterministic: the same game, seed and actions give the same episode, so the one
-that was evaluated on 84x84 grey frames is played again at full size.
+The emulator is deterministic: the same game, seed and actions give the same episode. So an episode
+that was evaluated on gray 84x84 frames is played again at full size.
 """
 
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from wnrl._settings import UsageError
-from wnrl.envs.atari import EpisodeLog
-from wnrl.envs.atari_colour import colour_frames
+from wnrl.envs.action_log import ActionLog
+from wnrl.envs.atari_emulator import open_emulator
+from wnrl.envs.games import require_rom_id
+from wnrl.envs.protocols import protocol_named
 
-MAX_FRAMES = 2_000  # some two minutes of play; more makes files of hundreds of megabytes
+MAX_FRAMES = 2_000  # about two minutes of play; longer files take hundreds of megabytes
 FRAME_MS = 70  # an agent step is 4 frames of 60 Hz, 66.7 ms; a GIF counts in hundredths of a second
 
 
-def write_episode_gif(path: Path, game: str, protocol: str, log: EpisodeLog) -> int:
-    """Draw the newest episode of a log; returns how many agent steps, `MAX_FRAMES` at most.
+def write_episode_gif(path: Path, game: str, protocol: str, log: ActionLog) -> int:
+    """Draw the newest episode of a log, at most `MAX_FRAMES` agent steps of it.
 
     Args:
         path: the file to write.
-        game: the Atari game that was played.
-        protocol: the one that it was played under.
-        log: from `Atari.episode_log`.
+        game: name of the game that was played.
+        protocol: name of the protocol that it was played under.
+        log: from `Atari.action_log`.
+
+    Returns:
+        Agent steps drawn.
 
     Raises:
         UsageError: the file cannot be written.
@@ -39,5 +47,33 @@ def write_episode_gif(path: Path, game: str, protocol: str, log: EpisodeLog) -> 
             path, format="GIF", save_all=True, append_images=frames[1:], duration=FRAME_MS, loop=0
         )
     except OSError as error:
-        raise UsageError(f"--gif {path}: {error.strerror or error}; name another file") from None
+        raise UsageError(
+            f"cannot write {path}: {error.strerror or error}; name another file"
+        ) from None
     return len(frames)
+
+
+def colour_frames(game: str, protocol: str, log: ActionLog) -> Iterator[npt.NDArray[np.uint8]]:
+    """Yield the newest episode of a log, one frame (210, 160, 3) per observation.
+
+    Each frame is the maximum over two emulator frames, as the agent sees it. So objects that a game
+    draws in every other frame do not flicker.
+
+    Args:
+        game: name of the game that was played.
+        protocol: name of the protocol that it was played under.
+        log: from `Atari.action_log`.
+
+    Raises:
+        UsageError: an unknown game or protocol.
+    """
+    emulator = open_emulator(
+        require_rom_id(game), 1, protocol_named(protocol), num_threads=1, colour=True
+    )
+    obs, _ = emulator.reset(seed=np.array([log.seed]))
+    if log.start == 0:
+        yield obs[0, 0]
+    for count, action in enumerate(log.actions.tolist(), start=1):
+        obs, *_ = emulator.step(np.array([action], np.int64))
+        if count >= log.start:
+            yield obs[0, 0]

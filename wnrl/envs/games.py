@@ -1,4 +1,4 @@
-"""The names of the Arcade Learning Environment's games. No emulator is touched here.
+"""Names of the Arcade Learning Environment's games. No emulator is opened here.
 
 A ROM id is the ALE's own `space_invaders`; the friendly name is `SpaceInvaders`.
 """
@@ -8,8 +8,8 @@ import re
 
 from wnrl._settings import UsageError, nearest
 
-# Their ROMs hold only games for two and more players: the ALE ends the process inside C++, without
-# a Python exception, when it is asked for one of them.
+# These ROMs hold only games for two or more players. When one is opened, the ALE ends the process
+# inside C++, without a Python exception.
 MULTIPLAYER_ROMS = frozenset({"combat", "joust", "maze_craze", "warlords"})
 
 # Versions 4 and 5 only: Blackjack is a game of the ALE, Blackjack-v1 is Gymnasium's.
@@ -24,29 +24,29 @@ def _plain(name: str) -> str:
 
 @functools.cache
 def _roms() -> dict[str, str]:
-    """ROM ids by plain name, the multi-player ones included."""
+    """Return ROM ids by plain name, including multiplayer games."""
     from ale_py import roms  # on first use: it loads the emulator's library and Gymnasium
 
     return {_plain(rom): rom for rom in sorted(roms.get_all_rom_ids())}
 
 
 def playable_roms() -> tuple[str, ...]:
-    """The ROM ids of every game that one agent can play, sorted."""
+    """Return the ROM ids of all games that one agent can play, sorted."""
     return tuple(rom for rom in _roms().values() if rom not in MULTIPLAYER_ROMS)
 
 
 def friendly_name(rom: str) -> str:
-    """`SpaceInvaders` for `space_invaders`: the name in the ALE's own Gymnasium ids."""
+    """Return `SpaceInvaders` for `space_invaders`, as in the ALE's own Gymnasium ids."""
     return rom.title().replace("_", "")
 
 
 def game_names() -> tuple[str, ...]:
-    """The friendly names of every playable game."""
+    """Return the friendly names of all playable games."""
     return tuple(friendly_name(rom) for rom in playable_roms())
 
 
 def rom_id(name: str) -> str | None:
-    """The ROM id that a name means, or None if it names no game.
+    """Return the ROM id that a name means, or None if it names no game.
 
     Args:
         name: `Breakout`, `breakout`, `ALE/Breakout-v5`, `BreakoutNoFrameskip-v4` or `Breakout-v4`;
@@ -59,14 +59,14 @@ def rom_id(name: str) -> str | None:
     rom = _roms().get(_plain(spelling["game"])) if spelling else None
     if rom in MULTIPLAYER_ROMS:
         raise UsageError(
-            f"{name!r} is a game for several players, which one agent cannot play; choose another "
-            f"than {', '.join(friendly_name(r) for r in sorted(MULTIPLAYER_ROMS))}"
+            f"{name!r} is a game for several players, which one agent cannot play; choose a game "
+            f"other than {', '.join(friendly_name(r) for r in sorted(MULTIPLAYER_ROMS))}"
         )
     return rom
 
 
 def require_rom_id(name: str) -> str:
-    """The ROM id that a name means.
+    """Return the ROM id that a name means.
 
     Raises:
         UsageError: no such game (with the nearest names), or one for several players.

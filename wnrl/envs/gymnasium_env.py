@@ -1,7 +1,7 @@
 """Gymnasium environments with a discrete action space and a vector observation, behind `VectorEnv`.
 
 N copies step one after the other in this process. Every episode is seeded, so an environment that
-is a function of its seed and actions resumes bit for bit by playing the episode again.
+depends only on its seed and actions resumes bit for bit: the episode is played again.
 
 Dimension key: N environments, D numbers in an observation.
 """
@@ -18,18 +18,18 @@ import torch
 from gymnasium.envs.registration import EnvSpec
 
 from wnrl._settings import UsageError, nearest
-from wnrl.envs.call_order import Turns, check_actions, check_num_envs
+from wnrl.envs.call_order import CallOrder, check_actions, check_num_envs
 from wnrl.envs.seeding import integer_seed
 from wnrl.envs.vector import Actions, Flags, ObservationSpec, Step
 
 
 def gymnasium_ids() -> tuple[str, ...]:
-    """Every registered id but the ALE's, which go through `wnrl.envs.atari`."""
+    """Return every registered id except the ALE's, which go through `wnrl.envs.atari`."""
     return tuple(name for name, spec in gymnasium.registry.items() if not _is_ale(spec))
 
 
 def gymnasium_spec(name: str) -> EnvSpec:
-    """The registered environment of that id.
+    """Return the registered environment of that id.
 
     Args:
         name: `CartPole-v1`, or `module:Name-v0` to import the module that registers the id first.
@@ -59,15 +59,15 @@ def _is_ale(spec: EnvSpec) -> bool:
 class GymnasiumEnvs:
     """N copies of a Gymnasium environment: a `VectorEnv` of float32 vectors.
 
-    Observations are flattened as Gymnasium does it (discrete ones become one-hot, dictionaries and
-    tuples are joined) and cast to float32; time limits are the id's own.
+    Observations are flattened by Gymnasium (discrete ones become one-hot, dictionaries and tuples
+    are joined) and cast to float32. Time limits are the id's own.
     """
 
     def __init__(self, name: str, num_envs: int, seed: int) -> None:
-        """Build the copies; `reset` or `load_state_dict` comes next.
+        """Build the copies; call `reset` or `load_state_dict` next.
 
         Args:
-            name: as for `gymnasium_spec`.
+            name: a name that `gymnasium_spec` knows.
             num_envs: N.
             seed: the run's seed; every episode derives its own from it.
 
@@ -87,7 +87,7 @@ class GymnasiumEnvs:
             first_copy.close()
             raise
         self._copies = [first_copy, *(self._make() for _ in range(num_envs - 1))]
-        self._turns = Turns()
+        self._order = CallOrder()
         self._episodes = [0] * num_envs
         self._actions: list[list[int]] = [[] for _ in range(num_envs)]  # of each newest episode
         self._obs = np.zeros((num_envs, *self.observation.shape), np.float32)
@@ -98,18 +98,18 @@ class GymnasiumEnvs:
     @property
     def obs(self) -> npt.NDArray[np.float32]:
         """(N, D) The newest observations."""
-        self._turns.look_at_newest("obs")
+        self._order.look_at_newest("obs")
         return self._obs
 
     @property
     def first(self) -> Flags:
-        """(N,) Whether each newest observation is its episode's first."""
-        self._turns.look_at_newest("first")
+        """(N,) True for each newest observation that is its episode's first."""
+        self._order.look_at_newest("first")
         return self._first.copy()
 
     def reset(self) -> None:
         """Start every environment's first episode, from the seed given at construction."""
-        self._turns.start()
+        self._order.start()
         self._obs = np.stack([self._begin(env, episode=0) for env in range(self.num_envs)])
         self._first = np.ones(self.num_envs, np.bool_)
         self._ended = np.zeros(self.num_envs, np.bool_)
@@ -117,12 +117,12 @@ class GymnasiumEnvs:
     def send(self, actions: Actions) -> None:
         """Keep actions (N,) in [0, num_actions) for `recv`."""
         sent = check_actions(actions, self.num_envs, self.num_actions)
-        self._turns.send()
+        self._order.send()
         self._sent = sent
 
     def recv(self) -> Step:
-        """Step the copies, one after the other."""
-        self._turns.receive()
+        """Step the copies one after the other."""
+        self._order.receive()
         first = self._ended
         obs = np.empty_like(self._obs)
         reward = np.zeros(self.num_envs, np.float32)
@@ -147,8 +147,8 @@ class GymnasiumEnvs:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Each newest episode's index and actions, and checksums of the newest observations."""
-        self._turns.look("state_dict()")
+        """Return each newest episode's index and actions, and a checksum of its observation."""
+        self._order.look("state_dict()")
         return {
             "identity": self._identity(),
             "episodes": list(self._episodes),
@@ -163,14 +163,14 @@ class GymnasiumEnvs:
 
         Raises:
             ValueError: the state is of another id, seed or number of environments.
-            UsageError: the observations differ, so the environment is not a function of seed and
-                actions or not the version that played.
+            UsageError: the observations differ, so the environment depends on more than seed and
+                actions, or its version has changed.
         """
         if state["identity"] != self._identity():
             raise ValueError(
                 f"the state is of {state['identity']}, this environment is {self._identity()}"
             )
-        self._turns.start()
+        self._order.start()
         for env, (episode, actions) in enumerate(
             zip(state["episodes"], state["actions"], strict=True)
         ):
@@ -181,13 +181,13 @@ class GymnasiumEnvs:
         self._ended = np.array(state["ended"], np.bool_)
         if self._checksums() != state["checksums"]:
             raise UsageError(
-                f"playing {self._spec.id} again did not lead to the saved observations: it is no "
-                "function of seed and actions, or another version of it made the state"
+                f"playing {self._spec.id} again did not lead to the saved observations: it depends "
+                "on more than its seed and actions, or another version of it made the state"
             )
 
     def close(self) -> None:
         """Close the copies. Harmless when repeated."""
-        self._turns.close()
+        self._order.close()
         for copy in self._copies:
             copy.close()
         self._copies = []
@@ -205,7 +205,7 @@ class GymnasiumEnvs:
         return [zlib.crc32(observation.tobytes()) for observation in self._obs]
 
     def _begin(self, env: int, episode: int) -> npt.NDArray[np.float32]:
-        """Start an episode of one environment; its first observation (D,)."""
+        """Start an episode of one environment and return its first observation (D,)."""
         self._episodes[env] = episode
         self._actions[env] = []
         seed = integer_seed(self._seed, "environment", env, episode)
@@ -219,21 +219,21 @@ class GymnasiumEnvs:
         return flat
 
     def _act(self, env: int, action: int) -> tuple[npt.NDArray[np.float32], float, bool, bool]:
-        """Step one environment: observation (D,), reward, terminated, cut at a time limit."""
+        """Step one environment; return observation (D,), reward, terminated, time limit reached."""
         self._actions[env].append(action)
         obs, reward, terminated, capped, _ = self._copies[env].step(self._action_start + action)
         return self._flatten(obs), float(reward), terminated, capped
 
 
 def _discrete(name: str, space: gymnasium.Space[Any]) -> tuple[int, int]:
-    """Number and first of the actions. UsageError unless the space is `Discrete`."""
+    """Return the number of actions and the first one. UsageError unless they are `Discrete`."""
     if not isinstance(space, gymnasium.spaces.Discrete):
         raise UsageError(f"{name!r} has actions {space}; choose an id with Discrete actions")
     return int(space.n), int(space.start)
 
 
 def _vector(name: str, space: gymnasium.Space[Any]) -> ObservationSpec:
-    """The flattened observation. UsageError unless it has a fixed size and is no image."""
+    """Describe the flattened observation. UsageError if its size varies or it is an image."""
     if not space.is_np_flattenable:
         raise UsageError(
             f"{name!r} has observations {space}, whose size varies; choose an id with observations "
@@ -241,7 +241,7 @@ def _vector(name: str, space: gymnasium.Space[Any]) -> ObservationSpec:
         )
     if isinstance(space, gymnasium.spaces.Box) and space.dtype == np.uint8 and len(space.shape) > 1:
         raise UsageError(
-            f"{name!r} has images {space.shape} for observations; supported are vectors of numbers "
-            "and, by their names, Atari games"
+            f"{name!r} has images {space.shape} as observations; choose an id with vectors of "
+            "numbers, or an Atari game by its name"
         )
     return ObservationSpec((gymnasium.spaces.flatdim(space),), "float32", 1)

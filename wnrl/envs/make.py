@@ -1,6 +1,6 @@
-"""From an environment's name to the environment."""
+"""Make an environment from its name."""
 
-from wnrl._settings import UsageError, nearest
+from wnrl._settings import SettingError, UsageError, nearest
 from wnrl.envs.games import friendly_name, game_names, rom_id
 from wnrl.envs.gymnasium_env import GymnasiumEnvs, gymnasium_ids, gymnasium_spec
 from wnrl.envs.protocols import protocol_named
@@ -9,7 +9,7 @@ from wnrl.envs.vector import VectorEnv
 
 
 def is_atari(name: str) -> bool:
-    """Whether the name means one of the ALE's games (it then goes to `wnrl.envs.atari`).
+    """Return whether the name means one of the ALE's games.
 
     Raises:
         UsageError: a game for several players.
@@ -18,9 +18,9 @@ def is_atari(name: str) -> bool:
 
 
 def canonical_name(name: str) -> str:
-    """The one name of an environment: `Breakout`, `CartPole-v1` or `toy/Catch`.
+    """Return the one name of an environment: `Breakout`, `CartPole-v1` or `toy/Catch`.
 
-    It means the same environment again in another process; a Gymnasium id keeps its `module:`.
+    It means the same environment in another process too: a Gymnasium id keeps its `module:`.
 
     Args:
         name: a toy, any spelling of a game of the ALE, or a Gymnasium id, in this order.
@@ -51,32 +51,31 @@ def make_env(
     num_threads: int = 0,
     stack: int = 0,
 ) -> VectorEnv:
-    """N copies of the named environment; `reset` or `load_state_dict` comes next.
+    """Make N copies of the named environment; call `reset` or `load_state_dict` next.
 
     Args:
-        name: as for `canonical_name`.
+        name: a name that `canonical_name` knows.
         num_envs: N.
         seed: the run's seed.
-        protocol: `classic` or `sticky`; only Atari games differ by it.
-        num_threads: emulator threads; 0 is one per environment, at most one per core. Only Atari
-            games have any.
-        stack: frames in one observation; 0 is the protocol's number. Only Atari games have frames.
+        protocol: `classic` or `sticky`; it affects Atari games only.
+        num_threads: emulator threads of Atari games; 0 is one per environment, at most one per
+            core.
+        stack: frames in one observation of an Atari game; 0 is the protocol's number.
 
     Raises:
         UsageError: an unknown name or protocol, an environment that is not supported, or a stack
-            for one that is no Atari game.
+            for an environment other than an Atari game.
         ValueError: a number out of range.
     """
     protocol_named(protocol, stack)
     canonical = canonical_name(name)
     if canonical not in TOYS and is_atari(name):
-        from wnrl.envs.atari import Atari  # only where needed: it starts the emulator's library
+        from wnrl.envs.atari import Atari  # only when needed: it loads the emulator's library
 
         return Atari(name, num_envs, seed, protocol, num_threads, stack=stack)
     if stack != 0:
-        raise UsageError(
-            f"--stack {stack} is for Atari games: the observations of {canonical} are as it makes "
-            "them; leave it out"
+        raise SettingError(
+            "stack", f"{stack} is for Atari games; {canonical} has no frames to stack: leave it out"
         )
     if canonical in TOYS:
         return TOYS[canonical](num_envs, seed)

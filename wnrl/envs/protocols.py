@@ -1,4 +1,4 @@
-"""How Atari is played: the numbers that move scores more than any normalization does."""
+"""Protocols of playing Atari, whose numbers move scores more than any normalization does."""
 
 import dataclasses
 
@@ -9,16 +9,16 @@ STACK = 4  # frames in one observation, Mnih 2015, Methods
 
 @dataclasses.dataclass(frozen=True)
 class AtariProtocol:
-    """One way to play and to score Atari games."""
+    """One way to play and score Atari games."""
 
     name: str
     repeat_action_probability: float  # sticky actions, Machado 2018, section 5.1
     noop_max: int  # a reset lets fewer frames than this pass, drawn at random; 0: none
     fire_reset: bool  # press FIRE once after a reset where the game has it
-    life_loss: bool  # tell the learner of a lost life (the episode goes on)
+    life_loss: bool  # report lost lives to the learner; the episode goes on
     evaluation_epsilon: float  # share of random actions in evaluation
-    comparable_with: str  # published results that were played this way
-    full_action_space: bool = False  # else the game's minimal set
+    comparable_with: str  # published results with this protocol
+    full_action_space: bool = False  # all 18 actions, not the game's minimal set
     frameskip_frames: int = 4  # one agent step
     max_episode_frames: int = 108_000  # 30 minutes, 27,000 agent steps, Machado 2018, section 5.3
     screen_pixels: int = 84  # side of the square gray observation, Mnih 2015, Methods
@@ -43,7 +43,7 @@ class AtariProtocol:
             f"at most {self.max_episode_steps:,} agent steps",
             f"evaluated at epsilon {self.evaluation_epsilon:g}",
         ]
-        if self.stack != STACK:  # told where it departs: descriptions of old runs stay theirs
+        if self.stack != STACK:  # only then, so that descriptions of old runs stay the same
             parts.append(f"{self.stack} frame{'s' * (self.stack > 1)} in an observation")
         return f"{self.name}: {', '.join(parts)}"
 
@@ -74,14 +74,14 @@ PROTOCOLS = {
 
 
 def protocol_named(name: str, stack: int = 0) -> AtariProtocol:
-    """The protocol of that name.
+    """Return the protocol of that name.
 
     Args:
         name: one of `PROTOCOLS`.
-        stack: frames in one observation, in place of the protocol's own; 0 leaves those.
+        stack: frames in one observation; 0 is the protocol's number.
 
     Raises:
-        UsageError: there is none.
+        UsageError: an unknown name.
         ValueError: a stack below 0.
     """
     if name not in PROTOCOLS:

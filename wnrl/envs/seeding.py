@@ -1,7 +1,7 @@
-"""One owner of randomness per consumer: generators derived from the run's seed and a purpose.
+"""Generators derived from the run's seed and a purpose, one per consumer of randomness.
 
-Nothing here touches a global generator. Two purposes never share a stream, and neither do two
-seeds, whatever their values (NumPy's `SeedSequence` mixes both).
+No global generator is used. Different purposes and different seeds have different streams
+(NumPy's `SeedSequence` mixes both).
 """
 
 import zlib
@@ -11,20 +11,20 @@ import torch
 
 
 def seed_sequence(seed: int, purpose: str, *index: int) -> np.random.SeedSequence:
-    """The seed material of one consumer, for example `seed_sequence(1, "environment", 3)`."""
+    """Return one consumer's seed material, for example of `(1, "environment", 3)`."""
     return np.random.SeedSequence(entropy=seed, spawn_key=(zlib.crc32(purpose.encode()), *index))
 
 
 def integer_seed(seed: int, purpose: str, *index: int) -> int:
-    """A seed in [0, 2**31) for libraries that take an int."""
+    """Return a seed in [0, 2**31), for libraries that take an int."""
     return int(seed_sequence(seed, purpose, *index).generate_state(1)[0] >> 1)
 
 
 def numpy_generator(seed: int, purpose: str, *index: int) -> np.random.Generator:
-    """A NumPy generator of one consumer's own."""
+    """Return the NumPy generator of one consumer."""
     return np.random.Generator(np.random.PCG64(seed_sequence(seed, purpose, *index)))
 
 
 def torch_generator(seed: int, purpose: str, *index: int) -> torch.Generator:
-    """A torch CPU generator of one consumer's own."""
+    """Return the torch CPU generator of one consumer."""
     return torch.Generator().manual_seed(integer_seed(seed, purpose, *index))

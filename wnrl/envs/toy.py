@@ -1,7 +1,7 @@
 """Tiny environments for quick tests, and the table of all of them.
 
-`Corridor` encodes where each frame belongs, so that a test can check every transition of a replay
-or a loop. `Catch` is learnt in seconds. `Memory` stands in `wnrl.envs.toy_memory`.
+`Corridor` writes into each frame where it belongs, so that a test can check every transition of a
+replay or a loop. `Catch` is learnt in seconds. `Memory` is in `wnrl.envs.toy_memory`.
 
 Dimension key: N environments.
 """
@@ -19,12 +19,12 @@ from wnrl.envs.vector import Flags, Observations, ObservationSpec, VectorEnv
 
 
 class Corridor(Toy):
-    """Walks of scheduled length whose every frame says where it belongs. Nothing is random.
+    """Walks of scheduled length. Every frame says where it belongs; nothing is random.
 
-    The frame (10, 10) holds, in its first row: 255, the environment, the episode, the actions used
-    in it so far, 1 + the last action (0 at an episode's first); each modulo 256. The rest is 0, and
-    so is a whole frame before the episode's first. The reward is 10 t + action, where t counts the
-    action.
+    The first row of a frame (10, 10) holds 255, the environment, the episode, the actions used in
+    it so far, and 1 + the last action (0 at an episode's first frame), each modulo 256. All other
+    pixels are 0, and so are the frames before an episode's first. The reward is 10 t + action,
+    where t counts this action too.
     """
 
     def __init__(self, num_envs: int, seed: int) -> None:
@@ -32,22 +32,22 @@ class Corridor(Toy):
 
     @staticmethod
     def length_steps(env: int | Integers, episode: int | Integers) -> Any:
-        """Actions in an episode: 3 to 7."""
+        """Return the actions in an episode: 3 to 7."""
         return 3 + (2 * env + 3 * episode) % 5
 
     @staticmethod
     def is_truncated(env: int | Integers, episode: int | Integers) -> Any:
-        """Whether the episode ends at a time limit; the others end in a game over."""
+        """Return whether the episode ends at a time limit; other episodes terminate."""
         return (env + episode) % 3 == 2
 
     @staticmethod
     def loses_life(env: int | Integers, episode: int | Integers) -> Any:
-        """Whether the episode's second action costs a life."""
+        """Return whether the episode's second action costs a life."""
         return (env + episode) % 2 == 1
 
     @staticmethod
     def place(frame: npt.NDArray[np.uint8]) -> tuple[int, int, int] | None:
-        """(environment, episode, t) of a frame (10, 10); None before an episode's first frame."""
+        """Return (environment, episode, t) of a frame (10, 10), or None for an empty frame."""
         if frame[0, 0] == 0:
             return None
         return int(frame[0, 1]), int(frame[0, 2]), int(frame[0, 3])
@@ -77,7 +77,7 @@ class Corridor(Toy):
 
 
 class Catch(Toy):
-    """A ball falls through 10 rows and 5 columns; be under it. Reward 1 or -1 at the ninth step.
+    """Catch a ball that falls through 10 rows and 5 columns. The ninth step's reward is 1 or -1.
 
     Actions: left, stay, right. Source: bsuite, environments/catch.py (Osband 2019, section 2).
     """
@@ -90,8 +90,8 @@ class Catch(Toy):
         Args:
             num_envs: N.
             seed: the run's seed; every ball's column derives from it.
-            pixels: observe stacks (4, 10, 5) of uint8 frames with values 0 and 255 in place of a
-                float32 vector (50,) of values 0 and 1.
+            pixels: observe stacks (4, 10, 5) of uint8 frames with values 0 and 255, instead of a
+                float32 vector (50,) with values 0 and 1.
         """
         shape = (self.ROWS, self.COLUMNS)
         observation = (

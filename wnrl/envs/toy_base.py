@@ -1,6 +1,6 @@
-"""What the tiny environments have in common: all N copies at once in NumPy.
+"""Base of the tiny environments, which step all N copies at once in NumPy.
 
-Episode k of environment n depends on (seed, n, k) alone.
+Episode k of environment n depends only on (seed, n, k).
 
 Dimension key: N environments.
 """
@@ -13,14 +13,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from wnrl.envs.call_order import Turns, check_actions, check_num_envs
+from wnrl.envs.call_order import CallOrder, check_actions, check_num_envs
 from wnrl.envs.vector import Actions, Flags, Observations, ObservationSpec, Step
 
 Integers = npt.NDArray[np.int64]
 
 
 class Outcome(NamedTuple):
-    """What a step brings; read only where the environment really stepped."""
+    """Result of a step; read only for environments that really stepped."""
 
     reward: npt.NDArray[np.float32]  # (N,)
     terminated: Flags  # (N,)
@@ -29,7 +29,7 @@ class Outcome(NamedTuple):
 
 
 class Toy(ABC):
-    """The rows of `wnrl.envs.vector`; a subclass says how episodes begin, go on and look."""
+    """A `VectorEnv` whose subclass says how episodes begin, advance and look."""
 
     def __init__(
         self, num_envs: int, seed: int, num_actions: int, observation: ObservationSpec
@@ -38,7 +38,7 @@ class Toy(ABC):
         self.num_actions = num_actions
         self.observation = observation
         self._seed = seed
-        self._turns = Turns()
+        self._order = CallOrder()
         self._episode: Integers = np.zeros(num_envs, np.int64)
         self._t: Integers = np.zeros(num_envs, np.int64)  # actions used in the newest episode
         self._first = np.ones(num_envs, np.bool_)
@@ -49,18 +49,18 @@ class Toy(ABC):
     @property
     def obs(self) -> Observations:
         """(N, *shape) The newest observations."""
-        self._turns.look_at_newest("obs")
+        self._order.look_at_newest("obs")
         return self._obs
 
     @property
     def first(self) -> Flags:
-        """(N,) Whether each newest observation is its episode's first."""
-        self._turns.look_at_newest("first")
+        """(N,) True for each newest observation that is its episode's first."""
+        self._order.look_at_newest("first")
         return self._first.copy()
 
     def reset(self) -> None:
         """Start every environment's first episode, from the seed given at construction."""
-        self._turns.start()
+        self._order.start()
         everywhere = np.ones(self.num_envs, np.bool_)
         self._episode = np.zeros(self.num_envs, np.int64)
         self._t = np.zeros(self.num_envs, np.int64)
@@ -73,12 +73,12 @@ class Toy(ABC):
     def send(self, actions: Actions) -> None:
         """Keep actions (N,) in [0, num_actions) for `recv`."""
         sent = check_actions(actions, self.num_envs, self.num_actions)
-        self._turns.send()
+        self._order.send()
         self._sent = sent
 
     def recv(self) -> Step:
-        """Step every environment, or begin its next episode where the last one has ended."""
-        self._turns.receive()
+        """Step every environment; begin the next episode of those whose last one has ended."""
+        self._order.receive()
         first = self._ended
         self._episode = self._episode + first
         self._t = np.where(first, 0, self._t + 1)
@@ -98,30 +98,30 @@ class Toy(ABC):
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Every array that moves, as tensors."""
-        self._turns.look("state_dict()")
+        """Return every array that changes, as tensors."""
+        self._order.look("state_dict()")
         state = {name: torch.from_numpy(array).clone() for name, array in self._moving().items()}
         return {"identity": self._identity(), **state}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue. ValueError if the state is of another toy, seed or number of environments."""
+        """Restore the arrays. ValueError if the state is of another toy, seed or N."""
         if state["identity"] != self._identity():
             raise ValueError(
                 f"the state is of {state['identity']}, this environment is {self._identity()}"
             )
-        self._turns.start()
+        self._order.start()
         for name, array in self._moving().items():
             array[...] = state[name].numpy()
 
     def close(self) -> None:
         """Refuse further steps. Harmless when repeated."""
-        self._turns.close()
+        self._order.close()
 
     def _identity(self) -> dict[str, Any]:
         return {"toy": type(self).__name__, "num_envs": self.num_envs, "seed": self._seed}
 
     def _moving(self) -> dict[str, npt.NDArray[Any]]:
-        """The arrays of the state, by name."""
+        """Return the arrays of the state by name."""
         return {
             "episode": self._episode,
             "t": self._t,
@@ -131,7 +131,7 @@ class Toy(ABC):
         }
 
     def _look(self) -> Observations:
-        """The newest observations: frames, pushed onto the stack where there is one."""
+        """Return the newest observations: frames, pushed onto the stack if there is one."""
         frames = self._frames()
         if self.observation.stack == 1:
             return frames
@@ -145,8 +145,8 @@ class Toy(ABC):
 
     @abstractmethod
     def _advance(self) -> Outcome:
-        """Use the sent actions, which `_t` counts already; rows at `_t` 0 are not read."""
+        """Use the sent actions, which `_t` counts already; rows with `_t` 0 are not read."""
 
     @abstractmethod
     def _frames(self) -> Observations:
-        """(N, *frame_shape) What the environments look like now."""
+        """Return the current frames (N, *frame_shape)."""

@@ -14,15 +14,15 @@ from wnrl.envs.vector import Flags, Observations, ObservationSpec
 
 
 class Memory(Toy):
-    """One of two cues in the first observation, then blanks, then a query: name the cue.
+    """Show one of two cues in the first observation, then blanks, then a query: name the cue.
 
-    The float32 observation (3,) is (cue 0, cue 1, query): one-hot at an episode's first row, zeros
-    in the delay and in the final observation, 1 in its last place at the query. The action there
-    earns 1 if it is the cue and -1 if not; all others earn nothing. An episode has 5 to 7 steps,
-    the last of which answers the query.
+    The float32 observation (3,) is (cue 0, cue 1, query). One cue is 1 in an episode's first
+    observation, the query is 1 in the one before the last, and all else is 0. The action on the
+    query earns 1 if it names the cue and -1 if not; other actions earn nothing. An episode has 5 to
+    7 steps, and the last one answers the query.
 
-    The cues are equally probable and nothing else tells them apart, so the mean return of any
-    policy that sees the newest observation alone is 0.
+    The cues are equally probable. So the mean return of any policy that sees only the newest
+    observation is 0.
 
     Source: bsuite, environments/memory_chain.py with one bit (memory_len, Osband et al. 2020,
     arXiv 1908.03568); the T-maze of Bakker 2001 (NIPS 14) without its corridor.

@@ -1,15 +1,16 @@
-"""The one interface of all environments: N copies stepped together, next-step autoreset.
+"""The interface of all environments: N copies stepped together, with next-step autoreset.
 
 Dimension key: N environments.
 
-The rows, in time order, of one environment whose episode ends:
+Rows of one environment whose episode ends, in time order:
 
     obs_k            the agent acts                    first_k     = False
     obs_{k+1}        the final observation             first_{k+1} = False, terminated or truncated
     obs_{k+2}        the next episode's first          first_{k+2} = True; action_{k+1} was ignored
 
-So the action sent on a final observation is not used by the emulator: it is no agent step, and the
-pair (obs_{k+1}, obs_{k+2}) is no transition. A lost life ends no episode and resets nothing.
+So the emulator does not use the action sent on a final observation. That action is no agent step,
+and the pair (obs_{k+1}, obs_{k+2}) is no transition. A lost life does not end the episode or reset
+the game.
 """
 
 from collections.abc import Mapping
@@ -26,9 +27,9 @@ Flags = npt.NDArray[np.bool_]
 class ObservationSpec(NamedTuple):
     """Shape and type of one environment's observation.
 
-    An observation of a stacking environment is its `stack` newest frames, oldest first, along axis
-    0, with zeros for the frames before the episode's first. Otherwise `stack` is 1 and the
-    observation is one frame with an axis of length 1 in front only if `shape` says so.
+    If `stack` is above 1, an observation is the `stack` newest frames along axis 0, oldest first,
+    with zeros for frames before the episode's first. If `stack` is 1, an observation is one frame,
+    and has a leading axis of length 1 only if `shape` says so.
     """
 
     shape: tuple[int, ...]  # of one observation, (4, 84, 84) on Atari, (4,) on CartPole
@@ -42,13 +43,13 @@ class ObservationSpec(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What one action brought, for N environments. Fields are fresh arrays that the caller owns."""
+    """Result of one action in N environments. Fields are fresh arrays that the caller owns."""
 
-    action: Actions  # (N,) what was sent; not used by the emulator where `first`
+    action: Actions  # (N,) as sent; not used by the emulator where `first`
     reward: npt.NDArray[np.float32]  # (N,) raw, never clipped; 0 where `first`
     terminated: Flags  # (N,) the game is over: nothing follows
-    truncated: Flags  # (N,) the episode was cut at a time limit: it would have gone on
-    life_lost: Flags  # (N,) a signal, where the protocol gives it; the episode goes on
+    truncated: Flags  # (N,) the episode was cut at a time limit
+    life_lost: Flags  # (N,) a life was lost, if the protocol reports it; the episode goes on
     first: Flags  # (N,) `obs` is an episode's first observation
     obs: Observations  # (N, *shape)
 
@@ -56,8 +57,8 @@ class Step(NamedTuple):
 class VectorEnv(Protocol):
     """N environments stepped together.
 
-    `send` returns at once where the environment has threads of its own; `recv` waits. Neither is
-    called twice in a row. `state_dict` is taken with no send outstanding.
+    `send` returns at once if the environment has its own threads; `recv` waits. Neither is called
+    twice in a row. `state_dict` is taken with no send outstanding.
     """
 
     num_envs: int
@@ -71,7 +72,7 @@ class VectorEnv(Protocol):
 
     @property
     def first(self) -> Flags:
-        """(N,) Whether each newest observation is its episode's first."""
+        """(N,) True for each newest observation that is its episode's first."""
         ...
 
     def reset(self) -> None:
@@ -87,7 +88,7 @@ class VectorEnv(Protocol):
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """From what `load_state_dict` continues bit for bit (tensors and plain values)."""
+        """Return a state of tensors and plain values, to continue from bit for bit."""
         ...
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -95,7 +96,7 @@ class VectorEnv(Protocol):
         ...
 
     def close(self) -> None:
-        """Release what the emulators hold. Harmless when repeated."""
+        """Release the emulators. Harmless when repeated."""
         ...
 
 
@@ -109,7 +110,7 @@ class Episode(NamedTuple):
 
 
 class EpisodeStatistics:
-    """Raw returns and lengths, counted by ourselves: an emulator's own may clip or hide them."""
+    """Raw returns and lengths, counted here because an emulator's own may be clipped or hidden."""
 
     def __init__(self, num_envs: int) -> None:
         self._returns = np.zeros(num_envs, np.float64)
@@ -139,17 +140,17 @@ class EpisodeStatistics:
         return int(self._lengths[env])
 
     def cut(self, env: int) -> Episode:
-        """End the running episode of one environment here, as truncated."""
+        """End the running episode of one environment now, as truncated."""
         episode = Episode(env, float(self._returns[env]), int(self._lengths[env]), True)
         self._returns[env] = 0.0
         self._lengths[env] = 0
         return episode
 
     def state_dict(self) -> dict[str, Any]:
-        """Running sums, as lists of plain numbers."""
+        """Return the running sums as lists of numbers."""
         return {"returns": self._returns.tolist(), "lengths": self._lengths.tolist()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue the running sums."""
+        """Restore the running sums."""
         self._returns[:] = state["returns"]
         self._lengths[:] = state["lengths"]

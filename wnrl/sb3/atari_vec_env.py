@@ -39,7 +39,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
 
 from wnrl._settings import UsageError
-from wnrl.envs.atari import open_emulator
+from wnrl.envs.atari_emulator import open_emulator
 from wnrl.envs.call_order import check_actions
 from wnrl.envs.games import require_rom_id
 from wnrl.envs.protocols import AtariProtocol, protocol_named
