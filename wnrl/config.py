@@ -8,6 +8,7 @@ of the normalization) < preset < what `--recurrent` brings < file < flag. Nothin
 import dataclasses
 import functools
 import math
+from collections import ChainMap
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ from wnrl.agents.ppo_config import PPOConfig
 from wnrl.agents.pqn_config import PQNConfig
 from wnrl.envs.make import canonical_name, is_atari
 from wnrl.envs.protocols import PROTOCOLS, STACK
+from wnrl.nn.networks.nature import NATURE
 from wnrl.nn.networks.torsos import AUTO, NETWORKS
 from wnrl.nn.norms.catalogue import NORMS, get_norm
 from wnrl.nn.norms.placement import canonical_where
@@ -77,7 +79,7 @@ class RunConfig:
         "auto",
         "the torso; auto: nature for images of at least 36x36, else mlp",
         source="Mnih et al. 2015",
-        choices=("auto", *NETWORKS),
+        choices=ChainMap(NETWORKS, {AUTO: NATURE}),  # live: others may be registered
     )
     width: int = setting(
         1, "multiplies the channels of impala", source="Espeholt et al. 2018", minimum=1, maximum=64
