@@ -1,0 +1,244 @@
+"""The documentation: its links, commands, flags and figures hold, and its examples run."""
+
+import csv
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import gymnasium
+import pytest
+import torch
+
+from wnrl.compare.flags import compare_parser
+from wnrl.config import AGENTS, make_config
+from wnrl.nn import NETWORKS, NORMS, weight_norm_groups
+from wnrl.optim import OptimizerSpec
+from wnrl.train.flags import read_toml, train_parser
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "scripts" / "results"
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    RESULTS / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
+EXAMPLE_LINES = 19  # "under 20", imports included
+README_LINES = 250
+FOLDERS = {"wnrl", "agents", "scripts", "tests", "docs", "docker", ".ci"}
+
+
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+each_page = pytest.mark.parametrize("page", PAGES, ids=name_of)
+
+
+def without_code(text: str) -> str:
+    return re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", without_code(page.read_text()), flags=re.MULTILINE)
+    plain = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings)
+    return {heading.replace(" ", "-") for heading in plain}
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text(), flags=re.DOTALL)
+
+
+def commands() -> Iterator[tuple[str, str]]:
+    """Yield every command line of the documentation and the page that it is on."""
+    for page in PAGES:
+        text = page.read_text()
+        lines = "\n".join(blocks(page, "")).replace("\\\n", " ").splitlines()
+        inline = [" ".join(code.split()) for code in re.findall(r"`([^`]+)`", without_code(text))]
+        for line in [*lines, *inline]:
+            for part in re.split(r"&&|\s#|;", line):
+                if match := re.search(r"python (?:-m wnrl|scripts/).*", part):
+                    yield match[0], name_of(page)
+
+
+def test_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= README_LINES
+
+
+def test_every_page_is_in_the_table_of_contents() -> None:
+    contents = (ROOT / "docs" / "README.md").read_text()
+    missing = [
+        page.name for page in (ROOT / "docs").glob("*.md") if f"({page.name})" not in contents
+    ]
+    assert missing == ["README.md"]
+
+
+@each_page
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", without_code(page.read_text())):
+        if target.startswith("http"):
+            continue
+        path, _, anchor = target.partition("#")
+        linked = (page.parent / path).resolve() if path else page
+        assert linked.exists(), target
+        if anchor:
+            assert anchor in anchors(linked), target
+
+
+@each_page
+def test_named_paths_exist(page: Path) -> None:
+    for path in re.findall(r"`([\w.]+/[\w./-]*)`", without_code(page.read_text())):
+        if path.split("/")[0] in FOLDERS:
+            assert (ROOT / path).exists(), path
+
+
+def test_named_commands_exist() -> None:
+    found = list(commands())
+    assert len(found) > 40
+    for command, page in found:
+        target = re.sub(r"^python (-m )?", "", command).split()[0].rstrip(",.")
+        if target.startswith("wnrl"):
+            path = ROOT / target.replace(".", "/")
+            assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), (
+                page,
+                target,
+            )
+        else:
+            assert (ROOT / target).exists(), (page, target)
+
+
+def test_named_flags_exist() -> None:
+    """Every flag on a line of `wnrl.train` or `wnrl.compare` is one of its parser."""
+    for command, page in commands():
+        words = command.split()
+        norm = re.search(r"--norm ((?:[a-z-]+ ?)+?)(?= --|$)", command)
+        norms = [name for name in (norm[1].split() if norm else []) if name in NORMS] or ["weight"]
+        agent = re.search(r"--agent (\w+)", command)
+        name = agent[1] if agent and agent[1] in AGENTS else "dqn"
+        if words[2:3] == ["wnrl.train"]:
+            parser = train_parser(name, norms[0])
+        elif words[2:3] == ["wnrl.compare"]:
+            parser = compare_parser(name, norms)
+        else:
+            continue
+        for flag in re.findall(r"--[a-z][\w.-]*", command):
+            assert flag in parser._option_string_actions, (page, command, flag)
+
+
+def test_named_settings_exist() -> None:
+    """Every flag that stands alone in backticks is one of some command."""
+    known = {"--time", "--signal", "--build"}
+    for name in AGENTS:
+        known |= set(train_parser(name, "none")._option_string_actions)
+    for name in NORMS:
+        known |= set(train_parser("dqn", name)._option_string_actions)
+    known |= set(compare_parser("dqn", ["none"])._option_string_actions)
+    known |= set(re.findall(r'"(--[a-z-]+)"', (ROOT / "wnrl" / "evaluate.py").read_text()))
+    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        for flag in re.findall(r"`(--[a-z][\w.-]*)[ `]", without_code(page.read_text())):
+            assert flag in known, (name_of(page), flag)
+
+
+def table_rows(page: Path, heading: str) -> list[list[str]]:
+    section = page.read_text().split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    rows = [line.strip("| \n").split(" | ") for line in section.splitlines() if line[:1] == "|"]
+    return rows[2:]
+
+
+def csv_rows(name: str) -> list[dict[str, str]]:
+    with (RESULTS / name).open() as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize(
+    ("heading", "file"),
+    [
+        ("Agents, against Stable-Baselines3", "bench_train_cpu.csv"),
+        ("Inside Stable-Baselines3", "bench_sb3_cpu.csv"),
+    ],
+)
+def test_speeds_are_those_of_the_csv(heading: str, file: str) -> None:
+    measured = {row["agent"]: row for row in csv_rows(file)}
+    rows = table_rows(ROOT / "docs" / "speed.md", heading)
+    assert len(rows) > 5
+    for name, speed, ratio, *_ in rows:
+        row = measured[name.strip("`")]
+        assert (
+            abs(float(speed.split()[0].replace(",", "")) - float(row["steps_per_s_median"])) <= 0.5
+        )
+        assert float(ratio.split()[0].rstrip("| ")) == float(row["ratio_to_sb3_median"])
+
+
+def test_costs_of_normalizations_are_those_of_the_csv() -> None:
+    measured = {
+        (row["variant"], f"{row['what']} {row['size']}"): float(row["ratio"])
+        for row in csv_rows("bench_norms_cpu.csv")
+    }
+    rows = table_rows(ROOT / "docs" / "speed.md", "What each normalization costs")
+    assert {row[0].strip("`") for row in rows} >= set(NORMS) - {"none"}
+    for name, *ratios in rows:
+        for what, ratio in zip(("act 1", "act 8", "update 32", "update 256"), ratios, strict=True):
+            assert abs(float(ratio) - measured[name.strip("`"), what]) < 0.0051
+
+
+@pytest.fixture
+def own_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Run in an empty folder, and take out of the catalogues what the example added."""
+    tables = (NORMS, NETWORKS, AGENTS, gymnasium.registry)
+    before = [dict(table) for table in tables]
+    threads = torch.get_num_threads()
+    monkeypatch.chdir(tmp_path)
+    yield
+    for table, entries in zip(tables, before, strict=True):
+        for name in table.keys() - entries.keys():
+            del table[name]
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("section", ["A normalization", "A network", "An environment"])
+@pytest.mark.usefixtures("own_tables")
+def test_the_example_of_contributing_trains(section: str, tmp_path: Path) -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text().split(f"\n### {section}\n")[1].split("\n##")[0]
+    (example,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    assert len([line for line in example.splitlines() if line.strip()]) <= EXAMPLE_LINES
+    exec(example, {"__name__": "example"})
+    (episodes,) = tmp_path.glob("runs/*/*/seed1/episodes.csv")
+    assert len(episodes.read_text().splitlines()) > 5
+
+
+@pytest.mark.usefixtures("own_tables")
+def test_the_example_of_weight_normalization_runs() -> None:
+    (example,) = blocks(ROOT / "docs" / "weight_norm.md", "python")
+    exec(example, {})
+
+
+@pytest.mark.usefixtures("own_tables")
+def test_the_example_of_training_from_python_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    (example,) = blocks(ROOT / "docs" / "training.md", "python")
+    short = example.replace("150_000", "2_000").replace("Breakout", "toy/Catch")
+    exec(short.replace('preset="fast", ', ""), {})
+    assert len(capsys.readouterr().out.splitlines()) > 20
+
+
+def test_the_example_of_instruments_reads() -> None:
+    (example,) = blocks(ROOT / "docs" / "instruments.md", "python")
+    network = torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2))
+    obs = torch.ones(128, 3)
+    names = {
+        "network": network,
+        "optimizer": OptimizerSpec("adam", 1e-3).build(weight_norm_groups(network)),
+        "obs": obs,
+        "loss": network(obs).square().mean(),
+    }
+    exec(example, names)
+    reading = names["reading"]
+    assert isinstance(reading, dict)
+    assert "norm/policy_churn" in reading
+
+
+def test_the_example_of_a_settings_file_is_read(tmp_path: Path) -> None:
+    (example,) = blocks(ROOT / "docs" / "training.md", "toml")
+    path = tmp_path / "run.toml"
+    path.write_text(example)
+    settings = read_toml(str(path))
+    assert make_config(settings).values["norm.eps"] == 1e-3
