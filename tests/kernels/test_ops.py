@@ -15,6 +15,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from wnrl._settings import UsageError
 from wnrl.kernels import backend, ops, reference
 from wnrl.kernels.ops import weight_norm_many
+from wnrl.kernels.row_layout import axis_order, to_rows
 
 SUM_ORDER = 1e-5  # float32 sums of up to a thousand terms in another order, relative
 TINY = 1e-6  # the same where terms of size 1 cancel
@@ -133,7 +134,7 @@ def test_a_channels_last_weight_stays_channels_last_both_ways() -> None:
 
 def test_a_channels_last_weight_is_not_copied() -> None:
     v = layers(torch.float32)[0][0].detach()
-    rows = ops._rows(v, ops._order(v))
+    rows = to_rows(v, axis_order(v))
     assert rows.shape == (2, 12)
     assert rows.data_ptr() == v.data_ptr()
 

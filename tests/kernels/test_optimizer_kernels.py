@@ -203,7 +203,7 @@ def test_groups_keep_their_own_settings_and_missing_gradients_are_skipped() -> N
             group["lr"] = 0.1 / (step + 1)
         optimizer.step()
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("wnrl.optim.weight_norm.use_triton", lambda tensor: False)
+            patch.setattr("wnrl.optim.normalizing_step.use_triton", lambda tensor: False)
             expected.step()
     assert optimizer._fused is not None
     assert expected._fused is None

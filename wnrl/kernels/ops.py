@@ -19,6 +19,7 @@ from torch.autograd import forward_ad
 
 from wnrl.kernels import reference
 from wnrl.kernels.backend import backend_of
+from wnrl.kernels.row_layout import axis_order, empty_like_weight, from_rows, gain_rows, to_rows
 
 _WIDE = {
     torch.float16: torch.float32,
@@ -89,9 +90,9 @@ def weight_norm(v: Tensor, g: Tensor) -> Tensor:
 
 def _one_layer(v: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
     """w (O, ...) and ||v|| (O, 1)."""
-    order = _order(v)
-    (rows,), (norm,) = _forward(backend_of(v.device.type), [_rows(v, order)], [_gain_rows(g)])
-    return _unrows(rows, v, order), norm
+    order = axis_order(v)
+    (rows,), (norm,) = _forward(backend_of(v.device.type), [to_rows(v, order)], [gain_rows(g)])
+    return from_rows(rows, v, order), norm
 
 
 class _OneLayer(torch.autograd.Function):
@@ -123,7 +124,7 @@ def decompose(w: Tensor) -> tuple[Tensor, Tensor]:
         w: (O, ...).
     """
     v, g = reference.decompose(w)
-    _, norms = _forward(backend_of(w.device.type), [_rows(v, _order(v))], [_gain_rows(g)])
+    _, norms = _forward(backend_of(w.device.type), [to_rows(v, axis_order(v))], [gain_rows(g)])
     return v, torch.where(g > 0, norms[0].reshape(g.shape).to(g.dtype), g)
 
 
@@ -131,15 +132,17 @@ def decompose(w: Tensor) -> tuple[Tensor, Tensor]:
 def _weight_norm_many(
     vs: list[Tensor], gs: list[Tensor]
 ) -> tuple[list[Tensor], list[Tensor]]:  # weights (O, ...), norms (O, 1)
-    orders = [_order(v) for v in vs]
-    v_rows, g_rows = list(map(_rows, vs, orders)), [_gain_rows(g) for g in gs]
+    orders = [axis_order(v) for v in vs]
+    v_rows, g_rows = list(map(to_rows, vs, orders)), [gain_rows(g) for g in gs]
     w_rows, norms = _forward(backend_of(vs[0].device.type), v_rows, g_rows)
-    return list(map(_unrows, w_rows, vs, orders)), norms
+    return list(map(from_rows, w_rows, vs, orders)), norms
 
 
 @_weight_norm_many.register_fake
 def _(vs: list[Tensor], gs: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-    return [_empty(v) for v in vs], [g.new_empty((g.shape[0], 1), dtype=_WIDE[g.dtype]) for g in gs]
+    return [empty_like_weight(v) for v in vs], [
+        g.new_empty((g.shape[0], 1), dtype=_WIDE[g.dtype]) for g in gs
+    ]
 
 
 @torch.library.custom_op("wnrl::weight_norm_many_backward", mutates_args=())
@@ -152,19 +155,19 @@ def _weight_norm_many_backward(
 def _gradients(
     dws: list[Tensor], vs: list[Tensor], gs: list[Tensor], norms: list[Tensor]
 ) -> tuple[list[Tensor], list[Tensor]]:
-    orders = [_order(v) for v in vs]
-    dw_rows, v_rows = list(map(_rows, dws, orders)), list(map(_rows, vs, orders))
-    g_rows = [_gain_rows(g) for g in gs]
+    orders = [axis_order(v) for v in vs]
+    dw_rows, v_rows = list(map(to_rows, dws, orders)), list(map(to_rows, vs, orders))
+    g_rows = [gain_rows(g) for g in gs]
     dv_rows, dg_rows = _backward(backend_of(vs[0].device.type), dw_rows, v_rows, g_rows, norms)
     dgs = [dg.view(g.shape) for dg, g in zip(dg_rows, gs, strict=True)]
-    return list(map(_unrows, dv_rows, vs, orders)), dgs
+    return list(map(from_rows, dv_rows, vs, orders)), dgs
 
 
 @_weight_norm_many_backward.register_fake
 def _(
     dws: list[Tensor], vs: list[Tensor], gs: list[Tensor], norms: list[Tensor]
 ) -> tuple[list[Tensor], list[Tensor]]:
-    return [_empty(v) for v in vs], [g.new_empty(g.shape) for g in gs]
+    return [empty_like_weight(v) for v in vs], [g.new_empty(g.shape) for g in gs]
 
 
 def _forward(backend: str, vs: list[Tensor], gs: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
@@ -261,44 +264,6 @@ def _differentiate_backward(
 
 _weight_norm_many.register_autograd(_differentiate, setup_context=_save)
 _weight_norm_many_backward.register_autograd(_differentiate_backward, setup_context=_save_backward)
-
-
-def _order(v: Tensor) -> tuple[int, ...]:
-    """The axes of v (O, ...) from the slowest to the fastest in memory, if its rows lie one by one.
-
-    Otherwise the axes as they are: such a v is copied, and its w is contiguous.
-    """
-    order = tuple(range(v.ndim))
-    if v.is_contiguous():
-        return order
-    by_stride = (0, *sorted(order[1:], key=v.stride, reverse=True))
-    return by_stride if v.permute(by_stride).is_contiguous() else order
-
-
-def _rows(tensor: Tensor, order: tuple[int, ...]) -> Tensor:
-    """(O, ...) -> (O, K), its axes in this order: a view where that is how they lie in memory."""
-    if tensor.ndim == 2 and tensor.is_contiguous():
-        return tensor
-    return tensor.permute(order).flatten(1).contiguous()
-
-
-def _unrows(rows: Tensor, v: Tensor, order: tuple[int, ...]) -> Tensor:
-    """(O, K) -> (O, ...), a view: the inverse of `_rows`."""
-    if v.ndim == 2:
-        return rows
-    return rows.view([v.shape[axis] for axis in order]).permute(_inverse(order))
-
-
-def _inverse(order: tuple[int, ...]) -> list[int]:
-    return sorted(range(len(order)), key=order.__getitem__)
-
-
-def _gain_rows(g: Tensor) -> Tensor:
-    return g.reshape(len(g), 1).contiguous()  # (O, 1, ...) -> (O, 1)
-
-
-def _empty(v: Tensor) -> Tensor:
-    return torch.empty_permuted(v.shape, _order(v), dtype=v.dtype, device=v.device)
 
 
 def _check(vs: Sequence[Tensor], gs: Sequence[Tensor]) -> None:

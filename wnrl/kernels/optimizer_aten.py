@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from wnrl.kernels.optimizer_rules import Rule, Settings
+from wnrl.kernels.row_layout import memory_rows
 
 SMALLEST_GAIN = 1e-12  # a gain of exactly 0 would make w = 0 and lose the direction of v
 # Of a weight, per thread: 1 MiB each of w, dw, dv, the update and the moments.
@@ -105,27 +106,6 @@ def current_weight(entry: Entry) -> Tensor:
     master = entry.state["master"]
     same = master.to(entry.parameter.dtype) == entry.parameter
     return master.copy_(torch.where(same, master, entry.parameter.to(master.dtype)))
-
-
-def memory_rows(tensor: Tensor) -> Tensor:
-    """A view (O, K) of a weight (O, ...): row by row, elements in the order of memory.
-
-    The order inside a row is the layout's (channels_last is H, W, I): norms and elementwise
-    updates do not care, as long as everything that meets has one layout.
-
-    Raises:
-        ValueError: if the rows do not lie one after another in memory.
-    """
-    if tensor.is_contiguous():
-        return tensor.flatten(1)
-    trailing = sorted(range(1, tensor.ndim), key=tensor.stride, reverse=True)
-    ordered = tensor.permute(0, *trailing)
-    if not ordered.is_contiguous():
-        raise ValueError(
-            f"a weight of shape {tuple(tensor.shape)} has strides {tensor.stride()}: its output "
-            "units must lie one after another in memory; make it contiguous or channels_last"
-        )
-    return ordered.view(tensor.shape[0], -1)
 
 
 def clip_factor(total: Tensor, max_norm: float) -> Tensor:

@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wnrl.kernels.optimizer_aten import HALF, Entry, memory_rows
+from wnrl.kernels.optimizer_aten import HALF, Entry
 from wnrl.kernels.optimizer_rules import Rule, Settings
+from wnrl.kernels.row_layout import memory_rows
 
 BLOCK_SHORT = 1024  # elements: a plain chunk, or a short row
 BLOCK_ROW = 4096  # elements of a row held in registers; Nature's longest has 3,136

@@ -1,13 +1,14 @@
-"""Normalized layers, the catalogue of normalizations, networks and their initialization."""
+"""Normalized layers, the catalogue of normalizations, networks and their initialization.
+
+Optimizer steps (`wnrl.optim`), kernels (`wnrl.kernels`) and agents do not belong here.
+"""
 
 from wnrl.nn.networks.actor_critic import ActorCritic, assemble_actor_critic, build_actor_critic
+from wnrl.nn.networks.data_initialization import InitReport, LayerReport, init_from_data_
 from wnrl.nn.networks.heads import DuelingHead, PolicyValue
 from wnrl.nn.networks.impala import ImpalaTorso
 from wnrl.nn.networks.initialization import (
-    InitReport,
-    LayerReport,
     init_directions_,
-    init_from_data_,
     init_kaiming_normal_,
     init_orthogonal_,
     reset_parameters_,

@@ -1,7 +1,7 @@
-"""One interface for all optimizers, and the record from which one is built.
+"""One interface for all optimizers, and the record from which an optimizer is built.
 
-An agent steps whatever it is given: clipping of the gradients happens inside the step, whether a
-weight-normalizing optimizer of `wnrl.optim` does it or torch's own.
+Clipping of gradients happens inside `step`, for the weight-normalizing optimizers of `wnrl.optim`
+and for torch's alike, so agents never clip.
 """
 
 import math
@@ -14,32 +14,29 @@ from torch import Tensor
 
 from wnrl._settings import UsageError, nearest
 from wnrl.kernels.optimizer_aten import clip_factor
-from wnrl.optim.weight_norm import (
+from wnrl.optim.arguments import (
     Group,
-    WNAdam,
-    WNAdamax,
-    WNRAdam,
-    WNRMSprop,
     check_alpha,
     check_betas,
     check_not_negative,
     check_v_norm,
     checked_max_norm,
 )
+from wnrl.optim.weight_norm import WNAdam, WNAdamax, WNRAdam, WNRMSprop
 
 
 class StepOptimizer(Protocol):
-    """What an agent sees of an optimizer: clipping happens inside `step`, whichever it is."""
+    """The interface that agents use: an optimizer that clips inside `step`."""
 
     param_groups: list[Group]
 
     @property
     def grad_norm(self) -> Tensor:
-        """() Global gradient norm before clipping of the last step; NaN before the first."""
+        """() global gradient norm of the last step, before clipping; NaN before the first step."""
         ...
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget the gradients."""
+        """Clear the gradients."""
         ...
 
     def step(self) -> Any:
@@ -47,16 +44,16 @@ class StepOptimizer(Protocol):
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that moves."""
+        """Return the state."""
         ...
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue where the state was taken."""
+        """Restore the state."""
         ...
 
 
 def set_learning_rate(optimizer: StepOptimizer, rate: float) -> None:
-    """Step all groups by this rate from now on; a `ScheduledStep` follows its own schedule."""
+    """Set the learning rate of all groups; a `ScheduledStep` keeps to its own schedule."""
     for group in optimizer.param_groups:
         group["lr"] = rate
 
@@ -66,7 +63,7 @@ class ClippedStep:
 
     Args:
         optimizer: any torch optimizer.
-        max_norm: the largest global norm; `inf` measures it and clips nothing.
+        max_norm: largest global norm; `inf` measures it without clipping.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer, max_norm: float = math.inf) -> None:
@@ -76,7 +73,7 @@ class ClippedStep:
 
     @property
     def param_groups(self) -> list[Group]:
-        """The torch optimizer's own groups; a schedule writes `group["lr"]`."""
+        """The torch optimizer's groups; a schedule writes `group["lr"]`."""
         return self.optimizer.param_groups
 
     @param_groups.setter
@@ -84,7 +81,7 @@ class ClippedStep:
         self.optimizer.param_groups = groups
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget the gradients."""
+        """Clear the gradients."""
         self.optimizer.zero_grad(set_to_none)
 
     def step(self) -> None:
@@ -98,20 +95,20 @@ class ClippedStep:
         self.optimizer.step()
 
     def state_dict(self) -> dict[str, Any]:
-        """The torch optimizer's state."""
+        """Return the torch optimizer's state."""
         return self.optimizer.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load the torch optimizer's state."""
+        """Restore the torch optimizer's state."""
         self.optimizer.load_state_dict(state_dict)
 
 
 class ScheduledStep:
-    """An optimizer whose learning rates follow a schedule of its own updates.
+    """An optimizer whose learning rates follow a schedule over its updates.
 
     Args:
-        optimizer: any; each group's `lr` as it stands now is the schedule's unit.
-        share: updates done so far -> share of that rate for the next one.
+        optimizer: any optimizer; the schedule scales each group's current `lr`.
+        share: updates done so far -> share of that `lr` for the next update.
     """
 
     def __init__(self, optimizer: StepOptimizer, share: Callable[[int], float]) -> None:
@@ -122,7 +119,7 @@ class ScheduledStep:
 
     @property
     def param_groups(self) -> list[Group]:
-        """The optimizer's own groups; `lr` is that of the last update."""
+        """The optimizer's groups; `lr` is the rate of the last update."""
         return self.optimizer.param_groups
 
     @param_groups.setter
@@ -131,15 +128,15 @@ class ScheduledStep:
 
     @property
     def grad_norm(self) -> Tensor:
-        """() As the optimizer's."""
+        """() gradient norm of the last step, from the optimizer."""
         return self.optimizer.grad_norm
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget the gradients."""
+        """Clear the gradients."""
         self.optimizer.zero_grad(set_to_none)
 
     def step(self) -> None:
-        """Write the rates of this update, and update."""
+        """Set the rates of this update, then update."""
         share = self._share(self._updates)
         for group, rate in zip(self.param_groups, self._rates, strict=True):
             group["lr"] = rate * share
@@ -147,11 +144,11 @@ class ScheduledStep:
         self._updates += 1
 
     def state_dict(self) -> dict[str, Any]:
-        """The optimizer's state and the updates done."""
+        """Return the optimizer's state and the number of updates."""
         return {"optimizer": self.optimizer.state_dict(), "updates": self._updates}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue where the state was taken."""
+        """Restore the state."""
         self.optimizer.load_state_dict(state_dict["optimizer"])
         self._updates = state_dict["updates"]
 
@@ -161,7 +158,7 @@ OPTIMIZER_NAMES = ("adam", "adamax", "radam", "rmsprop")
 
 @dataclass(frozen=True)
 class OptimizerSpec:
-    """Which optimizer, with plain values; `build` makes it over a network's parameters.
+    """An optimizer and its settings as plain values; `build` makes it for a network's parameters.
 
     The defaults are torch's. Weight normalization paper: adamax, 3e-4, betas (0.5, 0.999).
     Nature DQN: rmsprop, 2.5e-4, alpha 0.95, eps 0.1 / 32 for a mean loss, centered.
@@ -171,17 +168,17 @@ class OptimizerSpec:
     name: str = "adam"  # one of OPTIMIZER_NAMES
     learning_rate: float = 1e-4
     eps: float = 1e-8
-    betas: tuple[float, float] = (0.9, 0.999)  # all but rmsprop: decay of the moments, per update
+    betas: tuple[float, float] = (0.9, 0.999)  # decay of the moments, per update; not rmsprop
     alpha: float = 0.99  # rmsprop: decay of the averages, per update
     centered: bool = False  # rmsprop
-    max_grad_norm: float = math.inf  # global norm; inf measures and does not clip
-    v_norm: str = "weight"  # ||v|| at the first step, marked weights only: weight, paper or unit
-    total_updates: int = 0  # length of the run's schedules, for whoever goes by it; 0: unknown
+    max_grad_norm: float = math.inf  # global norm; inf measures without clipping
+    v_norm: str = "weight"  # ||v|| of marked weights at the first step: weight, paper or unit
+    total_updates: int = 0  # length of the run's schedules in updates; 0: unknown
 
     def __post_init__(self) -> None:
         if self.name not in OPTIMIZER_NAMES:
             raise UsageError(
-                f"unknown optimizer {self.name!r}: allowed are {', '.join(OPTIMIZER_NAMES)}"
+                f"optimizer {self.name!r} is unknown: allowed are {', '.join(OPTIMIZER_NAMES)}"
                 + nearest(self.name, OPTIMIZER_NAMES)
             )
         check_not_negative({"lr": self.learning_rate, "eps": self.eps})
@@ -191,19 +188,20 @@ class OptimizerSpec:
         check_v_norm(self.v_norm)
 
     def build(self, groups: Sequence[Group]) -> StepOptimizer:
-        """The weight-normalizing optimizer if any group is marked `weight_norm`, else torch's own.
+        """Build a weight-normalizing optimizer if a group is marked `weight_norm`, else torch's.
 
-        Centered RMSprop is always ours: under a steady gradient torch 2.13's takes the root of a
-        variance that rounding made negative, and the parameter becomes NaN. RAdam is always ours
-        too: torch's has no fused step, and takes three times as long on a CPU.
+        Centered RMSprop and RAdam are always those of `wnrl.optim`. torch 2.13's centered RMSprop
+        turns parameters to NaN under a steady gradient, because it takes the root of a variance
+        that rounding made negative. torch's RAdam has no fused step and takes three times as long
+        on a CPU.
 
         Args:
-            groups: parameter groups, as `wnrl.nn.weight_norm_groups(network)` gives them.
+            groups: parameter groups, for example from `wnrl.nn.weight_norm_groups(network)`.
         """
         groups = [{"weight_norm": False, **group} for group in groups]
         marked = any(group["weight_norm"] for group in groups)
-        ours = self.name == "radam" or (self.name == "rmsprop" and self.centered)
-        return self._normalizing(groups) if marked or ours else self._plain(groups)
+        better = self.name == "radam" or (self.name == "rmsprop" and self.centered)
+        return self._normalizing(groups) if marked or better else self._plain(groups)
 
     def _normalizing(self, groups: list[Group]) -> StepOptimizer:
         lr, eps, v_norm, max_norm = self.learning_rate, self.eps, self.v_norm, self.max_grad_norm

@@ -20,7 +20,7 @@ from wnrl.envs.make import is_atari, make_env
 from wnrl.envs.protocols import AtariProtocol, protocol_named
 from wnrl.envs.seeding import integer_seed, numpy_generator, torch_generator
 from wnrl.envs.vector import Observations, VectorEnv
-from wnrl.nn.networks.initialization import InitReport, init_from_data_
+from wnrl.nn.networks.data_initialization import InitReport, init_from_data_
 from wnrl.nn.networks.q_network import initialized
 from wnrl.nn.networks.transition_values import separate_batches
 from wnrl.nn.norms.catalogue import get_norm

@@ -9,7 +9,7 @@ from wnrl.agents.dqn import DQNConfig
 from wnrl.config import AnyAgentConfig, Config
 from wnrl.doctor import memory
 from wnrl.envs.make import is_atari
-from wnrl.nn.networks.initialization import InitReport
+from wnrl.nn.networks.data_initialization import InitReport
 from wnrl.train.build import run_protocol
 from wnrl.train.speed import DAY_S, Speed, cheaper, duration_s, format_duration
 

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from wnrl._settings import UsageError
 from wnrl.nn.networks.actor_critic import ActorCritic, build_actor_critic
+from wnrl.nn.networks.data_initialization import init_from_data_
 from wnrl.nn.networks.heads import PolicyValue
-from wnrl.nn.networks.initialization import init_from_data_, init_kaiming_normal_, init_orthogonal_
+from wnrl.nn.networks.initialization import init_kaiming_normal_, init_orthogonal_
 from wnrl.nn.norms.catalogue import NORMS, get_norm
 from wnrl.nn.norms.record import Norm
 from wnrl.nn.norms.weight import weight_normalization

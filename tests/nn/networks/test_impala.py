@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from wnrl._settings import UsageError
+from wnrl.nn.networks.data_initialization import init_from_data_
 from wnrl.nn.networks.impala import LAYERS, ImpalaTorso
-from wnrl.nn.networks.initialization import init_from_data_, init_orthogonal_
+from wnrl.nn.networks.initialization import init_orthogonal_
 from wnrl.nn.networks.named_layers import NamedLayers
 from wnrl.nn.networks.q_network import QNetwork, build_q_network
 from wnrl.nn.networks.torsos import torso_layers
@@ -188,7 +189,7 @@ def test_images_of_any_size_and_nothing_else() -> None:
             of_pixels = network.state_dict(), network(obs)
     network.load_state_dict(of_pixels[0])
     torch.testing.assert_close(network(obs), of_pixels[1])
-    with pytest.raises(UsageError, match=r"impala takes images .*\(3,\); allowed is mlp"):
+    with pytest.raises(UsageError, match=r"impala takes images .*\(3,\); use mlp"):
         build_q_network(
             (3,), "float32", 2, norm=get_norm("none"), network="impala",
             generator=torch.Generator(),

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from wnrl.nn.networks.data_initialization import init_from_data_
 from wnrl.nn.networks.initialization import (
     init_directions_,
-    init_from_data_,
     init_orthogonal_,
     reset_parameters_,
 )

@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from wnrl._settings import UsageError
 from wnrl.nn.networks.actor_critic import build_actor_critic
+from wnrl.nn.networks.data_initialization import init_from_data_
 from wnrl.nn.networks.heads import PolicyValue
-from wnrl.nn.networks.initialization import init_from_data_, init_orthogonal_
+from wnrl.nn.networks.initialization import init_orthogonal_
 from wnrl.nn.networks.q_network import build_q_network
 from wnrl.nn.networks.recurrent import Recurrent, RecurrentActorCritic, RecurrentQNetwork
 from wnrl.nn.norms.catalogue import NORMS, get_norm

@@ -139,7 +139,7 @@ def test_records_of_weight_normalized_layers_are_taken_with_their_options() -> N
     stored = convert_(nn.Linear(3, 2), get_norm("weight"), storage="w")
     assert isinstance(stored, WNLinear)
     assert stored.storage == "w"
-    with pytest.raises(UsageError, match="need storage='gv'"):
+    with pytest.raises(UsageError, match="require storage='gv'"):
         convert_(nn.Linear(3, 2), record, storage="w")
 
 
@@ -147,7 +147,7 @@ def test_records_of_weight_normalized_layers_are_taken_with_their_options() -> N
     ("norm", "words"),
     [
         ("batch", "'batch', which normalizes between a layer and its nonlinearity"),
-        ("weight-mean", "between a layer.*build the network with it"),
+        ("weight-mean", "between a layer.*build the network with this norm"),
         ("none", "'none', whose layers are Linear.*fold_"),
         ("wieght", "did you mean weight"),
     ],
@@ -445,7 +445,7 @@ def test_optimizers_and_settings_without_a_kin_raise_and_change_nothing() -> Non
     assert half.storage == "gv"
     for option in ({"gain": "log"}, {"gain": "fixed"}, {"max_v_norm": 1.0}):
         layer = WNLinear(3, 2, **option)  # type: ignore[arg-type]  # one of three
-        with pytest.raises(UsageError, match="need storage='gv'"):
+        with pytest.raises(UsageError, match="require storage='gv'"):
             to_w_(layer, torch.optim.Adam(layer.parameters()))
         assert layer.storage == "gv"
     assert list(map(id, net.parameters())) == list(map(id, parameters))

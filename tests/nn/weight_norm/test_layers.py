@@ -359,8 +359,8 @@ def test_options_that_cannot_be_raise_and_show_in_the_repr() -> None:
         ({"gain": "exp"}, "gain is 'exp'"),
         ({"gain_scale": 0.0}, "gain_scale is 0"),
         ({"max_v_norm": -1.0}, "max_v_norm is -1"),
-        ({"storage": "w", "gain": "log"}, "need storage='gv'"),
-        ({"storage": "w", "max_v_norm": 1.0}, "need storage='gv'"),
+        ({"storage": "w", "gain": "log"}, "require storage='gv'"),
+        ({"storage": "w", "max_v_norm": 1.0}, "require storage='gv'"),
     ):
         for kind in (lambda **o: WNLinear(2, 2, **o), lambda **o: WNConv2d(2, 2, 1, **o)):
             with pytest.raises(UsageError, match=words):

@@ -1,4 +1,4 @@
-"""Networks: torsos, heads, recurrent cores, and how they are assembled and initialized.
+"""Networks: torsos, heads, recurrent cores, their assembly and their initialization.
 
-Architectures belong here. What normalizes their layers does not (`wnrl.nn.norms`).
+Architectures belong here; the normalizations of their layers do not (`wnrl.nn.norms`).
 """

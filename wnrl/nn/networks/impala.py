@@ -21,12 +21,14 @@ FEATURES = 256
 
 
 class ResidualBlock(NamedLayers):
-    """x + f(x), where f is its layers in order: (B, C, H, W) -> the same."""
+    """x + f(x), with f its layers in order: (B, C, H, W) -> the same."""
 
     def forward(self, input: Tensor) -> Tensor:
         """(B, C, H, W) -> the same."""
-        output: Tensor = input + super().forward(input)  # type: ignore[no-untyped-call]  # torch's
-        return output
+        output = input
+        for layer in self:
+            output = layer(output)
+        return input + output
 
 
 class ImpalaTorso(Torso):
@@ -36,20 +38,19 @@ class ImpalaTorso(Torso):
         torso:   sections of 16, 32 and 32 channels, relu, fc of 256 units, relu
 
     Its layers are section1.conv, section1.block1.conv1, section1.block1.conv2, ..., and fc. Weights
-    and activations are channels_last, which the CPU's convolutions need to be fast.
+    and activations are channels_last, which makes convolutions fast on a CPU.
 
-    A normalization of activations takes the output of its layer, as in residual networks with batch
-    norm (He et al. 2016, arXiv 1512.03385, section 3.4): before the ReLU where one follows, before
-    the addition at the end of a block, and before the pooling at the start of a section. So each
-    layer has one place, and what passes a block by is not normalized.
+    A normalization of activations follows its layer directly, as in residual networks with batch
+    norm (He et al. 2016, arXiv 1512.03385, section 3.4): before a ReLU, before the addition at the
+    end of a block, or before the pooling of a section. Skip connections are not normalized.
 
     Args:
         shape: (C, H, W) of one observation; 84x84 pixels are 11x11 after three poolings.
         dtype: "uint8", divided by 255, or "float32".
         norm: makes the layers and normalizes.
-        placed: the names of the layers that it makes; None for all. The others are plain.
-        width: multiplies the channels alone, as `nn_scale` of Dopamine's ImpalaEncoder does, which
-            BBF sets to 4 (Schwarzer et al. 2023, arXiv 2305.19452); fc stays at 256 units.
+        placed: names of the layers to normalize; None for all. The others are plain.
+        width: multiplies the channels, like `nn_scale` of Dopamine's ImpalaEncoder, which BBF sets
+            to 4 (Schwarzer et al. 2023, arXiv 2305.19452); fc stays at 256 units.
 
     Source: Espeholt et al. 2018, arXiv 1802.01561, figure 3, right.
     """
@@ -69,15 +70,15 @@ class ImpalaTorso(Torso):
             layers[name], maps = _section(name, maps, channels * width, norm, placed)
         layers["relu"] = nn.ReLU()
         layers["flatten"] = nn.Flatten()
-        own = norm_at("fc", norm, placed)
+        layer_norm = norm_at("fc", norm, placed)
         channels, rows, columns = maps
-        layers["fc"] = own.linear(channels * rows * columns, FEATURES)
-        add_activation(layers, "fc", own, (FEATURES,))
+        layers["fc"] = layer_norm.linear(channels * rows * columns, FEATURES)
+        add_activation(layers, "fc", layer_norm, (FEATURES,))
         self.layers = NamedLayers(layers)
-        self.layers.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # no stub
+        self.layers.channels_last_()
 
     def forward(self, obs: Tensor) -> Tensor:
-        """(B, C, H, W) of the dtype given -> (B, 256)."""
+        """(B, C, H, W) of the torso's dtype -> (B, 256)."""
         self.check(obs)
         scaled = obs.to(torch.float32, memory_format=torch.channels_last)
         if self.dtype == torch.uint8:
@@ -93,21 +94,21 @@ def _section(
     norm: Norm,
     placed: Collection[str] | None,
 ) -> tuple[NamedLayers, tuple[int, int, int]]:
-    """A section for maps of a shape (C, H, W), and the shape of what it gives."""
+    """Return a section for maps of a shape (C, H, W), and the shape of its output."""
     channels_in, height, width = shape
     layers: OrderedDict[str, nn.Module] = OrderedDict()
-    own = norm_at(f"{name}.conv", norm, placed)
-    layers["conv"] = own.conv(channels_in, channels, 3, 1, 1)
-    add_normalization(layers, "conv", own, (channels, height, width))
+    layer_norm = norm_at(f"{name}.conv", norm, placed)
+    layers["conv"] = layer_norm.conv(channels_in, channels, 3, 1, 1)
+    add_normalization(layers, "conv", layer_norm, (channels, height, width))
     layers["pool"] = nn.MaxPool2d(3, stride=2, padding=1)
     pooled = (channels, (height + 1) // 2, (width + 1) // 2)
     for block in BLOCKS:
         inside: OrderedDict[str, nn.Module] = OrderedDict()
         for number in (1, 2):
-            own = norm_at(f"{name}.{block}.conv{number}", norm, placed)
+            layer_norm = norm_at(f"{name}.{block}.conv{number}", norm, placed)
             inside[f"relu{number}"] = nn.ReLU()
-            inside[f"conv{number}"] = own.conv(channels, channels, 3, 1, 1)
-            add_normalization(inside, f"conv{number}", own, pooled)
+            inside[f"conv{number}"] = layer_norm.conv(channels, channels, 3, 1, 1)
+            add_normalization(inside, f"conv{number}", layer_norm, pooled)
         layers[block] = ResidualBlock(inside)
     return NamedLayers(layers), pooled
 
@@ -127,7 +128,7 @@ def _build(settings: TorsoSettings, norm: Norm, placed: Collection[str] | None) 
     shape = settings.shape
     if len(shape) != 3:
         raise UsageError(
-            f"network impala takes images (C, H, W), and observations are {shape}; allowed is mlp"
+            f"network impala takes images (C, H, W), but observations are {shape}; use mlp"
         )
     return ImpalaTorso((shape[0], shape[1], shape[2]), settings.dtype, norm, placed, settings.width)
 

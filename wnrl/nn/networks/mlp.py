@@ -23,11 +23,11 @@ class MLPTorso(Torso):
     Its layers are hidden1, hidden2 and so on.
 
     Args:
-        shape: of one observation.
+        shape: shape of one observation.
         dtype: "float32", or "uint8" for small frames, which are divided by 255.
         hidden: units of each layer, at least one layer; F is the last.
         norm: makes the layers and normalizes before each ReLU.
-        placed: the names of the layers that it makes; None for all. The others are plain.
+        placed: names of the layers to normalize; None for all. The others are plain.
     """
 
     def __init__(
@@ -40,27 +40,27 @@ class MLPTorso(Torso):
     ) -> None:
         if not hidden or min(hidden) < 1:
             raise UsageError(
-                f"hidden is {tuple(hidden)}: give one or more layers of 1 unit or more"
+                f"hidden is {tuple(hidden)}: it must be one or more layers of at least 1 unit"
             )
         super().__init__(shape, dtype, hidden[-1])
         layers: OrderedDict[str, nn.Module] = OrderedDict(flatten=nn.Flatten())
         units_in = math.prod(shape)
         for name, units in zip(layer_names(hidden), hidden, strict=True):
-            own = norm_at(name, norm, placed)
-            layers[name] = own.linear(units_in, units)
-            add_activation(layers, name, own, (units,))
+            layer_norm = norm_at(name, norm, placed)
+            layers[name] = layer_norm.linear(units_in, units)
+            add_activation(layers, name, layer_norm, (units,))
             units_in = units
         self.layers = NamedLayers(layers)
 
     def forward(self, obs: Tensor) -> Tensor:
-        """(B, *shape) of the dtype given -> (B, F)."""
+        """(B, *shape) of the torso's dtype -> (B, F)."""
         self.check(obs)
         features: Tensor = self.layers(obs / 255 if self.dtype == torch.uint8 else obs)
         return features
 
 
 def layer_names(hidden: Sequence[int]) -> tuple[str, ...]:
-    """hidden1, hidden2, ..."""
+    """Return hidden1, hidden2, ..."""
     return tuple(f"hidden{index + 1}" for index in range(len(hidden)))
 
 

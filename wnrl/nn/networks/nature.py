@@ -1,4 +1,4 @@
-"""The convolutional network of the Nature paper, without its output.
+"""The convolutional network of the Nature paper, without its output layer.
 
 Dimension key: B batch, C/H/W of an observation.
 """
@@ -19,20 +19,19 @@ CONVOLUTIONS = {"conv1": (32, 8, 4), "conv2": (64, 4, 2), "conv3": (64, 3, 1)}
 # name: (filters, kernel size, stride)
 LAYERS = (*CONVOLUTIONS, "fc")
 FEATURES = 512
-SMALLEST = 36  # pixels a side: what the three convolutions need for one output
+SMALLEST = 36  # pixels per side that the three convolutions need for one output
 
 
 class NatureTorso(Torso):
-    """The network of the Nature paper without its output: (B, C, H, W) uint8 -> (B, 512).
+    """The network of the Nature paper without its output layer: (B, C, H, W) uint8 -> (B, 512).
 
-    Weights and activations are channels_last, which the CPU's convolutions need to be fast.
-
-    Its layers are conv1, conv2, conv3 and fc.
+    Its layers are conv1, conv2, conv3 and fc. Weights and activations are channels_last, which
+    makes convolutions fast on a CPU.
 
     Args:
-        shape: (C, H, W) of one observation, H and W at least 36; Atari's is (4, 84, 84).
+        shape: (C, H, W) of one observation, H and W at least 36; (4, 84, 84) for Atari.
         norm: makes the layers and normalizes before each ReLU.
-        placed: the names of the layers that it makes; None for all. The others are plain.
+        placed: names of the layers to normalize; None for all. The others are plain.
 
     Source: Mnih et al. 2015, Nature 518, Methods, "Model architecture".
     """
@@ -47,21 +46,21 @@ class NatureTorso(Torso):
         layers: OrderedDict[str, nn.Module] = OrderedDict()
         for name, (filters, kernel, stride) in CONVOLUTIONS.items():
             height, width = ((side - kernel) // stride + 1 for side in (height, width))
-            own = norm_at(name, norm, placed)
-            layers[name] = own.conv(channels, filters, kernel, stride)
-            add_activation(layers, name, own, (filters, height, width))
+            layer_norm = norm_at(name, norm, placed)
+            layers[name] = layer_norm.conv(channels, filters, kernel, stride)
+            add_activation(layers, name, layer_norm, (filters, height, width))
             channels = filters
-        own = norm_at("fc", norm, placed)
+        layer_norm = norm_at("fc", norm, placed)
         layers["flatten"] = nn.Flatten()
-        layers["fc"] = own.linear(channels * height * width, FEATURES)
-        add_activation(layers, "fc", own, (FEATURES,))
+        layers["fc"] = layer_norm.linear(channels * height * width, FEATURES)
+        add_activation(layers, "fc", layer_norm, (FEATURES,))
         self.layers = NamedLayers(layers)
-        self.layers.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # no stub
+        self.layers.channels_last_()
 
     def forward(self, obs: Tensor) -> Tensor:
         """(B, C, H, W) uint8 -> (B, 512)."""
         self.check(obs)
-        # Bytes change their layout, then their type: in one call each float is written by itself.
+        # First the layout of bytes, then their type: faster than one call that does both.
         pixels = torch.stack(obs.unbind(1), dim=-1).permute(0, 3, 1, 2)  # channels_last
         scaled = pixels.to(torch.float32, memory_format=torch.channels_last).div_(255)
         features: Tensor = self.layers(scaled)
@@ -69,7 +68,7 @@ class NatureTorso(Torso):
 
 
 def fits(shape: tuple[int, ...], dtype: str) -> bool:
-    """Whether observations are uint8 images of at least 36x36."""
+    """Return whether observations are uint8 images of at least 36x36."""
     return dtype == "uint8" and len(shape) == 3 and min(shape[1:]) >= SMALLEST
 
 
@@ -77,8 +76,8 @@ def _build(settings: TorsoSettings, norm: Norm, placed: Collection[str] | None) 
     shape = settings.shape
     if not fits(shape, settings.dtype):
         raise UsageError(
-            f"network nature takes uint8 images (C, H, W) of at least {SMALLEST}x{SMALLEST}, and "
-            f"observations are {shape} {settings.dtype}; allowed is mlp"
+            f"network nature takes uint8 images (C, H, W) of at least {SMALLEST}x{SMALLEST}, but "
+            f"observations are {shape} {settings.dtype}; use mlp"
         )
     return NatureTorso((shape[0], shape[1], shape[2]), norm, placed)
 

@@ -1,4 +1,5 @@
 """Weight normalization (Salimans & Kingma 2016): layers, both storages, conversion, cached weights.
 
-The steps of an optimizer do not belong here (`wnrl.optim`), nor do kernels (`wnrl.kernels`).
+Optimizer steps belong in `wnrl.optim`, kernels in `wnrl.kernels`, other normalizations in
+`wnrl.nn.norms`.
 """

@@ -1,8 +1,8 @@
 """Weights computed once for a scope: an update, acting, a target network, an evaluation.
 
-A layer with storage "gv" computes w at every forward. Inside a scope the weights of all layers are
-those that were computed together at its entry, in one launch on a GPU. A scope begins and ends
-where the code says so; nothing is keyed on tensors' versions, which some optimizers do not raise.
+A layer with storage "gv" computes w at every forward. Inside a scope all layers use the weights
+that were computed together when it was entered, in one launch on a GPU. Scopes are explicit:
+nothing depends on tensors' version counters, which some optimizers do not increase.
 """
 
 from collections.abc import Iterator
@@ -23,17 +23,17 @@ Module = TypeVar("Module", bound=nn.Module)
 
 @contextmanager
 def frozen_weights(module: Module) -> Iterator[Module]:
-    """Inside, layers of storage "gv" use the weights that they have at the entry; no gradients.
+    """Keep the weights of storage "gv" layers as they are at entry; without gradients.
 
-    Steps of an optimizer inside are seen after the scope only. `set_weight_`, `load_state_dict`
-    and moves to a device or type end a layer's freeze at once. Where gradients are on (under
-    `torch.enable_grad()`, or in another thread that learns meanwhile) a layer computes its weight
-    from g and v as ever. Scopes nest, and those of two threads may overlap: the one entered last
-    holds. Copies and pickles made inside are not frozen. Plain layers and storage "w" have nothing
-    to compute.
+    Optimizer steps inside the scope take effect after it. `set_weight_`, `load_state_dict` and
+    moves to a device or type end a layer's freeze at once. While gradients are enabled (under
+    `torch.enable_grad()`, or in another thread that learns meanwhile) layers compute their weights
+    from g and v as usual. Scopes nest, and scopes of two threads may overlap: the one entered last
+    applies. Copies and pickles made inside are not frozen. Plain layers and storage "w" have
+    nothing to compute.
 
     Args:
-        module: whose layers, itself included, are frozen.
+        module: freezes its layers, itself included.
 
     Yields:
         The module.
@@ -44,15 +44,15 @@ def frozen_weights(module: Module) -> Iterator[Module]:
 
 @contextmanager
 def shared_weights(module: Module) -> Iterator[Module]:
-    """Inside, layers of storage "gv" use the weights that they have at the entry, with gradients.
+    """Compute the weights of storage "gv" layers once, at entry, with gradients.
 
-    For one update: however often it calls the network, w of all layers is computed once, and so are
-    the gradients of all g and v. One `backward` takes the graph with it, as ever: a second one
-    needs a scope of its own. Whether gradients are on is settled at the entry; the rest is as in
-    `frozen_weights`.
+    Use it for one update: however often the update calls the network, w of all layers and the
+    gradients of all g and v are computed once. `backward` frees the graph as usual, so a second
+    `backward` needs another scope. Gradients are recorded if they are enabled at entry; everything
+    else is as in `frozen_weights`.
 
     Args:
-        module: whose layers, itself included, share.
+        module: shares the weights of its layers, itself included.
 
     Yields:
         The module.

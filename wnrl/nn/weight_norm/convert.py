@@ -1,8 +1,8 @@
-"""Plain layers to weight-normalized ones and back, in place, with the same function.
+"""Conversion of plain layers to weight-normalized ones and back, in place, with the same function.
 
-The same module object gets another class, so containers, modules used twice and references held
-elsewhere stay what they were. A Parameter shared by two layers stays shared. From one storage to
-the other, with an optimizer: wnrl.nn.weight_norm.storages.
+The module object keeps its identity and gets another class, so containers, modules used twice and
+references elsewhere stay valid. A Parameter shared by two layers stays shared. Conversion from one
+storage to the other, with an optimizer, is in `storages`.
 """
 
 from collections.abc import Callable
@@ -26,13 +26,13 @@ NORMALIZED: dict[type[nn.Module], type[WeightNormalized]] = {
     nn.Conv2d: WNConv2d,
     nn.LSTM: WNLSTM,
 }
-
-
-PLAIN: dict[type[nn.Module], type[nn.Module]] = {ours: plain for plain, ours in NORMALIZED.items()}
+PLAIN: dict[type[nn.Module], type[nn.Module]] = {
+    normalized: plain for plain, normalized in NORMALIZED.items()
+}
 
 
 def everywhere(name: str, layer: nn.Module) -> bool:
-    """Every layer."""
+    """Select every layer."""
     return True
 
 
@@ -47,25 +47,25 @@ def convert_(
     """Give the plain layers of a module weight normalization, in place.
 
     Layers of exactly the types nn.Linear, nn.Conv2d and nn.LSTM become `WNLinear`, `WNConv2d` and
-    `WNLSTM`; subclasses are left alone, for their forward may compute something else. Biases, hooks
-    and modes stay. With storage="gv" the weights become other Parameters: build the optimizer
-    after it.
+    `WNLSTM`; subclasses stay as they are, because their forward may compute something else. Biases,
+    hooks and modes stay. With storage="gv" the Parameters of the weights are replaced, so build the
+    optimizer afterwards.
 
     Args:
-        module: any module, itself included.
-        norm: "weight", or the name or record of another normalization that is weight-normalized
-            layers and nothing between them; its gain and cap on ||v|| become the layers' (whoever
-            steps calls the record's `after_step`, which keeps the cap).
-        storage: "gv" or "w", whatever the record's own.
-        where: takes a layer's name (as in `module.named_modules()`) and the layer, and says whether
-            it is converted; for example to leave a head alone.
+        module: any module; it may itself be such a layer.
+        norm: "weight", or the name or record of another normalization that consists of
+            weight-normalized layers only. The layers take its gain and its cap on ||v||; to apply
+            the cap, call the record's `after_step` after each step.
+        storage: "gv" or "w"; overrides the record's storage.
+        where: called with a layer's name (as in `module.named_modules()`) and the layer; False
+            leaves the layer plain, for example a head.
 
     Returns:
         The module.
 
     Raises:
-        UsageError: on another norm or storage, or on a layer that torch's own hook normalizes.
-            Nothing has changed then.
+        UsageError: another norm or storage, or a layer that torch's hook normalizes. Nothing has
+            changed then.
     """
     check_options(storage, "linear", 1.0, None)
     options = _layer_options(norm, storage)
@@ -78,8 +78,8 @@ def convert_(
         missing = [n for n in _weight_names(layer) if layer._parameters.get(n) is None]
         if missing:
             raise UsageError(
-                f"layer {name!r} has no Parameter {missing[0]}: remove the reparameterization that "
-                "it has (torch.nn.utils.remove_weight_norm) first"
+                f"layer {name!r} has no Parameter {missing[0]}: first remove its "
+                "reparameterization (torch.nn.utils.remove_weight_norm)"
             )
     tied: dict[int, tuple[nn.Parameter, nn.Parameter]] = {}
     for _, layer in chosen:
@@ -88,23 +88,38 @@ def convert_(
         assert isinstance(layer, WeightNormalized)
         layer._adopt(storage, *options)
         if storage == "gv":
-            for name, original in originals.items():
-                assert original is not None
-                made = layer.gv_parameters(name)
-                for part in made:  # a fixed gain stays fixed
-                    part.requires_grad_(part.requires_grad and original.requires_grad)
-                shared = tied.setdefault(id(original), made)
-                if shared is not made:
-                    layer.share_gv_(name, *shared)
+            _tie_(layer, originals, tied)
     return module
+
+
+def _tie_(
+    layer: WeightNormalized,
+    originals: dict[str, nn.Parameter | None],
+    tied: dict[int, tuple[nn.Parameter, nn.Parameter]],
+) -> None:
+    """Let weights that shared a Parameter share g and v, and keep frozen weights frozen.
+
+    Args:
+        layer: has just been converted to storage "gv".
+        originals: its former weights, by name.
+        tied: (g, v) by the id of the original Parameter; new ones are added.
+    """
+    for name, original in originals.items():
+        assert original is not None
+        made = layer.gv_parameters(name)
+        for part in made:  # a fixed gain stays fixed
+            part.requires_grad_(part.requires_grad and original.requires_grad)
+        shared = tied.setdefault(id(original), made)
+        if shared is not made:
+            layer.share_gv_(name, *shared)
 
 
 @torch.no_grad()
 def fold_(module: Module) -> Module:
-    """Give weight-normalized layers plain weights again, in place: nn.Linear, nn.Conv2d, nn.LSTM.
+    """Turn weight-normalized layers back into nn.Linear, nn.Conv2d and nn.LSTM, in place.
 
-    Layers of exactly our types; a subclass keeps its class and is left alone. Hooks, modes and
-    biases stay, the weights of storage "gv" become other Parameters.
+    Subclasses of the weight-normalized layers stay as they are. Hooks, modes and biases stay; the
+    weights of storage "gv" become new Parameters.
 
     Returns:
         The module.
@@ -120,20 +135,21 @@ def fold_(module: Module) -> Module:
 
 
 def _layer_options(norm: str | Norm, storage: str) -> tuple[str, float, float | None]:
-    """(gain, gain_scale, max_v_norm) of the layers that a normalization is made of."""
+    """Return (gain, gain_scale, max_v_norm) of a normalization's layers."""
     record = get_norm(norm) if isinstance(norm, str) else norm
     if record.activation is not no_activation_norm:
         raise UsageError(
             f"norm is {record.name!r}, which normalizes between a layer and its nonlinearity: "
-            "convert_ cannot see where that is in a module; build the network with it "
-            "(wnrl.nn.build_torso), or put its module there and convert_ with weight"
+            "convert_ cannot find that place in a module; build the network with this norm "
+            "(wnrl.nn.build_torso), or add its modules and convert_ with norm='weight'"
         )
     with torch.device("meta"):  # no memory, no random numbers
         layer = record.in_storage(storage).linear(1, 1)
     if not isinstance(layer, WNLinear):
         raise UsageError(
             f"norm is {record.name!r}, whose layers are {type(layer).__name__}: convert_ makes "
-            "weight-normalized layers; fold_ makes plain ones" + nearest(record.name, ("weight",))
+            "only weight-normalized layers, and fold_ plain ones"
+            + nearest(record.name, ("weight",))
         )
     return layer.gain, layer.gain_scale, layer.max_v_norm
 

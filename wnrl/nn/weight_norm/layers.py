@@ -1,11 +1,11 @@
-"""Weight-normalized layers: drop-in for torch's, with one truth (w = g v / ||v||) in two storages.
+"""Weight-normalized layers, w = g v / ||v||: drop-in replacements for torch's, in two storages.
 
-`storage="gv"`: the Parameters are `weight_g` and `weight_v`; w is computed where it is used, and
-any optimizer may step them. `storage="w"`: `weight` is an ordinary Parameter that is only marked;
-the optimizers of `wnrl.optim` keep what makes its step a weight-normalized one. Both start from the
-same w as torch's own layer and walk the same trajectory.
+`storage="gv"`: the Parameters are `weight_g` and `weight_v`; w is computed when it is used, and
+any optimizer may step them. `storage="w"`: `weight` is an ordinary Parameter with a mark; the
+optimizers of `wnrl.optim` hold the rest and take weight-normalized steps. Both start from the w of
+torch's layer and follow the same trajectory.
 
-Not here: the mathematics (wnrl.kernels) and the step (wnrl.optim).
+The mathematics is in `wnrl.kernels`, the step in `wnrl.optim`.
 Source: Salimans & Kingma 2016, arXiv 1602.07868, section 2.
 """
 
@@ -17,47 +17,17 @@ from torch import Tensor, nn
 
 from wnrl._settings import UsageError
 from wnrl.kernels.reference import row_norm
-from wnrl.nn.weight_norm.parametrization import WeightNormalized, check_options, computed_weights
-from wnrl.optim.weight_norm import VNorm, starting_norm
+from wnrl.nn.weight_norm.parametrization import WeightNormalized, computed_weights
+from wnrl.optim.arguments import VNorm, starting_norm
 
 
 class WNLinear(WeightNormalized, nn.Linear):
     """`torch.nn.Linear` with weight normalization: (..., I) -> (..., O).
 
     Args:
-        in_features: I.
-        out_features: O.
-        bias: whether to add a bias.
-        device: as in torch.
-        dtype: as in torch.
-        storage: "gv" (Parameters `weight_g` (O, 1) and `weight_v` (O, I); `weight` can be read,
-            and written with `set_weight_`) or "w" (`weight` is a Parameter, for `WNAdam`).
-        gain: "linear"; "log" (the Parameter is `weight_s` and g = exp(gain_scale s), section 2,
-            for gains of any magnitude; `weight_g` is readable); "fixed" (`weight_g` does not
-            require gradients: only directions are learned). Storage "gv" alone has a choice.
-        gain_scale: c in g = exp(c s): the larger, the faster the gain learns.
-        max_v_norm: ||v|| that `cap_vector_norms_` keeps to, None for no cap; storage "gv" alone.
-
-    Raises:
-        UsageError: on another storage or gain, or options that the storage does not have.
+        arguments: in_features, out_features, bias, device and dtype, as in torch.
+        storage: "gv" or "w", see `WeightNormalized`; so are `gain`, `gain_scale` and `max_v_norm`.
     """
-
-    def __init__(
-        self,
-        in_features: int,
-        out_features: int,
-        bias: bool = True,
-        device: Any = None,
-        dtype: Any = None,
-        *,
-        storage: str = "gv",
-        gain: str = "linear",
-        gain_scale: float = 1.0,
-        max_v_norm: float | None = None,
-    ) -> None:
-        check_options(storage, gain, gain_scale, max_v_norm)
-        super().__init__(in_features, out_features, bias, device, dtype)
-        self._adopt(storage, gain, gain_scale, max_v_norm)
 
     def reset_parameters(self) -> None:
         """Draw w and the bias as `torch.nn.Linear` does, from the global generator."""
@@ -75,7 +45,7 @@ class WNLinear(WeightNormalized, nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """(..., I) -> (..., O)."""
-        weight = self._parameters.get("weight")  # read as cheaply as torch's own layer does
+        weight = self._parameters.get("weight")  # as cheap as in torch's layer
         if weight is None:
             return nn.functional.linear(input, self.effective_weight(), self.bias)
         return nn.functional.linear(input, weight, self._parameters["bias"])
@@ -84,47 +54,9 @@ class WNLinear(WeightNormalized, nn.Linear):
 class WNConv2d(WeightNormalized, nn.Conv2d):
     """`torch.nn.Conv2d` with weight normalization, one gain per filter.
 
-    Arguments as in torch (`padding_mode` and `groups` too); keyword-only ones as in `WNLinear`;
-    `weight_g` is (O, 1, 1, 1), `weight_v` (O, I / groups, kH, kW).
-
-    Raises:
-        UsageError: as `WNLinear`.
+    Arguments as in torch (`padding_mode` and `groups` too), keyword-only ones as in
+    `WeightNormalized`; `weight_g` is (O, 1, 1, 1), `weight_v` (O, I / groups, kH, kW).
     """
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int | tuple[int, int],
-        stride: int | tuple[int, int] = 1,
-        padding: str | int | tuple[int, int] = 0,
-        dilation: int | tuple[int, int] = 1,
-        groups: int = 1,
-        bias: bool = True,
-        padding_mode: str = "zeros",
-        device: Any = None,
-        dtype: Any = None,
-        *,
-        storage: str = "gv",
-        gain: str = "linear",
-        gain_scale: float = 1.0,
-        max_v_norm: float | None = None,
-    ) -> None:
-        check_options(storage, gain, gain_scale, max_v_norm)
-        super().__init__(
-            in_channels,
-            out_channels,
-            kernel_size,
-            stride,
-            padding,
-            dilation,
-            groups,
-            bias,
-            padding_mode,  # type: ignore[arg-type]  # torch narrows it to literals and checks it
-            device,
-            dtype,
-        )
-        self._adopt(storage, gain, gain_scale, max_v_norm)
 
     def reset_parameters(self) -> None:
         """Draw w and the bias as `torch.nn.Conv2d` does, from the global generator."""
@@ -134,7 +66,7 @@ class WNConv2d(WeightNormalized, nn.Conv2d):
         plain = nn.Conv2d(
             self.in_channels,
             self.out_channels,
-            self.kernel_size,  # type: ignore[arg-type]  # torch types it tuple[int, ...]
+            (self.kernel_size[0], self.kernel_size[1]),
             groups=self.groups,
             bias=self.bias is not None,
             device=self.weight_v.device,
@@ -144,7 +76,7 @@ class WNConv2d(WeightNormalized, nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """(B, I, H, W) -> (B, O, H', W')."""
-        weight = self._parameters.get("weight")  # read as cheaply as torch's own layer does
+        weight = self._parameters.get("weight")  # as cheap as in torch's layer
         output: Tensor
         if weight is None:
             output = self._conv_forward(input, self.effective_weight(), self.bias)
@@ -159,22 +91,22 @@ def weight_norm_groups(
     where: Callable[[str, nn.Module], bool] | None = None,
     **defaults: Any,
 ) -> list[dict[str, Any]]:
-    """Parameter groups for an optimizer: the weights to normalize, and the rest.
+    """Return parameter groups for an optimizer: the weights to normalize, and all other parameters.
 
     Args:
-        module: any module; layers with storage="w" inside it are found.
-        where: takes the name (as in `module.named_modules()`) and the module of each linear,
-            convolution and LSTM layer, plain ones too, and says whether its weights are
-            normalized; None takes those of the layers with storage="w".
-        defaults: put into both groups, for example `lr`.
+        module: any module.
+        where: called with the name (as in `module.named_modules()`) and the module of each linear,
+            convolution and LSTM layer, plain layers included; True normalizes the layer's weights.
+            None normalizes layers with storage="w".
+        defaults: added to both groups, for example `lr`.
 
     Returns:
-        One group with `weight_norm` True (if there are such weights) and one with False (if
-        there are others; gains and weight vectors of storage="gv" are plain parameters). Each
-        parameter stands in one of them once, in the order of `module.parameters()`.
+        A group with `weight_norm` True and a group with `weight_norm` False, without empty groups.
+        Each parameter is in one group, once, in the order of `module.parameters()`. Gains and
+        weight vectors of storage="gv" are plain parameters.
 
     Raises:
-        UsageError: if `where` takes a layer with storage="gv": it would be normalized twice.
+        UsageError: `where` selects a layer with storage="gv", which would be normalized twice.
     """
     chosen = _marked if where is None else where
     marked: set[int] = set()
@@ -183,10 +115,10 @@ def weight_norm_groups(
             continue
         if isinstance(layer, WeightNormalized) and layer.storage == "gv":
             raise UsageError(
-                f"where takes {name!r}, whose storage is 'gv': its weights would be normalized "
+                f"where selects {name!r}, whose storage is 'gv': its weights would be normalized "
                 'twice; leave it out or build it with storage="w"'
             )
-        # What a Linear, Conv or LSTM calls its weights, and nothing else starts so.
+        # In a Linear, Conv or LSTM only weights have names that start so.
         marked |= {
             id(p) for n, p in layer.named_parameters(recurse=False) if n.startswith("weight")
         }
@@ -209,9 +141,9 @@ def _marked(name: str, layer: nn.Module) -> bool:
 
 @torch.no_grad()
 def set_vector_norms_(module: nn.Module, v_norm: VNorm) -> None:
-    """Give every v of storage "gv" its length at the start; w and g stay as they are.
+    """Set the initial length of every v of storage "gv"; w and g stay as they are.
 
-    With storage "w" the optimizer holds ||v|| and takes the same `v_norm` itself.
+    With storage "w" the optimizer holds ||v|| and takes the same `v_norm`.
 
     Args:
         module: holds the layers.
@@ -229,10 +161,10 @@ def set_vector_norms_(module: nn.Module, v_norm: VNorm) -> None:
 
 @torch.no_grad()
 def cap_vector_norms_(module: nn.Module) -> None:
-    """Shorten every v that is longer than its layer's `max_v_norm` to it; w does not change.
+    """Shorten every v to at most its layer's `max_v_norm`; w does not change.
 
     Gradient descent only lengthens v (section 2.1), which lowers the relative step size for good;
-    the cap puts a floor under it. It is a projection after the step: call it there, or once
+    the cap bounds it from below. Call this after each step, or register it once:
     `optimizer.register_step_post_hook(lambda *_: cap_vector_norms_(network))`.
     """
     for layer, name in computed_weights(module):

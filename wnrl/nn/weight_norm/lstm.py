@@ -1,17 +1,16 @@
-"""`torch.nn.LSTM` with weight normalization: the recurrent network that batch norm does not reach.
+"""`torch.nn.LSTM` with weight normalization, for recurrent networks, which batch norm cannot serve.
 
-Weight normalization needs no statistics over a minibatch, so it is the same function at every step
-of a sequence, in acting and in learning. Not here: the cell itself, which is torch's own kernel.
+Weight normalization needs no statistics of a minibatch, so it computes the same function at every
+step of a sequence, in acting and in learning. The cell itself is torch's kernel.
+
 Source: Salimans & Kingma 2016, arXiv 1602.07868, section 2.
 """
-
-from typing import Any
 
 import torch
 from torch import _VF, Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from wnrl.nn.weight_norm.parametrization import WeightNormalized, check_options
+from wnrl.nn.weight_norm.parametrization import WeightNormalized
 
 State = tuple[Tensor, Tensor]  # h (layers * directions, B, P or H), c (layers * directions, B, H)
 
@@ -19,51 +18,14 @@ State = tuple[Tensor, Tensor]  # h (layers * directions, B, P or H), c (layers *
 class WNLSTM(WeightNormalized, nn.LSTM):
     """`torch.nn.LSTM` with one gain per row of every weight: each gate of each unit has its own.
 
-    Arguments as in torch; the keyword-only ones as in `WNLinear`. With storage="gv" each
+    Arguments as in torch, keyword-only ones as in `WeightNormalized`. With storage="gv" each
     `weight_ih_l0`, `weight_hh_l0` (and `weight_hr_l0` with `proj_size`), for every layer and
-    direction, stands as `<name>_g` (4H, 1) and `<name>_v` (4H, I); with storage="w" the module is
-    torch's own and `WNAdam` does the rest. Weights are computed once per forward, not per step.
-
-    Raises:
-        UsageError: as `WNLinear`.
-        ValueError, TypeError: torch's own, on its arguments.
+    direction, becomes `<name>_g` (4H, 1) and `<name>_v` (4H, I). Weights are computed once per
+    forward, not per step. With storage="w" the module computes as torch's, and `WNAdam` normalizes.
     """
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        bias: bool = True,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-        proj_size: int = 0,
-        device: Any = None,
-        dtype: Any = None,
-        *,
-        storage: str = "gv",
-        gain: str = "linear",
-        gain_scale: float = 1.0,
-        max_v_norm: float | None = None,
-    ) -> None:
-        check_options(storage, gain, gain_scale, max_v_norm)
-        super().__init__(
-            input_size,
-            hidden_size,
-            num_layers,
-            bias,
-            batch_first,
-            dropout,
-            bidirectional,
-            proj_size,
-            device,
-            dtype,
-        )
-        self._adopt(storage, gain, gain_scale, max_v_norm)
-
     def weight_names(self) -> tuple[str, ...]:
-        """Torch's names of the matrices: weight_ih_l0, weight_hh_l0, ..."""
+        """Return torch's names of the matrices: weight_ih_l0, weight_hh_l0, ..."""
         return tuple(name for name in self._flat_weights_names if name.startswith("weight"))
 
     def reset_parameters(self) -> None:
@@ -71,7 +33,7 @@ class WNLSTM(WeightNormalized, nn.LSTM):
         if "storage" not in self.__dict__ or self.storage == "w":
             super().reset_parameters()
             return
-        like = self.gv_parameters(self.weight_names()[0])[1]
+        like = self.gv_parameters(self.weight_names()[0])[1]  # for device and type
         plain = nn.LSTM(
             self.input_size,
             self.hidden_size,
@@ -86,13 +48,13 @@ class WNLSTM(WeightNormalized, nn.LSTM):
             for name, value in plain.named_parameters():
                 if name.startswith("weight"):
                     self.set_weight_(value, name)
-                else:
-                    self._parameters[name].copy_(value)  # type: ignore[union-attr]  # a bias
+                elif (bias := self._parameters[name]) is not None:
+                    bias.copy_(value)
 
     def forward(  # type: ignore[override]  # torch declares overloads
         self, input: Tensor | PackedSequence, hx: State | None = None
     ) -> tuple[Tensor | PackedSequence, State]:
-        """(T, B, I), (B, T, I), (T, I) or packed, and a state -> the outputs and the last state."""
+        """(T, B, I), (B, T, I), (T, I) or packed, and a state -> outputs and last state."""
         if isinstance(input, PackedSequence):
             return self._forward_packed(input, hx)
         if input.dim() not in (2, 3):
@@ -147,14 +109,14 @@ class WNLSTM(WeightNormalized, nn.LSTM):
         return h, c
 
     def _weights(self) -> list[Tensor]:
-        """Weights and biases in torch's order."""
+        """Return weights and biases in torch's order."""
         return [
             self.effective_weight(name) if name.startswith("weight") else getattr(self, name)
             for name in self._flat_weights_names
         ]
 
-    # What follows keeps torch's list of flat weights in step: with storage="gv" it holds each v
-    # in the place of its w, for torch's checks of types; the forward above does not compute on it.
+    # The methods below maintain torch's list of flat weights. With storage="gv" it holds v in place
+    # of w, for torch's type checks only; the forward above does not use it.
 
     def _init_flat_weights(self) -> None:
         if not self._computes():
@@ -168,11 +130,11 @@ class WNLSTM(WeightNormalized, nn.LSTM):
 
     def _weights_have_changed(self) -> bool:
         return not self._computes() and bool(
-            super()._weights_have_changed()  # type: ignore[no-untyped-call]  # torch's has no types
+            super()._weights_have_changed()  # type: ignore[no-untyped-call]  # torch
         )
 
     def flatten_parameters(self) -> None:
-        """Give cuDNN one buffer of weights; with storage="gv" weights are computed: nothing."""
+        """Give cuDNN one buffer of weights; do nothing with storage="gv", which computes them."""
         if not self._computes():
             super().flatten_parameters()
 
