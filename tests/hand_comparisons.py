@@ -1,4 +1,4 @@
-"""Comparisons whose intervals and costs are written by hand, for tests of what is said of them."""
+"""Comparisons with intervals and costs written by hand, for tests of sentences and tables."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,19 +14,19 @@ from wnrl.report.comparison import (
     Curve,
     Game,
     Improvement,
-    Scored,
-    Total,
     Variant,
+    VariantAggregate,
+    VariantScores,
 )
-from wnrl.stats.bootstrap import Bands, Coverage, Estimate
-from wnrl.stats.intervals import Interval, verdict
+from wnrl.stats.bootstrap import Bands, Coverage
+from wnrl.stats.intervals import Interval
 from wnrl.stats.reference_scores import Reference
 
 NO_COST = Cost(math.nan, math.nan, math.nan)
 NOTHING = np.zeros(0)
 
 
-def scored(
+def variant(
     norm: str,
     ends: tuple[float, float] | None,
     *,
@@ -35,20 +35,27 @@ def scored(
     cost: Cost = NO_COST,
     evaluations: tuple[float, float] | None = None,
     **run: Any,
-) -> Scored:
-    """A variant with this interval of the final return; without runs if it is None.
+) -> VariantScores:
+    """Return a variant with this interval of the final return, or without runs if it is None.
 
-    `evaluations` are their mean and their maximum; `run` is what its runs are made with.
+    Args:
+        norm: its normalization.
+        ends: of the interval.
+        seeds: number of runs.
+        values: of the swept settings.
+        cost: its times.
+        evaluations: their mean and maximum.
+        run: further arguments of `made_result`.
     """
-    variant = Variant(norm, values)
+    name = Variant(norm, values)
     if ends is None:
-        return Scored(variant, (), None, None, None, None, None, None)
+        return VariantScores(name, (), None, None, None, None, None, None)
     middle = sum(ends) / 2
     low, high = ends if seeds > 1 else (math.nan, math.nan)
     runs = tuple(made_result([middle], seed=seed, norm=norm, **run) for seed in range(1, seeds + 1))
     mean, maximum = evaluations or (None, None)
-    return Scored(
-        variant=variant,
+    return VariantScores(
+        variant=name,
         runs=runs,
         final=Interval(middle, low, high),
         area=Interval(middle / 2, low / 2, high / 2),
@@ -59,9 +66,9 @@ def scored(
     )
 
 
-def game(env: str, *of: Scored, references: tuple[Reference, ...] = ()) -> Game:
-    """All that was compared in a game, with the verdict on so many seeds."""
-    return Game(env, "classic", 1_000, of, verdict(min(len(x.runs) for x in of)), references)
+def game(env: str, *variants: VariantScores, references: tuple[Reference, ...] = ()) -> Game:
+    """Return a game of 1,000 agent steps with these variants."""
+    return Game(env, "classic", 1_000, variants, references)
 
 
 def comparison(
@@ -71,24 +78,33 @@ def comparison(
     facts: Mapping[str, str] | None = None,
     problems: Mapping[str, str] | None = None,
 ) -> Comparison:
-    """Games together."""
+    """Return a comparison of games."""
     return Comparison("dqn", swept, games, aggregate, dict(facts or {}), dict(problems or {}))
 
 
 def aggregate(
     games: Sequence[str], iqms: Mapping[str, tuple[float, float]], left_out: Sequence[str] = ()
 ) -> Aggregate:
-    """Variants with these intervals of the IQM, held by 83% and more."""
-    totals = []
+    """Return variants with these intervals of the IQM, with a coverage of 83% and more."""
+    variants = []
     for k, (norm, (low, high)) in enumerate(iqms.items()):
-        iqm = Estimate((low + high) / 2, low, high)
-        held = Coverage(0.83 + 0.02 * k, 0.01)
-        bands = Bands(NOTHING, NOTHING, NOTHING)
-        totals.append(
-            Total(Variant(norm), iqm, held, iqm, iqm, iqm, Coverage(0.9, 0.01), bands, None, None)
+        iqm = Interval((low + high) / 2, low, high)
+        variants.append(
+            VariantAggregate(
+                variant=Variant(norm),
+                iqm=iqm,
+                iqm_coverage=Coverage(0.83 + 0.02 * k, 0.01),
+                mean=iqm,
+                median=iqm,
+                optimality_gap=iqm,
+                optimality_gap_coverage=Coverage(0.9, 0.01),
+                profile=Bands(NOTHING, NOTHING, NOTHING),
+                atari_5=None,
+                curve=None,
+            )
         )
-    first, *others = (total.variant for total in totals)
-    improvements = tuple(Improvement(x, first, Estimate(0.75, 0.5, 1.0)) for x in others)
+    first, *others = (each.variant for each in variants)
+    improvements = tuple(Improvement(x, first, Interval(0.75, 0.5, 1.0)) for x in others)
     return Aggregate(
-        tuple(games), tuple(left_out), NOTHING, tuple(totals), improvements, verdict(5)
+        tuple(games), tuple(left_out), NOTHING, tuple(variants), improvements, fewest_seeds=5
     )

@@ -1,4 +1,4 @@
-"""Comparisons made of nothing, of any size, for tests of pictures and pages."""
+"""Comparisons of any size with made-up scores, for tests of figures and pages."""
 
 import math
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ from wnrl.report.comparison import (
     Curve,
     Game,
     Improvement,
-    Scored,
-    Total,
     Variant,
+    VariantAggregate,
+    VariantScores,
 )
-from wnrl.stats.bootstrap import Bands, Coverage, Estimate
-from wnrl.stats.intervals import t_interval, verdict
+from wnrl.stats.bootstrap import Bands, Coverage
+from wnrl.stats.intervals import Interval, t_interval
 from wnrl.stats.reference_scores import Reference
 
 COMMIT = "3f2a9c1d5e7b8a6f4c3d2e1f0a9b8c7d6e5f4a3b"
@@ -26,24 +26,26 @@ NORMS = ("none", "weight", "layer", "batch")
 
 
 def curve(finals: Sequence[float], steps: int, points: int = 60, *, band: float = 1.0) -> Curve:
-    """A curve that rises to the mean of these finals, with their interval at its end."""
+    """Return a curve that rises to the mean of these finals, with their interval at its end."""
     x = np.linspace(0, steps, points + 1)[1:]
     rise = 1 / (1 + np.exp(-8 * (x / steps - 0.5)))
     rise += 0.02 * np.sin(37 * x / steps + sum(finals))
     interval = t_interval(finals)
-    mean = interval.mean * rise
-    half = band * (interval.high - interval.mean) * rise
+    mean = interval.value * rise
+    half = band * (interval.high - interval.value) * rise
     mean[:2] = math.nan
     return Curve(x, mean, mean - half, mean + half)
 
 
-def scored(variant: Variant, finals: Sequence[float], steps: int) -> Scored:
+def scored(variant: Variant, finals: Sequence[float], steps: int) -> VariantScores:
     if not finals:
-        return Scored(variant, (), None, None, None, None, None, None)
+        return VariantScores(variant, (), None, None, None, None, None, None)
     interval = t_interval(finals)
     runs = tuple(made_result([final]) for final in finals)
     drawn = curve(finals, steps)
-    return Scored(variant, runs, interval, interval, None, None, drawn, Cost(0.1, 1.0, 900.0))
+    return VariantScores(
+        variant, runs, interval, interval, None, None, drawn, Cost(0.1, 1.0, 900.0)
+    )
 
 
 def made(
@@ -60,7 +62,7 @@ def made(
     references: Sequence[Reference] = (),
     together: bool = False,
 ) -> Comparison:
-    """A comparison in which every variant has runs, of scores that a fixed seed draws."""
+    """Return a comparison in which every variant has runs, with scores drawn from a fixed seed."""
     generator = np.random.default_rng(7)
     variants = [Variant(norm, value) for value in values for norm in norms]
     games = []
@@ -70,7 +72,7 @@ def made(
             level = scale * (1 + number) * generator.uniform(0.5, 1.0)
             finals = generator.normal(level, spread * abs(level), seeds).tolist()
             drawn.append(scored(variant, finals, steps))
-        games.append(Game(env, protocol, steps, tuple(drawn), verdict(seeds), tuple(references)))
+        games.append(Game(env, protocol, steps, tuple(drawn), tuple(references)))
     facts = {
         "agent": "dqn",
         "protocol": protocol,
@@ -89,16 +91,16 @@ def aggregated(
 ) -> Aggregate:
     generator = np.random.default_rng(8)
     thresholds = np.linspace(0, 4, 81)
-    totals = []
+    aggregates = []
     for variant in variants:
         level = generator.uniform(0.5, 1.5)
         profile = np.exp(-thresholds / level)
 
-        def about(value: float) -> Estimate:
-            return Estimate(value, 0.85 * value, 1.15 * value)
+        def about(value: float) -> Interval:
+            return Interval(value, 0.85 * value, 1.15 * value)
 
-        totals.append(
-            Total(
+        aggregates.append(
+            VariantAggregate(
                 variant=variant,
                 iqm=about(level),
                 iqm_coverage=Coverage(0.80 + 0.05 * level, 0.02),
@@ -112,7 +114,7 @@ def aggregated(
             )
         )
     improvements = tuple(
-        Improvement(better, variants[0], Estimate(0.5 + 0.06 * i, 0.4 + 0.05 * i, 0.7 + 0.03 * i))
+        Improvement(better, variants[0], Interval(0.5 + 0.06 * i, 0.4 + 0.05 * i, 0.7 + 0.03 * i))
         for i, better in enumerate(variants[1:5], start=1)
     )
-    return Aggregate(games, (), thresholds, tuple(totals), improvements, verdict(seeds))
+    return Aggregate(games, (), thresholds, tuple(aggregates), improvements, seeds)

@@ -1,4 +1,4 @@
-"""Results of runs that were never run, for tests of what is made of them."""
+"""Results of runs that were never run, for tests of the report."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,7 +23,7 @@ def made_result(
     machine: str = "cpu x86_64, 1 thread",
     **given: Any,
 ) -> Result:
-    """A run whose episodes ended in equal distances, the last at its end."""
+    """Return a run whose episodes end at equal distances, the last at its last step."""
     config = make_config({"env": "Breakout", "norm": "none", "steps": STEPS, "threads": 1, **given})
     run = config.run
     return Result(

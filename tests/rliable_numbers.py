@@ -1,10 +1,10 @@
-"""Scores of two algorithms and what rliable 1.2.0 says of them, made once where it is installed.
+"""Scores of two algorithms, and their statistics as rliable 1.2.0 computed them.
 
-With arch 7.2.0, scipy 1.17.1, pandas 2.3.3 and NumPy 2.4.6:
+They were made once, with arch 7.2.0, scipy 1.17.1, pandas 2.3.3 and NumPy 2.4.6:
 
     rng = np.random.default_rng(7)
     x, y = rng.gamma(2, 0.5, (5, 6)).round(1), rng.gamma(2, 0.4, (4, 6)).round(1)
-    np.random.seed(1)  # rliable draws from the global generator, whatever random_state it is given
+    np.random.seed(1)  # rliable draws from the global generator and ignores random_state
     aggregates = lambda s: np.array([
         metrics.aggregate_iqm(s), metrics.aggregate_mean(s), metrics.aggregate_median(s),
         metrics.aggregate_optimality_gap(s)])

@@ -47,7 +47,7 @@ def test_a_grid_is_run_reported_and_not_run_again(
     assert go(*grid) == 0
     captured = capsys.readouterr()
     assert captured.err.count(" started") == 2
-    assert "1 seed, fewer than three: nothing can be concluded." in captured.out
+    assert "1 seed: nothing can be concluded from fewer than 3." in captured.out
     files = ["summary.md", "scores.csv", "curves.png", "curves.svg", "report.html"]
     assert captured.out.endswith(f"written to {out}: {', '.join(files)}\n")
     assert (out / "summary.md").read_text() in captured.out
@@ -68,11 +68,9 @@ def test_a_grid_is_run_reported_and_not_run_again(
     assert " started" not in capsys.readouterr().err
     assert (episodes(out), [(out / name).read_bytes() for name in files]) == before
     assert go(*grid, "--learning-rate=0.5", "--dry-run") == 2
-    assert "--learning-rate 0.5 against" in capsys.readouterr().err
+    assert "--learning-rate 0.5 vs" in capsys.readouterr().err
     assert go(*grid, "--threads=2", "--dry-run") == 2
-    assert "seed1 holds a run with other settings than asked for now: --threads 2 against 1" in (
-        capsys.readouterr().err
-    )
+    assert "seed1 holds a run with other settings: --threads 2 vs 1" in (capsys.readouterr().err)
     assert go(*grid[:-3], "--steps=300", "--out", out) == 2
     assert "was asked for 600 agent steps: give --steps 600" in capsys.readouterr().err
 

@@ -8,7 +8,7 @@ import pytest
 from wnrl._settings import UsageError
 from wnrl.compare.grid import Planned, make_grid, train_arguments
 from wnrl.config import Config, make_config
-from wnrl.report.comparable import describe_differences, differences
+from wnrl.report.run_differences import describe_differences, differences
 from wnrl.train.flags import parse_train_flags
 
 OUT = Path("out")
@@ -81,7 +81,7 @@ def test_parameters_go_to_the_normalizations_that_have_them() -> None:
     ("sweep", "said"),
     [
         ({"norm": ["none"]}, "--norm itself takes several"),
-        ({"seed": ["1"]}, "--seeds says how many"),
+        ({"seed": ["1"]}, "--seeds gives the number of seeds"),
         ({"threads": ["1"]}, "is one for all runs"),
         ({"eval_episodes": ["1"]}, "changes nothing that is learnt"),
         ({"learning_rat": ["1"]}, "did you mean learning_rate"),
@@ -183,4 +183,4 @@ def test_any_other_difference_is_named(
 def test_a_swept_setting_is_compared() -> None:
     a, b = config(learning_rate=1e-3), config(learning_rate=1e-2)
     assert differences(a, b, ["learning_rate"]) == {}
-    assert describe_differences(differences(a, b, ())) == "--learning-rate 0.001 against 0.01"
+    assert describe_differences(differences(a, b, ())) == "--learning-rate 0.001 vs 0.01"

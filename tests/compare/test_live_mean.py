@@ -87,7 +87,7 @@ def test_a_point_is_the_mean_over_seeds_with_its_t_interval(tmp_path: Path) -> N
     assert "mean over 3 seeds: 1, 2, 3." in text
     assert "last 100 agent steps (10% of the run)" in text
     assert "95%, Student's t over seeds" in text
-    assert "fewer than five: indicative only" in text
+    assert "indicative only with fewer than 5" in text
     assert find_runs(tmp_path) == []
 
 
@@ -220,7 +220,7 @@ def test_a_report_writes_the_curves_of_the_runs_that_are_done(tmp_path: Path) ->
     finals = [read_result(run.folder).final for run in comparison.runs[:3]]
     assert finals == [0.0, 1.0, 3.0]
     expected = t_interval(finals)
-    for tag, height in ((MEAN, expected.mean), (LOW, expected.low), (HIGH, expected.high)):
+    for tag, height in ((MEAN, expected.value), (LOW, expected.low), (HIGH, expected.high)):
         assert dict(points(above, tag))[STEPS] == pytest.approx(height)
     assert "mean over 3 seeds: 1, 2, 3." in said(above)
     assert "failed: 4." in said(above)

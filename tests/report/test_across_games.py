@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from made_results import made_result
 
-from wnrl.report import across_games
-from wnrl.report import analyze as analysis
+from wnrl.report import across_games, analyze
 from wnrl.report.comparison import Aggregate
 from wnrl.report.run_result import Result
 from wnrl.stats.bootstrap import improvement_interval, simulated_coverage, stratified_interval
@@ -19,7 +18,7 @@ from wnrl.stats.scores import interquartile_mean
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(analysis, "reference_scores", lambda *_, **__: ())
+    monkeypatch.setattr(analyze, "reference_scores", lambda *_, **__: ())
     few = functools.partial(simulated_coverage, simulations=20)
     monkeypatch.setattr(across_games, "simulated_coverage", few)
 
@@ -39,7 +38,7 @@ def runs(env: str, norm: str, *finals: float) -> list[Result]:
 
 def aggregate(results: Sequence[Result], swept: Sequence[str] = ()) -> Aggregate:
     generator = np.random.default_rng(0)
-    found = analysis.compared_runs(results, [], {}, swept, generator).aggregate
+    found = analyze.compare_runs(results, [], {}, swept, generator).aggregate
     assert found is not None
     return found
 
@@ -54,9 +53,9 @@ TWO_GAMES = [
 
 def test_scores_are_human_normalized_final_returns_of_the_same_games() -> None:
     found = aggregate(TWO_GAMES)
-    none, weight = found.totals
+    none, weight = found.variants
     assert found.games == ("Breakout", "Pong")
-    assert [total.variant.label for total in found.totals] == ["none", "weight"]
+    assert [total.variant.label for total in found.variants] == ["none", "weight"]
     assert none.mean.value == pytest.approx(0.35)
     assert none.iqm.value == pytest.approx((0.2 + 0.3 + 0.4 + 0.5) / 4)  # six runs, one off an end
     assert weight.median.value == pytest.approx((0.6 + 0.7) / 2)
@@ -64,11 +63,11 @@ def test_scores_are_human_normalized_final_returns_of_the_same_games() -> None:
     assert none.iqm.low < none.iqm.value < none.iqm.high
     assert 0.5 < none.iqm_coverage.share < 1
     assert 0.5 < none.optimality_gap_coverage.share < 1
-    assert found.verdict == "3 seeds, fewer than five: indicative only."
+    assert found.fewest_seeds == 3
 
 
 def test_the_interval_is_the_bootstraps() -> None:
-    (total, _) = aggregate(TWO_GAMES).totals
+    (total, _) = aggregate(TWO_GAMES).variants
     scores = [human_normalized("Breakout", [raw("Breakout", x) for x in (0.1, 0.2, 0.3)])]
     scores.append(human_normalized("Pong", [raw("Pong", x) for x in (0.4, 0.5, 0.6)]))
     expected = stratified_interval(scores, interquartile_mean, np.random.default_rng(5))
@@ -84,10 +83,10 @@ def test_improvement_is_over_the_plain_network_and_without_one_over_the_first() 
     (found,) = aggregate(TWO_GAMES).improvements
     assert (found.better.label, found.worse.label) == ("weight", "none")
     # Breakout 9 of 9 pairs; Pong: 0.1 wins none, 0.5 one and a tie, 1.5 all three.
-    assert found.chance.value == pytest.approx((1 + 4.5 / 9) / 2)
+    assert found.probability.value == pytest.approx((1 + 4.5 / 9) / 2)
     scores = [[[0.5, 0.6, 0.7], [0.1, 0.5, 1.5]], [[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]]]
     expected = improvement_interval(*scores, np.random.default_rng(5))
-    assert found.chance.low == pytest.approx(expected.low, abs=0.03)
+    assert found.probability.low == pytest.approx(expected.low, abs=0.03)
     others = [
         made
         for env in ("Breakout", "Pong")
@@ -121,14 +120,17 @@ def test_games_without_a_human_score_or_a_run_of_a_variant_are_left_out_by_name(
     found = aggregate([*TWO_GAMES, *more])
     assert found.games == ("Breakout", "Pong")
     assert found.left_out == ("Seaquest", "CartPole-v1")
-    assert found.verdict == "3 seeds, fewer than five: indicative only."  # the fewest
+    assert found.fewest_seeds == 3
 
 
 def test_a_variant_that_failed_everywhere_does_not_take_the_others_away() -> None:
     failed = [
         made_result([1.0], env=env, norm="layer", done_steps=9) for env in ("Breakout", "Pong")
     ]
-    assert [x.variant.label for x in aggregate([*TWO_GAMES, *failed]).totals] == ["none", "weight"]
+    assert [x.variant.label for x in aggregate([*TWO_GAMES, *failed]).variants] == [
+        "none",
+        "weight",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -140,23 +142,23 @@ def test_a_variant_that_failed_everywhere_does_not_take_the_others_away() -> Non
 )
 def test_one_game_with_scores_or_none_is_no_aggregate(results: list[Result]) -> None:
     generator = np.random.default_rng(0)
-    assert analysis.compared_runs(results, [], {}, [], generator).aggregate is None
+    assert analyze.compare_runs(results, [], {}, [], generator).aggregate is None
 
 
 def test_the_profile_falls_from_all_to_no_run_over_the_thresholds() -> None:
     results = [*runs("Breakout", "none", -0.5, 3.0), *runs("Pong", "none", 0.5, 1.0)]
     found = aggregate(results)
     assert (found.thresholds[0], found.thresholds[-1]) == pytest.approx((-0.5, 3.0))
-    profile = found.totals[0].profile.profile
+    profile = found.variants[0].profile.profile
     assert profile[1] == 0.75  # of the lowest threshold on
     assert profile[-2] == 0.25
-    assert found.thresholds.shape == profile.shape == found.totals[0].profile.low.shape
+    assert found.thresholds.shape == profile.shape == found.variants[0].profile.low.shape
     far = aggregate([*runs("Breakout", "none", 40.0), *runs("Pong", "none", 0.5)])
     assert far.thresholds[-1] == 8.0
 
 
 def test_the_iqm_over_training_ends_at_the_iqm() -> None:
-    total = aggregate(TWO_GAMES).totals[0]
+    total = aggregate(TWO_GAMES).variants[0]
     assert total.curve is not None
     assert total.curve.steps[[0, -1]].tolist() == [40.0, 1_000.0]
     assert np.isnan(total.curve.mean[:2]).all()  # the first episodes end at 100
@@ -170,17 +172,17 @@ def test_atari_5_is_there_with_its_five_games_in_any_order() -> None:
     finals = dict(zip(ATARI_5_WEIGHTS, [0.1, 0.2, 0.4, 0.8, 1.6], strict=True))
     results = [made for env in reversed(finals) for made in runs(env, "none", finals[env])]
     found = aggregate([*results, *runs("Pong", "none", 5.0)])
-    five = found.totals[0].atari_5
+    five = found.variants[0].atari_5
     assert five is not None
     assert five.value == pytest.approx(float(atari_5([[x] for x in finals.values()])))
-    assert aggregate(TWO_GAMES).totals[0].atari_5 is None
+    assert aggregate(TWO_GAMES).variants[0].atari_5 is None
 
 
 def test_one_seed_has_no_interval_and_no_coverage() -> None:
     found = aggregate([*runs("Breakout", "none", 0.1), *runs("Pong", "none", 0.5)])
-    (total,) = found.totals
+    (total,) = found.variants
     assert total.iqm.value == pytest.approx(0.3)
     assert np.isnan([total.iqm.low, total.iqm_coverage.share]).all()
     assert total.curve is not None
     assert np.isnan(total.curve.high).all()
-    assert found.verdict == "1 seed, fewer than three: nothing can be concluded."
+    assert found.fewest_seeds == 1

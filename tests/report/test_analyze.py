@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from made_results import made_result
 
-from wnrl.report import analyze as analysis
+from wnrl.report import analyze
 from wnrl.report.comparison import Comparison, Game, Variant
 from wnrl.report.run_result import Result
 from wnrl.stats.intervals import t_interval
@@ -26,7 +26,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         calls.append({"env": env, **how})
         return (PUBLISHED,)
 
-    monkeypatch.setattr(analysis, "reference_scores", reference_scores)
+    monkeypatch.setattr(analyze, "reference_scores", reference_scores)
     return calls
 
 
@@ -36,7 +36,7 @@ def comparison(
     swept: Sequence[str] = (),
 ) -> Comparison:
     generator = np.random.default_rng(0)
-    return analysis.compared_runs(results, planned, {"gone": "missing"}, swept, generator)
+    return analyze.compare_runs(results, planned, {"gone": "missing"}, swept, generator)
 
 
 def only_game(*results: Result) -> Game:
@@ -47,17 +47,17 @@ def only_game(*results: Result) -> Game:
 def test_a_variant_has_the_t_intervals_of_its_seeds() -> None:
     runs = [made_result([0.0] * 9 + [x], seed=k) for k, x in enumerate([4.0, 5.0, 9.0], 1)]
     game = only_game(*runs)
-    (scored,) = game.scored
-    assert scored.final == t_interval([4.0, 5.0, 9.0])
-    assert scored.area == t_interval([run.area for run in runs])
-    assert scored.runs == tuple(runs)
-    assert game.verdict == "3 seeds, fewer than five: indicative only."
+    (scores,) = game.variants
+    assert scores.final == t_interval([4.0, 5.0, 9.0])
+    assert scores.area == t_interval([run.area for run in runs])
+    assert scores.runs == tuple(runs)
+    assert game.fewest_seeds == 3
 
 
 def test_the_curve_is_the_mean_over_seeds_from_where_all_have_begun() -> None:
     early = made_result([1.0, 2.0, 3.0, 4.0])  # at 250, 500, 750 and 1,000
     late = made_result([5.0, 7.0], seed=2)  # at 500 and 1,000
-    found = only_game(early, late).scored[0].curve
+    found = only_game(early, late).variants[0].curve
     assert found is not None
     assert found.steps.tolist() == [10.0 * k for k in range(1, 101)]
     assert np.isnan(found.mean[:49]).all()
@@ -72,31 +72,33 @@ def test_the_curve_is_the_mean_over_seeds_from_where_all_have_begun() -> None:
 
 
 def test_one_seed_has_a_curve_without_an_interval() -> None:
-    found = only_game(made_result([3.0])).scored[0].curve
+    found = only_game(made_result([3.0])).variants[0].curve
     assert found is not None
     assert found.mean[-1] == 3.0
     assert np.isnan(found.low).all()
 
 
 def test_best_and_mean_evaluations_stand_side_by_side_where_every_run_has_them() -> None:
-    (scored,) = only_game(
+    (scores,) = only_game(
         made_result([1.0], evaluations=[1.0, 8.0, 3.0]),
         made_result([1.0], evaluations=[6.0, 2.0], seed=2),
-    ).scored
-    assert (scored.best_evaluation, scored.mean_evaluation) == (7.0, 4.0)
-    (scored,) = only_game(made_result([1.0], evaluations=[1.0]), made_result([1.0], seed=2)).scored
-    assert scored.best_evaluation is scored.mean_evaluation is None
+    ).variants
+    assert (scores.best_evaluation, scores.mean_evaluation) == (7.0, 4.0)
+    (scores,) = only_game(
+        made_result([1.0], evaluations=[1.0]), made_result([1.0], seed=2)
+    ).variants
+    assert scores.best_evaluation is scores.mean_evaluation is None
 
 
 def test_cost_is_the_median_of_the_runs_that_recorded_it() -> None:
-    (scored,) = only_game(
+    (scores,) = only_game(
         made_result([1.0], act_ms=1.0, wall_s=10.0),
         made_result([1.0], act_ms=9.0, wall_s=20.0, seed=2),
         made_result([1.0], act_ms=2.0, seed=3),
-    ).scored
-    assert scored.cost is not None
-    assert (scored.cost.act_ms, scored.cost.steps_per_s) == (2.0, 75.0)
-    assert math.isnan(scored.cost.update_ms)
+    ).variants
+    assert scores.cost is not None
+    assert (scores.cost.act_ms, scores.cost.steps_per_s) == (2.0, 75.0)
+    assert math.isnan(scores.cost.update_ms)
 
 
 def test_variants_stand_as_they_were_asked_for_and_one_without_a_run_is_there() -> None:
@@ -109,13 +111,13 @@ def test_variants_stand_as_they_were_asked_for_and_one_without_a_run_is_there() 
     ]
     found = comparison(results, planned)
     (game,) = found.games
-    assert [each.variant.label for each in game.scored] == ["weight", "layer", "none"]
-    weight, layer, _ = game.scored
+    assert [each.variant.label for each in game.variants] == ["weight", "layer", "none"]
+    weight, layer, _ = game.variants
     assert weight.final is not None
-    assert (weight.final.mean, len(weight.runs)) == (2.0, 1)
+    assert (weight.final.value, len(weight.runs)) == (2.0, 1)
     assert layer.runs == ()
     assert layer.final is layer.area is layer.curve is layer.cost is None
-    assert game.verdict == "0 seeds, fewer than three: nothing can be concluded."
+    assert game.fewest_seeds == 0
     assert found.problems == {"gone": "missing"}
 
 
@@ -125,7 +127,7 @@ def test_a_swept_value_makes_a_variant() -> None:
         made_result([2.0], learning_rate=1e-2),
     ]
     (game,) = comparison(results, swept=["learning_rate"]).games
-    assert [each.variant.label for each in game.scored] == ["none 0.001", "none 0.01"]
+    assert [each.variant.label for each in game.variants] == ["none 0.001", "none 0.01"]
 
 
 def test_published_scores_are_asked_for_by_frames_and_of_atari_alone(
@@ -145,7 +147,7 @@ def test_where_the_protocol_was_swept_no_published_score_stands_beside_it(
     results = [made_result([1.0], protocol=protocol) for protocol in ("classic", "sticky")]
     (game,) = comparison(results, swept=["protocol"]).games
     assert (game.protocol, game.references, asked) == ("classic, sticky", (), [])
-    assert [each.variant.label for each in game.scored] == ["none classic", "none sticky"]
+    assert [each.variant.label for each in game.variants] == ["none classic", "none sticky"]
 
 
 def test_the_facts_are_what_runs_have_in_common_and_each_value_where_they_differ() -> None:
@@ -160,7 +162,7 @@ def test_the_facts_are_what_runs_have_in_common_and_each_value_where_they_differ
         "protocol": "classic",
         "agent steps": "1,000",
         "seeds": "2 to 3",
-        "evaluations": "2 of 10 episodes, 0 of 10 episodes",
+        "evaluations": "2 of 10 episodes each, 0 of 10 episodes each",
         "settings": "--batch-size 64",
         "machine": "cpu x86_64, 1 thread or b",
         "commit": "abc",

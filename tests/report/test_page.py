@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from hand_comparisons import aggregate, comparison, game, scored
+from hand_comparisons import aggregate, comparison, game, variant
 from script_modules import load_script
 
 from wnrl.report.comparison import Comparison, Cost
@@ -74,12 +74,12 @@ def two_games() -> Comparison:
     """Everything at once: a variant without runs, an aggregate, references, problems."""
     pong = game(
         "Pong",
-        scored("none", (-10, -5), cost=Cost(0.5, 2.0, 900.0), evaluations=(-8, -6)),
-        scored("weight", (-8, 4), cost=Cost(0.5, 3.0, 450.0), evaluations=(-4, 1)),
-        scored("batch", None),
+        variant("none", (-10, -5), cost=Cost(0.5, 2.0, 900.0), evaluations=(-8, -6)),
+        variant("weight", (-8, 4), cost=Cost(0.5, 3.0, 450.0), evaluations=(-4, 1)),
+        variant("batch", None),
     )
     reference = Reference("DQN", 19.1, 40_000_000, None, NASTY, "sticky 0.25")
-    qbert = game("Qbert", scored("none", (100, 200)), references=(reference,))
+    qbert = game("Qbert", variant("none", (100, 200)), references=(reference,))
     total = aggregate(["Pong", "Qbert"], {"none": (0.1, 0.2), "weight": (0.3, 0.5)}, ["Hero"])
     problems = {"Pong/dqn-batch/seed1": f"failed: {NASTY}", "Pong/dqn-batch/seed2": "missing"}
     return comparison(pong, qbert, aggregate=total, facts=FACTS, problems=problems)
@@ -92,7 +92,7 @@ def two_games_drawn() -> Comparison:
         game(
             env,
             *(
-                scored(norm, (k, k + 2.5), cost=Cost(0.5, 3.0, 450.0), evaluations=(k, k + 3))
+                variant(norm, (k, k + 2.5), cost=Cost(0.5, 3.0, 450.0), evaluations=(k, k + 3))
                 for k, norm in enumerate(("none", "weight", "weight-standardization", "batch"))
             ),
             references=(Reference("DQN", 3.1, 4_000, 5, "a/b/" + "c" * 90, "sticky 0.25"),),
@@ -107,10 +107,10 @@ def rendered(of: Comparison) -> Page:
     return Page(render_page(of, [FIGURE], [FIGURE._replace(svg='<svg id="b"></svg>')]))
 
 
-def test_the_verdict_comes_before_everything_else_that_is_said() -> None:
-    page = rendered(comparison(game("Pong", scored("none", (0, 1), seeds=2))))
-    verdict = page.text.index("2 seeds, fewer than three: nothing can be concluded.")
-    assert verdict < " ".join(page.text.split()).index("Figures Curves What is drawn.")
+def test_what_can_be_concluded_comes_first() -> None:
+    page = rendered(comparison(game("Pong", variant("none", (0, 1), seeds=2))))
+    warning = page.text.index("2 seeds: nothing can be concluded from fewer than 3.")
+    assert warning < " ".join(page.text.split()).index("Figures Curves What is drawn.")
 
 
 def test_each_variant_has_a_row_with_dashes_for_what_is_not_there() -> None:
@@ -126,7 +126,7 @@ def test_each_variant_has_a_row_with_dashes_for_what_is_not_there() -> None:
 
 
 def test_one_seed_has_no_interval() -> None:
-    page = rendered(comparison(game("Pong", scored("none", (4, 6), seeds=1))))
+    page = rendered(comparison(game("Pong", variant("none", (4, 6), seeds=1))))
     assert page.row("none 1 seed").startswith("none 1 seed 5.000 no interval 2.500 no interval")
     assert "nan" not in page.text
 
@@ -138,12 +138,12 @@ def test_each_run_each_total_and_each_published_score_has_a_row() -> None:
     assert page.row("weight 0.400").startswith("weight 0.400 [0.300, 0.500] 85% ± 1.0%")
     assert page.row("weight above none") == "weight above none 0.750 [0.500, 1.000]"
     assert page.row("Qbert: DQN") == f"Qbert: DQN 19.10 40,000,000 – sticky 0.25 {NASTY}"
-    assert "Left out, for want of a human score or of runs of a variant: Hero." in page.text
+    assert "Left out because a human score or runs of a variant are missing: Hero." in page.text
 
 
 def test_no_run_that_is_missing_is_left_out() -> None:
     page = rendered(two_games())
-    assert "2 runs are not in what follows." in page.text
+    assert "2 runs are missing from this report." in page.text
     assert f"Pong/dqn-batch/seed1 failed: {NASTY} Pong/dqn-batch/seed2 missing" in (
         " ".join(page.text.split())
     )
@@ -152,11 +152,13 @@ def test_no_run_that_is_missing_is_left_out() -> None:
 def test_a_page_of_failures_alone_says_so() -> None:
     page = Page(render_page(comparison(problems={"a": "missing"}), [], []))
     assert "No run has a score: nothing can be concluded." in page.text
-    assert "1 run is not in what follows." in page.text
+    assert "1 run is missing from this report." in page.text
 
 
 def test_what_users_wrote_stays_text() -> None:
-    of = comparison(game(NASTY, scored("none", (0, 1), values=(NASTY,))), swept=("x",), facts=FACTS)
+    of = comparison(
+        game(NASTY, variant("none", (0, 1), values=(NASTY,))), swept=("x",), facts=FACTS
+    )
     page = rendered(of)
     assert page.scripts == 0
     assert page.text.count(NASTY) > 4
@@ -175,16 +177,16 @@ def test_the_page_loads_nothing(tmp_path: Path) -> None:
 
 
 def test_swept_settings_and_lengths_are_said_at_the_top() -> None:
-    values = [scored("weight", (0, 1), values=(value,)) for value in ("0.1", "0.01")]
+    values = [variant("weight", (0, 1), values=(value,)) for value in ("0.1", "0.01")]
     page = rendered(comparison(game("Pong", *values), swept=("learning_rate",)))
-    assert "weight, with learning-rate 0.1 and 0.01: 1,000 agent steps (4,000 frames) a run." in (
+    assert "weight, with learning-rate 0.1 and 0.01: 1,000 agent steps (4,000 frames) per run." in (
         page.text
     )
 
 
 def test_runs_of_several_machines_are_not_passed_over() -> None:
-    same = scored("none", (0, 1)), scored("rms", (0, 1))
-    other = scored("rms", (0, 1), machine="another")
+    same = variant("none", (0, 1)), variant("rms", (0, 1))
+    other = variant("rms", (0, 1), machine="another")
     assert "different machines" not in rendered(comparison(game("Pong", *same))).text
     assert "different machines" in rendered(comparison(game("Pong", same[0], other))).text
 

@@ -2,20 +2,20 @@
 
 import re
 
-from hand_comparisons import game, scored
+from hand_comparisons import game, variant
 
 from wnrl.report.comparison import Game
-from wnrl.report.seed_dots import Scale, scale_of, seed_strip
+from wnrl.report.seed_dots import Scale, scale_of, seed_dots
 
 
 def strip(of: Game, place: int) -> str:
     scale = scale_of(of)
     assert scale is not None
-    return seed_strip(of.scored[place], scale, "#123456", 'five "seeds"')
+    return seed_dots(of.variants[place], scale, "#123456", 'five "seeds"')
 
 
 def test_all_strips_of_a_game_have_one_scale() -> None:
-    pong = game("Pong", scored("none", (0, 4)), scored("weight", (2, 10)))
+    pong = game("Pong", variant("none", (0, 4)), variant("weight", (2, 10)))
     assert scale_of(pong) == Scale(0, 10)
     assert strip(pong, 0).count('cx="36.6"') == 5  # at 2: 5 + 0.2 * 158
     assert 'd="M36.6 15v8M5.0 19H68.2"' in strip(pong, 0)
@@ -23,7 +23,7 @@ def test_all_strips_of_a_game_have_one_scale() -> None:
 
 
 def test_one_seed_has_a_dot_and_no_interval() -> None:
-    pong = game("Pong", scored("none", (4, 6), seeds=1), scored("weight", None))
+    pong = game("Pong", variant("none", (4, 6), seeds=1), variant("weight", None))
     assert scale_of(pong) == Scale(5, 5)
     assert re.findall(r'cx="([^"]*)"|d="([^"]*)"', strip(pong, 0)) == [
         ("84.0", ""),
@@ -33,8 +33,8 @@ def test_one_seed_has_a_dot_and_no_interval() -> None:
 
 
 def test_a_game_without_scores_has_no_scale() -> None:
-    assert scale_of(game("Pong", scored("none", None))) is None
+    assert scale_of(game("Pong", variant("none", None))) is None
 
 
 def test_what_it_shows_is_said_in_words_that_cannot_break_it() -> None:
-    assert 'aria-label="five &quot;seeds&quot;"' in strip(game("Pong", scored("none", (0, 1))), 0)
+    assert 'aria-label="five &quot;seeds&quot;"' in strip(game("Pong", variant("none", (0, 1))), 0)

@@ -12,10 +12,9 @@ from made_results import made_result
 
 from wnrl.compare import command as compare
 from wnrl.config import make_config
-from wnrl.report import across_games
-from wnrl.report import analyze as analysis
+from wnrl.report import across_games, analyze
 from wnrl.report.run_result import Result
-from wnrl.report.summary import summarize
+from wnrl.report.summary import summary_markdown
 from wnrl.stats.bootstrap import Coverage
 from wnrl.stats.intervals import t_interval
 from wnrl.stats.reference_scores import Reference
@@ -25,7 +24,7 @@ STEPS = 1_000
 
 @pytest.fixture(autouse=True)
 def _nothing_published(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(analysis, "reference_scores", lambda *_, **__: ())
+    monkeypatch.setattr(analyze, "reference_scores", lambda *_, **__: ())
 
 
 def make_run(folder: Path, returns: list[float], done_steps: int = STEPS, **given: Any) -> None:
@@ -71,9 +70,9 @@ def test_a_table_has_means_intervals_and_what_they_rest_on(
     rows = [line for line in text.splitlines() if line.startswith("|")]
     assert rows[0] == ("| norm | seeds | final return | area | mean evaluation | best evaluation |")
     assert rows[2].startswith(f"| none | 3 | 6 [−{-interval.low:.4g}, {interval.high:.4g}] | ")
-    assert f"| {area.mean:.4g} [" in rows[2]
+    assert f"| {area.value:.4g} [" in rows[2]
     assert rows[3] == "| weight | 3 | 1 [1, 1] | 1 [1, 1] | - | - |"
-    assert "3 seeds, fewer than five: indicative only." in text
+    assert "3 seeds: differences are indicative only with fewer than 5." in text
     for fact in ("agent: dqn", "protocol: classic", "agent steps: 1,000", "commit: abc"):
         assert f"- {fact}\n" in text
     scores = rows_of(tmp_path)
@@ -105,7 +104,7 @@ def test_two_seeds_conclude_nothing_and_one_has_no_interval(tmp_path: Path) -> N
     make_run(tmp_path / "c", [3.0], norm="weight", seed=2)
     text = reported(tmp_path)
     assert "| none | 1 | 1 (no interval) |" in text
-    assert "1 seed, fewer than three: nothing can be concluded." in text
+    assert "1 seed: nothing can be concluded from fewer than 3." in text
 
 
 def test_five_seeds_have_no_warning(tmp_path: Path) -> None:
@@ -121,8 +120,8 @@ def test_a_swept_setting_is_a_column_once_it_is_named(
     make_run(tmp_path / "b", [2.0], learning_rate=1e-2)
     assert refused(capsys, "--report-only", tmp_path) == (
         f"wnrl.compare: {tmp_path}/a and {tmp_path}/b differ in more than environment, "
-        "normalization and seed: --learning-rate 0.001 against 0.01; if that is what is compared, "
-        "give --sweep learning_rate; or keep them in folders of their own\n"
+        "normalization and seed: --learning-rate 0.001 vs 0.01; compare them with --sweep "
+        "learning_rate, or keep them in separate folders\n"
     )
     text = reported(tmp_path, "--sweep", "learning-rate")
     assert "| norm | learning-rate | seeds |" in text
@@ -135,11 +134,13 @@ def test_what_no_run_has_or_is_compared_anyway_cannot_be_called_swept(
 ) -> None:
     make_run(tmp_path / "a", [1.0])
     hint = refused(capsys, "--report-only", tmp_path, "--sweep", "learning-rat")
-    assert "no run here has such a setting; did you mean learning_rate" in hint
+    assert "no run has this setting; did you mean learning_rate" in hint
     assert "--norm itself takes several" in refused(
         capsys, "--report-only", tmp_path, "--sweep", "norm"
     )
-    assert "--seeds says how many" in refused(capsys, "--report-only", tmp_path, "--sweep", "seed")
+    assert "--seeds gives the number of seeds" in refused(
+        capsys, "--report-only", tmp_path, "--sweep", "seed"
+    )
 
 
 def test_a_run_that_was_recorded_before_something_was_swept_is_no_variant_of_its_own(
@@ -159,7 +160,7 @@ def test_the_same_run_does_not_count_twice(
 ) -> None:
     make_run(tmp_path / "a", [1.0], norm="none")
     make_run(tmp_path / "copy", [1.0], norm="none")
-    assert "with norm none and seed 1, which would count twice" in refused(
+    assert "norm none, seed 1), which would count twice" in refused(
         capsys, "--report-only", tmp_path
     )
 
@@ -180,12 +181,12 @@ def test_runs_of_other_machines_are_compared_and_their_times_are_not(
     make_run(tmp_path / "b", [2.0], norm="weight", threads=2)
     text = reported(tmp_path)
     assert "- machine: auto, 1 thread or auto, 2 threads\n" in text
-    assert "the cost of two runs does not compare" in text
+    assert "their costs cannot be compared" in text
     assert "| weight | - | - | 666.7 |" in text  # and no ratio
     capsys.readouterr()
     monkeypatch.setattr(compare, "calibrated", None)  # it is refused before anything is measured
     flags = ["--norm", "none", "weight", "--steps=1000", "--threads=1", "--seeds=1", "--dry-run"]
-    assert "--threads 1 against 2" in refused(capsys, *flags, "--out", tmp_path)
+    assert "--threads 1 vs 2" in refused(capsys, *flags, "--out", tmp_path)
 
 
 def test_the_same_runs_give_the_same_files(tmp_path: Path) -> None:
@@ -199,7 +200,7 @@ def test_the_same_runs_give_the_same_files(tmp_path: Path) -> None:
 
 def summary(results: list[Result]) -> list[str]:
     generator = np.random.default_rng(0)
-    return summarize(analysis.compared_runs(results, [], {}, [], generator)).splitlines()
+    return summary_markdown(analyze.compare_runs(results, [], {}, [], generator)).splitlines()
 
 
 def test_cost_is_told_beside_its_ratio_to_the_plain_network() -> None:
@@ -221,19 +222,19 @@ def test_cost_is_told_beside_its_ratio_to_the_plain_network() -> None:
 def test_the_best_evaluation_stands_beside_the_mean() -> None:
     lines = summary([made_result([2.0], evaluations=[1.0, 6.0, 2.0])])
     assert "| none | 1 | 2 (no interval) | 2 (no interval) | 3 | 6 |" in lines
-    assert any("grows with the number of evaluations by luck alone" in line for line in lines)
+    assert any("grows with the number of evaluations by chance alone" in line for line in lines)
 
 
 def test_a_published_score_is_told_with_its_frames_protocol_and_source(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     known = Reference("DQN", 401.2, 4_000, None, "Mnih et al. 2015", "no sticky actions")
-    monkeypatch.setattr(analysis, "reference_scores", lambda *_, **__: (known,))
+    monkeypatch.setattr(analyze, "reference_scores", lambda *_, **__: (known,))
     lines = summary([made_result([2.0])])
     assert "| DQN | 401.2 | 4,000 | - | no sticky actions | Mnih et al. 2015 |" in lines
 
 
-def test_scores_over_games_have_their_coverage_and_verdict_beside_them(
+def test_scores_over_games_have_their_coverage_and_a_warning(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(across_games, "simulated_coverage", lambda *_: Coverage(0.914, 0.0142))
@@ -246,11 +247,11 @@ def test_scores_over_games_have_their_coverage_and_verdict_beside_them(
     lines = summary(results)
     at = lines.index("## All games")
     assert lines[at + 2] == "Over 2 games: Breakout, Pong."
-    assert (
-        lines[at + 3] == "Left out, without a human score or a run of every variant: CartPole-v1."
+    assert lines[at + 3] == (
+        "Left out because a human score or runs of a variant are missing: CartPole-v1."
     )
-    assert lines[at + 5] == "**2 seeds, fewer than three: nothing can be concluded.**"
-    assert lines[at + 7] == "| norm | IQM | held | optimality gap | held | mean | median |"
+    assert lines[at + 5] == "**2 seeds: nothing can be concluded from fewer than 3.**"
+    assert lines[at + 7] == "| norm | IQM | coverage | optimality gap | coverage | mean | median |"
     none = lines[at + 9].split(" | ")
     assert none[0] == "| none"
     assert re.fullmatch(r"[\d.]+ \[[\d.]+, [\d.]+\]", none[1])
@@ -280,7 +281,7 @@ def test_what_is_not_done_missing_or_broken_is_named_and_in_no_table(tmp_path: P
     text = reported(tmp_path)
     assert "| none | 1 | 1 (no interval) |" in text
     assert "| layer | 0 | - | - | - | - |" in text
-    assert "0 seeds, fewer than three: nothing can be concluded." in text
+    assert "0 seeds: nothing can be concluded from fewer than 3." in text
     assert "- half: not done, 500 of 1,000 agent steps: wnrl.train: no space left\n" in text
     assert "- bare: not known to be done: no checkpoint says how far it came\n" in text
     assert "- silent: no episode ended, so there is no score\n" in text

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from wnrl.stats.intervals import Interval, t_interval, two_sided_t, verdict
+from wnrl.stats.intervals import Evidence, Interval, evidence, t_interval, two_sided_t
 
 # t(0.975) with 1, 2, ... degrees of freedom, to three decimals as printed in
 # the NIST/SEMATECH e-Handbook of Statistical Methods, 1.3.6.7.2.
@@ -70,10 +70,10 @@ def test_t_interval_by_hand() -> None:
     # mean 3, s² = (4 + 1 + 1 + 4) / 4 = 2.5, half = 2.77644511 sqrt(2.5 / 5); with s² over S it
     # would be 1.756, with the normal's 1.96 it would be 1.386
     interval = t_interval([5, 1, 2, 4, 3])
-    assert interval.mean == 3
+    assert interval.value == 3
     assert interval.high - 3 == pytest.approx(1.96324, abs=1e-5)
     assert 3 - interval.low == pytest.approx(1.96324, abs=1e-5)
-    assert interval.reason == ""
+    assert interval.bounded
 
 
 @pytest.mark.parametrize("seeds", [2, 3, 5, 10])
@@ -87,12 +87,12 @@ def test_t_interval_covers_the_true_mean_as_often_as_it_says(seeds: int) -> None
 
 
 @pytest.mark.parametrize("value", [4.0, 0.1])
-def test_one_seed_has_a_mean_and_a_reason_but_no_interval(value: float) -> None:
+def test_one_seed_has_a_mean_but_no_interval(value: float) -> None:
     interval = t_interval([value])
-    assert interval.mean == value
+    assert interval.value == value
     assert math.isnan(interval.low)
     assert math.isnan(interval.high)
-    assert interval.reason.startswith("one seed")
+    assert not interval.bounded
 
 
 def test_equal_scores_have_an_interval_of_width_0() -> None:
@@ -122,26 +122,26 @@ def test_t_interval_moves_and_stretches_with_the_scores(
     one = t_interval(values)
     other = t_interval(shift + scale * np.array(values))
     slack = 1e-9 * (1 + abs(shift) + scale * max(map(abs, values))) * 100
-    for end in ("mean", "low", "high"):
+    for end in ("value", "low", "high"):
         assert getattr(other, end) == pytest.approx(shift + scale * getattr(one, end), abs=slack)
 
 
 @pytest.mark.parametrize(
-    ("seeds", "sentence"),
+    ("seeds", "expected"),
     [
-        (0, "0 seeds, fewer than three: nothing can be concluded."),
-        (1, "1 seed, fewer than three: nothing can be concluded."),
-        (2, "2 seeds, fewer than three: nothing can be concluded."),
-        (3, "3 seeds, fewer than five: indicative only."),
-        (4, "4 seeds, fewer than five: indicative only."),
-        (5, ""),
-        (50, ""),
+        (0, Evidence.NONE),
+        (1, Evidence.NONE),
+        (2, Evidence.NONE),
+        (3, Evidence.INDICATIVE),
+        (4, Evidence.INDICATIVE),
+        (5, Evidence.CONCLUSIVE),
+        (50, Evidence.CONCLUSIVE),
     ],
 )
-def test_verdict_on_few_seeds(seeds: int, sentence: str) -> None:
-    assert verdict(seeds) == sentence
+def test_evidence_grows_with_the_number_of_seeds(seeds: int, expected: Evidence) -> None:
+    assert evidence(seeds) is expected
 
 
-def test_verdict_refuses_negative_counts() -> None:
+def test_evidence_refuses_negative_counts() -> None:
     with pytest.raises(ValueError, match="at least 0, not -1"):
-        verdict(-1)
+        evidence(-1)

@@ -165,7 +165,7 @@ def test_leading_dimensions_are_kept() -> None:
         ([], "at least one game"),
         ([[1.0], []], r"game 1 must be \(..., n\) with n >= 1"),
         ([1.0, 2.0], r"game 0 must be \(..., n\)"),
-        ([[1.0], [[1.0]]], r"game 1 .* not \(1, 1\) beside \(1,\)"),
+        ([[1.0], [[1.0]]], r"game 1 .* of game 0, \(\), not \(1, 1\)"),
         ([[1.0], [1.0, math.nan]], "game 1 must be finite, not nan"),
         ([[math.inf]], "game 0 must be finite, not inf"),
     ],

@@ -33,12 +33,13 @@ from wnrl.compare.plan import (
     plan_here,
     plan_on,
 )
-from wnrl.report.analyze import compared_runs
-from wnrl.report.comparable import compared
+from wnrl.report.analyze import compare_runs
 from wnrl.report.figures import write_figures
 from wnrl.report.find_runs import check_fits, read_record, remember, take_inventory
 from wnrl.report.page import write_page
-from wnrl.report.summary import scores_table, summarize
+from wnrl.report.run_differences import variant_settings
+from wnrl.report.scores_csv import scores_csv
+from wnrl.report.summary import summary_markdown
 from wnrl.train.flags import one_line
 from wnrl.train.storage.atomic_files import replace_text
 from wnrl.train.storage.run_status import RunStatus, read_status
@@ -177,7 +178,7 @@ def _run(
 
 def _label(planned: Planned, swept: Iterable[str]) -> str:
     """What tells a run from the others of its grid: `Breakout weight learning-rate=0.001 seed2`."""
-    run, values = planned.config.run, compared(planned.config, swept)
+    run, values = planned.config.run, variant_settings(planned.config, swept)
     varied = [f"{flag_name(name)}={values[name]}" for name in swept if name in values]
     return " ".join([run.env, run.norm, *varied, f"seed{run.seed}"])
 
@@ -199,19 +200,19 @@ def report(out: Path, swept: Sequence[str] = (), failed: Mapping[str, str] | Non
             written.
     """
     there = take_inventory(out, swept, failed or {})
-    comparison = compared_runs(
+    comparison = compare_runs(
         there.results,
         there.planned,
         there.problems,
         there.swept,
         np.random.default_rng(_SEED),
     )
-    text = summarize(comparison)
+    text = summary_markdown(comparison)
     print(text)  # whatever becomes of the files
     written = [out / "summary.md", out / "scores.csv"]
     try:
         replace_text(written[0], text)
-        replace_text(written[1], scores_table(out, there.results, there.swept))
+        replace_text(written[1], scores_csv(out, there.results, there.swept))
         written += [*write_figures(out, comparison), write_page(out, comparison)]
         write_aggregates(out, there.results, there.swept)  # last: beside runs, maybe of others
     except OSError as error:

@@ -18,7 +18,7 @@ from wnrl.config import (
     replace,
 )
 from wnrl.nn.norms.catalogue import get_norm
-from wnrl.report.comparable import check_swept
+from wnrl.report.run_differences import check_swept
 from wnrl.train.storage.run_folder import variant_folder
 
 _SWITCH = {"true": True, "on": True, "false": False, "off": False}

@@ -19,10 +19,11 @@ import numpy.typing as npt
 from wnrl.compare.jobs.runner import Run, State
 from wnrl.compare.margin_charts import append_band, begin, is_newest
 from wnrl.config import Config
-from wnrl.report.comparable import compared
 from wnrl.report.number_format import counted
+from wnrl.report.run_differences import variant_settings
 from wnrl.report.run_result import WINDOW_FRACTION, Result, read_episodes
-from wnrl.stats.intervals import Interval, t_interval, verdict
+from wnrl.report.sentences import evidence_sentence
+from wnrl.stats.intervals import Interval, t_interval
 from wnrl.stats.learning_curves import curve
 from wnrl.train.storage.run_folder import variant_folder
 from wnrl.train.storage.run_status import tail
@@ -137,7 +138,7 @@ def _variants(out: Path, seeds: Iterable[_Seed], swept: Sequence[str]) -> dict[P
     """The runs of each variant, by the folder of its aggregate run, never outside `out`."""
     groups: dict[tuple[Any, ...], list[_Seed]] = {}
     for seed in seeds:
-        groups.setdefault(tuple(compared(seed.config, swept).items()), []).append(seed)
+        groups.setdefault(tuple(variant_settings(seed.config, swept).items()), []).append(seed)
     found = {}
     for group in groups.values():
         config, above = group[0].config, group[0].folder.parent
@@ -226,6 +227,6 @@ def _describe(begun: Sequence[_Seed], seeds: Sequence[_Seed]) -> str:
         f"Each seed's curve is the mean raw return of the training episodes that ended in the last "
         f"{window_steps:,.0f} agent steps ({WINDOW_FRACTION:.0%} of the run).",
         "Interval: 95%, Student's t over seeds." if len(begun) > 1 else "One seed has no interval.",
-        verdict(len(begun)),
+        evidence_sentence(len(begun)),
     ]
     return "\n\n".join(line for line in lines if line)

@@ -70,7 +70,7 @@ def append_band(
     events = []
     for step, found in zip(steps, intervals, strict=True):
         if found is not None:
-            heights = zip(tags(env), (found.mean, found.low, found.high), strict=True)
+            heights = zip(tags(env), (found.value, found.low, found.high), strict=True)
             values = [
                 Summary.Value(tag=tag, simple_value=height)
                 for tag, height in heights

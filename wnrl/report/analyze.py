@@ -1,6 +1,6 @@
-"""From the results of runs to what they say together: per game here, over games `across_games`.
+"""Comparison of the results of runs: each game here, all games together in `across_games`.
 
-Nothing here reads files or formats. Intervals of one game are Student's t over seeds.
+Intervals in a game are Student's t over seeds.
 
 Dimension key: S seeds, K grid points.
 """
@@ -13,11 +13,11 @@ import numpy as np
 
 from wnrl._settings import flag_name
 from wnrl.envs.protocols import PROTOCOLS
-from wnrl.report.across_games import over_games
-from wnrl.report.comparable import compared
-from wnrl.report.comparison import Comparison, Cost, Curve, Game, Scored, Variant, variant_of
+from wnrl.report.across_games import aggregate_games
+from wnrl.report.comparison import Comparison, Cost, Curve, Game, Variant, VariantScores, variant_of
+from wnrl.report.run_differences import variant_settings
 from wnrl.report.run_result import Result
-from wnrl.stats.intervals import t_interval, verdict
+from wnrl.stats.intervals import t_interval
 from wnrl.stats.learning_curves import curve
 from wnrl.stats.reference_scores import Reference, reference_scores
 
@@ -25,71 +25,70 @@ GRID_POINTS = 100  # of a learning curve
 _VERSIONS = ("wnrl", "torch", "ale-py", "gymnasium")
 
 
-def compared_runs(
+def compare_runs(
     results: Sequence[Result],
     planned: Sequence[tuple[str, Variant]],
     problems: Mapping[str, str],
     swept: Sequence[str],
     generator: np.random.Generator,
 ) -> Comparison:
-    """What runs say together. The same arguments give the same numbers.
+    """Compare runs. The same arguments give the same numbers.
 
     Args:
-        results: all runs that are there; scores are of those that are done and have one.
-        planned: environment and variant of what was asked for, in that order; one without a run
+        results: all runs; only finished ones with a score count.
+        planned: environments and variants that were requested, in that order; one without a run
             has no score.
-        problems: runs by name that are missing or not done, and why.
-        swept: settings that were varied beside environment, normalization and seed.
+        problems: runs that are missing or unfinished: name to reason.
+        swept: settings that were varied, besides environment, normalization and seed.
         generator: draws the resamples of the intervals over games.
     """
     runs: dict[str, dict[Variant, list[Result]]] = {}
     for env, variant in planned:
         runs.setdefault(env, {})[variant] = []
     for result in results:
-        variant = variant_of(compared(result.config, swept), swept)
-        own = runs.setdefault(result.config.run.env, {}).setdefault(variant, [])
+        variant = variant_of(variant_settings(result.config, swept), swept)
+        of_variant = runs.setdefault(result.config.run.env, {}).setdefault(variant, [])
         if result.done and not math.isnan(result.final):
-            own.append(result)
-    games = [_game(env, own, results) for env, own in runs.items()]
+            of_variant.append(result)
+    games = [_game(env, by_variant, results) for env, by_variant in runs.items()]
     return Comparison(
-        agent=_each(result.config.run.agent for result in results),
+        agent=_distinct(result.config.run.agent for result in results),
         swept=tuple(swept),
         games=tuple(games),
-        aggregate=over_games(games, generator),
+        aggregate=aggregate_games(games, generator),
         facts=_facts(results, games),
         problems=dict(problems),
     )
 
 
 def _game(env: str, runs: Mapping[Variant, Sequence[Result]], results: Sequence[Result]) -> Game:
-    there = [result for result in results if result.config.run.env == env]
-    protocol = _each(result.protocol for result in there)
-    agent = _each(result.config.run.agent for result in there)
-    total_steps = max((result.config.run.steps for result in there), default=0)
+    in_game = [result for result in results if result.config.run.env == env]
+    protocol = _distinct(result.protocol for result in in_game)
+    agent = _distinct(result.config.run.agent for result in in_game)
+    total_steps = max((result.config.run.steps for result in in_game), default=0)
     references: tuple[Reference, ...] = ()
-    if protocol in PROTOCOLS:  # not so where it was swept: a published score is of one
+    if protocol in PROTOCOLS:  # false if several protocols are compared
         frames = total_steps * PROTOCOLS[protocol].frameskip_frames
         references = reference_scores(env, agent=agent, protocol=protocol, frames=frames)
     return Game(
         env=env,
         protocol=protocol,
         total_steps=total_steps,
-        scored=tuple(_scored(variant, own, total_steps) for variant, own in runs.items()),
-        verdict=verdict(min(len(own) for own in runs.values())),
+        variants=tuple(_scores(variant, of, total_steps) for variant, of in runs.items()),
         references=references,
     )
 
 
-def _scored(variant: Variant, runs: Sequence[Result], total_steps: int) -> Scored:
+def _scores(variant: Variant, runs: Sequence[Result], total_steps: int) -> VariantScores:
     if not runs:
-        return Scored(variant, (), None, None, None, None, None, None)
-    return Scored(
+        return VariantScores(variant, (), None, None, None, None, None, None)
+    return VariantScores(
         variant=variant,
         runs=tuple(runs),
         final=t_interval([run.final for run in runs]),
         area=t_interval([run.area for run in runs]),
-        best_evaluation=_mean_of_all([run.best_evaluation for run in runs]),
-        mean_evaluation=_mean_of_all([run.mean_evaluation for run in runs]),
+        best_evaluation=_mean_if_complete([run.best_evaluation for run in runs]),
+        mean_evaluation=_mean_if_complete([run.mean_evaluation for run in runs]),
         curve=_mean_curve(runs, total_steps),
         cost=Cost(
             act_ms=_median_of_known([run.act_ms for run in runs]),
@@ -107,12 +106,12 @@ def _mean_curve(runs: Sequence[Result], total_steps: int) -> Curve:
     ends = np.full((3, GRID_POINTS), math.nan)
     for k in np.flatnonzero(~np.isnan(heights).any(axis=0)):
         interval = t_interval(heights[:, k])
-        ends[:, k] = interval.mean, interval.low, interval.high
+        ends[:, k] = interval.value, interval.low, interval.high
     return Curve(grid, *ends)
 
 
-def _mean_of_all(values: Sequence[float | None]) -> float | None:
-    """None unless every run has one: a mean over some runs could not stand beside the others."""
+def _mean_if_complete(values: Sequence[float | None]) -> float | None:
+    """Return the mean; None if a run has no value, since variants must be averaged alike."""
     known = [value for value in values if value is not None]
     return statistics.fmean(known) if len(known) == len(values) else None
 
@@ -123,7 +122,7 @@ def _median_of_known(values: Sequence[float | None]) -> float:
 
 
 def _facts(results: Sequence[Result], games: Sequence[Game]) -> dict[str, str]:
-    """What all runs have in common; where they differ, each value once."""
+    """Return what all runs have in common; if runs differ, each value once."""
     configs = [result.config for result in results]
     settings = {
         flag_name(name): value
@@ -131,28 +130,29 @@ def _facts(results: Sequence[Result], games: Sequence[Game]) -> dict[str, str]:
         for name, value in config.departures.items()
         if name in config.explicit and all(c.values.get(name) == value for c in configs)
     }
-    scored = [each for game in games for each in game.scored]
-    seeds = [len(each.runs) for each in scored]
+    variants = [scores for game in games for scores in game.variants]
+    seeds = [len(scores.runs) for scores in variants]
     fewest, most = min(seeds, default=0), max(seeds, default=0)
     return {
-        "agent": _each(config.run.agent for config in configs),
-        "protocol": _each(result.protocol for result in results),
-        "agent steps": _each(f"{config.run.steps:,}" for config in configs),
+        "agent": _distinct(config.run.agent for config in configs),
+        "protocol": _distinct(result.protocol for result in results),
+        "agent steps": _distinct(f"{config.run.steps:,}" for config in configs),
         "seeds": str(most) if fewest == most else f"{fewest} to {most}",
-        "evaluations": _each(
-            f"{len(run.evaluations)} of {run.config.run.eval_episodes} episodes"
-            for each in scored
-            for run in each.runs
+        "evaluations": _distinct(
+            f"{len(run.evaluations)} of {run.config.run.eval_episodes} episodes each"
+            for scores in variants
+            for run in scores.runs
         ),
-        "settings": _each(f"--{name} {value}" for name, value in settings.items()),
+        "settings": _distinct(f"--{name} {value}" for name, value in settings.items()),
         "machine": " or ".join(dict.fromkeys(result.machine for result in results)) or "-",
-        "commit": _each(commit for result in results for commit in result.commits),
-        "versions": _each(
+        "commit": _distinct(commit for result in results for commit in result.commits),
+        "versions": _distinct(
             " ".join(f"{name} {x.versions[name]}" for name in _VERSIONS if name in x.versions)
             for x in results
         ),
     }
 
 
-def _each(values: Iterable[str]) -> str:
+def _distinct(values: Iterable[str]) -> str:
+    """Return the distinct values in order of appearance, or `-` if there are none."""
     return ", ".join(dict.fromkeys(values)) or "-"

@@ -1,6 +1,6 @@
-"""What a comparison found, as plain data: what tables, pictures and pages are made from.
+"""Results of a comparison as plain data, from which tables, figures and pages are made.
 
-Nothing here reads files or draws. `wnrl.report.analyze` makes it from results.
+`wnrl.report.analyze` computes them from the results of runs.
 
 Dimension key: K grid points, M games, T thresholds.
 """
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wnrl.report.run_result import Result
-from wnrl.stats.bootstrap import Bands, Coverage, Estimate
+from wnrl.stats.bootstrap import Bands, Coverage
 from wnrl.stats.intervals import Interval
 from wnrl.stats.reference_scores import Reference
 
@@ -22,33 +22,36 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Variant:
-    """What is compared: a normalization, and a value of each swept setting."""
+    """A normalization with one value of each swept setting."""
 
     norm: str
-    values: tuple[str, ...] = ()  # in the order of `Comparison.swept`; `-` where it has none such
+    values: tuple[str, ...] = ()  # in the order of `Comparison.swept`; `-` if it has no such one
 
     @property
     def label(self) -> str:
-        """`weight`, or `weight 0.0003`: short enough to stand beside its curve."""
+        """`weight`, or `weight 0.0003`: short enough for the end of its curve."""
         values = self.values if any(value != "-" for value in self.values) else ()
         return " ".join([self.norm, *values])
 
 
 def variant_of(values: Mapping[str, Any], swept: Sequence[str]) -> Variant:
-    """What a run is an instance of.
+    """Return the variant that a run belongs to.
 
     Args:
-        values: from `wnrl.compare.grid.compared`.
-        swept: settings, some of which the run may not have.
+        values: from `wnrl.report.run_differences.variant_settings`.
+        swept: names of the swept settings, some of which the run may not have.
     """
     return Variant(str(values["norm"]), tuple(str(values.get(name, "-")) for name in swept))
 
 
 def plain_counterpart(variant: Variant, variants: Iterable[Variant]) -> Variant | None:
-    """The plain network with a variant's settings, but for those that a plain one does not have."""
+    """Return the variant without normalization that has the same values of the swept settings.
+
+    Settings that networks without normalization do not have are ignored.
+    """
     for other in variants:
         pairs = zip(other.values, variant.values, strict=True)
-        if other.norm == "none" and all(mine in (its, "-") for mine, its in pairs):
+        if other.norm == "none" and all(plain in (value, "-") for plain, value in pairs):
             return other
     return None
 
@@ -59,27 +62,27 @@ class Curve:
 
     steps: Array  # (K,) agent steps
     mean: Array  # (K,) NaN before the first episode of every run has ended
-    low: Array  # (K,) NaN where there is no interval
-    high: Array  # (K,) NaN where there is no interval
+    low: Array  # (K,) NaN without an interval
+    high: Array  # (K,) NaN without an interval
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a variant took, over its runs; NaN where no run recorded it."""
+    """Times of a variant, each a median over its runs; NaN if no run recorded it."""
 
-    act_ms: float  # one act of all environments: the median of the runs' own medians
-    update_ms: float  # one step of the optimizer, likewise
-    steps_per_s: float  # agent steps over training time, the median of the runs
+    act_ms: float  # one batched action selection over all environments
+    update_ms: float  # one optimizer step
+    steps_per_s: float  # agent steps per second of training
 
 
 @dataclass(frozen=True)
-class Scored:
-    """A variant in one game. Without runs there is no interval, curve or cost."""
+class VariantScores:
+    """Scores and times of a variant in one game; without runs there are none."""
 
     variant: Variant
-    runs: tuple[Result, ...]  # done and with a score
-    final: Interval | None  # of the final return, Student's t over seeds
-    area: Interval | None  # of the area under the curve
+    runs: tuple[Result, ...]  # finished, with a score
+    final: Interval | None  # final return, Student's t over seeds
+    area: Interval | None  # area under the curve, Student's t over seeds
     best_evaluation: float | None  # each run's best evaluation, averaged over seeds
     mean_evaluation: float | None  # each run's mean evaluation, averaged over seeds
     curve: Curve | None
@@ -88,61 +91,65 @@ class Scored:
 
 @dataclass(frozen=True)
 class Game:
-    """One environment and all that was compared in it."""
+    """One environment and the scores of every variant in it."""
 
     env: str
-    protocol: str  # `-` where it is not Atari
-    total_steps: int  # agent steps of each run in it
-    scored: tuple[Scored, ...]  # in the order that was asked for
-    verdict: str  # what so few seeds cannot say; empty from five on
+    protocol: str  # `-` if it is not Atari
+    total_steps: int  # agent steps of each run
+    variants: tuple[VariantScores, ...]  # in the order in which they were requested
     references: tuple[Reference, ...]  # published scores of this protocol at this frame budget
+
+    @property
+    def fewest_seeds(self) -> int:
+        """Smallest number of runs of any variant."""
+        return min(len(scores.runs) for scores in self.variants)
 
 
 @dataclass(frozen=True)
 class Improvement:
-    """How probable it is that a run of one variant ends above one of another, over games."""
+    """Probability that a run of one variant ends above a run of another, averaged over games."""
 
     better: Variant
     worse: Variant
-    chance: Estimate
+    probability: Interval
 
 
 @dataclass(frozen=True)
-class Total:
-    """A variant over all games, in human-normalized final scores."""
+class VariantAggregate:
+    """Statistics of a variant over all games, from human-normalized final returns."""
 
     variant: Variant
-    iqm: Estimate
+    iqm: Interval
     iqm_coverage: Coverage
-    mean: Estimate
-    median: Estimate
-    optimality_gap: Estimate
+    mean: Interval
+    median: Interval
+    optimality_gap: Interval
     optimality_gap_coverage: Coverage
     profile: Bands  # (T,) over `Aggregate.thresholds`
-    atari_5: Estimate | None  # where its five games are there
-    curve: Curve | None  # the IQM over training
+    atari_5: Interval | None  # if its five games were played
+    curve: Curve | None  # IQM over training
 
 
 @dataclass(frozen=True)
 class Aggregate:
-    """All games that have a human score and runs of every variant together."""
+    """All games together that have a human score and runs of every variant."""
 
-    games: tuple[str, ...]  # M of them, at least two
+    games: tuple[str, ...]  # M >= 2 environments
     left_out: tuple[str, ...]  # environments without a human score, or without runs of a variant
     thresholds: Array  # (T,) human-normalized
-    totals: tuple[Total, ...]
-    improvements: tuple[Improvement, ...]  # each over `none` with its settings, else the first
-    verdict: str  # of the smallest number of seeds
+    variants: tuple[VariantAggregate, ...]
+    improvements: tuple[Improvement, ...]  # over `none` with the same settings, else over the first
+    fewest_seeds: int  # smallest number of runs of any variant in any of the games
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Everything that a report says."""
+    """Everything that a report shows."""
 
     agent: str
-    swept: tuple[str, ...]  # settings, by name
+    swept: tuple[str, ...]  # names of settings
     games: tuple[Game, ...]
-    aggregate: Aggregate | None  # where there are at least two games for it
+    aggregate: Aggregate | None  # None with fewer than two games for it
     # agent, protocol, agent steps, seeds, evaluations, settings, machine, commit, versions
     facts: dict[str, str]
-    problems: dict[str, str]  # runs by name that are missing, failed or not done, and why
+    problems: dict[str, str]  # runs that are missing, failed or unfinished: name to reason

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 from wnrl._settings import UsageError
 from wnrl.config import Config, replace
-from wnrl.report.comparable import check_comparable, check_swept, compared
 from wnrl.report.comparison import Variant, variant_of
+from wnrl.report.run_differences import check_comparable, check_swept, variant_settings
 from wnrl.report.run_result import Result, find_runs, read_result
 from wnrl.train.flags import one_line
 from wnrl.train.log.progress import parse_progress
@@ -69,7 +69,7 @@ def remember(out: Path, grid: Mapping[Path, Config], swept: Sequence[str]) -> No
     """
     runs = read_record(out).runs
     for folder, config in grid.items():
-        runs[_name(folder, out)] = compared(config, swept)
+        runs[_name(folder, out)] = variant_settings(config, swept)
     text = json.dumps({"sweep": list(swept), "runs": runs}, indent=2) + "\n"
     try:
         replace_text(out / _RECORD, text)
@@ -139,7 +139,7 @@ def take_inventory(out: Path, swept: Sequence[str], failed: Mapping[str, str]) -
         elif math.isnan(result.final):
             problems[_name(result.folder, out)] = "no episode ended, so there is no score"
     # What a run is, it knows best: it was recorded without what was swept since.
-    is_now = {_name(x.folder, out): compared(x.config, swept) for x in results}
+    is_now = {_name(x.folder, out): variant_settings(x.config, swept) for x in results}
     planned = []
     for name, recorded in record.runs.items():
         what = is_now.get(name, recorded)

@@ -1,6 +1,6 @@
-"""Numbers as a reader of a page wants them: as many digits as say something, a real minus sign.
+"""Numbers and lists for people: significant digits only, thousands separators, a real minus sign.
 
-Not for files that are read again by programs.
+Not for files that programs read.
 """
 
 import math
@@ -10,9 +10,9 @@ MISSING = "–"
 
 
 def decimals(values: Iterable[float | None], *, significant: int = 4) -> int:
-    """Digits after the point that give the largest of these numbers so many significant ones.
+    """Return the number of decimals that gives the largest number so many significant digits.
 
-    One count for a whole column, so that its points stand below each other.
+    It is used for a whole column, so that decimal points are aligned.
     """
     sizes = [abs(x) for x in values if x is not None and math.isfinite(x)]
     largest = max(sizes, default=0.0)
@@ -22,40 +22,40 @@ def decimals(values: Iterable[float | None], *, significant: int = 4) -> int:
 
 
 def number(value: float | None, digits: int) -> str:
-    """`1,234.5`, `−0.31`; a dash where there is none.
+    """Return `1,234.5` or `−0.31`; a dash for None and NaN.
 
     Args:
-        value: the number; None and NaN are none.
-        digits: after the point.
+        value: the number.
+        digits: number of decimals.
     """
     if value is None or math.isnan(value):
         return MISSING
-    shown = round(value, digits) + 0.0  # not `−0`
+    shown = round(value, digits) + 0.0  # avoids `−0`
     return f"{shown:,.{digits}f}".replace("-", "−")
 
 
 def compact(value: float, *, significant: int = 3) -> str:
-    """`0.123`, `−20.5`, `366`, `15,627`: so many digits, or all before the point.
+    """Return `0.123`, `−20.5`, `366` or `15,627`: so many digits, but the whole integer part.
 
-    For a number by itself; those of a column have `decimals` in common.
+    For single numbers; the numbers of a column share their `decimals`.
     """
     if abs(value) >= 10 ** (significant - 1):
         return number(value, 0)
-    return f"{value + 0.0:.{significant}g}".replace("-", "−")  # not `−0`
+    return f"{value + 0.0:.{significant}g}".replace("-", "−")  # avoids `−0`
 
 
 def ends(low: float, high: float, digits: int) -> str:
-    """`[10.1, 14.5]`; nothing where there is no interval."""
+    """Return `[10.1, 14.5]`; empty if the interval has no ends."""
     if math.isnan(low):
         return ""
     return f"[{number(low, digits)}, {number(high, digits)}]"
 
 
 def counted(count: int, noun: str) -> str:
-    """`1 seed`, `3 seeds`."""
+    """Return `1 seed` or `3 seeds`."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def listed(names: Sequence[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
+    """Return `a`, `a and b` or `a, b and c`."""
     return " and ".join([*filter(None, [", ".join(names[:-1])]), *names[-1:]])

@@ -1,7 +1,7 @@
-"""report.html: a whole comparison on one page that needs nothing but a browser.
+"""report.html: a whole comparison on one self-contained page.
 
-What stands where is in data/report.html, how it looks in data/report.css; both, and the figures,
-are inside the page. Sentences come from `wnrl.report.sentences`, tables from `wnrl.report.tables`.
+The template is report.html and the style is report.css, both next to this module. Sentences come
+from `wnrl.report.sentences`, tables from `wnrl.report.tables`.
 """
 
 import functools
@@ -19,27 +19,33 @@ from wnrl.report.comparison import Comparison, Game, Variant
 from wnrl.report.figures import PageFigure, page_figures
 from wnrl.report.number_format import counted, listed
 from wnrl.report.run_result import WINDOW_FRACTION
-from wnrl.report.sentences import findings, machines, maximum_over_mean, verdicts
+from wnrl.report.sentences import (
+    evidence_sentence,
+    evidence_sentences,
+    findings,
+    machines,
+    maximum_over_mean,
+)
 from wnrl.train.storage.atomic_files import replace_text
 
 PAGE = "report.html"
-_GAMES_IN_TITLE = 4
+_MOST_GAMES_IN_TITLE = 4
 
 
 def render_page(
     comparison: Comparison, wide: Sequence[PageFigure], narrow: Sequence[PageFigure]
 ) -> str:
-    """The page as text; of the same comparison and figures always the same.
+    """Return the page; the same comparison and figures always give the same text.
 
     Args:
-        comparison: what was found.
-        wide: the figures as a desktop and a printer show them.
-        narrow: the same in the same order, as a phone shows them.
+        comparison: what the page shows.
+        wide: the figures for desktops and printers.
+        narrow: the same figures, in the same order, for phones.
     """
-    from wnrl.report.figures.style import WARNING, looks  # here, since it imports matplotlib
+    from wnrl.report.figures.style import WARNING, looks  # imports matplotlib, which is slow
 
     def inline(svg: str) -> Markup:
-        """Its warning has the page's colours, of which one is for dark pages."""
+        """Mark the SVG as safe and give warnings the page's colour, which dark pages change."""
         return Markup(svg.replace(WARNING, "var(--caution)"))
 
     games = comparison.games
@@ -51,22 +57,23 @@ def render_page(
         title=_title(comparison),
         compared=_compared(comparison),
         lengths=_lengths(comparison),
-        cautious=any(game.verdict for game in games) or not games,
-        verdicts=verdicts(comparison),
+        cautious=any(evidence_sentence(game.fewest_seeds) for game in games) or not games,
+        evidence=evidence_sentences(comparison),
         findings=findings(comparison),
         figures=[(a, inline(a.svg), inline(b.svg)) for a, b in zip(wide, narrow, strict=True)],
         scores=[(x, tables.scores_table(x, colours), maximum_over_mean(x)) for x in games],
-        runs=[tables.runs_table(x) for x in games],
-        totals=aggregate and tables.aggregate_table(aggregate, colours),
+        runs=[tables.runs_table(game) for game in games],
+        aggregates=aggregate and tables.aggregate_table(aggregate, colours),
+        aggregate_warning=aggregate and evidence_sentence(aggregate.fewest_seeds),
         improvements=aggregate and tables.improvements_table(aggregate),
         references=tables.references_table(games),
-        machines=len(machines(each for game in games for each in game.scored)),
+        machines=len(machines(scores for game in games for scores in game.variants)),
         window=f"{WINDOW_FRACTION:.0%}",
     )
 
 
 def write_page(out: Path, comparison: Comparison) -> Path:
-    """Write report.html into a folder, whole or not at all; returns its path.
+    """Write report.html into a folder atomically and return its path.
 
     Raises:
         OSError: it cannot be written.
@@ -79,17 +86,17 @@ def write_page(out: Path, comparison: Comparison) -> Path:
 
 def _title(comparison: Comparison) -> str:
     envs = [game.env for game in comparison.games]
-    where = listed(envs) if len(envs) <= _GAMES_IN_TITLE else f"{len(envs)} environments"
+    where = listed(envs) if len(envs) <= _MOST_GAMES_IN_TITLE else f"{len(envs)} environments"
     agent = comparison.agent.upper()
     return f"{agent} on {where}" if envs else agent
 
 
 def _variants(comparison: Comparison) -> list[Variant]:
-    return list(dict.fromkeys(x.variant for game in comparison.games for x in game.scored))
+    return list(dict.fromkeys(x.variant for game in comparison.games for x in game.variants))
 
 
 def _compared(comparison: Comparison) -> str:
-    """`none, weight and layer, with learning-rate 0.001 and 0.0001`."""
+    """Return `none, weight and layer, with learning-rate 0.001 and 0.0001`."""
     variants = _variants(comparison)
     norms = listed(list(dict.fromkeys(variant.norm for variant in variants)))
     swept = [
@@ -100,13 +107,13 @@ def _compared(comparison: Comparison) -> str:
 
 
 def _lengths(comparison: Comparison) -> str:
-    """`100,000 agent steps (400,000 frames)`; where games differ in it, each once."""
+    """Return `100,000 agent steps (400,000 frames)`, or each length once if games differ."""
     return listed(list(dict.fromkeys(_length(game) for game in comparison.games)))
 
 
 def _length(game: Game) -> str:
     steps = counted(game.total_steps, "agent step")
-    protocol = PROTOCOLS.get(game.protocol)  # None where it is not Atari, or swept
+    protocol = PROTOCOLS.get(game.protocol)  # None if it is not Atari or several are compared
     if protocol is None:
         return steps
     return f"{steps} ({game.total_steps * protocol.frameskip_frames:,} frames)"

@@ -1,203 +1,255 @@
-"""What a comparison's numbers allow to say, in sentences: never more than its intervals show.
+"""Sentences about a comparison, which never claim more than its intervals show.
 
-Nothing is said of which variant is better where intervals overlap, or where seeds are fewer than
-three.
+No variant is called better if the intervals overlap or if there are fewer than three seeds.
 """
 
 import itertools
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from wnrl.report.comparison import Aggregate, Comparison, Game, Scored, plain_counterpart
+from wnrl.report.comparison import Aggregate, Comparison, Game, VariantScores, plain_counterpart
 from wnrl.report.number_format import counted, decimals, ends, listed, number
-from wnrl.stats.intervals import CONCLUSIVE_SEEDS, INDICATIVE_SEEDS
+from wnrl.stats.intervals import (
+    CONCLUSIVE_SEEDS,
+    INDICATIVE_SEEDS,
+    Evidence,
+    Interval,
+    evidence,
+)
 
-NORMALIZED_DIGITS = 3  # after the point of human-normalized scores and probabilities
+NORMALIZED_DIGITS = 3  # decimals of human-normalized scores and probabilities
 _IQM = "human-normalized interquartile mean"
-_NAMED = 4  # more than these are counted, not named
+_MOST_NAMED = 4  # longer lists are replaced by their length
 
 
 class Finding(NamedTuple):
-    """A sentence or two."""
+    """One or two sentences about a subject."""
 
-    subject: str  # games of which it holds, all of them together, or the cost
+    subject: str  # the games for which it holds, all games together, or the cost
     sentence: str
 
 
-class Ranged(NamedTuple):
-    """A number of a variant and the interval around it."""
+class _Labelled(NamedTuple):
+    """The interval of a variant, with the variant's label."""
 
     label: str
-    value: float
-    low: float  # NaN where there is no interval
-    high: float  # NaN where there is no interval
+    interval: Interval
 
 
-def verdicts(comparison: Comparison) -> list[str]:
-    """What so few seeds cannot say: a sentence, or one for each set of games that differ in it."""
-    games: dict[str, list[str]] = {}
-    for game in comparison.games:
-        games.setdefault(game.verdict, []).append(game.env)
-    if not games:
+def evidence_sentence(seeds: int) -> str:
+    """Return the warning that a comparison with this many seeds needs; empty if it needs none."""
+    match evidence(seeds):
+        case Evidence.NONE:
+            return (
+                f"{counted(seeds, 'seed')}: nothing can be concluded from fewer than "
+                f"{INDICATIVE_SEEDS}."
+            )
+        case Evidence.INDICATIVE:
+            return (
+                f"{counted(seeds, 'seed')}: differences are indicative only with fewer than "
+                f"{CONCLUSIVE_SEEDS}."
+            )
+        case Evidence.CONCLUSIVE:
+            return ""
+
+
+def evidence_sentences(comparison: Comparison) -> list[str]:
+    """Return what the numbers of seeds allow to conclude: one sentence per set of equal games."""
+    if not comparison.games:
         return ["No run has a score: nothing can be concluded."]
     enough = (
-        f"{CONCLUSIVE_SEEDS} or more seeds of each: "
-        "intervals of one game may be read as they stand."
+        f"{CONCLUSIVE_SEEDS} or more seeds of each variant: the intervals of each game can be "
+        "taken at face value."
     )
-    said = {verdict or enough: envs for verdict, envs in games.items()}
-    if len(said) == 1:
-        return list(said)
-    return [f"{listed(envs)}: {sentence}" for sentence, envs in said.items()]
+    games: dict[str, list[str]] = {}
+    for game in comparison.games:
+        games.setdefault(evidence_sentence(game.fewest_seeds) or enough, []).append(game.env)
+    if len(games) == 1:
+        return list(games)
+    return [f"{listed(envs)}: {sentence}" for sentence, envs in games.items()]
 
 
 def findings(comparison: Comparison) -> list[Finding]:
-    """What the final returns of each game, the aggregate and the costs say.
+    """Return what the final returns of each game, the aggregate and the costs show.
 
-    Only of games in which something was scored.
+    Games without a score are left out. Games with the same finding share it.
     """
-    alike: dict[str, list[str]] = {}
+    games: dict[str, list[str]] = {}
     for game in comparison.games:
-        if any(x.runs for x in game.scored):
-            alike.setdefault(_of_game(game), []).append(game.env)
-    found = [Finding(listed(envs), sentence) for sentence, envs in alike.items()]
-    aggregate = comparison.aggregate
-    if aggregate is not None:
-        over = f"{len(aggregate.games)} games together"
-        found.append(Finding(over, _of_aggregate(aggregate, comparison.games)))
-    costs = _of_costs(comparison.games)
+        if any(scores.runs for scores in game.variants):
+            games.setdefault(_game_finding(game), []).append(game.env)
+    found = [Finding(listed(envs), sentence) for sentence, envs in games.items()]
+    if (aggregate := comparison.aggregate) is not None:
+        subject = f"{len(aggregate.games)} games together"
+        found.append(Finding(subject, _aggregate_finding(aggregate, comparison.games)))
+    costs = _cost_finding(comparison.games)
     return [*found, Finding("Cost", costs)] if costs else found
 
 
 def return_digits(game: Game) -> int:
-    """Digits after the point of all returns in a game, whether in a sentence or a table."""
+    """Return the number of decimals of all returns in a game, in sentences and tables alike."""
     values: list[float | None] = []
-    for x in game.scored:
-        values += [x.mean_evaluation, x.best_evaluation, *(run.final for run in x.runs)]
-        for interval in (x.final, x.area):
-            values += [] if interval is None else [interval.low, interval.mean, interval.high]
+    for scores in game.variants:
+        values += [scores.mean_evaluation, scores.best_evaluation]
+        values += [run.final for run in scores.runs]
+        for interval in (scores.final, scores.area):
+            values += [] if interval is None else [interval.low, interval.value, interval.high]
     return decimals(values)
 
 
-def plain_rival(scored: Scored, game: Game) -> Scored | None:
-    """The same without a normalization, to hold a cost against.
+def cost_baseline(scores: VariantScores, game: Game) -> VariantScores | None:
+    """Return the plain network with the same settings, to compare a variant's cost with.
 
-    None for that itself, where it has no run, and where it ran on another machine.
+    None for the plain network itself, if it has no run, and if it ran on another machine.
     """
-    there = {x.variant: x for x in game.scored if x.runs}
-    variant = plain_counterpart(scored.variant, there)
-    if variant in (None, scored.variant) or machines([there[variant]]) != machines([scored]):
+    with_runs = {each.variant: each for each in game.variants if each.runs}
+    variant = plain_counterpart(scores.variant, with_runs)
+    if variant in (None, scores.variant) or machines([with_runs[variant]]) != machines([scores]):
         return None
-    return there[variant]
+    return with_runs[variant]
 
 
-def machines(scored: Iterable[Scored]) -> set[str]:
-    """What runs were made on."""
-    return {run.machine for x in scored for run in x.runs}
+def machines(variants: Iterable[VariantScores]) -> set[str]:
+    """Return the machines on which the runs were made."""
+    return {run.machine for scores in variants for run in scores.runs}
 
 
 def maximum_over_mean(game: Game) -> str:
-    """How far maxima over evaluations stand above means in this game; empty where none are."""
+    """Return how far maxima over evaluations exceed their means; empty without evaluations."""
     above = [
-        x.best_evaluation - x.mean_evaluation
-        for x in game.scored
-        if x.best_evaluation is not None and x.mean_evaluation is not None
+        scores.best_evaluation - scores.mean_evaluation
+        for scores in game.variants
+        if scores.best_evaluation is not None and scores.mean_evaluation is not None
     ]
     if not above:
         return ""
     digits = return_digits(game)
     low, high = number(min(above), digits), number(max(above), digits)
-    how_far = low if low == high else f"{low} to {high}"
-    return f"The maximum over evaluations stands {how_far} above their mean."
+    distance = low if low == high else f"{low} to {high}"
+    return f"The maximum over evaluations is {distance} above their mean."
 
 
-def _of_game(game: Game) -> str:
-    seeds = min(len(x.runs) for x in game.scored)
-    if seeds < INDICATIVE_SEEDS:
-        few = [x.variant.label for x in game.scored if len(x.runs) < INDICATIVE_SEEDS]
-        who = "every variant"
-        if len(few) < len(game.scored):
-            who = listed(few) if len(few) <= _NAMED else counted(len(few), "variant")
-        has = "has" if len(few) in (1, len(game.scored)) else "have"
-        return (
-            f"Nothing can be concluded, since {who} {has} fewer than "
-            f"{counted(INDICATIVE_SEEDS, 'seed')}."
-        )
+def _game_finding(game: Game) -> str:
+    if evidence(game.fewest_seeds) is Evidence.NONE:
+        return _too_few_seeds(game)
     finals = [
-        Ranged(x.variant.label, x.final.mean, x.final.low, x.final.high)
-        for x in game.scored
-        if x.final is not None
+        _Labelled(scores.variant.label, scores.final)
+        for scores in game.variants
+        if scores.final is not None
     ]
-    return _what_intervals_show(finals, "mean final return", seeds, return_digits(game))
+    return _compare(finals, "mean final return", game.fewest_seeds, return_digits(game))
 
 
-def _of_aggregate(aggregate: Aggregate, games: Sequence[Game]) -> str:
-    seeds = min(len(x.runs) for game in games if game.env in aggregate.games for x in game.scored)
-    iqms = [Ranged(x.variant.label, x.iqm.value, x.iqm.low, x.iqm.high) for x in aggregate.totals]
-    if seeds < INDICATIVE_SEEDS or any(math.isnan(x.low) for x in iqms):
+def _too_few_seeds(game: Game) -> str:
+    labels = [x.variant.label for x in game.variants if len(x.runs) < INDICATIVE_SEEDS]
+    if len(labels) == len(game.variants):
+        subject = "every variant has"
+    elif len(labels) > _MOST_NAMED:
+        subject = f"{counted(len(labels), 'variant')} have"
+    else:
+        subject = f"{listed(labels)} {'has' if len(labels) == 1 else 'have'}"
+    return f"Nothing can be concluded: {subject} fewer than {INDICATIVE_SEEDS} seeds."
+
+
+def _aggregate_finding(aggregate: Aggregate, games: Sequence[Game]) -> str:
+    seeds = min(game.fewest_seeds for game in games if game.env in aggregate.games)
+    iqms = [_Labelled(each.variant.label, each.iqm) for each in aggregate.variants]
+    if evidence(seeds) is Evidence.NONE or not all(iqm.interval.bounded for iqm in iqms):
         return "Nothing can be concluded from so few seeds."
-    shares = [x.iqm_coverage.share for x in aggregate.totals]
+    coverage = _percent([each.iqm_coverage.share for each in aggregate.variants])
     return (
-        f"{_what_intervals_show(iqms, _IQM, seeds, NORMALIZED_DIGITS)} Simulated, such intervals "
-        f"hold the truth in {_percent(shares)} of experiments; 95% is asked for."
+        f"{_compare(iqms, _IQM, seeds, NORMALIZED_DIGITS)} In simulated experiments of this size, "
+        f"such intervals contain the true value in {coverage} of cases instead of the nominal 95%."
     )
 
 
-def _what_intervals_show(of: Sequence[Ranged], what: str, seeds: int, digits: int) -> str:
-    top = max(of, key=lambda x: x.value)
-    said = f"{number(top.value, digits)} {ends(top.low, top.high, digits)}"
-    if len(of) == 1:
-        return f"{top.label} has a {what} of {said}, and there is nothing to hold it against."
-    apart = [(a, b) for a, b in itertools.permutations(of, 2) if a.low > b.high]
+def _compare(variants: Sequence[_Labelled], quantity: str, seeds: int, digits: int) -> str:
+    """Describe which intervals lie apart.
+
+    Args:
+        variants: at least one, all with bounded intervals.
+        quantity: what the intervals are of.
+        seeds: the smallest number of seeds.
+        digits: decimals of the numbers.
+    """
+    top = max(variants, key=lambda each: each.interval.value)
+    low, high = top.interval.low, top.interval.high
+    value = f"{number(top.interval.value, digits)} {ends(low, high, digits)}"
+    if len(variants) == 1:
+        return f"{top.label} has a {quantity} of {value}. There is no variant to compare it with."
+    apart = [
+        (a, b) for a, b in itertools.permutations(variants, 2) if a.interval.low > b.interval.high
+    ]
     if not apart:
-        who = listed([x.label for x in of]) if len(of) <= _NAMED else f"all {len(of)} variants"
+        labels = [each.label for each in variants]
+        who = listed(labels) if len(labels) <= _MOST_NAMED else f"all {len(labels)} variants"
         return f"The intervals of {who} overlap, so no difference is shown."
     below = [b.label for a, b in apart if a is top]
-    level = [x.label for x in of if x is not top and x.label not in below]
-    where = []
+    overlapping = [x.label for x in variants if x is not top and x.label not in below]
+    sentences = [
+        f"{top.label} has the highest {quantity}, {value}.",
+        *_highest(below, overlapping),
+        *_others_apart(
+            [(a.label, b.label) for a, b in apart if a is not top], len(variants), len(apart)
+        ),
+    ]
+    if evidence(seeds) is Evidence.INDICATIVE:
+        sentences.append(f"With {counted(seeds, 'seed')}, this is indicative only.")
+    return " ".join(sentences)
+
+
+def _highest(below: Sequence[str], overlapping: Sequence[str]) -> Iterator[str]:
+    """Compare the highest interval with those that lie below it and those that overlap it."""
     if below:
-        where.append(f"lies above {_those(below)}")
-    if level:
-        where.append(f"overlaps {_those(level)}, than which it is not shown to be better")
-    sentence = f"{top.label} has the highest {what}, {said}: its interval {listed(where)}."
-    rest = [f"{a.label} stands above {b.label}" for a, b in apart if a is not top]
-    if len(rest) > _NAMED:
-        pairs = len(of) * (len(of) - 1) // 2
-        sentence += f" Of all {pairs} pairs of intervals {len(apart)} do not overlap."
-    elif rest:
-        sentence += f" Apart from it, {listed(rest)}."
-    if seeds < CONCLUSIVE_SEEDS:
-        sentence += f" With {counted(seeds, 'seed')} that is indicative only."
-    return sentence
+        yield f"Its interval lies above {_those(below)}."
+    if overlapping:
+        subject = "It" if below else "Its interval"
+        names = listed(overlapping) if len(overlapping) <= _MOST_NAMED else "these"
+        yield f"{subject} overlaps {_those(overlapping)}, so no difference from {names} is shown."
 
 
-def _of_costs(games: Sequence[Game]) -> str:
-    """How long an update takes against one without normalization.
+def _others_apart(pairs: Sequence[tuple[str, str]], variants: int, apart: int) -> Iterator[str]:
+    """Name the pairs of other intervals that lie apart, or count all pairs if these are many.
 
-    Over games, swept values and seeds: a range tells what other work on the machine does to it.
+    Args:
+        pairs: labels of the higher and the lower one, without the highest of all.
+        variants: number of variants.
+        apart: number of pairs that lie apart, with the highest of all.
     """
-    times: dict[str, list[float]] = {}
+    if len(pairs) > _MOST_NAMED:
+        total = variants * (variants - 1) // 2
+        yield f"Of all {total} pairs of intervals, {apart} do not overlap."
+    elif pairs:
+        each = [f"{higher} is above {lower}" for higher, lower in pairs]
+        yield f"Among the others, {listed(each)}."
+
+
+def _cost_finding(games: Sequence[Game]) -> str:
+    """Compare the time of an update with that of none; empty without measurements.
+
+    The ranges are over games, swept values and seeds: they show how much other work on the machine
+    changes the times.
+    """
+    ratios: dict[str, list[float]] = {}
     for game in games:
-        for scored in game.scored:
-            for ratio in _update_ratios(scored, game):
-                times.setdefault(scored.variant.norm, []).append(ratio)
-    if not times:
+        for scores in game.variants:
+            for ratio in _update_ratios(scores, game):
+                ratios.setdefault(scores.variant.norm, []).append(ratio)
+    if not ratios:
         return ""
-    each = [f"{_range(x)} with {norm}" for norm, x in times.items()]
-    return (
-        f"An update takes, as a multiple of its time with none and the same seed, {listed(each)}."
-    )
+    each = [f"{_range(values)} times as long with {norm}" for norm, values in ratios.items()]
+    return f"Relative to none with the same seed, an update takes {listed(each)}."
 
 
-def _update_ratios(scored: Scored, game: Game) -> Iterator[float]:
-    plain = plain_rival(scored, game)
+def _update_ratios(scores: VariantScores, game: Game) -> Iterator[float]:
+    plain = cost_baseline(scores, game)
     if plain is None:
         return
-    times_ms = {run.config.run.seed: run.update_ms for run in plain.runs}
-    for run in scored.runs:
-        against_ms = times_ms.get(run.config.run.seed)
-        if run.update_ms is not None and against_ms is not None:
-            yield run.update_ms / against_ms
+    plain_ms = {run.config.run.seed: run.update_ms for run in plain.runs}
+    for run in scores.runs:
+        reference_ms = plain_ms.get(run.config.run.seed)
+        if run.update_ms is not None and reference_ms is not None:
+            yield run.update_ms / reference_ms
 
 
 def _range(values: Sequence[float]) -> str:
@@ -211,8 +263,6 @@ def _percent(shares: Sequence[float]) -> str:
 
 
 def _those(labels: Sequence[str]) -> str:
-    return f"{'that' if len(labels) == 1 else 'those'} of {_some(labels)}"
-
-
-def _some(labels: Sequence[str]) -> str:
-    return listed(labels) if len(labels) <= _NAMED else f"{len(labels)} others"
+    """Return `that of none`, `those of none and weight` or `those of 5 others`."""
+    names = listed(labels) if len(labels) <= _MOST_NAMED else f"{len(labels)} others"
+    return f"{'that' if len(labels) == 1 else 'those'} of {names}"

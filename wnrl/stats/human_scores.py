@@ -1,8 +1,8 @@
 """Human-normalized scores of the 57 Atari games, and the Atari-5 estimate of their median.
 
-The table, with its source, is wnrl/stats/atari_human_normalized.csv. It was made with up to 30
-no-op actions and without sticky ones, as in the DQN paper: under another protocol the numbers still
-compare runs with one another, and only roughly with a human.
+The table, with its source, is wnrl/stats/atari_human_normalized.csv. Its scores were measured with
+up to 30 no-op actions and without sticky actions, as in the DQN paper. Under another protocol
+normalized scores still compare runs with each other, but only roughly with a human.
 
 Dimension key: M games, n_m seeds of game m.
 """
@@ -30,19 +30,19 @@ ATARI_5_WEIGHTS = {
 
 
 class HumanScores(NamedTuple):
-    """Raw returns on one game."""
+    """Published raw returns on one game."""
 
-    random: float  # of uniformly random actions
-    human: float  # of a professional tester
+    random: float  # uniformly random actions
+    human: float  # a professional game tester
 
 
 def has_human_score(game: str) -> bool:
-    """Whether the table has a game, by friendly name or ROM id; case and `_` do not matter."""
+    """Return whether the table has a game, by friendly name or ROM id, ignoring case and `_`."""
     return _plain(game) in _table()
 
 
 def human_scores(game: str) -> HumanScores:
-    """The table's row of a game.
+    """Return the table's row of a game.
 
     Args:
         game: `SpaceInvaders` or `space_invaders`; case and `_` do not matter.
@@ -60,7 +60,7 @@ def human_scores(game: str) -> HumanScores:
 
 
 def human_normalized(game: str, raw_return: npt.ArrayLike) -> Array:
-    """(raw - random) / (human - random): 0 is random play, 1 a human's.
+    """Return (raw - random) / (human - random): 0 is random play, 1 is a human's score.
 
     Args:
         game: as in `human_scores`.
@@ -79,22 +79,22 @@ def human_normalized(game: str, raw_return: npt.ArrayLike) -> Array:
 
 
 def atari_5(scores: Scores) -> Array:
-    """The estimate from five games of the median over 57: M of (..., n_m) -> (...).
+    """Estimate the median over 57 games from five of them: M of (..., n_m) -> (...).
 
         p = 10^(sum_m c_m log10(1 + max(0, 100 x_m))) - 1        result p / 100
 
-    with x_m the mean human-normalized score of game m and c_m its weight. Its authors report a
-    relative error of 10.4% on published algorithms; those with a median below 40% of a human's
-    were not in the fit.
+    with x_m the mean human-normalized score of game m and c_m its weight. The authors report a
+    relative error of 10.4% on published algorithms; they did not fit algorithms with a median
+    below 40% of a human's score.
 
     Args:
-        scores: human-normalized, of the games of `ATARI_5_WEIGHTS` in that order.
+        scores: human-normalized scores of the games of `ATARI_5_WEIGHTS`, in that order.
 
     Returns:
-        The estimate in units of a human's score (1, not 100).
+        The estimate as a fraction of a human's score (1, not 100).
 
     Raises:
-        ValueError: if they are not scores of five games.
+        ValueError: if scores are not those of five games.
 
     Source: Aitchison et al. 2023 (2210.02019).
     """

@@ -1,11 +1,12 @@
-"""How sure a mean over seeds of one game is: Student-t intervals, and what few seeds can say.
+"""Uncertainty of a mean over seeds: Student-t intervals, and how much a number of seeds can show.
 
-Aggregates over several games are in `wnrl.stats.scores`, their bootstrap intervals in
+Statistics over several games are in `wnrl.stats.scores`, their bootstrap intervals in
 `wnrl.stats.bootstrap`.
 
 Dimension key: S seeds, R resamples.
 """
 
+import enum
 import functools
 import math
 from dataclasses import dataclass
@@ -14,55 +15,65 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
-ONE_SEED = "one seed: nothing tells how far another would be from it"
-INDICATIVE_SEEDS = 3  # below it nothing can be concluded
-CONCLUSIVE_SEEDS = 5  # below it a difference is indicative only
+INDICATIVE_SEEDS = 3  # with fewer, nothing can be concluded
+CONCLUSIVE_SEEDS = 5  # with fewer, a difference is indicative only
+
+
+class Evidence(enum.Enum):
+    """How much a comparison with some number of seeds can show."""
+
+    NONE = enum.auto()  # nothing can be concluded
+    INDICATIVE = enum.auto()  # a difference is a hint
+    CONCLUSIVE = enum.auto()  # intervals mean what they say
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over seeds and the interval around it."""
+    """A statistic of the scores and the confidence interval around it.
 
-    mean: float
-    low: float  # NaN where there is no interval
-    high: float  # NaN where there is no interval
-    reason: str = ""  # why there is no interval
+    With one seed, which leaves nothing to estimate the spread from, both ends are NaN.
+    """
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def bounded(self) -> bool:
+        """Whether the interval has ends."""
+        return not math.isnan(self.low)
 
 
-def verdict(seeds: int) -> str:
-    """The sentence that a report must say about this many seeds; empty from five on.
+def evidence(seeds: int) -> Evidence:
+    """Return how much a comparison can show.
 
     Args:
-        seeds: seeds of each compared setting, of the one that has fewest.
+        seeds: the smallest number of seeds of any compared setting.
 
     Raises:
         ValueError: if seeds is negative.
     """
     if seeds < 0:
         raise ValueError(f"seeds must be at least 0, not {seeds}")
-    count = "1 seed" if seeds == 1 else f"{seeds} seeds"
     if seeds < INDICATIVE_SEEDS:
-        return f"{count}, fewer than three: nothing can be concluded."
-    if seeds < CONCLUSIVE_SEEDS:
-        return f"{count}, fewer than five: indicative only."
-    return ""
+        return Evidence.NONE
+    return Evidence.INDICATIVE if seeds < CONCLUSIVE_SEEDS else Evidence.CONCLUSIVE
 
 
 def t_interval(values: npt.ArrayLike, *, confidence: float = 0.95) -> Interval:
-    """The mean over seeds with its Student-t interval.
+    """Return the mean over seeds with its Student-t interval.
 
-        mean -+ t s / sqrt(S)        s² = sum (x - mean)² / (S - 1)
+        mean ± t s / sqrt(S)        s² = sum (x - mean)² / (S - 1)
 
-    It covers exactly for normal scores at every S >= 2. A percentile bootstrap does not: its
-    nominal 95% cover 75% with three seeds and 83% with five (tests/test_bootstrap.py).
+    For normal scores its coverage is exact at every S >= 2. A percentile bootstrap's is not: at a
+    nominal 95% it covers 75% with three seeds and 83% with five (tests/stats/test_bootstrap.py).
 
     Args:
         values: (S,) a score per seed.
         confidence: in (0, 1).
 
     Returns:
-        The interval; with one seed its ends are NaN and `reason` says why. Equal scores give an
-        interval of width 0.
+        The interval; its ends are NaN with one seed. Equal scores give an interval of width 0.
 
     Raises:
         ValueError: if values are not (S,) finite numbers with S >= 1.
@@ -72,7 +83,7 @@ def t_interval(values: npt.ArrayLike, *, confidence: float = 0.95) -> Interval:
     values = finite_scores(values)
     mean = float(values.mean())
     if len(values) == 1:
-        return Interval(mean, math.nan, math.nan, ONE_SEED)
+        return Interval(mean, math.nan, math.nan)
     deviation = float(values.std(ddof=1))
     half = two_sided_t(confidence, len(values) - 1) * deviation / math.sqrt(len(values))
     return Interval(mean, mean - half, mean + half)
@@ -80,14 +91,14 @@ def t_interval(values: npt.ArrayLike, *, confidence: float = 0.95) -> Interval:
 
 @functools.cache
 def two_sided_t(confidence: float, df: float) -> float:
-    """The t with P(|T| <= t) = confidence, where T is Student's with `df` degrees of freedom.
+    """Return the t with P(|T| <= t) = confidence, for a Student T with `df` degrees of freedom.
 
     Args:
         confidence: in (0, 1).
-        df: 1, 2, 3, ... or infinity, which is the normal distribution.
+        df: 1, 2, 3, ... or infinity, which gives the normal distribution.
 
     Raises:
-        ValueError: if confidence is not in (0, 1) or df is none of these.
+        ValueError: if confidence or df is none of these.
     """
     _check_confidence(confidence)
     if df == math.inf:
@@ -104,7 +115,7 @@ def two_sided_t(confidence: float, df: float) -> float:
 
 
 def _t_within(theta: float, df: int) -> float:
-    """P(|T| <= sqrt(df) tan(theta)): the finite sums of Abramowitz & Stegun 26.7.3 and 26.7.4."""
+    """Return P(|T| <= sqrt(df) tan(theta)) by Abramowitz & Stegun 26.7.3 and 26.7.4."""
     sine, cosine = math.sin(theta), math.cos(theta)
     odd = df % 2
     power, term, total = odd, cosine**odd, 0.0
@@ -118,14 +129,14 @@ def _t_within(theta: float, df: int) -> float:
 def percentile_ends(
     resampled: npt.NDArray[np.float64], confidence: float
 ) -> npt.NDArray[np.float64]:
-    """The two ends of a percentile interval: (R, ...) -> (2, ...)."""
+    """Return the two ends of a percentile interval: (R, ...) -> (2, ...)."""
     _check_confidence(confidence)
     tail = (1 - confidence) / 2
     return np.asarray(np.quantile(resampled, [tail, 1 - tail], axis=0))
 
 
 def finite_scores(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Scores as (S,) float64.
+    """Return scores as (S,) float64.
 
     Raises:
         ValueError: if they are not (S,) with S >= 1, or one is NaN or infinite.

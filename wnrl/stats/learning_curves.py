@@ -1,7 +1,7 @@
-"""What one run's learning curve says: its values on a grid, final window and area.
+"""Learning curve of one run: its values on a grid, its final window and its area.
 
-The rows are those of episodes.csv: the agent step at which an episode ended and its raw return, in
-the file's order. Nothing here reads files or compares runs.
+The inputs are two columns of episodes.csv: the agent step at which each episode ended and its raw
+return, in the file's order.
 
 Dimension key: E episodes, K grid points.
 """
@@ -17,12 +17,12 @@ Array = npt.NDArray[np.float64]
 def curve(
     steps: npt.ArrayLike, returns: npt.ArrayLike, grid: npt.ArrayLike, *, window_steps: float
 ) -> Array:
-    """The mean return of a trailing window, at each grid point.
+    """Return the mean return in a trailing window at each grid point.
 
         C(g) = mean of the returns of the episodes that ended in (e - w, e]
-        e = g, or the last episode's end before, where none ended in (g - w, g]
+        e = g, or the end of the last episode before g if none ended in (g - w, g]
 
-    So a value is carried forward while a long episode lasts, and does not depend on the grid.
+    So a long episode carries the last value forward, and values do not depend on the grid.
 
     Args:
         steps: (E,) agent steps at which the episodes ended, never falling.
@@ -31,7 +31,7 @@ def curve(
         window_steps: w, in agent steps.
 
     Returns:
-        C (K,); NaN where no episode has ended yet.
+        C (K,); NaN until the first episode has ended.
 
     Raises:
         ValueError: if the shapes do not fit, steps fall, a return is not finite, or window_steps
@@ -58,7 +58,7 @@ def curve(
 def final_window(
     steps: npt.ArrayLike, returns: npt.ArrayLike, *, total_steps: float, window_steps: float
 ) -> float:
-    """A run's final score: its curve at the end of training, C(total_steps).
+    """Return a run's final score: its curve at the end of training, C(total_steps).
 
     Args:
         steps: (E,) agent steps at which the episodes ended, never falling.
@@ -83,24 +83,24 @@ def area_under_curve(
     window_steps: float,
     points: int = 100,
 ) -> float:
-    """The mean height of a run's curve: its area over its length, so in units of a return.
+    """Return the mean height of a run's curve: its area over its length, in units of a return.
 
         1/K sum C(g_k)        g_k = k total_steps / K,  k = 1 .. K
 
-    Until the first episode has ended, the curve stands at the first height that it will have.
+    Before the first episode has ended, the curve takes its first later value.
 
     Args:
         steps: (E,) agent steps at which the episodes ended, never falling.
         returns: (E,) their raw returns.
         total_steps: length of training in agent steps; episodes that ended later do not count.
         window_steps: w, in agent steps.
-        points: K, the same for all runs that are compared.
+        points: K; use the same for all runs that are compared.
 
     Returns:
         The mean height; NaN if no episode ended by total_steps.
 
     Raises:
-        ValueError: as `curve` does, or if points is below 1 or total_steps is not above 0.
+        ValueError: as `curve` does, if points is below 1, or if total_steps is not above 0.
     """
     if points < 1 or not total_steps > 0:
         raise ValueError(
@@ -108,10 +108,10 @@ def area_under_curve(
         )
     grid = total_steps * np.arange(1, points + 1) / points
     values = curve(steps, returns, grid, window_steps=window_steps)
-    begun = ~np.isnan(values)
-    if not begun.any():
+    known = ~np.isnan(values)
+    if not known.any():
         return math.nan
-    values[~begun] = values[begun][0]
+    values[~known] = values[known][0]
     return float(values.mean())
 
 
@@ -124,5 +124,5 @@ def _episodes(steps: npt.ArrayLike, returns: npt.ArrayLike) -> tuple[Array, Arra
     if not (np.isfinite(ends).all() and np.isfinite(scores).all()):
         raise ValueError("steps and returns must be finite")
     if (np.diff(ends) < 0).any():
-        raise ValueError("steps must never fall: the episodes are not in the order of their ends")
+        raise ValueError("steps must never fall: sort the episodes by their ends")
     return ends, scores

@@ -1,7 +1,7 @@
-"""Published scores to hold one's own against: same game, same protocol, same number of frames.
+"""Published scores to compare with: same game, same protocol, about the same number of frames.
 
-The table, with its sources, is wnrl/stats/atari_reference_scores.csv. No score at all is better
-than one that misleads: the protocol alone moves scores by more than any normalization does.
+The table, with its sources, is wnrl/stats/atari_reference_scores.csv. No score is better than a
+misleading one: the protocol alone moves scores more than any normalization does.
 """
 
 import csv
@@ -11,32 +11,32 @@ from typing import NamedTuple
 
 from wnrl.envs.games import friendly_name, rom_id
 
-SAME_BUDGET = 1.25  # at most this many times as many frames count as the same budget, or as few
+SAME_BUDGET = 1.25  # budgets are comparable if neither is more than this many times the other
 
 
 class Reference(NamedTuple):
     """A published score."""
 
-    algorithm: str  # as its source calls it
+    algorithm: str  # the source's name for it
     score: float  # raw mean return
     frames: int  # emulator frames of training
     runs: int | None  # seeds
-    source: str  # where it stands
-    protocol: str  # in the source's words
+    source: str  # paper or repository
+    protocol: str  # the source's description
 
 
 def reference_scores(env: str, *, agent: str, protocol: str, frames: int) -> tuple[Reference, ...]:
-    """The published scores of a game that a run of this length may be held against.
+    """Return the published scores of a game that a run of this length can be compared with.
 
     Args:
-        env: an environment; other than games of the ALE have none.
-        agent: `dqn`, `pqn`, `a2c` or `ppo`; of the others there are none.
+        env: an environment; only ALE games have published scores here.
+        agent: `dqn`, `pqn`, `a2c` or `ppo`; other agents have none.
         protocol: `classic` or `sticky`, as in `wnrl.envs.protocols`.
-        frames: emulator frames of training, 4 to an agent step. Scores count that were published
-            for at most 1.25 times as many, and at least as many over 1.25.
+        frames: emulator frames of training, 4 per agent step. A published score qualifies if its
+            number of frames is within a factor of `SAME_BUDGET`.
 
     Returns:
-        The scores, those of the fewest frames first.
+        The scores, fewest frames first.
 
     Raises:
         UsageError: env is a game for several players.
@@ -53,7 +53,7 @@ def reference_scores(env: str, *, agent: str, protocol: str, frames: int) -> tup
 
 @functools.cache
 def _table() -> tuple[tuple[tuple[str, str, str], Reference], ...]:
-    """Each score, by agent, protocol and game."""
+    """Return all scores, each with its (agent, protocol, game)."""
     text = (resources.files("wnrl.stats") / "atari_reference_scores.csv").read_text()
     rows = csv.DictReader(line for line in text.splitlines() if not line.startswith("#"))
     return tuple(

@@ -1,17 +1,17 @@
 """Scores across games: interquartile mean, mean, median, optimality gap, improvement, profiles.
 
-`Scores` are a sequence with an array per game: (..., n_m) the scores of game m's n_m runs, one per
-seed, in comparable units (human-normalized: 0 is random play, 1 a human's). The leading dimensions
-are those of resamples. Games may have different numbers of seeds: every game has the same weight
-in every aggregate. For a (runs, games) matrix pass `list(matrix.T)`.
+`Scores` is a sequence with one array (..., n_m) per game: the scores of its n_m runs, one per seed,
+in comparable units (human-normalized: 0 is random play, 1 is a human's score). Leading dimensions
+hold resamples. Games may have different numbers of seeds; every game has the same weight in every
+statistic. For a (runs, games) matrix pass `list(matrix.T)`.
 
-How sure they are is in `wnrl.stats.bootstrap`; what one game's seeds say, in
+Intervals around these statistics are in `wnrl.stats.bootstrap`, those of a single game in
 `wnrl.stats.intervals`.
 
 Dimension key: M games, n_m seeds of game m, N runs of all games, K thresholds.
 
 Source: Agarwal et al. 2021 (2108.13264) and its library rliable 1.2.0, whose numbers the tests
-repeat.
+reproduce.
 """
 
 import math
@@ -22,21 +22,21 @@ import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
 Scores = Sequence[npt.ArrayLike]  # M of (..., n_m)
-Aggregate = Callable[[Scores], Array]  # M of (..., n_m) -> (...)
+Statistic = Callable[[Scores], Array]  # M of (..., n_m) -> (...)
 
 
 def mean_score(scores: Scores) -> Array:
-    """The mean over games of each game's mean: M of (..., n_m) -> (...)."""
+    """Return the mean over games of each game's mean: M of (..., n_m) -> (...)."""
     return np.asarray(_game_means(scores).mean(axis=0))
 
 
 def median_score(scores: Scores) -> Array:
-    """The median over games of each game's mean: M of (..., n_m) -> (...)."""
+    """Return the median over games of each game's mean: M of (..., n_m) -> (...)."""
     return np.asarray(np.median(_game_means(scores), axis=0))
 
 
 def optimality_gap(scores: Scores, target: float = 1.0) -> Array:
-    """How far runs fall short of a target on average: M of (..., n_m) -> (...).
+    """Return how far runs fall short of a target on average: M of (..., n_m) -> (...).
 
     target - mean over games and runs of min(score, target)
     """
@@ -45,11 +45,11 @@ def optimality_gap(scores: Scores, target: float = 1.0) -> Array:
 
 
 def interquartile_mean(scores: Scores) -> Array:
-    """The mean of the middle half of all runs of all games: M of (..., n_m) -> (...).
+    """Return the mean of the middle half of all runs of all games: M of (..., n_m) -> (...).
 
-    As in scipy's `trim_mean(x, 0.25)` over all N runs, floor(N / 4) are left out at each end: whole
-    runs, so that of N not divisible by four more than half remain. Where games have different
-    numbers of seeds, each run counts L / n_m times, L their least common multiple.
+    Like scipy's `trim_mean(x, 0.25)` over all N runs, it drops floor(N / 4) whole runs at each end,
+    so that more than half remain if N is not divisible by four. If games have different numbers of
+    seeds, each run counts L / n_m times, with L the least common multiple of the n_m.
     """
     games = checked_scores(scores)
     common = math.lcm(*(game.shape[-1] for game in games))
@@ -66,10 +66,10 @@ def interquartile_mean(scores: Scores) -> Array:
 
 
 def probability_of_improvement(x: Scores, y: Scores) -> Array:
-    """P(X > Y), averaged over games: (M of (..., n_m), M of (..., n'_m)) -> (...).
+    """Return P(X > Y), averaged over games: (M of (..., n_m), M of (..., n'_m)) -> (...).
 
-    For each game the share of all pairs of runs in which x is higher, a tie counting half: the
-    Mann-Whitney U statistic over n_m n'_m.
+    For each game it is the share of all pairs of runs in which x is higher, a tie counting half:
+    the Mann-Whitney U statistic over n_m n'_m.
 
     Raises:
         ValueError: if x and y have different numbers of games, or are not scores.
@@ -89,10 +89,10 @@ def probability_of_improvement(x: Scores, y: Scores) -> Array:
 
 
 def performance_profile(scores: Scores, thresholds: npt.ArrayLike) -> Array:
-    """The share of runs whose score is above each threshold: M of (..., n_m) -> (..., K).
+    """Return the share of runs with a score above each threshold: M of (..., n_m) -> (..., K).
 
     Args:
-        scores: of every game, which all have the same weight.
+        scores: M of (..., n_m); every game has the same weight.
         thresholds: (K,) in units of the scores.
     """
     taus = np.asarray(thresholds, dtype=np.float64)
@@ -103,20 +103,20 @@ def performance_profile(scores: Scores, thresholds: npt.ArrayLike) -> Array:
 
 
 def checked_scores(scores: Scores) -> list[Array]:
-    """Scores as float64 arrays.
+    """Return scores as float64 arrays.
 
     Raises:
-        ValueError: if there is no game, one has no run or another leading shape, or a score is NaN
-            or infinite.
+        ValueError: if there is no game, a game has no run or another leading shape than the first,
+            or a score is NaN or infinite.
     """
     games = [np.asarray(game, dtype=np.float64) for game in scores]
     if not games:
-        raise ValueError("scores must be of at least one game")
+        raise ValueError("scores must contain at least one game")
     for m, game in enumerate(games):
         if game.ndim == 0 or game.shape[-1] == 0 or game.shape[:-1] != games[0].shape[:-1]:
             raise ValueError(
                 f"scores of game {m} must be (..., n) with n >= 1 and the leading shape of game 0, "
-                f"not {game.shape} beside {games[0].shape}"
+                f"{games[0].shape[:-1]}, not {game.shape}"
             )
         if not np.isfinite(game).all():
             bad = game[~np.isfinite(game)][0]

@@ -1,21 +1,23 @@
-"""Learning curves: a panel for each game, and one for all of them together."""
+"""Learning curves: a panel per game, and one for all games together."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 from matplotlib.axes import Axes
 
-from wnrl.report.comparison import Comparison, Curve, Game, Variant
-from wnrl.report.figures.labels import PITCH_PT, margin_in
+from wnrl.report.comparison import Aggregate, Comparison, Curve, Game, Variant
+from wnrl.report.figures.end_labels import PITCH_PT, margin_in
 from wnrl.report.figures.layout import (
     Layout,
-    direct,
     facts_text,
+    fit_at_line_ends,
     frames_text,
+    game_notes,
     in_rows,
-    seeds_text,
-    shared_verdict,
+    panel_warning,
+    shared_warning,
 )
 from wnrl.report.figures.lines import Line, Mark, draw_lines, draw_nothing, y_limits
 from wnrl.report.figures.sheet import KeyEntry, Panel, Sheet
@@ -29,116 +31,126 @@ _RIGHT_IN = 0.2
 
 WINDOW = f"mean raw return in a trailing window of {WINDOW_FRACTION:.0%} of the agent steps"
 WHAT = (
-    f"Lines: mean over seeds of the {WINDOW}. Bands: 95% intervals, Student's t over seeds, cut at "
-    "a panel's edge."
+    f"Lines: mean over seeds of the {WINDOW}. Bands: 95% intervals, Student's t over seeds, "
+    "clipped at the panel's edge."
 )
-NO_BANDS = f"Lines: {WINDOW}. There is no interval of one seed."
+NO_BANDS = f"Lines: {WINDOW}. A single seed has no interval."
 WHAT_IQM = (
-    "IQM: interquartile mean of the human-normalized scores of all runs, band: 95%, stratified "
-    "bootstrap over seeds."
+    "IQM: interquartile mean of the human-normalized scores of all runs. Its band: 95% interval, "
+    "stratified bootstrap over seeds."
 )
+
+_Published = tuple[str, str, int | None]  # algorithm, source and number of runs
+
+
+@dataclass(frozen=True)
+class _PanelStyle:
+    """What all panels of a figure share."""
+
+    look: Mapping[Variant, Look]
+    labelled: bool  # lines are labelled at their ends
+    height_in: float  # height of the axes
 
 
 def curves_sheet(
     comparison: Comparison, games: Sequence[Game], layout: Layout, *, aggregated: bool
 ) -> Sheet:
-    """Learning curves of some games.
+    """Return the learning curves of some games.
 
     Args:
-        comparison: what they are of.
-        games: those that are drawn.
-        layout: where it is looked at.
-        aggregated: whether there is a panel for all games together, where they are aggregated.
+        comparison: the comparison that contains them.
+        games: those to draw.
+        layout: the medium that the figure is drawn for.
+        aggregated: add a panel for all games together, if the comparison has an aggregate.
     """
     aggregate = comparison.aggregate if aggregated else None
     look = looks(comparison)
     columns = layout.columns_of(len(games) + (aggregate is not None))
     height_in = layout.height_in(columns)
-    labels = [variant.label for variant in look]
-    labelled = direct(labels, panel_in=layout.panel_in(columns), axes_in=height_in)
-    letters = _letters(games)
-    verdict = shared_verdict(games)
-    panel = partial(
-        _panel,
-        look=look,
-        labelled=labelled,
-        height_in=height_in,
+    labelled = fit_at_line_ends(
+        [variant.label for variant in look], panel_in=layout.panel_in(columns), axes_in=height_in
     )
-    panels = []
-    for game in games:
-        protocol = [] if game.protocol == "-" else [game.protocol]
-        head = " · ".join(["raw return", *protocol, seeds_text(game.scored)])
-        panels.append(
-            panel(
-                title=game.env,
-                notes=(head, *_missing(game)),
-                warning="" if verdict else game.verdict,
-                curves={each.variant: each.curve for each in game.scored},
-                marks=[Mark(letters[_published(each)], each.score) for each in game.references],
-            )
-        )
+    style = _PanelStyle(look, labelled, height_in)
+    letters = _letters(games)
+    warning = shared_warning(games)
+    panels = [_game_panel(game, style, letters, warning) for game in games]
     if aggregate is not None:
-        panels.append(
-            panel(
-                title="All games",
-                notes=(f"human-normalized IQM of {len(aggregate.games)} games",),
-                warning="" if aggregate.verdict == verdict else aggregate.verdict,
-                curves={total.variant: total.curve for total in aggregate.totals},
-                marks=[],
-            )
-        )
-    small_print = [
-        NO_BANDS if all(map(_of_one_seed, games)) else WHAT,
-        WHAT_IQM if aggregate is not None else "",
-        _letters_text(letters) if letters else "",
-        frames_text(games),
-        facts_text(comparison),
-    ]
+        panels.append(_aggregate_panel(aggregate, style, warning))
+    one_seed = all(len(scores.runs) <= 1 for game in games for scores in game.variants)
     return Sheet(
         width_in=layout.width_in(columns),
-        title=f"{comparison.agent}: return while training",
-        warning=verdict,
+        title=f"{comparison.agent}: return during training",
+        warning=warning,
         key=() if labelled else tuple(KeyEntry(variant.label, look[variant]) for variant in look),
         rows=in_rows(panels, columns),
-        small_print=tuple(small_print),
+        small_print=(
+            NO_BANDS if one_seed else WHAT,
+            WHAT_IQM if aggregate is not None else "",
+            _letters_text(letters),
+            frames_text(games),
+            facts_text(comparison),
+        ),
     )
 
 
-def _letters(games: Iterable[Game]) -> dict[tuple[str, str, int | None], str]:
-    """A letter for each published algorithm of each source, in order of appearance."""
+def _game_panel(
+    game: Game, style: _PanelStyle, letters: Mapping[_Published, str], warning: str
+) -> Panel:
+    lines = _lines({scores.variant: scores.curve for scores in game.variants}, style)
+    drawn = {line.label for line in lines}
+    without = [x.variant.label for x in game.variants if x.runs and x.variant.label not in drawn]
+    return _panel(
+        title=game.env,
+        notes=(
+            *game_notes(game, "raw return"),
+            *([f"no episode ended: {', '.join(without)}"] if without else []),
+        ),
+        warning=panel_warning(game.fewest_seeds, warning),
+        lines=lines,
+        marks=[Mark(letters[_published(each)], each.score) for each in game.references],
+        style=style,
+    )
+
+
+def _aggregate_panel(aggregate: Aggregate, style: _PanelStyle, warning: str) -> Panel:
+    return _panel(
+        title="All games",
+        notes=(f"human-normalized IQM of {len(aggregate.games)} games",),
+        warning=panel_warning(aggregate.fewest_seeds, warning),
+        lines=_lines({each.variant: each.curve for each in aggregate.variants}, style),
+        marks=[],
+        style=style,
+    )
+
+
+def _lines(curves: Mapping[Variant, Curve | None], style: _PanelStyle) -> list[Line]:
+    """Return the curves that have at least one point."""
+    return [
+        Line(variant.label, style.look[variant], curve.steps, curve.mean, curve.low, curve.high)
+        for variant, curve in curves.items()
+        if curve is not None and np.isfinite(curve.mean).any()
+    ]
+
+
+def _letters(games: Iterable[Game]) -> dict[_Published, str]:
+    """Return a letter for each published algorithm of each source, in order of appearance."""
     published = dict.fromkeys(_published(each) for game in games for each in game.references)
     return {each: chr(ord("a") + i) for i, each in enumerate(published)}
 
 
-def _letters_text(letters: Mapping[tuple[str, str, int | None], str]) -> str:
-    """What the letters stand for."""
-    meant = []
+def _letters_text(letters: Mapping[_Published, str]) -> str:
+    """Return the explanation of the letters; empty without letters."""
+    if not letters:
+        return ""
+    meanings = []
     for (algorithm, source, runs), letter in letters.items():
         count = "" if runs is None else f" ({counted(runs, 'run')})"
-        meant.append(f"{letter} {algorithm}, {source}{count}")
-    return f"Dashed: published scores after about as many frames: {'; '.join(meant)}."
+        meanings.append(f"{letter} {algorithm}, {source}{count}")
+    return f"Dashed lines: published scores after about as many frames: {'; '.join(meanings)}."
 
 
-def _published(reference: Reference) -> tuple[str, str, int | None]:
+def _published(reference: Reference) -> _Published:
     return reference.algorithm, reference.source, reference.runs
-
-
-def _missing(game: Game) -> list[str]:
-    """A note on the variants that have no curve."""
-    without = [each.variant.label for each in game.scored if not each.runs]
-    unfinished = [
-        each.variant.label
-        for each in game.scored
-        if each.runs and (each.curve is None or not np.isfinite(each.curve.mean).any())
-    ]
-    return [
-        *([f"no finished run: {', '.join(without)}"] if without else []),
-        *([f"no episode ended: {', '.join(unfinished)}"] if unfinished else []),
-    ]
-
-
-def _of_one_seed(game: Game) -> bool:
-    return all(len(each.runs) <= 1 for each in game.scored)
 
 
 def _panel(
@@ -146,26 +158,20 @@ def _panel(
     title: str,
     notes: tuple[str, ...],
     warning: str,
-    curves: Mapping[Variant, Curve | None],
+    lines: Sequence[Line],
     marks: Sequence[Mark],
-    look: Mapping[Variant, Look],
-    labelled: bool,
-    height_in: float,
+    style: _PanelStyle,
 ) -> Panel:
-    lines = [
-        Line(variant.label, look[variant], curve.steps, curve.mean, curve.low, curve.high)
-        for variant, curve in curves.items()
-        if curve is not None and np.isfinite(curve.mean).any()
-    ]
-    texts = [*([line.label for line in lines] if labelled else []), *(f"{m.label}↑" for m in marks)]
+    labels = [line.label for line in lines] if style.labelled else []
+    labels += [f"{mark.label}↑" for mark in marks]
     return Panel(
         title=title,
         notes=notes,
         warning=warning,
-        draw=partial(_draw, lines=lines, marks=marks, labelled=labelled),
-        height_in=max(height_in, len(texts) * PITCH_PT / 72),
+        draw=partial(_draw, lines=lines, marks=marks, labelled=style.labelled),
+        height_in=max(style.height_in, len(labels) * PITCH_PT / 72),
         left_in=_LEFT_IN,
-        right_in=max(_RIGHT_IN, margin_in(texts)),
+        right_in=max(_RIGHT_IN, margin_in(labels)),
     )
 
 

@@ -1,43 +1,44 @@
-"""What every picture of a comparison has in common: widths, and what its small print says."""
+"""Sizes and texts that the figures of a comparison share."""
 
 import re
 from collections.abc import Sequence
 from typing import NamedTuple, TypeVar
 
-from wnrl.report.comparison import Comparison, Game, Scored
-from wnrl.report.figures.labels import PITCH_PT
+from wnrl.report.comparison import Comparison, Game
+from wnrl.report.figures.end_labels import PITCH_PT
 from wnrl.report.figures.style import LABEL_PT
 from wnrl.report.figures.text import width_in
 from wnrl.report.number_format import counted
+from wnrl.report.sentences import evidence_sentence
 
-_WIDEST = 0.34  # of a panel, that labels at the ends of lines may take
-_HIGHEST = 0.7  # of the axes
+_WIDEST = 0.34  # share of a panel's width that labels at the ends of lines may take
+_HIGHEST = 0.7  # share of the axes' height that they may take
 
 T = TypeVar("T")
 
 
 class Layout(NamedTuple):
-    """Where a picture is looked at."""
+    """The medium that a figure is drawn for."""
 
-    single_in: float  # width of a picture with one column
-    full_in: float  # width of a picture with several
-    columns: int  # panels in a row, at most
-    axes_in: float  # height of a panel that stands alone
+    single_in: float  # width of a figure with one column
+    full_in: float  # width of a figure with several columns
+    columns: int  # most panels in a row
+    axes_in: float  # height of a single panel's axes
 
     def width_in(self, columns: int) -> float:
-        """Width of a picture with this many columns."""
+        """Return the width of a figure with this many columns."""
         return self.single_in if columns == 1 else self.full_in
 
     def panel_in(self, columns: int) -> float:
-        """Width that is left for a panel beside others."""
+        """Return the width of a panel in a row of this many."""
         return self.width_in(columns) / columns - 0.2
 
     def columns_of(self, panels: int) -> int:
-        """Columns for this many panels."""
+        """Return the number of columns for this many panels."""
         return max(1, min(self.columns, panels))
 
     def height_in(self, columns: int) -> float:
-        """Height of a panel's axes in a picture with this many columns."""
+        """Return the height of a panel's axes in a figure with this many columns."""
         return self.axes_in if columns == 1 else 0.55 * self.axes_in
 
 
@@ -46,47 +47,68 @@ NARROW = Layout(single_in=3.7, full_in=3.7, columns=1, axes_in=2.2)
 
 
 def in_rows(panels: Sequence[T], columns: int) -> tuple[tuple[T | None, ...], ...]:
-    """Panels in rows of one length; what is left of the last one stays empty."""
+    """Return panels in rows of equal length; the last row is filled with None."""
     cells: list[T | None] = [*panels, *[None] * (-len(panels) % columns)]
     return tuple(tuple(cells[i : i + columns]) for i in range(0, len(cells), columns))
 
 
-def direct(labels: Sequence[str], *, panel_in: float, axes_in: float) -> bool:
-    """Whether lines can be labelled at their ends; where there are too many a key explains them.
+def fit_at_line_ends(labels: Sequence[str], *, panel_in: float, axes_in: float) -> bool:
+    """Return whether lines can be labelled at their ends; otherwise the figure needs a key.
 
     Args:
-        labels: of the lines.
-        panel_in: width of the panel with what stands beside its axes.
+        labels: one per line.
+        panel_in: width of the panel, including the space around its axes.
         axes_in: height of the axes.
     """
     widest = max((width_in(label, LABEL_PT) for label in labels), default=0.0)
     return len(labels) * PITCH_PT / 72 <= _HIGHEST * axes_in and widest <= _WIDEST * panel_in
 
 
-def seeds_text(scored: Sequence[Scored]) -> str:
-    """`5 seeds`, or `3 to 5 seeds` where variants have different numbers of them."""
-    counts = [len(each.runs) for each in scored]
-    low, high = min(counts, default=0), max(counts, default=0)
-    return counted(high, "seed") if low == high else f"{low} to {high} seeds"
+def game_notes(game: Game, quantity: str) -> list[str]:
+    """Return the small type above a game's panel: what is drawn, and which variants are missing."""
+    protocol = [] if game.protocol == "-" else [game.protocol]
+    missing = [scores.variant.label for scores in game.variants if not scores.runs]
+    return [
+        " · ".join([quantity, *protocol, _seeds_text(game)]),
+        *([f"no finished run: {', '.join(missing)}"] if missing else []),
+    ]
 
 
-def shared_verdict(games: Sequence[Game]) -> str:
-    """The verdict that holds of all games; empty where they have different ones."""
-    verdicts = {game.verdict for game in games}
-    return verdicts.pop() if len(verdicts) == 1 else ""
+def shared_warning(games: Sequence[Game]) -> str:
+    """Return the warning about few seeds that applies to all games; empty if games differ."""
+    warnings = {evidence_sentence(game.fewest_seeds) for game in games}
+    return warnings.pop() if len(warnings) == 1 else ""
+
+
+def panel_warning(seeds: int, shared: str) -> str:
+    """Return a panel's own warning about few seeds; empty if the whole figure has the same.
+
+    Args:
+        seeds: the smallest number of seeds in the panel.
+        shared: the figure's warning.
+    """
+    warning = evidence_sentence(seeds)
+    return "" if warning == shared else warning
 
 
 def frames_text(games: Sequence[Game]) -> str:
-    """What an agent step is in these games."""
+    """Return what an agent step is in these games."""
     if any(game.protocol != "-" for game in games):
         return "Atari: 1 agent step = 4 emulator frames."
-    return "Not Atari: there is no protocol."
+    return "Not Atari, so no protocol applies."
 
 
 def facts_text(comparison: Comparison) -> str:
-    """What the comparison is of, with commits cut to seven digits; `-` says that there is none."""
+    """Return the facts about the runs that are known, with commits cut to seven digits."""
     facts = {
         name: re.sub(r"\b([0-9a-f]{7})[0-9a-f]{33}\b", r"\1", value)
         for name, value in comparison.facts.items()
     }
     return " · ".join(f"{name}: {value}" for name, value in facts.items() if value != "-")
+
+
+def _seeds_text(game: Game) -> str:
+    """Return `5 seeds`, or `3 to 5 seeds` if variants have different numbers of them."""
+    counts = [len(scores.runs) for scores in game.variants]
+    low, high = min(counts, default=0), max(counts, default=0)
+    return counted(high, "seed") if low == high else f"{low} to {high} seeds"

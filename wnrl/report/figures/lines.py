@@ -12,14 +12,14 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from wnrl.report.comparison import Array
-from wnrl.report.figures.labels import EndLabel, draw_end_labels
+from wnrl.report.figures.end_labels import EndLabel, draw_end_labels
 from wnrl.report.figures.style import INK, REFERENCE_DASHES, Look
 from wnrl.report.figures.text import tick_format
 from wnrl.report.number_format import compact
 
-_BAND_ROOM = 0.75  # intervals may widen the axis by this share of what the lines span, on each side
-_MARK_ROOM = 1.5  # and published scores by this share
-_SAME = 0.005  # of the axis: lines that are nowhere further apart cover one another
+_BAND_ROOM = 0.75  # most that intervals widen the axis on each side, as a share of the lines' span
+_MARK_ROOM = 1.5  # most that published scores widen it
+_SAME = 0.005  # lines closer than this share of the axis cover each other
 
 
 class Line(NamedTuple):
@@ -34,12 +34,18 @@ class Line(NamedTuple):
 
     @property
     def finite(self) -> bool:
-        """Whether anything of it can be seen."""
+        """Whether the line has a visible point."""
         return bool(np.isfinite(self.y).any())
+
+    @property
+    def end(self) -> tuple[float, float]:
+        """The last visible point."""
+        last = int(np.flatnonzero(np.isfinite(self.y))[-1])
+        return float(self.x[last]), float(self.y[last])
 
 
 class Mark(NamedTuple):
-    """A published score, and the letter by which the small print explains it."""
+    """A published score, and the letter that the small print explains."""
 
     letter: str
     score: float
@@ -50,10 +56,10 @@ class Mark(NamedTuple):
 
 
 def y_limits(lines: Sequence[Line], marks: Sequence[Mark] = ()) -> tuple[float, float]:
-    """Limits that show all lines, and of intervals and marks what does not flatten the lines.
+    """Return limits that show all lines, and intervals and marks unless these flatten the lines.
 
-    The interval of two seeds can be a hundred times as wide as all the curves; such a band is cut
-    at the edge of the panel. A mark that is too far away is named at that edge.
+    The interval of two seeds can be a hundred times as wide as all curves; such a band is clipped
+    at the panel's edge. A mark that is too far away is labelled at that edge.
     """
     means = np.concatenate([line.y for line in lines])
     low, high = float(np.nanmin(means)), float(np.nanmax(means))
@@ -83,15 +89,15 @@ def draw_lines(
     labelled: bool,
     marks: Sequence[Mark] = (),
 ) -> None:
-    """Draw lines, bands and marks, and label them at the right.
+    """Draw lines, bands and marks, and label them on the right.
 
     Args:
         ax: axes of their final size.
-        lines: those with something to see.
+        lines: lines with at least one visible point.
         x_limits: ends of the x axis.
         y_limits: ends of the y axis.
-        x_name: what the x axis is.
-        labelled: whether lines are named at their ends; marks always are.
+        x_name: label of the x axis.
+        labelled: label lines at their ends; marks are always labelled.
         marks: published scores.
     """
     ax.set_xlim(*x_limits)
@@ -100,49 +106,26 @@ def draw_lines(
     for mark in marks:
         if y_limits[0] <= mark.score <= y_limits[1]:
             ax.axhline(mark.score, color=INK, alpha=0.6, linewidth=0.7, linestyle=REFERENCE_DASHES)
-    band_alpha = min(0.16, 0.64 / max(1, len(lines)))  # many bands one over another stay clear
-    labels = []
+    band_alpha = min(0.16, 0.64 / max(1, len(lines)))  # many overlapping bands stay light
     span = y_limits[1] - y_limits[0]
     for i, line in enumerate(lines):
-        shown = np.isfinite(line.y)
-        below = sum(_coincide(line, other, _SAME * span) for other in lines[:i])
-        thinner = 1 / (1 + below)  # so that what is below can be seen
-        ax.fill_between(
-            line.x, line.low, line.high, color=line.look.color, alpha=band_alpha, linewidth=0
-        )
-        ax.plot(
-            line.x,
-            line.y,
-            color=line.look.color,
-            linestyle=line.look.dashes,
-            linewidth=1.6 * thinner,
-        )
-        last = int(np.flatnonzero(shown)[-1])
-        x, y = float(line.x[last]), float(line.y[last])
-        ax.plot(
-            [x],
-            [y],
-            color=line.look.color,
-            marker=line.look.marker,
-            markersize=4.5 * thinner,
-            clip_on=False,
-        )
-        if labelled:
-            labels.append(EndLabel(line.label, x, y, line.look.color))
+        covered = sum(_coincide(line, other, _SAME * span) for other in lines[:i])
+        _draw_line(ax, line, band_alpha, 1 / (1 + covered))  # thinner, to show covered lines
+    labels = [EndLabel(x.label, *x.end, x.look.color) for x in lines] if labelled else []
     for mark in sorted(marks, key=lambda mark: -mark.score):
-        beyond = "↑" if mark.score > y_limits[1] else "↓" if mark.score < y_limits[0] else ""
-        labels.append(EndLabel(mark.label + beyond, x_limits[1], mark.score, INK, muted=True))
+        arrow = "↑" if mark.score > y_limits[1] else "↓" if mark.score < y_limits[0] else ""
+        labels.append(EndLabel(mark.label + arrow, x_limits[1], mark.score, INK, muted=True))
     draw_end_labels(ax, labels)
 
 
 def draw_nothing(ax: Axes) -> None:
-    """Say that there is nothing to see."""
+    """Say that there is no data."""
     ax.set_axis_off()
-    ax.text(0.5, 0.5, "nothing to draw yet", transform=ax.transAxes, ha="center", va="center")
+    ax.text(0.5, 0.5, "no data yet", transform=ax.transAxes, ha="center", va="center")
 
 
 def dress(ax: Axes, x_name: str) -> None:
-    """Ticks, their units, grid lines and the name of the x axis; limits must be final."""
+    """Set ticks with their units, grid lines and the label of the x axis; limits must be final."""
     ax.set_xlabel(x_name)
     ax.grid(axis="y", color=INK, alpha=0.12, linewidth=0.6)
     ax.set_axisbelow(True)
@@ -157,8 +140,23 @@ def dress(ax: Axes, x_name: str) -> None:
         axis.set_major_formatter(tick_format(max(map(abs, limits))))
 
 
+def _draw_line(ax: Axes, line: Line, band_alpha: float, thickness: float) -> None:
+    color = line.look.color
+    ax.fill_between(line.x, line.low, line.high, color=color, alpha=band_alpha, linewidth=0)
+    ax.plot(line.x, line.y, color=color, linestyle=line.look.dashes, linewidth=1.6 * thickness)
+    x, y = line.end
+    ax.plot(
+        [x],
+        [y],
+        color=color,
+        marker=line.look.marker,
+        markersize=4.5 * thickness,
+        clip_on=False,
+    )
+
+
 def _coincide(line: Line, other: Line, distance: float) -> bool:
-    """Whether one line covers the other."""
+    """Return whether one line covers the other."""
     return bool(
         np.array_equal(line.x, other.x)
         and np.array_equal(np.isnan(line.y), np.isnan(other.y))

@@ -1,10 +1,11 @@
-"""A picture's page: title, verdict, key, panels in rows, small print. Sizes follow from the text.
+"""Composition of a figure: title, warning, key, rows of panels, small print.
 
-Nothing here knows what a comparison is. All lengths are inches, from the top left corner.
+The height follows from the text. Lengths are inches, measured from the top left corner.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -25,28 +26,28 @@ from wnrl.report.figures.text import width_in, wrap
 
 _MARGIN_IN = 0.12
 _GAP_IN = 0.12  # between blocks, rows and neighbouring panels
-_TICKS_IN = 0.42  # below the axes: tick labels and the axis' name
-_SAMPLE_IN = 0.48  # a line in the key, long enough to tell its dashes
+_TICKS_IN = 0.42  # below the axes: tick labels and the axis label
+_SAMPLE_IN = 0.48  # a line in the key, long enough to show its dashes
 _KEY_GAP_IN = 0.09  # between a line in the key and its label
 _LEADING = 1.35  # from one baseline to the next, in font sizes
 
 
 @dataclass(frozen=True)
 class Panel:
-    """Axes with what stands around them."""
+    """Axes and the text around them."""
 
     title: str
-    notes: tuple[str, ...]  # in small type below the title
-    warning: str  # what cannot be concluded from it; may be empty
-    draw: Callable[[Axes], None]  # the axes have their final size
-    height_in: float  # of the axes
-    left_in: float  # beside the axes, for tick labels
-    right_in: float  # beside the axes, for labels of lines
+    notes: tuple[str, ...]  # small type below the title
+    warning: str  # that its seeds are too few; may be empty
+    draw: Callable[[Axes], None]  # called with axes of their final size
+    height_in: float  # height of the axes
+    left_in: float  # space left of the axes, for tick labels
+    right_in: float  # space right of the axes, for labels of lines
 
 
 @dataclass(frozen=True)
 class KeyEntry:
-    """A line of the key."""
+    """An entry of the key."""
 
     label: str
     look: Look
@@ -54,59 +55,68 @@ class KeyEntry:
 
 @dataclass(frozen=True)
 class Sheet:
-    """A whole picture."""
+    """A whole figure."""
 
     title: str
-    warning: str  # what cannot be concluded from any panel; may be empty
+    warning: str  # that the seeds of all panels are too few; may be empty
     key: tuple[KeyEntry, ...]
-    rows: tuple[tuple[Panel | None, ...], ...]  # which share the width evenly; None is left empty
+    rows: tuple[tuple[Panel | None, ...], ...]  # panels of equal width; None leaves a gap
     small_print: tuple[str, ...]
     width_in: float
 
 
-@dataclass(frozen=True)
-class _Line:
-    """A line of text in its place; y is that of its top."""
+class _Font(NamedTuple):
+    """Appearance of a piece of text."""
 
-    text: str
-    x: float
-    y: float
     size_pt: float
     bold: bool = False
     color: str = INK
     alpha: float | None = None
 
 
+_TITLE = _Font(TITLE_PT, bold=True)
+_WARNING = _Font(PANEL_PT, bold=True, color=WARNING)
+_PANEL_TITLE = _Font(PANEL_PT, bold=True)
+_PANEL_WARNING = _Font(LABEL_PT, bold=True, color=WARNING)
+_SMALL = _Font(SMALL_PT, alpha=MUTED)
+
+
+class _TextLine(NamedTuple):
+    """A line of text and the position of its top left corner."""
+
+    text: str
+    x: float
+    y: float
+    font: _Font
+
+
+class _Box(NamedTuple):
+    """The axes of a panel."""
+
+    panel: Panel
+    x: float
+    y: float
+    width: float
+
+
 def compose(sheet: Sheet) -> Figure:
-    """Draw a picture, as high as it has to be; inside `style.drawing`."""
+    """Draw a figure of the necessary height; call it inside `style.drawing`."""
     width = sheet.width_in
     inner = width - 2 * _MARGIN_IN
-    lines: list[_Line] = []
-    y = _MARGIN_IN
-    y = _write(lines, sheet.title, _MARGIN_IN, y, inner, TITLE_PT, bold=True)
-    y = _write(lines, sheet.warning, _MARGIN_IN, y, inner, PANEL_PT, bold=True, color=WARNING)
+    lines: list[_TextLine] = []
+    y = _write(lines, sheet.title, _TITLE, _MARGIN_IN, _MARGIN_IN, inner)
+    y = _write(lines, sheet.warning, _WARNING, _MARGIN_IN, y, inner)
     key, y = _place_key(sheet.key, y + 0.03, inner)
-    boxes: list[tuple[Panel, float, float, float]] = []  # with left, top and width of the axes
+    boxes: list[_Box] = []
     for row in sheet.rows:
-        share = (inner - (len(row) - 1) * _GAP_IN) / len(row)
-        top = y + _GAP_IN
-        cells = [
-            (panel, _MARGIN_IN + column * (share + _GAP_IN))
-            for column, panel in enumerate(row)
-            if panel is not None
-        ]
-        axes_top = 0.06 + max(_write_head(lines, panel, x, top, share) for panel, x in cells)
-        for panel, x in cells:
-            axes_width = share - panel.left_in - panel.right_in
-            boxes.append((panel, x + panel.left_in, axes_top, axes_width))
-        y = axes_top + max(panel.height_in for panel, _ in cells) + _TICKS_IN
+        y = _place_row(row, lines, boxes, y + _GAP_IN, inner)
     y += _GAP_IN
     for text in sheet.small_print:
-        y = _write(lines, text, _MARGIN_IN, y, inner, SMALL_PT, alpha=MUTED)
+        y = _write(lines, text, _SMALL, _MARGIN_IN, y, inner)
     height = y + _MARGIN_IN
     figure = Figure(figsize=(width, height), facecolor="white")
     for line in lines:
-        _draw_line(figure, line)
+        _draw_text(figure, line)
     for entry, x, top in key:
         _draw_key(figure, entry, x, top)
     for panel, x, top, axes_width in boxes:
@@ -115,52 +125,61 @@ def compose(sheet: Sheet) -> Figure:
     return figure
 
 
-def _write(
-    lines: list[_Line],
-    text: str,
-    x: float,
-    y: float,
-    width: float,
-    size_pt: float,
-    *,
-    bold: bool = False,
-    color: str = INK,
-    alpha: float | None = None,
+def _place_row(
+    row: Sequence[Panel | None], lines: list[_TextLine], boxes: list[_Box], y: float, inner: float
 ) -> float:
-    """Append text, broken to this width, and return where it ends."""
-    for part in wrap(text, width, size_pt, bold=bold):
-        lines.append(_Line(part, x, y, size_pt, bold, color, alpha))
-        y += size_pt * _LEADING / 72
+    """Append the text and axes of a row of panels, and return the row's bottom."""
+    share = (inner - (len(row) - 1) * _GAP_IN) / len(row)
+    cells = [
+        (panel, _MARGIN_IN + column * (share + _GAP_IN))
+        for column, panel in enumerate(row)
+        if panel is not None
+    ]
+    axes_top = 0.06 + max(_write_head(lines, panel, x, y, share) for panel, x in cells)
+    for panel, x in cells:
+        axes_width = share - panel.left_in - panel.right_in
+        boxes.append(_Box(panel, x + panel.left_in, axes_top, axes_width))
+    return axes_top + max(panel.height_in for panel, _ in cells) + _TICKS_IN
+
+
+def _write(
+    lines: list[_TextLine], text: str, font: _Font, x: float, y: float, width: float
+) -> float:
+    """Append text, wrapped to this width, and return its bottom."""
+    for part in wrap(text, width, font.size_pt, bold=font.bold):
+        lines.append(_TextLine(part, x, y, font))
+        y += font.size_pt * _LEADING / 72
     return y
 
 
-def _draw_line(figure: Figure, line: _Line) -> None:
+def _draw_text(figure: Figure, line: _TextLine) -> None:
     width, height = figure.get_size_inches()
+    font = line.font
     figure.text(
         line.x / width,
-        1 - (line.y + line.size_pt / 72) / height,
+        1 - (line.y + font.size_pt / 72) / height,
         line.text,
         va="baseline",
-        fontsize=line.size_pt,
-        fontweight="bold" if line.bold else "normal",
-        color=line.color,
-        alpha=line.alpha,
+        fontsize=font.size_pt,
+        fontweight="bold" if font.bold else "normal",
+        color=font.color,
+        alpha=font.alpha,
     )
 
 
-def _write_head(lines: list[_Line], panel: Panel, x: float, y: float, width: float) -> float:
-    """Append what stands above a panel's axes, and return where it ends."""
-    y = _write(lines, panel.title, x, y, width, PANEL_PT, bold=True)
-    y = _write(lines, panel.warning, x, y, width, LABEL_PT, bold=True, color=WARNING)
+def _write_head(lines: list[_TextLine], panel: Panel, x: float, y: float, width: float) -> float:
+    """Append the text above a panel's axes, and return its bottom."""
+    y = _write(lines, panel.title, _PANEL_TITLE, x, y, width)
+    y = _write(lines, panel.warning, _PANEL_WARNING, x, y, width)
     for note in panel.notes:
-        y = _write(lines, note, x, y, width, SMALL_PT, alpha=MUTED)
+        y = _write(lines, note, _SMALL, x, y, width)
     return y
 
 
 def _place_key(
     entries: Sequence[KeyEntry], y: float, width: float
 ) -> tuple[list[tuple[KeyEntry, float, float]], float]:
-    """Left end and top of each entry, as many to a line as fit, and where the key ends."""
+    """Return the left end and top of each entry, wrapped into lines, and the bottom of the key."""
     placed = []
     x = 0.0
     for entry in entries:
@@ -184,7 +203,7 @@ def _draw_key(figure: Figure, entry: KeyEntry, x: float, top: float) -> None:
             linewidth=1.6,
             marker=entry.look.marker,
             markersize=4.5,
-            markevery=[1],  # at its end, as in the panels
+            markevery=[1],  # at the line's end, as in the panels
         )
     )
     figure.text(

@@ -1,8 +1,8 @@
-"""How variants and text look: the same normalization the same way in every picture.
+"""Colours, markers, dashes and fonts: a normalization looks the same in every figure.
 
-Every colour stands out from a white page and from a dark one. Those of what is compared most are
-near Okabe and Ito's, which the colour-blind can tell apart; of the others, kin come close to one
-another. So colour is never alone: there are markers, and labels.
+Every colour has enough contrast on a white and on a dark page. The colours of the most frequent
+normalizations are close to Okabe and Ito's, which the colour-blind can tell apart. Some others are
+similar, so lines also differ in their markers and have labels.
 """
 
 import contextlib
@@ -14,10 +14,10 @@ import matplotlib.style
 
 from wnrl.report.comparison import Comparison, Variant
 
-INK = "#1c2025"  # of all text and axes
+INK = "#1c2025"  # text and axes
 WARNING = "#cf5300"
-MUTED = 0.75  # opacity of what is said in passing
-FONT = "DejaVu Sans"  # comes with matplotlib, and is wider than what browsers put in its place
+MUTED = 0.75  # opacity of notes and small print
+FONT = "DejaVu Sans"  # comes with matplotlib; wider than the fonts that browsers substitute
 
 TITLE_PT = 11.0
 PANEL_PT = 9.5
@@ -26,7 +26,7 @@ SMALL_PT = 7.5
 
 _RC: dict[str, Any] = {
     "font.family": "sans-serif",
-    "font.sans-serif": [FONT, "Verdana", "Helvetica", "Arial"],  # what an SVG asks for
+    "font.sans-serif": [FONT, "Verdana", "Helvetica", "Arial"],  # requested by SVG files
     "font.size": LABEL_PT,
     "text.color": INK,
     "text.parse_math": False,
@@ -49,7 +49,7 @@ _RC: dict[str, Any] = {
     "path.simplify": True,
 }
 
-# Colour and marker of each normalization in wnrl.nn.norms.catalogue; kin have related colours.
+# Colour and marker of each normalization in wnrl.nn.norms.catalogue; families share a hue.
 _NORMS = {
     "none": ("#767676", "o"),
     "weight": ("#0f7ec2", "s"),
@@ -67,7 +67,7 @@ _NORMS = {
     "projection": ("#d04880", "h"),
     "nap": ("#957060", ">"),
 }
-_OTHERS = ("#a97a00", "#8063d0", "#d04880", "#957060", "#11929e")  # of registered normalizations
+_OTHERS = ("#a97a00", "#8063d0", "#d04880", "#957060", "#11929e")  # user-defined normalizations
 
 _Dashes = tuple[float, tuple[float, ...]]
 _DASHES: tuple[_Dashes, ...] = (
@@ -82,7 +82,7 @@ REFERENCE_DASHES: _Dashes = (0, (3, 3))
 
 
 class Look(NamedTuple):
-    """How a variant is drawn."""
+    """Appearance of a variant."""
 
     color: str
     marker: str
@@ -90,20 +90,20 @@ class Look(NamedTuple):
 
 
 def look_of(norm: str, place: int) -> Look:
-    """How a normalization is drawn, with the values of swept settings that come at this place."""
+    """Return the look of a normalization; `place` numbers the combinations of swept values."""
     spare = _OTHERS[zlib.crc32(norm.encode()) % len(_OTHERS)], "*"
     return Look(*_NORMS.get(norm, spare), _DASHES[place % len(_DASHES)])
 
 
 def looks(comparison: Comparison) -> dict[Variant, Look]:
-    """How each variant is drawn: colour and marker by normalization, dashes by swept values."""
-    variants = dict.fromkeys(each.variant for game in comparison.games for each in game.scored)
-    places = list(dict.fromkeys(variant.values for variant in variants))
-    return {each: look_of(each.norm, places.index(each.values)) for each in variants}
+    """Return each variant's look: colour and marker by normalization, dashes by swept values."""
+    variants = dict.fromkeys(x.variant for game in comparison.games for x in game.variants)
+    combinations = list(dict.fromkeys(variant.values for variant in variants))
+    return {each: look_of(each.norm, combinations.index(each.values)) for each in variants}
 
 
 @contextlib.contextmanager
 def drawing() -> Iterator[None]:
-    """matplotlib's own defaults and ours, whatever the user's settings, and those back after."""
+    """Use matplotlib's defaults and our settings in this context, whatever the user's settings."""
     with matplotlib.style.context(["default", _RC]):
         yield

@@ -1,4 +1,4 @@
-"""How wide the usable range of a swept setting is: final returns against its values."""
+"""Final returns against the values of a swept setting."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,16 +8,17 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedFormatter, FixedLocator
 
-from wnrl.report.comparison import Comparison, Game, Scored, Variant
-from wnrl.report.figures.labels import PITCH_PT, EndLabel, draw_end_labels, margin_in
+from wnrl.report.comparison import Comparison, Game, Variant, VariantScores
+from wnrl.report.figures.end_labels import PITCH_PT, EndLabel, draw_end_labels, margin_in
 from wnrl.report.figures.layout import (
     Layout,
-    direct,
     facts_text,
+    fit_at_line_ends,
     frames_text,
+    game_notes,
     in_rows,
-    seeds_text,
-    shared_verdict,
+    panel_warning,
+    shared_warning,
 )
 from wnrl.report.figures.lines import Line, draw_nothing, dress, y_limits
 from wnrl.report.figures.sheet import KeyEntry, Panel, Sheet
@@ -27,65 +28,54 @@ from wnrl.report.run_result import WINDOW_FRACTION
 
 _LEFT_IN = 0.55
 _RIGHT_IN = 0.2
-_DODGE = 0.3  # of the smallest distance between values: how far lines' points stand apart
+_DODGE = 0.3  # spread of the lines' points at a value, as a share of the least distance of values
 
 WHAT = (
     f"Points: mean over seeds of the mean raw return in the last {WINDOW_FRACTION:.0%} of the "
-    "agent steps; those of one value stand beside one another. Bars: 95% intervals, Student's t "
-    "over seeds, cut at a panel's edge."
+    "agent steps; points of the same value are drawn side by side. Bars: 95% intervals, Student's "
+    "t over seeds, clipped at the panel's edge."
 )
 
 Series = tuple[str, tuple[str, ...]]  # a normalization, and the values of the other settings
 
 
 def numeric_settings(comparison: Comparison) -> list[str]:
-    """Swept settings all of whose values are numbers, of which there are at least two."""
-    return [
-        name
-        for place, name in enumerate(comparison.swept)
-        if len(_values(comparison, place)) > 1
-        and all(value is not None for value in _values(comparison, place).values())
-    ]
+    """Return the swept settings that have at least two values, all of them numbers."""
+    names = []
+    for place, name in enumerate(comparison.swept):
+        values = _values(comparison, place)
+        if len(values) > 1 and all(value is not None for value in values.values()):
+            names.append(name)
+    return names
 
 
 def range_sheet(comparison: Comparison, setting: str, layout: Layout) -> Sheet:
-    """Final returns of each game against the values of a swept setting.
+    """Return the final returns of each game against the values of a swept setting.
 
     Args:
         comparison: what is drawn.
         setting: one of `numeric_settings`.
-        layout: where it is looked at.
+        layout: the medium that the figure is drawn for.
     """
     place = comparison.swept.index(setting)
     games = comparison.games
     columns = layout.columns_of(len(games))
-    series = list(
-        dict.fromkeys(
-            _series(each.variant, place)
-            for game in games
-            for each in game.scored
-            if _number(each.variant, place) is not None
-        )
-    )
-    names = {each: " ".join([each[0], *each[1]]) for each in series}
-    others = list(dict.fromkeys(values for _, values in series))
-    look = {(norm, values): look_of(norm, others.index(values)) for norm, values in series}
+    look = _series_looks(comparison, place)
     height_in = layout.height_in(columns)
-    labelled = direct([*names.values()], panel_in=layout.panel_in(columns), axes_in=height_in)
-    verdict = shared_verdict(games)
+    labelled = fit_at_line_ends(
+        [_label(series) for series in look], panel_in=layout.panel_in(columns), axes_in=height_in
+    )
+    warning = shared_warning(games)
     panels: list[Panel] = []
     for game in games:
-        lines = [_line(game, place, each, names[each], look[each]) for each in series]
+        lines = [_line(game, place, series, look[series]) for series in look]
         lines = [line for line in lines if line.finite]
         labels = [line.label for line in lines] if labelled else []
-        protocol = [] if game.protocol == "-" else [game.protocol]
-        head = " · ".join(["final raw return", *protocol, seeds_text(game.scored)])
-        missing = [each.variant.label for each in game.scored if each.final is None]
         panels.append(
             Panel(
                 title=game.env,
-                notes=(head, *([f"no finished run: {', '.join(missing)}"] if missing else [])),
-                warning="" if verdict else game.verdict,
+                notes=tuple(game_notes(game, "final raw return")),
+                warning=panel_warning(game.fewest_seeds, warning),
                 draw=partial(_draw, lines=lines, name=setting, labelled=labelled),
                 height_in=max(height_in, len(labels) * PITCH_PT / 72),
                 left_in=_LEFT_IN,
@@ -95,20 +85,20 @@ def range_sheet(comparison: Comparison, setting: str, layout: Layout) -> Sheet:
     return Sheet(
         width_in=layout.width_in(columns),
         title=f"{comparison.agent}: final return by {setting}",
-        warning=verdict,
-        key=() if labelled else tuple(KeyEntry(names[each], look[each]) for each in series),
+        warning=warning,
+        key=() if labelled else tuple(KeyEntry(_label(each), look[each]) for each in look),
         rows=in_rows(panels, columns),
         small_print=(WHAT, frames_text(games), facts_text(comparison)),
     )
 
 
 def _values(comparison: Comparison, place: int) -> dict[str, float | None]:
-    """Values of a setting, as they are written and as numbers; `-` is none of its values."""
+    """Return the values of the setting at this place, as text and as numbers, without `-`."""
     return {
-        each.variant.values[place]: _number(each.variant, place)
+        scores.variant.values[place]: _number(scores.variant, place)
         for game in comparison.games
-        for each in game.scored
-        if each.variant.values[place] != "-"
+        for scores in game.variants
+        if scores.variant.values[place] != "-"
     }
 
 
@@ -124,21 +114,37 @@ def _series(variant: Variant, place: int) -> Series:
     return variant.norm, variant.values[:place] + variant.values[place + 1 :]
 
 
-def _line(game: Game, place: int, series: Series, label: str, look: Look) -> Line:
-    """Final returns of a series in the order of the setting's values; NaN where there is none."""
-    points: Mapping[float, Scored] = {
-        value: each
-        for each in game.scored
-        if _series(each.variant, place) == series
-        and (value := _number(each.variant, place)) is not None
+def _series_looks(comparison: Comparison, place: int) -> dict[Series, Look]:
+    """Return how each series is drawn: dashes by the values of the other settings."""
+    all_series = dict.fromkeys(
+        _series(scores.variant, place)
+        for game in comparison.games
+        for scores in game.variants
+        if _number(scores.variant, place) is not None
+    )
+    others = list(dict.fromkeys(values for _, values in all_series))
+    return {(norm, values): look_of(norm, others.index(values)) for norm, values in all_series}
+
+
+def _label(series: Series) -> str:
+    return " ".join([series[0], *series[1]])
+
+
+def _line(game: Game, place: int, series: Series, look: Look) -> Line:
+    """Return the final returns of a series in the order of the setting's values; NaN if missing."""
+    points: Mapping[float, VariantScores] = {
+        value: scores
+        for scores in game.variants
+        if _series(scores.variant, place) == series
+        and (value := _number(scores.variant, place)) is not None
     }
     x = sorted(points)
     finals = [points[value].final for value in x]
-    mean, low, high = (
+    y, low, high = (
         np.array([math.nan if final is None else getattr(final, end) for final in finals])
-        for end in ("mean", "low", "high")
+        for end in ("value", "low", "high")
     )
-    return Line(label, look, np.array(x), mean, low, high)
+    return Line(_label(series), look, np.array(x), y, low, high)
 
 
 def _draw(ax: Axes, *, lines: Sequence[Line], name: str, labelled: bool) -> None:
@@ -151,12 +157,12 @@ def _draw(ax: Axes, *, lines: Sequence[Line], name: str, labelled: bool) -> None
     step = float(np.diff(places).min()) if len(places) > 1 else 1.0
     ax.set_xlim(places[0] - 0.3 * step, places[-1] + 0.3 * step)
     ax.set_ylim(*y_limits(lines))
-    dress(ax, f"{name}, log scale" if log else name)
+    dress(ax, f"{name} (log scale)" if log else name)
     _tick_values(ax, places.tolist(), [f"{value:g}" for value in values])
     labels = []
     for i, line in enumerate(lines):
-        aside = _DODGE * step * ((i + 0.5) / len(lines) - 0.5)
-        x = (np.log10(line.x) if log else line.x) + aside
+        shift = _DODGE * step * ((i + 0.5) / len(lines) - 0.5)
+        x = (np.log10(line.x) if log else line.x) + shift
         color = line.look.color
         ax.vlines(x, line.low, line.high, color=color, linewidth=1.4, alpha=0.7)
         ax.plot(
@@ -175,7 +181,7 @@ def _draw(ax: Axes, *, lines: Sequence[Line], name: str, labelled: bool) -> None
 
 
 def _tick_values(ax: Axes, places: Sequence[float], texts: Sequence[str]) -> None:
-    """Ticks at the values themselves, as far as they can be written side by side."""
+    """Put ticks at the values, leaving out those whose text would not fit."""
     axis_in = ax.bbox.width / ax.figure.dpi
     low, high = ax.get_xlim()
     kept: list[int] = []

@@ -1,4 +1,4 @@
-"""How wide text is, broken into lines that fit; how the ticks of an axis are written."""
+"""Width of text, line breaking, and the format of tick labels."""
 
 import functools
 from collections.abc import Callable
@@ -10,19 +10,19 @@ from matplotlib.font_manager import FontProperties
 from wnrl.report.figures.style import FONT
 
 _DPI = 144
-_SLACK = 1.03  # glyphs are placed on whole pixels, differently at every resolution
+_SLACK = 1.03  # glyphs snap to whole pixels, which changes widths with the resolution
 
 
 @functools.lru_cache(maxsize=4096)
 def width_in(text: str, size_pt: float, *, bold: bool = False) -> float:
-    """Inches that a line of text takes."""
+    """Return the width of a line of text in inches."""
     font = FontProperties(family=FONT, size=size_pt, weight="bold" if bold else "normal")
     width: float = _renderer().get_text_width_height_descent(text, font, ismath=False)[0]
     return width / _DPI * _SLACK
 
 
 def wrap(text: str, available_in: float, size_pt: float, *, bold: bool = False) -> list[str]:
-    """Text in lines no wider than this many inches; only a word that is wider is cut."""
+    """Break text into lines of at most this many inches, splitting only words that are wider."""
     lines: list[str] = []
     line = ""
     for word in text.split():
@@ -43,18 +43,18 @@ def wrap(text: str, available_in: float, size_pt: float, *, bold: bool = False) 
 
 
 def tick_format(largest: float) -> Callable[[float, object], str]:
-    """How the ticks of an axis that reaches to here are written, all in one unit.
+    """Return a formatter that writes all ticks of an axis in one unit.
 
     Args:
-        largest: the largest magnitude on the axis; from a million on ticks are in `M`, from ten
-            thousand on in `k`.
+        largest: the largest magnitude on the axis. From ten thousand on ticks are in `k`, from a
+            million on in `M`.
     """
     unit, suffix = next(
         (each for each in ((1e9, "G"), (1e6, "M"), (1e3, "k")) if largest >= max(each[0], 1e4)),
         (1.0, ""),
     )
 
-    def written(value: float, position: object = None) -> str:
+    def format_tick(value: float, position: object = None) -> str:
         if value == 0:
             return "0"
         text = f"{value / unit:.10g}"
@@ -62,9 +62,9 @@ def tick_format(largest: float) -> Callable[[float, object], str]:
             text = f"{value:,.10g}"
         return text.replace("-", "−") + suffix
 
-    return written
+    return format_tick
 
 
 @functools.cache
 def _renderer() -> Any:
-    return RendererAgg(1, 1, _DPI)  # type: ignore[no-untyped-call]  # as matplotlib has it
+    return RendererAgg(1, 1, _DPI)  # type: ignore[no-untyped-call]  # untyped in matplotlib

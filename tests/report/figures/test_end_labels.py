@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wnrl.report.figures.labels import spread
+from wnrl.report.figures.end_labels import spread
 
 POSITIONS = st.lists(st.floats(0, 10, allow_nan=False), min_size=1, max_size=12)
 

@@ -1,4 +1,4 @@
-"""Which pictures a comparison has, and what they show in words."""
+"""List of a comparison's figures, with captions and text alternatives."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,51 +12,55 @@ from wnrl.report.figures.sweep import numeric_settings, range_sheet
 from wnrl.report.number_format import compact
 from wnrl.stats.intervals import Interval
 
-_CURVES = "Raw return while training; shaded: the 95% interval, where there is more than one seed."
-_RANGE = "Final return by value: the wider the plateau, the less there is to tune."
-_AGGREGATES = "Final returns of all games together, human-normalized, with 95% intervals."
+_CURVES = "Raw return during training. Shaded bands are 95% intervals; a single seed has none."
+_RANGE = (
+    "Final return against the value of the setting. The wider the plateau, the less tuning is "
+    "needed."
+)
+_AGGREGATES = "Human-normalized final returns over all games, with 95% intervals."
 
 
-class Picture(NamedTuple):
-    """A picture before it is drawn."""
+class PlannedFigure(NamedTuple):
+    """A figure before it is drawn."""
 
-    stem: str  # of its files
+    stem: str  # file name without suffix
     sheet: Sheet
     caption: str
     alt: str
 
 
-def pictures(comparison: Comparison, layout: Layout, *, each_game: bool) -> list[Picture]:
-    """The pictures of a comparison.
+def figure_list(comparison: Comparison, layout: Layout, *, each_game: bool) -> list[PlannedFigure]:
+    """Return the figures of a comparison.
 
     Args:
-        comparison: what they are of.
-        layout: where they are looked at.
-        each_game: whether, where there are several games, each has a picture of its own, too.
+        comparison: what they show.
+        layout: the medium that they are drawn for.
+        each_game: add a figure for each game if there are several.
     """
     games = comparison.games
-    found: list[Picture] = []
+    figures: list[PlannedFigure] = []
     if games:
         sheet = curves_sheet(comparison, games, layout, aggregated=True)
-        found.append(Picture("curves", sheet, _CURVES, _curves_alt(comparison, games)))
+        figures.append(PlannedFigure("curves", sheet, _CURVES, _curves_alt(comparison, games)))
     if each_game and len(games) > 1:
         for game in games:
             stem = f"curves-{_file_name(game.env)}"
             sheet = curves_sheet(comparison, [game], layout, aggregated=False)
-            found.append(Picture(stem, sheet, _CURVES, _curves_alt(comparison, [game])))
+            figures.append(PlannedFigure(stem, sheet, _CURVES, _curves_alt(comparison, [game])))
     for setting in numeric_settings(comparison):
         stem = f"range-{_file_name(setting)}"
         sheet = range_sheet(comparison, setting, layout)
-        alt = f"Final return of {comparison.agent} against {setting}, in {_names(games)}."
-        found.append(Picture(stem, sheet, _RANGE, alt))
+        alt = f"Final return of {comparison.agent} against {setting} in {_names(games)}."
+        figures.append(PlannedFigure(stem, sheet, _RANGE, alt))
     if (aggregate := comparison.aggregate) is not None:
         sheet = aggregates_sheet(comparison, aggregate, layout)
-        found.append(Picture("aggregates", sheet, _AGGREGATES, _aggregates_alt(aggregate)))
-    return found
+        alt = _aggregates_alt(aggregate)
+        figures.append(PlannedFigure("aggregates", sheet, _AGGREGATES, alt))
+    return figures
 
 
 def _aggregates_alt(aggregate: Aggregate) -> str:
-    values = [f"{total.variant.label} {compact(total.iqm.value)}" for total in aggregate.totals]
+    values = [f"{each.variant.label} {compact(each.iqm.value)}" for each in aggregate.variants]
     return f"Aggregates over {len(aggregate.games)} games. IQM: {', '.join(values)}."
 
 
@@ -65,16 +69,19 @@ def _curves_alt(comparison: Comparison, games: Sequence[Game]) -> str:
     if len(games) > 1:
         return f"{start}."
     finals = [
-        f"{each.variant.label} {_interval(each.final)}" for each in games[0].scored if each.final
+        f"{scores.variant.label} {_interval(scores.final)}"
+        for scores in games[0].variants
+        if scores.final
     ]
     return f"{start}. Final return: {', '.join(finals) or 'none yet'}."
 
 
 def _interval(interval: Interval) -> str:
-    """`12.3 [10.1, 14.5]`; NaN compares unequal to itself."""
-    if interval.low != interval.low:
-        return compact(interval.mean)
-    return f"{compact(interval.mean)} [{compact(interval.low)}, {compact(interval.high)}]"
+    """Return `12.3 [10.1, 14.5]`."""
+    value = compact(interval.value)
+    if not interval.bounded:
+        return value
+    return f"{value} [{compact(interval.low)}, {compact(interval.high)}]"
 
 
 def _names(games: Sequence[Game]) -> str:
@@ -82,5 +89,5 @@ def _names(games: Sequence[Game]) -> str:
 
 
 def _file_name(name: str) -> str:
-    """As run folders are named."""
+    """Return the name as run folders spell it."""
     return name.replace("/", "-").replace(":", "-")

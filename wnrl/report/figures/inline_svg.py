@@ -1,4 +1,4 @@
-"""Pictures as elements of an HTML page that may be light or dark. Their titles are the page's."""
+"""Figures as <svg> elements for an HTML page that may be light or dark."""
 
 import dataclasses
 import html
@@ -9,46 +9,46 @@ from matplotlib.figure import Figure
 
 from wnrl.report.comparison import Comparison
 from wnrl.report.figures import PageFigure
+from wnrl.report.figures.figure_list import figure_list
 from wnrl.report.figures.layout import NARROW, WIDE
-from wnrl.report.figures.pictures import pictures
 from wnrl.report.figures.sheet import compose
 from wnrl.report.figures.style import INK, drawing
 
 _PAGE_FONT = "font-family: system-ui, sans-serif"
 
 
-def page_pictures(comparison: Comparison, *, narrow: bool) -> list[PageFigure]:
-    """As `wnrl.report.figures.page_figures`, which see."""
+def inline_figures(comparison: Comparison, *, narrow: bool) -> list[PageFigure]:
+    """Draw all figures without their titles; see `page_figures`."""
     with drawing():
         return [
             PageFigure(
-                title=picture.sheet.title,
-                caption=picture.caption,
+                title=planned.sheet.title,
+                caption=planned.caption,
                 svg=_inline_svg(
-                    compose(dataclasses.replace(picture.sheet, title="")),
-                    prefix=f"{picture.stem}-{'narrow' if narrow else 'wide'}-",
-                    alt=picture.alt,
+                    compose(dataclasses.replace(planned.sheet, title="")),
+                    prefix=f"{planned.stem}-{'narrow' if narrow else 'wide'}-",
+                    alt=planned.alt,
                 ),
-                alt=picture.alt,
+                alt=planned.alt,
             )
-            for picture in pictures(comparison, NARROW if narrow else WIDE, each_game=False)
+            for planned in figure_list(comparison, NARROW if narrow else WIDE, each_game=False)
         ]
 
 
 def _inline_svg(figure: Figure, *, prefix: str, alt: str) -> str:
-    """An <svg> element to stand among others.
+    """Return an <svg> element that can be combined with others in a page.
 
     Args:
-        figure: what is drawn; its background is left out and its ink becomes `currentColor`.
-        prefix: of every id in it.
-        alt: what it shows, in words.
+        figure: the figure; its background is removed and its ink becomes `currentColor`.
+        prefix: prefix of all its ids.
+        alt: text alternative.
     """
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
-    # As it stands, this rule would be one for the whole page.
+    # matplotlib's style rule would apply to the whole page.
     text = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>\s*", "", text, flags=re.DOTALL)
     text = re.sub(r'\bid="', f'id="{prefix}', text)
     text = re.sub(r'(href="#|url\(#)', rf"\g<1>{prefix}", text)

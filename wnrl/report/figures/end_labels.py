@@ -1,4 +1,4 @@
-"""Labels at the ends of lines: near what they name, and never one over another."""
+"""Labels at the ends of lines, close to the lines and never overlapping."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,31 +9,31 @@ from matplotlib.axes import Axes
 from wnrl.report.figures.style import LABEL_PT, MUTED
 from wnrl.report.figures.text import width_in
 
-PITCH_PT = 10.5  # from one label's middle to the next one's
-_GAP_IN = 0.15  # from the axes to the text, with the leader line in it
+PITCH_PT = 10.5  # distance between the middles of neighbouring labels
+_GAP_IN = 0.15  # from the axes to the text, including the leader line
 _LEADER_IN = 0.11
 
 
 class EndLabel(NamedTuple):
-    """What stands at the right of the axes, and the point that it belongs to, in data units."""
+    """A label to the right of the axes, and its point in data units."""
 
     text: str
     x: float
     y: float
-    color: str  # of the line that leads to it
+    color: str  # colour of the leader line
     muted: bool = False
 
 
 def margin_in(texts: Sequence[str]) -> float:
-    """Inches right of the axes that these labels need."""
+    """Return the width in inches that these labels need to the right of the axes."""
     return _GAP_IN + max((width_in(text, LABEL_PT) for text in texts), default=0.0)
 
 
 def draw_end_labels(ax: Axes, labels: Sequence[EndLabel]) -> None:
-    """Write labels right of the axes, each at the height of its point or as near as there is room.
+    """Write labels right of the axes, each as close to the height of its point as possible.
 
-    The size and limits of the axes must be final. A point beyond the limits is taken to their edge,
-    and no line leads there.
+    The size and limits of the axes must be final. A point beyond the limits is moved to their edge,
+    without a leader line.
     """
     if not labels:
         return
@@ -67,24 +67,25 @@ def draw_end_labels(ax: Axes, labels: Sequence[EndLabel]) -> None:
 
 
 def spread(wanted: Sequence[float], pitch: float, *, low: float, high: float) -> list[float]:
-    """Positions at least a pitch apart, as near to those wanted as can be (least squares).
+    """Return positions at least a pitch apart, as close to the wanted ones as possible.
 
-    It is an isotonic regression: with x_i sorted and t_i = x_i - i pitch, find the nearest u_i that
-    never fall; u_i + i pitch is the position. Equal ones keep their order, the first on top.
+    Closeness is least squares, so this is an isotonic regression: with x_i sorted and
+    t_i = x_i - i pitch, find the nearest u_i that never fall; the position is u_i + i pitch. Equal
+    positions keep their order, the first on top.
 
     Args:
         wanted: positions, in any order.
         pitch: the smallest distance.
-        low: no position is below, unless there is no room.
-        high: none is above.
+        low: the lowest position, unless there is no room.
+        high: the highest position.
 
     Returns:
-        The positions, in the order of those wanted.
+        The positions, in the order of `wanted`.
 
     Source: the pool-adjacent-violators algorithm; Ayer et al. 1955.
     """
     order = sorted(range(len(wanted)), key=lambda i: (wanted[i], -i))
-    blocks: list[tuple[float, int]] = []  # mean and number of those that have it
+    blocks: list[tuple[float, int]] = []  # mean and size of each block of equal u_i
     for place, i in enumerate(order):
         mean, count = wanted[i] - place * pitch, 1
         while blocks and blocks[-1][0] > mean:

@@ -14,12 +14,13 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 from wnrl.nn.norms.catalogue import NORMS as CATALOGUE
-from wnrl.report.comparison import Comparison, Curve, Improvement, Scored
+from wnrl.report.comparison import Comparison, Curve, Improvement, VariantScores
+from wnrl.report.figures.figure_list import figure_list
 from wnrl.report.figures.layout import NARROW, WIDE, Layout
-from wnrl.report.figures.pictures import pictures
 from wnrl.report.figures.sheet import compose
 from wnrl.report.figures.style import drawing, look_of
-from wnrl.stats.bootstrap import Bands, Coverage, Estimate
+from wnrl.stats.bootstrap import Bands, Coverage
+from wnrl.stats.intervals import Interval
 from wnrl.stats.reference_scores import Reference, reference_scores
 
 PUBLISHED = reference_scores("Breakout", agent="ppo", protocol="classic", frames=40_000_000)
@@ -31,11 +32,11 @@ TOUCHING_PX = 0.5  # boxes may share this much: they are wider than their glyphs
 def draw(comparison: Comparison, layout: Layout = WIDE) -> dict[str, Figure]:
     with drawing():
         figures = {}
-        for picture in pictures(comparison, layout, each_game=False):
-            figure = compose(picture.sheet)
+        for planned in figure_list(comparison, layout, each_game=False):
+            figure = compose(planned.sheet)
             FigureCanvasAgg(figure)
             figure.draw_without_rendering()
-            figures[picture.stem] = figure
+            figures[planned.stem] = figure
         return figures
 
 
@@ -87,9 +88,9 @@ def overlap(a: Bbox, b: Bbox) -> bool:
 def with_scored(comparison: Comparison, which: int, **changes: object) -> Comparison:
     """The comparison with one variant of its first game changed."""
     game = comparison.games[0]
-    scored: list[Scored] = list(game.scored)
+    scored: list[VariantScores] = list(game.variants)
     scored[which] = dataclasses.replace(scored[which], **changes)  # type: ignore[arg-type]
-    changed = dataclasses.replace(game, scored=tuple(scored))
+    changed = dataclasses.replace(game, variants=tuple(scored))
     return dataclasses.replace(comparison, games=(changed, *comparison.games[1:]))
 
 
@@ -105,7 +106,7 @@ def nothing_yet(comparison: Comparison, which: int) -> Comparison:
 
 def identical() -> Comparison:
     comparison = made()
-    curve = comparison.games[0].scored[0].curve
+    curve = comparison.games[0].variants[0].curve
     for which in range(1, 4):
         comparison = with_scored(comparison, which, curve=curve)
     return comparison
@@ -194,13 +195,13 @@ def test_every_picture_says_what_it_is_of() -> None:
             assert fact in said
         assert f"commit: {COMMIT[:7]} ·" in said
         assert "95% intervals" in said
-        assert "3 seeds, fewer than five: indicative only." in said
+        assert "3 seeds: differences are indicative only with fewer than 5." in said
     assert "Student's t" in prose(pictures["curves"])
     assert "trailing window of 10% of the agent steps" in prose(pictures["curves"])
     assert "1 agent step = 4 emulator frames" in prose(pictures["curves"])
     assert "stratified bootstrap" in prose(pictures["aggregates"])
-    assert "these 95% intervals cover 84 to 87% in simulation" in words(pictures["aggregates"])
-    assert "these 95% intervals cover 90% in simulation" in words(pictures["aggregates"])
+    assert "simulated coverage of these 95% intervals: 84 to 87%" in words(pictures["aggregates"])
+    assert "simulated coverage of these 95% intervals: 90%" in words(pictures["aggregates"])
 
 
 def test_few_seeds_are_said_once_for_all_games_or_where_they_are_few() -> None:
@@ -216,16 +217,16 @@ def test_many_pairs_are_cut_to_those_over_the_first_variant_and_more() -> None:
     comparison = made(envs=GAMES[:2], norms=[*CATALOGUE][:7], together=True)
     aggregate = comparison.aggregate
     assert aggregate is not None
-    variants = [total.variant for total in aggregate.totals]
+    variants = [total.variant for total in aggregate.variants]
     pairs = [
-        Improvement(*pair, Estimate(0.5, 0.4, 0.6)) for pair in itertools.permutations(variants, 2)
+        Improvement(*pair, Interval(0.5, 0.4, 0.6)) for pair in itertools.permutations(variants, 2)
     ]
     changed = dataclasses.replace(aggregate, improvements=tuple(pairs))
     figure = draw(dataclasses.replace(comparison, aggregate=changed))["aggregates"]
     rows = [word for word in words(figure) if " > " in word]
     assert len(rows) == 24
     assert sum(row.endswith("> none") for row in rows) == 6
-    assert "18 more pairs are not drawn" in words(figure)
+    assert "18 more pairs are not shown" in words(figure)
 
 
 def test_aggregates_of_one_seed_have_points_and_no_bars() -> None:
@@ -233,19 +234,19 @@ def test_aggregates_of_one_seed_have_points_and_no_bars() -> None:
     aggregate = comparison.aggregate
     assert aggregate is not None
     totals = []
-    for total in aggregate.totals:
-        alone = Estimate(total.iqm.value, math.nan, math.nan, "one seed")
+    for total in aggregate.variants:
+        alone = Interval(total.iqm.value, math.nan, math.nan)
         names = ("iqm", "mean", "median", "optimality_gap")
-        unknown = Coverage(math.nan, math.nan, "one seed")
+        unknown = Coverage(math.nan, math.nan)
         coverage = {"iqm_coverage": unknown, "optimality_gap_coverage": unknown}
         none = np.full_like(total.profile.profile, math.nan)
-        bands = Bands(total.profile.profile, none, none, "one seed")
+        bands = Bands(total.profile.profile, none, none)
         changes = dict.fromkeys(names, alone)
         totals.append(dataclasses.replace(total, **changes, **coverage, profile=bands))
-    changed = dataclasses.replace(aggregate, totals=tuple(totals), improvements=())
+    changed = dataclasses.replace(aggregate, variants=tuple(totals), improvements=())
     figure = draw(dataclasses.replace(comparison, aggregate=changed))["aggregates"]
     assert_readable(figure)
-    assert "in simulation" not in prose(figure)
+    assert "simulated" not in prose(figure)
     assert "Probability of improvement" not in words(figure)
     assert "nothing can be concluded" in prose(figure)
 
@@ -259,7 +260,7 @@ def test_a_variant_that_has_no_curve_is_named() -> None:
 
 def test_one_seed_has_a_line_and_no_interval() -> None:
     (figure,) = draw(made(seeds=1)).values()
-    assert "There is no interval of one seed." in prose(figure)
+    assert "A single seed has no interval." in prose(figure)
     assert "nothing can be concluded" in prose(figure)
     assert len(line_colors(figure)) == len(NORMS)
 
@@ -294,13 +295,13 @@ def test_a_range_has_a_point_for_each_value_and_a_line_for_each_normalization() 
     figure = draw(comparison)["range-lr"]
     (ax,) = figure.axes
     lines = [line for line in ax.lines if line.get_marker() in ("o", "s")]
-    finals = {each.variant: each.final for each in comparison.games[0].scored}
+    finals = {each.variant: each.final for each in comparison.games[0].variants}
     for line, norm in zip(lines, ("none", "weight"), strict=True):
-        expected = [f.mean for v, f in finals.items() if v.norm == norm and f is not None]
+        expected = [f.value for v, f in finals.items() if v.norm == norm and f is not None]
         np.testing.assert_allclose(np.asarray(line.get_ydata()), expected)
         exponents = np.asarray(line.get_xdata(), dtype=float)
         np.testing.assert_allclose(exponents, [-4, math.log10(3e-4), -3], atol=0.08)
-    assert {"0.0001", "0.0003", "0.001", "lr, log scale", "none", "weight"} <= set(words(figure))
+    assert {"0.0001", "0.0003", "0.001", "lr (log scale)", "none", "weight"} <= set(words(figure))
 
 
 @pytest.mark.parametrize(
