@@ -36,6 +36,53 @@ def test_constraints_pin_what_the_extras_name() -> None:
     assert names <= pinned
 
 
+def wnrl_command(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run what the console script runs."""
+    code = "import sys; from wnrl import main; sys.exit(main())"
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
+    )
+
+
+def test_the_console_script_is_the_main_function() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["scripts"] == {"wnrl": "wnrl:main"}
+
+
+@pytest.mark.parametrize("arguments", [[], ["-h"], ["--help"]])
+def test_the_console_script_lists_its_commands(arguments: list[str]) -> None:
+    done = wnrl_command(*arguments)
+    assert done.returncode == 0
+    assert "wnrl {train,compare,evaluate,doctor}" in done.stdout
+    assert done.stderr == ""
+
+
+def test_an_unknown_command_is_one_line_and_exit_code_2() -> None:
+    done = wnrl_command("trian", "--env", "Breakout")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "unknown command 'trian'" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "text"),
+    [
+        (["train", "--list-norms"], 0, "weight-standardization: "),
+        (["train", "--steps=x"], 2, "wnrl.train: --steps takes a whole number"),
+        (["evaluate", "nowhere"], 2, "wnrl.evaluate: no run in nowhere"),
+        (["compare", "--report-only", "nowhere"], 2, "wnrl.compare: no run in nowhere"),
+        (["doctor"], 0, "torch"),
+    ],
+)
+def test_the_console_script_passes_arguments_and_exit_code_on(
+    arguments: list[str], exit_code: int, text: str
+) -> None:
+    done = wnrl_command(*arguments)
+    assert done.returncode == exit_code, done.stderr
+    assert text in done.stdout + done.stderr
+
+
 @pytest.mark.slow
 def test_a_wheel_holds_wnrl_alone_and_installs_elsewhere(tmp_path: Path) -> None:
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]

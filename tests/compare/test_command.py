@@ -72,7 +72,7 @@ def test_a_grid_is_run_reported_and_not_run_again(
     assert go(*grid, "--threads=2", "--dry-run") == 2
     assert "seed1 holds a run with other settings: --threads 2 vs 1" in (capsys.readouterr().err)
     assert go(*grid[:-3], "--steps=300", "--out", out) == 2
-    assert "was asked for 600 agent steps: give --steps 600" in capsys.readouterr().err
+    assert "was planned with 600 agent steps; give --steps 600" in capsys.readouterr().err
 
 
 def test_a_run_that_cannot_go_on_is_reported_and_the_others_are_done(

@@ -1,6 +1,7 @@
 """A run's result from its folder: episodes, evaluations, and what it took."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from wnrl._settings import UsageError
 from wnrl.config import make_config
 from wnrl.report.run_result import read_result
 from wnrl.train.log.tensorboard import TensorBoard
+from wnrl.train.storage.csv_log import EVALUATIONS, HEADERS, TIMINGS
 
 HEADER = "agent_step,env,raw_return,length,wall_time_s\n"
 
@@ -21,15 +23,29 @@ def run_in(folder: Path, episodes: str) -> Path:
     return folder
 
 
-def test_times_are_medians_and_evaluations_are_in_the_order_of_their_steps(tmp_path: Path) -> None:
-    board = TensorBoard(run_in(tmp_path, "400,0,1.0,9,2.0\n500,1,3.0,9,4.0\n"))
-    for step, act_ms in [(100, 9.0), (200, 1.0), (300, 2.0)]:  # the first of a run is slow
+def write_tables(folder: Path) -> None:
+    (folder / EVALUATIONS).write_text(HEADERS[EVALUATIONS] + "250,2,4.0,9.0\n500,2,2.0,9.0\n500,2")
+    times = "100,9.0,\n200,1.0,\n300,2.0,7.5\n"  # the first of a run is slow
+    (folder / TIMINGS).write_text(HEADERS[TIMINGS] + times)
+
+
+def write_event_files(folder: Path) -> None:
+    board = TensorBoard(folder)
+    for step, act_ms in [(100, 9.0), (200, 1.0), (300, 2.0)]:
         board.metrics(step, {"time/act_ms": act_ms})
+    board.metrics(300, {"time/update_ms": 7.5})
     for step, mean in [(250, 4.0), (500, 2.0)]:
         board.evaluation(step, [mean], [9])
     board.close()
+
+
+@pytest.mark.parametrize("write", [write_tables, write_event_files], ids=["tables", "old run"])
+def test_times_are_medians_and_evaluations_are_in_the_order_of_their_steps(
+    tmp_path: Path, write: Callable[[Path], None]
+) -> None:
+    write(run_in(tmp_path, "400,0,1.0,9,2.0\n500,1,3.0,9,4.0\n"))
     result = read_result(tmp_path)
-    assert (result.act_ms, result.update_ms) == (2.0, None)
+    assert (result.act_ms, result.update_ms) == (2.0, 7.5)
     assert result.evaluation_steps.tolist() == [250, 500]
     assert result.evaluations.tolist() == [4.0, 2.0]
     assert (result.best_evaluation, result.mean_evaluation) == (4.0, 3.0)
@@ -50,4 +66,17 @@ def test_a_run_without_event_files_or_times_has_a_score_all_the_same(tmp_path: P
 def test_episodes_that_cannot_be_are_refused_by_name(tmp_path: Path, line: str) -> None:
     run_in(tmp_path, "400,0,1.0,9,2.0\n" + line)
     with pytest.raises(UsageError, match=r"episodes\.csv cannot be read as a run's episodes"):
+        read_result(tmp_path)
+
+
+def test_tables_are_read_in_place_of_event_files(tmp_path: Path) -> None:
+    write_tables(run_in(tmp_path, "400,0,1.0,9,2.0\n"))
+    (tmp_path / "events.out.tfevents.1").mkdir()  # cannot be read
+    assert read_result(tmp_path).best_evaluation == 4.0
+
+
+def test_evaluations_that_cannot_be_are_refused_by_name(tmp_path: Path) -> None:
+    run_in(tmp_path, "400,0,1.0,9,2.0\n")
+    (tmp_path / EVALUATIONS).write_text(HEADERS[EVALUATIONS] + "250,2,nan,9.0\n")
+    with pytest.raises(UsageError, match=r"evaluations\.csv cannot be read as a run's evaluations"):
         read_result(tmp_path)

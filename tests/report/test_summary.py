@@ -303,7 +303,7 @@ def test_what_is_not_done_missing_or_broken_is_named_and_in_no_table(tmp_path: P
     [
         (["--report-only", "nowhere"], "no run in nowhere: it is no folder"),
         (["--report-only", __file__], "no run in .*: it is no folder"),
-        (["--report-only", "."], r"no run in \.: there is none in it"),
+        (["--report-only", "."], r"no run in \.: the folder holds none"),
         (["--out", __file__, "--seeds=1", "--jobs=1"], "--out .*: File exists; choose another"),
         (["--report-only", ".", "--seeds", "3"], "takes --sweep alone beside it"),
         (["--report-only", ".", "--sweep", "gamma=1"], "name the flag alone, gamma"),

@@ -22,6 +22,7 @@ from wnrl.train import run as train
 from wnrl.train.build import build_env, build_network
 from wnrl.train.storage.checkpoint import Checkpoints
 from wnrl.train.storage.run_folder import read_config
+from wnrl.train.storage.run_status import RunState, read_status
 
 FAST = ["--env=toy/Catch", "--warmup-steps=200", "--no-calibrate", "--eval-every-steps=0"]
 
@@ -67,6 +68,21 @@ def test_a_run_ends_by_itself_and_leaves_what_it_should(
     lines = (run / "episodes.csv").read_text().splitlines()
     assert lines[0] == "agent_step,env,raw_return,length,wall_time_s"
     assert len(lines) > 50
+    evaluations = (run / "evaluations.csv").read_text().splitlines()
+    assert evaluations[0] == "agent_step,episodes,mean_raw_return,mean_length"
+    ((step, episodes, mean, length),) = (line.split(",") for line in evaluations[1:])
+    assert 400 <= int(step) < 500
+    assert (int(episodes), -1 <= float(mean) <= 1, float(length)) == (10, True, 9.0)
+    timings = [line.split(",") for line in (run / "timings.csv").read_text().splitlines()]
+    assert timings[0] == ["agent_step", "act_ms", "update_ms"]
+    assert [int(step) // 100 for step, _, _ in timings[1:]] == [1, 2, 3, 4, 5, 6, 6]
+    assert all(float(act_ms) > 0 for _, act_ms, _ in timings[1:])
+    status = read_status(run)
+    assert (status.state, status.total_steps, status.error) == (RunState.DONE, 600, "")
+    assert status.agent_steps == Checkpoints(run).steps()[-1]
+    assert status.episodes == len(lines) - 1
+    returns = [float(line.split(",")[2]) for line in lines[-100:] if line != lines[0]]
+    assert status.mean_return == pytest.approx(sum(returns) / len(returns))
 
     events = EventAccumulator(str(run), size_guidance={"histograms": 0})
     events.Reload()
@@ -97,13 +113,12 @@ def test_a_run_shorter_than_every_interval_is_logged_at_its_end(tmp_path: Path) 
 
 def test_resume_goes_on_bit_for_bit_and_may_go_further(tmp_path: Path) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    assert (
-        go(*FAST, "--no-wall-time", "--steps=900", f"--run-dir={whole}", "--schedule-steps=500")
-        == 0
-    )
-    assert go(*FAST, "--no-wall-time", "--steps=500", f"--run-dir={parts}") == 0
+    run = [*FAST, "--no-wall-time", "--eval-every-steps=200", "--schedule-steps=500"]
+    assert go(*run, "--steps=900", f"--run-dir={whole}") == 0
+    assert go(*run, "--steps=500", f"--run-dir={parts}") == 0
     assert go("--resume", parts, "--steps", "900") == 0
-    assert (whole / "episodes.csv").read_bytes() == (parts / "episodes.csv").read_bytes()
+    for table in ("episodes.csv", "evaluations.csv"):
+        assert (whole / table).read_bytes() == (parts / table).read_bytes()
     assert final_network(whole) == final_network(parts)
 
 
@@ -159,6 +174,9 @@ def test_a_state_that_cannot_be_read_is_one_line_that_names_its_commit(
         assert err.count("\n") == 1
         assert "commit 0123abcd wrote, cannot be read by this version (RuntimeError: " in err
         assert "size mismatch for torso.layers.hidden1.weight" in err
+        status = read_status(tmp_path)
+        assert status.state is RunState.FAILED
+        assert status.error in err
     assert json.loads(file.read_text()) == saved
 
 
@@ -180,7 +198,9 @@ def test_a_run_killed_before_its_first_checkpoint_starts_again(
     )
     for _ in range(30):
         next(ticks)
+        assert read_status(killed, running=True).state is RunState.RUNNING
     ticks.close()
+    assert read_status(killed).state is RunState.STOPPED
     assert go("--resume", killed) == 0
     assert "has no checkpoint yet" in capsys.readouterr().out
     assert (whole / "episodes.csv").read_bytes() == (killed / "episodes.csv").read_bytes()
@@ -195,6 +215,7 @@ def test_a_finished_run_says_so_when_resumed(
     capsys.readouterr()
     assert go("--resume", run) == 0
     assert "already done at 30" in capsys.readouterr().out
+    assert read_status(run).state is RunState.DONE
     assert final_network(run) == before
 
 
@@ -213,8 +234,10 @@ def test_a_run_that_was_made_longer_remembers_it(tmp_path: Path) -> None:
 def test_what_cannot_be_run_overwrites_nothing(tmp_path: Path, wrong: list[str]) -> None:
     assert go(*FAST, "--steps=250", f"--run-dir={tmp_path}") == 0
     before = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*"))
+    status = read_status(tmp_path)
     assert go(*FAST, "--steps=250", "--overwrite", f"--run-dir={tmp_path}", *wrong) == 2
     assert sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*")) == before
+    assert read_status(tmp_path) == status
     assert go("--resume", tmp_path, "--steps=300") == 0
 
 
@@ -261,6 +284,7 @@ def test_a_signal_ends_a_run_with_a_checkpoint_from_which_it_goes_on(
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 128 + signum
     assert "stopped at" in out
+    assert read_status(run).state is RunState.STOPPED
     saved = Checkpoints(run).latest()
     assert saved is not None
     assert go("--resume", run, "--steps", saved.step + 50) == 0
@@ -275,7 +299,7 @@ def test_a_folder_that_holds_a_run_is_kept(
     before = (run / "episodes.csv").read_bytes()
     capsys.readouterr()
     assert go(*FAST, "--steps=250", f"--run-dir={run}") == 2
-    assert "holds a run already; go on with --resume" in capsys.readouterr().err
+    assert "already holds a run; continue it with --resume" in capsys.readouterr().err
     assert (run / "episodes.csv").read_bytes() == before
     assert go(*FAST, "--steps=250", "--seed=2", "--overwrite", f"--run-dir={run}") == 0
     assert (run / "episodes.csv").read_bytes() != before
@@ -350,7 +374,7 @@ def test_what_is_fixed_in_a_run_cannot_change_when_it_goes_on(
 ) -> None:
     assert go(*FAST, "--steps=250", f"--run-dir={tmp_path}") == 0
     assert go("--resume", tmp_path, "--batch-size", "16") == 2
-    assert "--batch-size is fixed in a run that goes on" in capsys.readouterr().err
+    assert "--batch-size cannot change when a run resumes" in capsys.readouterr().err
 
 
 def test_list_norms_prints_the_catalogue(capsys: pytest.CaptureFixture[str]) -> None:

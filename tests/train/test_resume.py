@@ -89,5 +89,6 @@ def test_a_run_killed_after_its_second_checkpoint_ends_as_one_never_stopped(
 
     resume = [sys.executable, "-m", "wnrl.train", "--resume", str(killed)]
     subprocess.run(resume, check=True, capture_output=True, timeout=LIMIT_S)
-    assert (killed / "episodes.csv").read_bytes() == (whole / "episodes.csv").read_bytes()
+    for table in ("episodes.csv", "evaluations.csv"):
+        assert (killed / table).read_bytes() == (whole / table).read_bytes()
     assert final_network(killed) == final_network(whole)

@@ -67,14 +67,14 @@ def test_it_tells_the_mean_time_of_an_act_and_of_one_step_of_the_optimizer() -> 
         clock.now_s += 0.004
 
     watch = Stopwatch(agent, wait=wait, now=clock)  # type: ignore[arg-type]  # what it is asked for
-    assert watch.take() == {}
+    assert watch.pop_times() == {}
     obs, first = np.zeros((2, 4), np.uint8), np.zeros(2, bool)
     for _ in range(3):
         watch.act(obs, first)
         watch.update()
-    means = watch.take()
+    means = watch.pop_times()
     assert means["time/act_ms"] == pytest.approx(2.0)
     # (3 x 30 + 1 + 4 + 30 + 1 + 4) / 4; where nothing was due there was nothing to wait for
     assert means["time/update_ms"] == pytest.approx(32.5)
     assert seen.calls == ["before", "after"] * 4  # type: ignore[attr-defined]
-    assert watch.take() == {}
+    assert watch.pop_times() == {}

@@ -184,7 +184,7 @@ def _label(planned: Planned, swept: Iterable[str]) -> str:
 
 
 def _look(run: Run) -> RunStatus:
-    return read_status(run.folder, run.log_from_byte if run.state is State.RUNNING else None)
+    return read_status(run.folder, running=run.state is State.RUNNING)
 
 
 def report(out: Path, swept: Sequence[str] = (), failed: Mapping[str, str] | None = None) -> None:

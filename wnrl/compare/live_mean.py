@@ -26,7 +26,7 @@ from wnrl.report.sentences import evidence_sentence
 from wnrl.stats.intervals import Interval, t_interval
 from wnrl.stats.learning_curves import curve
 from wnrl.train.storage.run_folder import variant_folder
-from wnrl.train.storage.run_status import tail
+from wnrl.train.storage.train_log import tail
 
 Points = npt.NDArray[np.int64]  # (K,) agent steps, rising
 

@@ -1,7 +1,7 @@
-"""The runs of a comparison's folder: what was asked for there, what is there, and what is missing.
+"""The runs in a comparison's folder: which were planned, which exist, and which are missing.
 
-compare.json records what all commands together have asked for. Runs are found without it too, so
-that ones made by hand can be compared.
+compare.json records the runs that all commands together planned there. Runs are found without it
+too, so that runs which were started by hand can be compared.
 """
 
 import contextlib
@@ -18,33 +18,32 @@ from wnrl.report.comparison import Variant, variant_of
 from wnrl.report.run_differences import check_comparable, check_swept, variant_settings
 from wnrl.report.run_result import Result, find_runs, read_result
 from wnrl.train.flags import one_line
-from wnrl.train.log.progress import parse_progress
 from wnrl.train.storage.atomic_files import replace_text
 from wnrl.train.storage.run_folder import read_config
-from wnrl.train.storage.run_status import TRAIN_LOG, last_line
+from wnrl.train.storage.run_status import failure
 
 _RECORD = "compare.json"
 
 
 class Record(NamedTuple):
-    """What has been asked for in a folder, by all commands together."""
+    """The content of compare.json: the runs that all commands planned in a folder."""
 
-    sweep: list[str]  # settings
-    runs: dict[str, dict[str, Any]]  # what each run is an instance of, by its name in the folder
+    sweep: list[str]  # swept settings, by name
+    runs: dict[str, dict[str, Any]]  # the compared settings of each run, by its name in the folder
 
 
 @dataclass(frozen=True)
 class Inventory:
-    """What a comparison is made from."""
+    """The runs that a comparison is made from."""
 
     results: tuple[Result, ...]  # of all runs that can be read, done or not
-    planned: tuple[tuple[str, Variant], ...]  # environment and variant, each once, as asked for
-    problems: dict[str, str]  # runs by name that are missing, not done or without a score, and why
-    swept: tuple[str, ...]  # settings
+    planned: tuple[tuple[str, Variant], ...]  # environment and variant, each once
+    problems: dict[str, str]  # why runs, by name, are missing, not done or without a score
+    swept: tuple[str, ...]  # settings, by name
 
 
 def read_record(out: Path) -> Record:
-    """What has been asked for in a folder; nothing where there is no record.
+    """Read compare.json; without one, the record is empty.
 
     Raises:
         UsageError: it cannot be read.
@@ -57,12 +56,12 @@ def read_record(out: Path) -> Record:
         return Record([], {})
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(
-            f"{path} cannot be read: {error}; remove it, runs are found anyway"
+            f"{path} cannot be read: {error}; remove it, the runs are found without it"
         ) from None
 
 
 def remember(out: Path, grid: Mapping[Path, Config], swept: Sequence[str]) -> None:
-    """Add a grid to what has been asked for in a folder.
+    """Add a grid to compare.json.
 
     Raises:
         UsageError: the record cannot be read or written.
@@ -83,26 +82,26 @@ def check_fits(grid: Mapping[Path, Config], out: Path, swept: Sequence[str]) -> 
     Args:
         grid: the configuration of each run, by its folder.
         out: the folder of the comparison.
-        swept: settings that are compared beside environment, normalization and seed.
+        swept: settings that are compared besides environment, normalization and seed.
 
     Raises:
-        UsageError: a run there is longer, or differs in more than what is compared.
+        UsageError: an existing run is longer, or differs in more than what is compared.
     """
-    there: list[tuple[Path, Config]] = []
+    existing: list[tuple[Path, Config]] = []
     for folder in find_runs(out):
         with contextlib.suppress(UsageError):  # one that cannot be read fails by itself
-            there.append((folder, read_config(folder)))
-    for k, (folder, config) in enumerate(there):
+            existing.append((folder, read_config(folder)))
+    for k, (folder, config) in enumerate(existing):
         if folder not in grid:
             continue
         if config.run.steps > grid[folder].run.steps:
             raise UsageError(
-                f"{folder} was asked for {config.run.steps:,} agent steps: give --steps "
-                f"{config.run.steps} or another --out"
+                f"{folder} was planned with {config.run.steps:,} agent steps; give --steps "
+                f"{config.run.steps} or choose another --out"
             )
-        if config.run.steps < grid[folder].run.steps:  # goes on as far as the others
-            there[k] = folder, replace(config, steps=grid[folder].run.steps)
-    check_comparable([*grid.items(), *there], swept)
+        if config.run.steps < grid[folder].run.steps:  # it will be as long as the others
+            existing[k] = folder, replace(config, steps=grid[folder].run.steps)
+    check_comparable([*grid.items(), *existing], swept)
 
 
 def take_inventory(out: Path, swept: Sequence[str], failed: Mapping[str, str]) -> Inventory:
@@ -110,12 +109,12 @@ def take_inventory(out: Path, swept: Sequence[str], failed: Mapping[str, str]) -
 
     Args:
         out: the folder.
-        swept: settings that were varied in them, beside those that a grid there has recorded.
+        swept: settings that were varied in them, besides those in compare.json.
         failed: why a run failed, by its folder.
 
     Raises:
-        UsageError: there is no run, they differ in more than what is compared, or none has what is
-            called swept.
+        UsageError: there is no run, they differ in more than what is compared, or no run has a
+            swept setting.
     """
     record = read_record(out)
     results: list[Result] = []
@@ -126,7 +125,7 @@ def take_inventory(out: Path, swept: Sequence[str], failed: Mapping[str, str]) -
         except UsageError as error:
             problems[_name(folder, out)] = one_line(error)
     if not results and not record.runs:
-        empty = "there is none in it" if out.is_dir() else "it is no folder"
+        empty = "the folder holds none" if out.is_dir() else "it is no folder"
         raise UsageError(f"no run in {out}: {next(iter(problems.values()), empty)}")
     for name in swept:
         check_swept(name, [result.config.values for result in results])
@@ -134,18 +133,18 @@ def take_inventory(out: Path, swept: Sequence[str], failed: Mapping[str, str]) -
     check_comparable([(x.folder, x.config) for x in results], swept, same_threads=False)
     for result in results:
         if not result.done:
-            why = f"{_how_far(result)}{_last_words(result.folder, failed)}"
+            why = f"{_how_far(result)}{_why_failed(result.folder, failed)}"
             problems[_name(result.folder, out)] = why
         elif math.isnan(result.final):
             problems[_name(result.folder, out)] = "no episode ended, so there is no score"
-    # What a run is, it knows best: it was recorded without what was swept since.
-    is_now = {_name(x.folder, out): variant_settings(x.config, swept) for x in results}
+    # Prefer the run's own config: compare.json may predate newer sweep flags.
+    from_runs = {_name(x.folder, out): variant_settings(x.config, swept) for x in results}
     planned = []
     for name, recorded in record.runs.items():
-        what = is_now.get(name, recorded)
-        planned.append((str(what["env"]), variant_of(what, swept)))
-        if name not in is_now and name not in problems:
-            problems[name] = f"missing{_last_words(out / name, failed)}"
+        values = from_runs.get(name, recorded)
+        planned.append((str(values["env"]), variant_of(values, swept)))
+        if name not in from_runs and name not in problems:
+            problems[name] = f"missing{_why_failed(out / name, failed)}"
     return Inventory(tuple(results), tuple(dict.fromkeys(planned)), problems, swept)
 
 
@@ -159,7 +158,7 @@ def _how_far(result: Result) -> str:
     return f"not done, {result.agent_steps:,} of {result.config.run.steps:,} agent steps"
 
 
-def _last_words(folder: Path, failed: Mapping[str, str]) -> str:
-    """What a run said last, after a colon; nothing where it only said how far it was."""
-    said = failed.get(str(folder)) or last_line(folder / TRAIN_LOG)
-    return f": {said}" if said and parse_progress(said) is None else ""
+def _why_failed(folder: Path, failed: Mapping[str, str]) -> str:
+    """Return why a run failed, after a colon; empty if nobody knows."""
+    why = failed.get(str(folder)) or failure(folder)
+    return f": {why}" if why else ""

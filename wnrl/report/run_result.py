@@ -1,4 +1,4 @@
-"""What finished and unfinished runs scored, read from their folders.
+"""The results of finished and unfinished runs, read from their folders.
 
 Dimension key: E episodes, K evaluations.
 """
@@ -9,7 +9,7 @@ import json
 import math
 import os
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,21 +20,21 @@ import numpy.typing as npt
 from wnrl._settings import UsageError
 from wnrl.config import Config
 from wnrl.envs.make import is_atari
-from wnrl.report.event_files import read_scalars
 from wnrl.report.number_format import counted
 from wnrl.stats.learning_curves import area_under_curve, final_window
+from wnrl.train.storage import old_runs
+from wnrl.train.storage.csv_log import EPISODES, EVALUATIONS, TIMINGS
 from wnrl.train.storage.run_folder import CONFIG, read_config
 from wnrl.train.storage.run_status import saved_steps
 
 Array = npt.NDArray[np.float64]
 
 WINDOW_FRACTION = 0.1  # of the agent steps, at their end
-_EVALUATION, _ACT_MS, _UPDATE_MS = "eval/mean_reward", "time/act_ms", "time/update_ms"
 
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """A run, its episodes and what follows from them. Scores are raw training returns."""
+    """A run, its episodes and its scores. Scores are raw training returns."""
 
     folder: Path
     config: Config
@@ -43,26 +43,26 @@ class Result:
     returns: Array  # (E,) their raw returns
     evaluation_steps: Array  # (K,) agent steps after which it was evaluated, rising
     evaluations: Array  # (K,) mean raw return of each evaluation
-    act_ms: float | None  # one act of all environments, the median over the log intervals
-    update_ms: float | None  # one step of the optimizer, likewise; both None where not recorded
-    wall_s: float | None  # of training up to the last episode; None where it was not recorded
-    machine: str  # what it ran on, which its times go by
-    commits: tuple[str, ...]  # that wrote it, in order
+    act_ms: float | None  # one act for all environments, median over log intervals, if recorded
+    update_ms: float | None  # one step of the optimizer, likewise
+    wall_s: float | None  # training time up to the last episode; None if it was not recorded
+    machine: str  # the device and threads on which the times depend
+    commits: tuple[str, ...]  # the commits that wrote it, in order
     versions: dict[str, str]
 
     @property
     def done(self) -> bool:
-        """Whether it has done all of its agent steps."""
+        """Whether all agent steps are done."""
         return self.agent_steps >= self.config.run.steps
 
     @property
     def protocol(self) -> str:
-        """Of Atari; elsewhere there is none."""
+        """The protocol on Atari; `-` elsewhere."""
         return self.config.run.protocol if is_atari(self.config.run.env) else "-"
 
     @property
     def episodes(self) -> int:
-        """How many have ended."""
+        """Number of finished episodes."""
         return len(self.returns)
 
     @property
@@ -72,7 +72,7 @@ class Result:
 
     @functools.cached_property
     def final(self) -> float:
-        """Mean return of the last tenth of the agent steps; NaN where no episode ended."""
+        """Mean return over the last tenth of the agent steps; NaN if no episode ended."""
         return final_window(
             self.episode_steps,
             self.returns,
@@ -82,7 +82,7 @@ class Result:
 
     @functools.cached_property
     def area(self) -> float:
-        """Mean height of the curve of that trailing window; NaN where no episode ended."""
+        """Mean height of the learning curve; NaN if no episode ended."""
         return area_under_curve(
             self.episode_steps,
             self.returns,
@@ -92,44 +92,40 @@ class Result:
 
     @property
     def best_evaluation(self) -> float | None:
-        """The highest of the evaluations; None where there was none."""
+        """The highest evaluation; None without evaluations."""
         return float(self.evaluations.max()) if len(self.evaluations) else None
 
     @property
     def mean_evaluation(self) -> float | None:
-        """The mean of the evaluations; None where there was none."""
+        """The mean of all evaluations; None without evaluations."""
         return float(self.evaluations.mean()) if len(self.evaluations) else None
 
     @property
     def steps_per_s(self) -> float | None:
-        """Agent steps per second of training, evaluations included; None where not recorded."""
+        """Agent steps per second of training, evaluations included; None if not recorded."""
         return float(self.episode_steps[-1]) / self.wall_s if self.wall_s else None
 
 
 def find_runs(folder: Path) -> list[Path]:
-    """The run folders in a folder, itself included, in order."""
-    found = []
+    """Return the run folders in a folder, itself included, in order."""
+    runs = []
     for path, folders, files in os.walk(folder):
         folders[:] = sorted(set(folders) - {"checkpoints"})
         if CONFIG in files:
-            found.append(Path(path))
-    return sorted(found)
+            runs.append(Path(path))
+    return sorted(runs)
 
 
 def read_result(folder: Path) -> Result:
-    """A run's scores as far as it is.
+    """Read a run's results so far.
 
     Raises:
-        UsageError: there is no run, or one that cannot be read.
+        UsageError: there is no run, or it cannot be read.
     """
     config = read_config(folder)
     record = json.loads((folder / CONFIG).read_text())
-    steps, returns, wall_s = read_episodes(folder / "episodes.csv")
-    try:
-        scalars = read_scalars(folder, (_EVALUATION, _ACT_MS, _UPDATE_MS))
-    except OSError as error:
-        raise UsageError(f"{error.filename} cannot be read: {error.strerror}") from None
-    evaluations = sorted(scalars[_EVALUATION].items())
+    steps, returns, wall_s = read_episodes(folder / EPISODES)
+    evaluation_steps, evaluations, act_ms, update_ms = _evaluations_and_times(folder)
     parts: list[dict[str, Any]] = record.get("parts", [])
     return Result(
         folder=folder,
@@ -137,10 +133,10 @@ def read_result(folder: Path) -> Result:
         agent_steps=saved_steps(folder),
         episode_steps=steps,
         returns=returns,
-        evaluation_steps=np.array([step for step, _ in evaluations], dtype=np.float64),
-        evaluations=np.array([mean for _, mean in evaluations], dtype=np.float64),
-        act_ms=_median(scalars[_ACT_MS].values()),
-        update_ms=_median(scalars[_UPDATE_MS].values()),
+        evaluation_steps=evaluation_steps,
+        evaluations=evaluations,
+        act_ms=_median(act_ms),
+        update_ms=_median(update_ms),
         wall_s=wall_s or None,
         machine=_machine(config, record.get("device", {})),
         commits=tuple(dict.fromkeys(part["commit"] or "unknown" for part in parts)),
@@ -149,31 +145,70 @@ def read_result(folder: Path) -> Result:
 
 
 def read_episodes(path: Path) -> tuple[Array, Array, float]:
-    """Agent steps (E,) and returns (E,) of whole lines, and the last one's wall time.
+    """Read episodes.csv.
+
+    Returns:
+        Agent steps (E,) and raw returns (E,) of the whole rows, and the wall time of the last one
+        in s. A missing file has no rows.
 
     Raises:
-        UsageError: it is no such file, or cannot be read; one that is missing is empty.
+        UsageError: the file cannot be read, or its numbers cannot be a run's.
+    """
+    table = _read_columns(path, "agent_step", "raw_return", "wall_time_s")
+    return table[:, 0], table[:, 1], float(table[-1, 2]) if len(table) else 0.0
+
+
+def _evaluations_and_times(folder: Path) -> tuple[Array, Array, Iterable[float], Iterable[float]]:
+    """Read agent steps (K,) and mean returns (K,) of the evaluations, and the times in ms."""
+    if (folder / EVALUATIONS).exists():
+        evaluations = _read_columns(folder / EVALUATIONS, "agent_step", "mean_raw_return")
+        times = _read_columns(folder / TIMINGS, "agent_step", "act_ms", "update_ms", gaps=True)
+        return evaluations[:, 0], evaluations[:, 1], times[:, 1], times[:, 2]
+    scalars = old_runs.read_scalars(folder)
+    means = scalars.mean_return
+    steps, returns = np.array(list(means), np.float64), np.array(list(means.values()), np.float64)
+    return steps, returns, scalars.act_ms.values(), scalars.update_ms.values()
+
+
+def _read_columns(path: Path, *names: str, gaps: bool = False) -> Array:
+    """Read columns of a run's table.
+
+    Args:
+        path: a CSV file whose first column is the agent step; half a row at its end is left out.
+        names: the columns, agent_step first.
+        gaps: whether a cell may be empty, which reads as NaN.
+
+    Returns:
+        (rows, names). A missing file has no rows.
+
+    Raises:
+        UsageError: it cannot be read, a number is not finite, or the agent steps fall.
     """
     try:
-        lines = path.read_text().split("\n")[1:-1]
-        rows = [(int(row[0]), float(row[2]), float(row[4])) for row in csv.reader(lines)]
-        table = np.array(rows, dtype=np.float64).reshape(-1, 3)
-        if not np.isfinite(table).all() or (np.diff(table[:, 0]) < 0).any():
+        header, *lines = path.read_text().split("\n")[:-1] or [""]
+        columns = [header.split(",").index(name) for name in names] if lines else []
+        rows = [_numbers(row, columns, gaps) for row in csv.reader(lines)]
+        table = np.array(rows, dtype=np.float64).reshape(-1, len(names))
+        if not (gaps or np.isfinite(table).all()) or (np.diff(table[:, 0]) < 0).any():
             raise ValueError("a number is not finite, or the agent steps fall")
     except FileNotFoundError:
-        return np.empty(0), np.empty(0), 0.0
+        return np.empty((0, len(names)))
     except (OSError, ValueError, IndexError) as error:
-        raise UsageError(f"{path} cannot be read as a run's episodes: {error}") from None
-    return table[:, 0], table[:, 1], rows[-1][2] if rows else 0.0
+        raise UsageError(f"{path} cannot be read as a run's {path.stem}: {error}") from None
+    return table
+
+
+def _numbers(row: Sequence[str], columns: Sequence[int], gaps: bool) -> list[float]:
+    return [math.nan if gaps and not row[k] else float(row[k]) for k in columns]
 
 
 def _machine(config: Config, device: Mapping[str, str]) -> str:
-    """`cpu x86_64, 1 thread`."""
-    what = " ".join(filter(None, (device.get("type"), device.get("name")))) or config.run.device
-    return f"{what}, {counted(config.run.threads, 'thread')}"
+    """Return the machine as text: `cpu x86_64, 1 thread`."""
+    name = " ".join(filter(None, (device.get("type"), device.get("name")))) or config.run.device
+    return f"{name}, {counted(config.run.threads, 'thread')}"
 
 
 def _median(values: Iterable[float]) -> float | None:
-    """Of times, which a machine's other work only ever lengthens for a while."""
+    """Return the median time, which other work on the machine affects less than the mean."""
     finite = [value for value in values if math.isfinite(value)]
     return statistics.median(finite) if finite else None

@@ -1,14 +1,49 @@
-"""Whole episodes of a frozen policy on environments of its own."""
+"""Evaluation: whole episodes of a frozen policy in separate environments."""
 
+import contextlib
 from collections.abc import Callable
 
 import numpy as np
 
-from wnrl.agents.base import Policy
+from wnrl.agents.base import Agent, Policy, ValuePolicy
+from wnrl.config import Config
+from wnrl.envs.seeding import numpy_generator
 from wnrl.envs.vector import Episode, EpisodeStatistics, VectorEnv
 from wnrl.instruments.value_error import ValueGap
+from wnrl.train.build import evaluation_env, evaluation_epsilon
 
 MAX_EPISODE_STEPS = 27_000  # the cap of both Atari protocols: 30 minutes of play
+
+
+def evaluate_agent(
+    config: Config, agent: Agent, agent_steps: int, should_stop: Callable[[], bool]
+) -> tuple[list[Episode], dict[str, float]]:
+    """Evaluate the current policy of a run, without changing anything in the run.
+
+    Args:
+        config: the run's configuration.
+        agent: the run's agent.
+        agent_steps: agent steps done, which seed the evaluation.
+        should_stop: called after each step; True abandons the evaluation.
+
+    Returns:
+        The episodes, none if it was abandoned; and by tag, how well the values predicted them.
+    """
+    run, learner = config.run, config.agent
+    generator = numpy_generator(run.seed, "evaluation policy", agent_steps)
+    with contextlib.closing(
+        evaluation_env(config, run.eval_episodes, "evaluation", agent_steps)
+    ) as env:
+        policy = agent.policy(evaluation_epsilon(config), generator)
+        values = None
+        if isinstance(policy, ValuePolicy) and run.instruments_every_updates:
+            values = ValueGap(
+                policy, env.num_envs, learner.gamma, clip_rewards=learner.clip_rewards
+            )
+        episodes = evaluate_policy(
+            env, policy, run.eval_episodes, should_stop=should_stop, values=values
+        )
+        return episodes, {} if values is None else values.result().scalars()
 
 
 def evaluate_policy(
@@ -22,23 +57,22 @@ def evaluate_policy(
 ) -> list[Episode]:
     """Play whole episodes.
 
-    Each environment owes a share fixed beforehand; taking whichever end first would favour short
-    episodes. An episode of `MAX_EPISODE_STEPS` is cut there, truncated, and its environment plays
-    no more: some environments end no episode by themselves, and a greedy policy may walk in them
-    forever.
+    Each environment plays a share fixed beforehand: to count the first episodes that end would
+    favour short ones. An episode that reaches `MAX_EPISODE_STEPS` is truncated there, and its
+    environment plays no more, because some environments never end an episode by themselves.
 
     Args:
-        env: not yet reset; it is reset here.
-        policy: what acts.
-        episodes: how many, at least 1.
-        listen: told of each episode when it ends, before the next one begins.
-        should_stop: asked after each step; True gives the evaluation up.
-        values: compares the policy's predictions with what comes, on the episodes that count.
+        env: it is reset here.
+        policy: the policy that acts.
+        episodes: number of episodes, at least 1.
+        listen: called with each episode when it ends, before the next one begins.
+        should_stop: called after each step; True abandons the evaluation.
+        values: compares the policy's predictions with the returns of the episodes that count.
 
     Returns:
-        The episodes in the order of their ends; none if it was given up.
+        The episodes in the order of their ends; none if it was abandoned.
     """
-    owed = np.full(env.num_envs, episodes // env.num_envs)
+    owed = np.full(env.num_envs, episodes // env.num_envs)  # (N,) episodes left to play
     owed[: episodes % env.num_envs] += 1
     statistics = EpisodeStatistics(env.num_envs)
     finished: list[Episode] = []

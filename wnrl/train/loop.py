@@ -1,6 +1,4 @@
-"""The loop: act, learn (while the emulator works, if the agent can), observe. It yields; whoever
-logs listens.
-"""
+"""The training loop: act, update, observe. It yields after each step; its callers log and save."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -12,11 +10,11 @@ from wnrl.envs.vector import Episode, EpisodeStatistics, VectorEnv
 
 
 class Tick(NamedTuple):
-    """What one step of all environments brought."""
+    """The result of one step of all environments."""
 
-    agent_steps: int  # actions that the emulators used since the start of the run
+    agent_steps: int  # actions used by the environments since the start of the run
     episodes: list[Episode]  # that ended in this step
-    metrics: dict[str, Tensor] | None  # of the newest update, if one was due
+    metrics: dict[str, Tensor] | None  # of the newest update; None if no update was due
 
 
 def run(
@@ -28,18 +26,17 @@ def run(
 ) -> Iterator[Tick]:
     """Train until `until_steps` agent steps are done, yielding after every step.
 
-    At each yield the agent has observed and has not acted, and no send is outstanding: a state
-    taken there is whole. An update that overlaps stands between `send` and `recv`, so that
-    emulators with threads of their own work meanwhile; it learns from what was observed before,
-    whatever the timing, so the same seed repeats exactly. Others, whose next actions must come
-    from what they just learnt, update after they observed.
+    At each yield the agent has observed and not yet acted, and no `send` is outstanding, so a
+    checkpoint taken there is complete. An agent whose update overlaps updates between `send` and
+    `recv`, while the emulator's threads work. It learns from earlier observations only, whatever
+    the timing, so the same seed repeats exactly. The other agents update after `observe`.
 
     Args:
-        env: reset or restored.
+        env: reset or restored, with N environments.
         agent: fresh or restored.
         statistics: fresh or restored.
-        agent_steps: how many are done already.
-        until_steps: when to end; the last step may pass it by fewer than N.
+        agent_steps: agent steps done already.
+        until_steps: agent steps at which to end; the last step may pass it by fewer than N.
     """
     while agent_steps < until_steps:
         env.send(agent.act(env.obs, env.first))
@@ -50,3 +47,8 @@ def run(
             metrics = agent.update()
         agent_steps += int((~step.first).sum())
         yield Tick(agent_steps, statistics.update(step), metrics)
+
+
+def crossed(before_steps: int, after_steps: int, every_steps: int) -> bool:
+    """Return whether a multiple of `every_steps` lies in (before, after]; never for 0."""
+    return every_steps > 0 and after_steps // every_steps > before_steps // every_steps

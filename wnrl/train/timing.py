@@ -1,4 +1,4 @@
-"""What acting and updating take in a run, measured in the run itself."""
+"""The time that acting and updating take, measured in the run itself."""
 
 import time
 from collections.abc import Callable
@@ -14,9 +14,9 @@ def _nothing() -> None:
 
 
 class Stopwatch:
-    """An agent as the loop sees it, timed; an observer as the agent sees it, who counts updates.
+    """Times an agent: the loop calls it in place of the agent, and it observes the agent's updates.
 
-    It stands between the agent and who observed its updates before, and passes all on. One update
+    It passes everything on to the agent and to the observer that the agent had before. One update
     is one step of the optimizer, with the sampling, the passes and the instruments around it.
     """
 
@@ -27,12 +27,12 @@ class Stopwatch:
         wait: Callable[[], None] = _nothing,
         now: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """Attach it to an agent whose observer is attached already.
+        """Attach it to an agent that has its observer already.
 
         Args:
-            agent: whose calls are timed.
-            wait: returns when the device has done what it was asked; a GPU works on after a call
-                has returned.
+            agent: the agent to time.
+            wait: returns when the device has finished its queue; a GPU works on after a call has
+                returned.
             now: a clock that never runs backwards, in s.
         """
         self._agent = agent
@@ -45,45 +45,46 @@ class Stopwatch:
 
     @property
     def update_overlaps(self) -> bool:
-        """As the agent's."""
+        """Pass on the agent's."""
         return self._agent.update_overlaps
 
     def act(self, obs: Observations, first: Flags) -> Actions:
-        """As the agent's."""
-        began_s = self._now()
+        """Time the agent's `act`."""
+        start_s = self._now()
         actions = self._agent.act(obs, first)
-        self._act_s += self._now() - began_s
+        self._act_s += self._now() - start_s
         self._acts += 1
         return actions
 
     def observe(self, step: Step) -> None:
-        """As the agent's."""
+        """Pass on to the agent."""
         self._agent.observe(step)
 
     def update(self) -> dict[str, Tensor] | None:
-        """As the agent's."""
-        before, began_s = self._updates, self._now()
+        """Time the agent's `update`."""
+        before, start_s = self._updates, self._now()
         metrics = self._agent.update()
         if self._updates > before:
             self._wait()
-            self._update_s += self._now() - began_s
+            self._update_s += self._now() - start_s
         return metrics
 
     def before_step(self, obs: Tensor, learning_batch: Tensor) -> None:
-        """An update's gradients are there."""
+        """Pass on that an update has its gradients."""
         self._observer.before_step(obs, learning_batch)
 
     def after_step(self) -> None:
-        """An update is done."""
+        """Count an update and pass it on."""
         self._observer.after_step()
         self._updates += 1
 
-    def take(self) -> dict[str, Tensor | float]:
-        """Mean times since they were taken last, in ms by tag; nothing of what has not happened.
+    def pop_times(self) -> dict[str, float]:
+        """Return the mean times since the last call, in ms by tag.
 
-        `time/act_ms` is of one step of all environments together.
+        `time/act_ms` is one `act` for all environments together. A tag is missing if nothing was
+        timed for it.
         """
-        means: dict[str, Tensor | float] = {}
+        means: dict[str, float] = {}
         if self._acts:
             means["time/act_ms"] = 1e3 * self._act_s / self._acts
         if self._updates:

@@ -1,58 +1,12 @@
-"""What is seen of the runs: read from their files, and drawn."""
+"""The table of runs, as it is drawn."""
 
 import io
 from pathlib import Path
 
-import pytest
-
 from wnrl.compare.grid import make_grid
 from wnrl.compare.jobs.runner import Run, State
 from wnrl.compare.jobs.table import Row, Screen, format_counts, format_rows
-from wnrl.train.log.progress import format_progress, parse_progress
-from wnrl.train.storage.run_status import RunStatus, last_line, read_status, tail
-
-
-@pytest.mark.parametrize(
-    ("step", "mean_return", "rate"), [(0, None, 0.0), (1_234, -3.5, 1_024.0), (5_000, 0.0, 9.0)]
-)
-def test_a_progress_line_can_be_read_back(
-    step: int, mean_return: float | None, rate: float
-) -> None:
-    line = format_progress(step, 5_000, mean_return, rate)
-    assert parse_progress(line) == (step, mean_return, rate)
-    assert parse_progress(f"evaluation at {line}") is None
-
-
-def episodes(count: int) -> str:
-    lines = [f"{10 * k},0,{float(k)},9,0\n" for k in range(1, count + 1)]
-    return "agent_step,env,raw_return,length,wall_time_s\n" + "".join(lines)
-
-
-def test_a_run_is_read_from_its_own_files(tmp_path: Path) -> None:
-    assert read_status(tmp_path, 0) == RunStatus(0, None, None)
-    (tmp_path / "checkpoints" / "step_000001000").mkdir(parents=True)
-    (tmp_path / "episodes.csv").write_text(episodes(150) + "1510,0,7")  # a line half written
-    earlier = format_progress(900, 5_000, 4.0, 77.0) + "\n"
-    log = tmp_path / "train.log"
-    log.write_text(earlier)
-    recent = sum(range(52, 151)) / 99  # the last 100 lines, the cut one among them
-    assert read_status(tmp_path, len(earlier)) == RunStatus(1_500, recent, None)
-    with log.open("a") as file:
-        file.write(format_progress(1_490, 5_000, 4.0, 88.0) + "\nevaluation at step 3\n")
-    assert read_status(tmp_path, len(earlier)) == RunStatus(1_500, recent, 88.0)
-    assert read_status(tmp_path) == RunStatus(1_000, recent, None)
-    assert last_line(log) == "evaluation at step 3"
-
-
-def test_the_tail_of_a_long_file_begins_with_a_whole_line(tmp_path: Path) -> None:
-    file = tmp_path / "long"
-    file.write_text("".join(f"line {k:06d}\n" for k in range(10_000)))
-    lines = tail(file).splitlines()
-    assert lines[0].startswith("line 00")
-    assert len(lines[0]) == 11
-    assert lines[-1] == "line 009999"
-    assert tail(tmp_path / "none") == ""
-
+from wnrl.train.storage.run_status import RunStatus
 
 ROWS = [
     Row("Breakout/dqn-none/seed1", State.DONE, 0, RunStatus(5_000, 2.25, None), 5_000),

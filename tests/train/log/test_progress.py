@@ -5,8 +5,8 @@ import io
 import pytest
 
 from wnrl.envs.vector import Episode
+from wnrl.train.log.episodes import RecentEpisodes
 from wnrl.train.log.progress import Progress, StepRate, format_bar, format_progress, format_seconds
-from wnrl.train.log.tensorboard import RecentEpisodes
 
 
 class Clock:

@@ -1,4 +1,4 @@
-"""Episodes, curves and means are those of a run that was never stopped."""
+"""Event files hold the curves, under their usual names, of a run that was never stopped."""
 
 import subprocess
 import sys
@@ -11,9 +11,9 @@ import torch
 from tensorboard.backend.event_processing import event_accumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
-from wnrl._settings import UsageError
 from wnrl.envs.vector import Episode
-from wnrl.train.log.tensorboard import EpisodeLog, RecentEpisodes, TensorBoard, to_floats
+from wnrl.train.log.episodes import RecentEpisodes
+from wnrl.train.log.tensorboard import TensorBoard, to_floats
 
 accumulator: Any = event_accumulator.EventAccumulator
 hparams_data: Any = vars(plugin_data_pb2)["HParamsPluginData"]
@@ -21,98 +21,6 @@ hparams_data: Any = vars(plugin_data_pb2)["HParamsPluginData"]
 
 def episode(raw_return: float, length_steps: int = 7, env: int = 3) -> Episode:
     return Episode(env, raw_return, length_steps, False)
-
-
-class Clock:
-    """Time that passes when told."""
-
-    def __init__(self) -> None:
-        self.seconds = 100.0
-
-    def __call__(self) -> float:
-        return self.seconds
-
-
-def test_episodes_are_on_disk_line_by_line(tmp_path: Path) -> None:
-    clock = Clock()
-    log = EpisodeLog(tmp_path / "episodes.csv", now=clock)
-    clock.seconds += 2.5
-    log.write(400, episode(12.0, 80, env=2))
-    log.write(404, episode(-0.1, 81, env=0))
-    assert (tmp_path / "episodes.csv").read_text() == (
-        "agent_step,env,raw_return,length,wall_time_s\n400,2,12.0,80,2.500\n404,0,-0.1,81,2.500\n"
-    )
-    log.close()
-    log.close()
-
-
-def test_a_resumed_log_is_byte_for_byte_that_of_a_run_never_stopped(tmp_path: Path) -> None:
-    straight = EpisodeLog(tmp_path / "straight.csv", wall_time=False)
-    killed = EpisodeLog(tmp_path / "killed.csv", wall_time=False)
-    for log in (straight, killed):
-        log.write(10, episode(1.0))
-    state = killed.state_dict()
-    killed.write(20, episode(2.0))
-    killed.write(30, episode(3.0))
-    killed.close()
-    with (tmp_path / "killed.csv").open("a") as file:
-        file.write("40,3,4")  # the kill came in the middle of a line
-    resumed = EpisodeLog(tmp_path / "killed.csv", resume=True, wall_time=False)
-    resumed.load_state_dict(state)
-    for log in (straight, resumed):
-        log.write(20, episode(2.0))
-    assert resumed.state_dict() == straight.state_dict()
-    straight.close()
-    resumed.close()
-    assert (tmp_path / "straight.csv").read_bytes() == (tmp_path / "killed.csv").read_bytes()
-    assert (tmp_path / "killed.csv").read_text().endswith("20,3,2.0,7,0\n")
-
-
-def test_wall_time_is_summed_over_the_parts_of_a_run(tmp_path: Path) -> None:
-    clock = Clock()
-    log = EpisodeLog(tmp_path / "episodes.csv", now=clock)
-    clock.seconds += 5.0
-    state = log.state_dict()
-    log.close()
-    clock.seconds += 1000.0  # not training
-    resumed = EpisodeLog(tmp_path / "episodes.csv", resume=True, now=clock)
-    clock.seconds += 30.0  # neither: the checkpoint is being read
-    resumed.load_state_dict(state)
-    clock.seconds += 2.0
-    resumed.write(9, episode(1.0))
-    resumed.close()
-    assert (tmp_path / "episodes.csv").read_text().endswith("9,3,1.0,7,7.000\n")
-
-
-def test_a_log_that_does_not_fit_its_run_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "episodes.csv"
-    with pytest.raises(UsageError, match="is missing"):
-        EpisodeLog(path, resume=True)
-    log = EpisodeLog(path, wall_time=False)
-    log.write(10, episode(1.0))
-    state = log.state_dict()
-    log.close()
-    with pytest.raises(UsageError, match="holds an earlier run's episodes"):
-        EpisodeLog(path)
-    path.write_text("agent_step")
-    resumed = EpisodeLog(path, resume=True)
-    with pytest.raises(RuntimeError, match="call load_state_dict first"):
-        resumed.write(20, episode(2.0))
-    with pytest.raises(UsageError, match="has 10 bytes, and had 58 at the checkpoint"):
-        resumed.load_state_dict(state)
-    resumed.close()
-
-
-def test_means_go_over_the_last_episodes_and_survive_a_round_trip() -> None:
-    recent = RecentEpisodes(size=3)
-    assert [recent.mean_return, recent.mean_length_steps] == [None, None]
-    for raw_return, length in [(100.0, 50), (1.0, 2), (2.0, 4), (6.0, 9)]:
-        recent.add(episode(raw_return, length))
-    assert (len(recent), recent.mean_return, recent.mean_length_steps) == (3, 3.0, 5.0)
-    again = RecentEpisodes(size=3)
-    again.load_state_dict(recent.state_dict())
-    again.add(episode(4.0, 2))
-    assert (again.mean_return, again.mean_length_steps) == (4.0, 5.0)
 
 
 def test_metrics_become_floats_in_their_order_and_a_vector_is_refused() -> None:

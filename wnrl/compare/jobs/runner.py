@@ -13,7 +13,8 @@ from pathlib import Path
 from wnrl.compare.grid import Planned, train_arguments
 from wnrl.compare.jobs.process import UNUSABLE, Ending, Job, Launch, launch_here
 from wnrl.train.storage.run_folder import CONFIG, in_use
-from wnrl.train.storage.run_status import TRAIN_LOG, last_line, saved_steps
+from wnrl.train.storage.run_status import saved_steps
+from wnrl.train.storage.train_log import TRAIN_LOG, last_line
 
 MAX_RETRIES = 3  # in a row without a new checkpoint
 

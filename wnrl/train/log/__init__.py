@@ -1,4 +1,5 @@
-"""What a run writes for people while it trains: TensorBoard, episodes and progress lines.
+"""What a run logs while it trains: episodes, evaluations, TensorBoard and progress lines.
 
-Nothing reads TensorBoard files or progress lines back.
+TensorBoard files and progress lines are for people and write-only. Checkpoints and the run's folder
+belong to `wnrl.train.storage`.
 """

@@ -1,4 +1,4 @@
-"""The order in which TensorBoard's Custom Scalars page shows a run's curves: categories of charts.
+"""The layout of TensorBoard's Custom Scalars page: a run's curves in categories of charts.
 
 A chart is a title and the regular expressions of its tags; several layers share one chart.
 """

@@ -1,21 +1,20 @@
-"""The line on the screen: how far, how well, how fast, how long still."""
+"""The progress line on the screen: steps, return, speed and time left. Nothing reads it back."""
 
 import math
-import re
 import shutil
 import sys
 import time
 from collections.abc import Callable
-from typing import NamedTuple, TextIO
+from typing import TextIO
 
-from wnrl.train.log.tensorboard import RecentEpisodes
+from wnrl.train.log.episodes import RecentEpisodes
 
 _TERMINAL_INTERVAL_S = 0.5
 _BAR_CELLS = 20
 
 
 def format_seconds(seconds: float) -> str:
-    """`1:02:03`, or `2 d 1:02:03` from a day on."""
+    """Return `1:02:03`, or `2 d 1:02:03` from a day on."""
     days, rest = divmod(round(seconds), 86_400)
     clock = f"{rest // 3600}:{rest // 60 % 60:02d}:{rest % 60:02d}"
     return f"{days} d {clock}" if days else clock
@@ -24,13 +23,13 @@ def format_seconds(seconds: float) -> str:
 def format_progress(
     step: int, total_steps: int, mean_return: float | None, steps_per_s: float
 ) -> str:
-    """One line without its end.
+    """Return the line, without its newline.
 
     Args:
         step: agent steps done.
-        total_steps: agent steps to do.
-        mean_return: over the last episodes; None before the first.
-        steps_per_s: agent steps per second; the time left goes by it.
+        total_steps: agent steps at which the run ends.
+        mean_return: mean raw return of the newest episodes; None before the first.
+        steps_per_s: agent steps per second, from which the time left follows.
     """
     percent = 100.0 * min(step / total_steps, 1.0)
     parts = [
@@ -43,35 +42,10 @@ def format_progress(
     return ", ".join(parts)
 
 
-class Reading(NamedTuple):
-    """What a line of `format_progress` says."""
-
-    step: int  # agent steps done
-    mean_return: float | None
-    steps_per_s: float
-
-
-_LINE = re.compile(
-    r"step ([\d,]+) of [\d,]+ \([\d.]+%\), (?:no episode yet|return (\S+)), ([\d,]+) steps/s"
-)
-
-
-def parse_progress(line: str) -> Reading | None:
-    """What `format_progress` was given, to the digits shown; None if it is no such line."""
-    found = _LINE.match(line)
-    if found is None:
-        return None
-    step, mean_return, rate = found.groups()
-    return Reading(
-        int(step.replace(",", "")),
-        None if mean_return is None else float(mean_return),
-        float(rate.replace(",", "")),
-    )
-
-
 def format_bar(step: int, total_steps: int, line: str, width: int) -> str:
-    """A bar in front of a line, in a terminal of `width` characters: where room is short, the bar
-    shrinks, and below three cells it goes, before the line is cut.
+    """Put a bar in front of a line, in a terminal of `width` characters.
+
+    In a narrow terminal the bar shrinks, then disappears below three cells, then the line is cut.
     """
     cells = min(_BAR_CELLS, width - len(line) - len("[] "))
     if cells < 3:
@@ -85,7 +59,7 @@ class StepRate:
 
     def __init__(self, step: int = 0, now: Callable[[], float] = time.monotonic) -> None:
         """Args:
-        step: agent steps done when the clock starts (a resumed run's are not its speed).
+        step: agent steps done when the clock starts; they do not count.
         now: a clock that never runs backwards, in s.
         """
         self._now = now
@@ -97,7 +71,7 @@ class StepRate:
         return self._now() - self._read_s
 
     def read(self, step: int) -> float:
-        """Steps per second since the last reading, or since the start; 0 if no time passed."""
+        """Return the steps per second since the last reading or the start; 0 if no time passed."""
         read_s = self._now()
         elapsed_s = read_s - self._read_s
         rate = (step - self._step) / elapsed_s if elapsed_s > 0 else 0.0
@@ -106,7 +80,7 @@ class StepRate:
 
 
 class Progress:
-    """Writes a line per interval; on a terminal one bar that is drawn anew."""
+    """Writes a line per interval; on a terminal, one bar that is redrawn."""
 
     def __init__(
         self,
@@ -121,9 +95,9 @@ class Progress:
 
         Args:
             total_steps: agent steps at which the run ends.
-            step: agent steps that are done already.
-            interval_s: between two lines; a terminal's bar moves twice a second.
-            stream: where to; standard error by default.
+            step: agent steps done already.
+            interval_s: seconds between two lines; a terminal's bar moves twice a second.
+            stream: output; standard error by default.
             now: a clock that never runs backwards, in s.
 
         Raises:
@@ -136,26 +110,26 @@ class Progress:
         self._terminal = self._stream.isatty()
         self._interval_s = _TERMINAL_INTERVAL_S if self._terminal else interval_s
         self._rate = StepRate(step, now)
-        self._drawn = 0  # characters of the bar that stands on the terminal's line
+        self._drawn = 0  # characters of the bar on the terminal's current line
 
     def update(self, step: int, recent: RecentEpisodes) -> None:
         """Write if an interval has passed; call it as often as you like.
 
         Args:
             step: agent steps done.
-            recent: the last episodes.
+            recent: the newest episodes.
         """
         if self._rate.elapsed_s >= self._interval_s:
             self._write(step, recent)
 
     def finish(self, step: int, recent: RecentEpisodes) -> None:
-        """Write where the run ended, and leave the terminal's line."""
+        """Write the last line, and end the terminal's line."""
         self._write(step, recent)
         if self._terminal:
             self.say("")
 
     def say(self, message: str) -> None:
-        """Write a line of another kind below what stands there, so that no bar is mixed into it."""
+        """Write another line, below the bar if there is one."""
         if self._drawn:
             self._stream.write("\n")
             self._drawn = 0

@@ -1,6 +1,8 @@
-"""What a run writes as it goes: it listens to the loop's ticks and changes nothing in it."""
+"""The recorder of a run: it listens to the loop's ticks and changes nothing in it."""
 
+import contextlib
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,140 +14,214 @@ from torch import Tensor
 from wnrl.config import OPERATIONAL, Config
 from wnrl.envs.vector import Episode
 from wnrl.train.log.board_layout import LAYOUT
+from wnrl.train.log.episodes import EpisodeLog, RecentEpisodes
 from wnrl.train.log.progress import Progress, StepRate
-from wnrl.train.log.tensorboard import EpisodeLog, RecentEpisodes, TensorBoard
-from wnrl.train.loop import Tick
+from wnrl.train.log.tensorboard import TensorBoard
+from wnrl.train.loop import Tick, crossed
+from wnrl.train.storage.csv_log import EPISODES, EVALUATIONS, HEADERS, TIMINGS, CsvLog
+from wnrl.train.storage.run_status import RunState, RunStatus, StatusFile
+
+_STATUS_INTERVAL_S = 5.0  # at most; a shorter interval of the progress line holds for both
+
+
+@dataclasses.dataclass(frozen=True)
+class Sources:
+    """Functions that the recorder calls for what else it logs."""
+
+    scalars: Callable[[], Mapping[str, Tensor | float]]  # by tag, at the log interval
+    times: Callable[[], Mapping[str, float]]  # `Stopwatch.pop_times`, at the log interval
+    histograms: Callable[[], dict[str, Tensor]]  # by tag, at the histogram interval
+    instruments: Callable[[], Mapping[str, Tensor | float]]  # by tag, after each step; each once
 
 
 class Recorder:
-    """episodes.csv, TensorBoard and the progress line of one run."""
+    """Writes the tables, status.json, the event file and the progress line of one run."""
 
-    def __init__(
-        self,
-        run_dir: Path,
-        config: Config,
-        state: Mapping[str, Any] | None,
-        done_steps: int,
-        extra_scalars: Callable[[], dict[str, Tensor | float]],
-        histograms: Callable[[], dict[str, Tensor]],
-        reading: Callable[[], Mapping[str, Tensor | float]],
-    ) -> None:
-        """Open the files, or go on with them.
+    def __init__(self, config: Config, status: StatusFile, done_steps: int) -> None:
+        """Nothing is written before `open`.
 
         Args:
-            run_dir: the run's folder.
-            config: the run's.
-            state: from `state_dict`, to go on; None to begin.
+            config: the run's configuration.
+            status: the run's status.json.
             done_steps: agent steps done.
-            extra_scalars: what else to log with the metrics, asked at the log interval.
-            histograms: distributions by tag, asked at theirs.
-            reading: the instruments' newest scalars by tag, asked after each step; each reading
-                once, nothing between.
         """
-        run = config.run
-        self._run = run
+        self._config = config
+        self._run = config.run
+        self._status = status
+        self._done_steps = self._steps = done_steps
+        self._resumed_logs: Mapping[str, Any] | None = None  # states of the tables, on resume
         self.recent = RecentEpisodes()
-        self._log = EpisodeLog(
-            run_dir / "episodes.csv", resume=state is not None, wall_time=run.wall_time
-        )
         self.episodes = 0
-        self.evaluated_steps = 0  # when the last evaluation was
-        if state is not None:
-            self._log.load_state_dict(state["log"])
-            self.recent.load_state_dict(state["recent"])
-            self.episodes = state["episodes"]
-            self.evaluated_steps = state["evaluated_steps"]
-        self._board = TensorBoard(run_dir, None if state is None else done_steps + 1)
-        if state is None:
-            settings = {**dataclasses.asdict(run), **dataclasses.asdict(config.agent)}
-            # One setting for all: TensorBoard wants the same names in every run.
-            of_norm = dataclasses.asdict(config.norm).items()
-            settings["norm_parameters"] = ", ".join(f"{name}={value}" for name, value in of_norm)
-            self._board.arrange(LAYOUT)
-            self._board.describe({k: v for k, v in settings.items() if k not in OPERATIONAL})
-        self.progress = Progress(run.steps, step=done_steps, interval_s=run.progress_every_s)
-        self._rate = StepRate(done_steps)
-        self._begun_s = time.monotonic()
-        self._extra_scalars = extra_scalars
-        self._histograms = histograms
-        self._reading = reading
-        self._steps = done_steps
+        self.evaluated_steps = 0  # agent steps at the last evaluation
+        self._status_interval_s = min(self._run.progress_every_s, _STATUS_INTERVAL_S)
         self._metrics: dict[str, Tensor] = {}
 
-    @property
-    def elapsed_s(self) -> float:
-        """Training time since the run's first start; of this part alone if it is not recorded."""
-        return self._log.wall_time_s or time.monotonic() - self._begun_s
-
-    def tick(self, tick: Tick) -> None:
-        """Take in one step of the loop."""
-        before, self._steps = self._steps, tick.agent_steps
-        for episode in tick.episodes:
-            self._log.write(tick.agent_steps, episode)
-            self._board.episode(tick.agent_steps, episode)
-            self.recent.add(episode)
-            self.episodes += 1
-        if tick.metrics is not None:
-            self._metrics = tick.metrics
-        if reading := self._reading():
-            self._board.metrics(tick.agent_steps, reading)
-        if crossed(before, tick.agent_steps, self._run.log_every_steps):
-            self._write_scalars()
-        if crossed(before, tick.agent_steps, self._run.histogram_every_steps):
-            self._write_histograms()
-        self.progress.update(tick.agent_steps, self.recent)
-
-    def finish(self) -> None:
-        """Log where the run ended, whatever the intervals."""
-        self._write_scalars()
-        if self._run.histogram_every_steps:
-            self._write_histograms()
-        self.progress.finish(self._steps, self.recent)
-
-    def _write_scalars(self) -> None:
-        self._board.rollout(self._steps, self.recent, self._rate.read(self._steps))
-        self._board.metrics(self._steps, {**self._metrics, **self._extra_scalars()})
-
-    def _write_histograms(self) -> None:
-        self._board.histograms(self._steps, self._histograms())
-
-    def evaluation(self, episodes: Sequence[Episode], scalars: Mapping[str, float]) -> None:
-        """Log an evaluation's episodes, and what else it found by tag."""
-        self.evaluated_steps = self._steps
-        returns = [episode.raw_return for episode in episodes]
-        self._board.evaluation(self._steps, returns, [e.length_steps for e in episodes])
-        self._board.metrics(self._steps, scalars)
-        mean = sum(returns) / len(returns)
-        self.progress.say(
-            f"evaluation at step {self._steps:,}: mean raw return {mean:.1f} of {len(returns)} "
-            f"episodes ({min(returns):.1f} to {max(returns):.1f})"
-        )
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from a checkpoint; `open` then cuts the tables back to it."""
+        self.recent.load_state_dict(state["recent"])
+        self.episodes = state["episodes"]
+        self.evaluated_steps = state["evaluated_steps"]
+        self._resumed_logs = {name: state[name] for name in ("log", "evaluations", "timings")}
 
     def state_dict(self) -> dict[str, Any]:
-        """What `__init__` goes on from. The newest metrics are not kept: updates bring more."""
+        """Return all but the newest metrics, which the next update replaces."""
         return {
-            "log": self._log.state_dict(),
+            **{name: log.state_dict() for name, log in self._logs().items()},
             "recent": self.recent.state_dict(),
             "episodes": self.episodes,
             "evaluated_steps": self.evaluated_steps,
         }
 
+    def _logs(self) -> dict[str, EpisodeLog | CsvLog]:
+        """Return the tables by their names in the state."""
+        return {
+            "log": self._episode_log,
+            "evaluations": self._evaluation_log,
+            "timings": self._timing_log,
+        }
+
+    def open(self, run_dir: Path, sources: Sources) -> None:
+        """Start the files, or continue them.
+
+        Args:
+            run_dir: the run's folder.
+            sources: what else to log.
+
+        Raises:
+            UsageError: a table exists already, or does not fit to the checkpoint.
+        """
+        run, steps, resume = self._run, self._steps, self._resumed_logs is not None
+        self._sources = sources
+        with contextlib.ExitStack() as files:
+            self._episode_log = EpisodeLog(
+                run_dir / EPISODES, resume=resume, wall_time=run.wall_time
+            )
+            files.callback(self._episode_log.close)
+            self._evaluation_log = CsvLog(
+                run_dir / EVALUATIONS, HEADERS[EVALUATIONS], resume=resume
+            )
+            files.callback(self._evaluation_log.close)
+            self._timing_log = CsvLog(run_dir / TIMINGS, HEADERS[TIMINGS], resume=resume)
+            files.callback(self._timing_log.close)
+            for name, state in (self._resumed_logs or {}).items():
+                self._logs()[name].load_state_dict(state)
+            self._board = TensorBoard(run_dir, steps + 1 if resume else None)
+            files.callback(self._board.close)
+            self._files = files.pop_all()
+        if not resume:
+            self._board.arrange(LAYOUT)
+            self._board.describe(_described(self._config))
+        self.progress = Progress(run.steps, step=steps, interval_s=run.progress_every_s)
+        self._log_rate, self._status_rate = StepRate(steps), StepRate(steps)
+        self._start_s = time.monotonic()
+        self._write_status(RunState.RUNNING, None)
+
+    @property
+    def agent_steps(self) -> int:
+        """Agent steps done."""
+        return self._steps
+
+    @property
+    def elapsed_s(self) -> float:
+        """Training time since the run's first start; of this part alone if it is not recorded."""
+        return self._episode_log.wall_time_s or time.monotonic() - self._start_s
+
+    def tick(self, tick: Tick) -> None:
+        """Record one step of the loop."""
+        before, self._steps = self._steps, tick.agent_steps
+        for episode in tick.episodes:
+            self._episode_log.write(tick.agent_steps, episode)
+            self._board.episode(tick.agent_steps, episode)
+            self.recent.add(episode)
+            self.episodes += 1
+        if tick.metrics is not None:
+            self._metrics = tick.metrics
+        if reading := self._sources.instruments():
+            self._board.metrics(tick.agent_steps, reading)
+        if crossed(before, tick.agent_steps, self._run.log_every_steps):
+            self._write_scalars()
+        if crossed(before, tick.agent_steps, self._run.histogram_every_steps):
+            self._write_histograms()
+        if self._status_rate.elapsed_s >= self._status_interval_s:
+            self._write_status(RunState.RUNNING, self._status_rate.read(self._steps))
+        self.progress.update(tick.agent_steps, self.recent)
+
+    def finish(self, state: RunState) -> None:
+        """Log the end of the run, whatever the intervals."""
+        self._write_scalars()
+        if self._run.histogram_every_steps:
+            self._write_histograms()
+        elapsed_s = time.monotonic() - self._start_s
+        self._write_status(state, (self._steps - self._done_steps) / max(elapsed_s, 1e-9))
+        self.progress.finish(self._steps, self.recent)
+
+    def evaluation(self, episodes: Sequence[Episode], scalars: Mapping[str, float]) -> None:
+        """Log an evaluation.
+
+        Args:
+            episodes: its episodes, at least one.
+            scalars: what else it measured, by tag.
+        """
+        self.evaluated_steps = self._steps
+        returns = [episode.raw_return for episode in episodes]
+        lengths_steps = [episode.length_steps for episode in episodes]
+        mean = math.fsum(returns) / len(returns)
+        mean_length_steps = sum(lengths_steps) / len(lengths_steps)
+        self._evaluation_log.write(self._steps, len(returns), mean, mean_length_steps)
+        self._board.evaluation(self._steps, returns, lengths_steps)
+        self._board.metrics(self._steps, scalars)
+        self.progress.say(
+            f"evaluation at step {self._steps:,}: mean raw return {mean:.1f} of {len(returns)} "
+            f"episodes ({min(returns):.1f} to {max(returns):.1f})"
+        )
+
     def close(self) -> None:
-        """Write what is pending. Harmless when repeated."""
-        self._log.close()
-        self._board.close()
+        """Flush and close the files. Harmless when repeated."""
+        self._files.close()
+
+    def _write_scalars(self) -> None:
+        times = self._sources.times()
+        if times:
+            cells = [times.get(tag) for tag in ("time/act_ms", "time/update_ms")]
+            shown = [None if cell is None else f"{cell:.6g}" for cell in cells]
+            self._timing_log.write(self._steps, *shown)
+        self._board.rollout(self._steps, self.recent, self._log_rate.read(self._steps))
+        self._board.metrics(self._steps, {**self._metrics, **self._sources.scalars(), **times})
+
+    def _write_histograms(self) -> None:
+        self._board.histograms(self._steps, self._sources.histograms())
+
+    def _write_status(self, state: RunState, steps_per_s: float | None) -> None:
+        self._status.write(
+            RunStatus(
+                agent_steps=self._steps,
+                mean_return=self.recent.mean_return,
+                steps_per_s=steps_per_s,
+                state=state,
+                total_steps=self._run.steps,
+                episodes=self.episodes,
+            )
+        )
 
 
-def crossed(before_steps: int, after_steps: int, every_steps: int) -> bool:
-    """Whether a multiple of `every_steps` lies in (before, after]; never for 0."""
-    return every_steps > 0 and after_steps // every_steps > before_steps // every_steps
+def _described(config: Config) -> dict[str, Any]:
+    """Return the settings that TensorBoard shows and compares runs by."""
+    settings = {**dataclasses.asdict(config.run), **dataclasses.asdict(config.agent)}
+    # One setting for all parameters: TensorBoard wants the same names in every run.
+    parameters = dataclasses.asdict(config.norm).items()
+    settings["norm_parameters"] = ", ".join(f"{name}={value}" for name, value in parameters)
+    return {name: value for name, value in settings.items() if name not in OPERATIONAL}
 
 
 @torch.no_grad()
 def gain_histograms(vectors: Mapping[str, tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
-    """TensorBoard tags of weight norm's gains g and lengths ||v||, by layer.
+    """Return weight norm's gains g and lengths ||v|| by TensorBoard tag.
 
-    Apart from the scalars `norm/*`: of a tag with both, TensorBoard shows the kind that came first.
+    The tags differ from those of the scalars `norm/*`: of two kinds under one tag, TensorBoard
+    shows only the first.
+
+    Args:
+        vectors: gains (O,) and lengths (O,) of each layer.
     """
     tags: dict[str, Tensor] = {}
     for layer, (gain, norm) in vectors.items():

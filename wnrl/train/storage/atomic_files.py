@@ -1,6 +1,6 @@
-"""Files that survive a kill and a power cut: hashed as they are written, synced before they count.
+"""Files that survive a kill and a power cut: hashed while they are written, then synced.
 
-Not for what the files mean: that is `wnrl.train.storage.checkpoint`.
+What the files mean belongs to `wnrl.train.storage.checkpoint`.
 """
 
 import contextlib
@@ -16,14 +16,14 @@ _CHUNK_BYTES = 1 << 20
 
 
 class Fingerprint(NamedTuple):
-    """By what a file is recognized as whole."""
+    """The size and hash by which a whole file is recognized."""
 
     size_bytes: int
     sha256: str  # 64 hexadecimal digits
 
 
 class _HashingFile:
-    """A binary file to write to, which hashes what passes and remembers why a write failed."""
+    """A binary file that hashes what is written to it and remembers why a write failed."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -50,18 +50,17 @@ class _HashingFile:
 
 
 def write_file(path: Path, fill: Callable[[BinaryIO], None]) -> Fingerprint:
-    """Write a file and wait until the disk has it. It is hashed on the way, never read again.
+    """Write a file, hash it on the way, and wait until the disk has it.
 
     Args:
-        path: the file to write; one that exists is replaced, but not in one step: write under a
-            temporary name and rename.
-        fill: writes the content to the open file that it is given (`write` and `flush` only).
+        path: the file to write. This is not atomic: write under a temporary name and rename.
+        fill: writes the content to the open file that it gets (`write` and `flush` only).
 
     Returns:
         Size and sha256 of what was written.
 
     Raises:
-        OSError: the disk is full or the like; a part of the file may be left.
+        OSError: it cannot be written, for example to a full disk; a part of it may be left.
     """
     with path.open("wb") as file:
         sink = _HashingFile(file)
@@ -78,7 +77,7 @@ def write_file(path: Path, fill: Callable[[BinaryIO], None]) -> Fingerprint:
 
 
 def fingerprint(path: Path) -> Fingerprint:
-    """Size and sha256 of a file, read in pieces. OSError if it cannot be read."""
+    """Return size and sha256 of a file, read in pieces. OSError if it cannot be read."""
     digest = hashlib.sha256()
     size_bytes = 0
     with path.open("rb") as file:
@@ -90,6 +89,8 @@ def fingerprint(path: Path) -> Fingerprint:
 
 def sync_directory(path: Path) -> None:
     """Wait until the disk has a folder's entries: files created in it, renamed or removed."""
+    if os.name == "nt":  # Windows opens no folders; needs POSIX
+        return
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -107,7 +108,7 @@ def make_directory(path: Path) -> None:
 
 
 def remove_directory(path: Path) -> None:
-    """Remove a folder in one step: whoever looks sees it whole, or as `<name>.tmp`, or gone."""
+    """Remove a folder so that readers see it whole, as `<name>.tmp`, or not at all."""
     doomed = path if path.suffix == ".tmp" else path.with_name(f"{path.name}.tmp")
     if doomed != path:
         shutil.rmtree(doomed, ignore_errors=True)
@@ -118,20 +119,20 @@ def remove_directory(path: Path) -> None:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Inside, a path to write instead; it becomes the file, so that nobody sees a part of it.
+    """Yield a temporary path; on success rename it over `path` atomically.
 
-    Where that fails nothing is left, and the old file stands.
+    On failure the old file stays and the temporary one is removed.
     """
-    # Others may write the same at the same time, from other machines too.
+    # Other processes may write the same file at the same time, on other machines too.
     temporary = path.with_name(f"{path.name}.{socket.gethostname()}-{os.getpid()}.tmp")
     try:
         yield temporary
         os.replace(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)  # where the disk was full
+        temporary.unlink(missing_ok=True)
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Write a text file so that whoever looks sees the old one or the new, and no part of it."""
+    """Write a text file atomically: readers see the old content or the new."""
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", newline="\n")

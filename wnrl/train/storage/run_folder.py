@@ -1,12 +1,10 @@
-"""A run's folder: who owns it, and the configuration in it.
+"""A run's folder: which process owns it, and the configuration in it.
 
-A run is a process that owns its folder. A folder that holds a run is never overwritten unless
-asked, and two processes never write to the same one (an advisory lock that ends with its process,
-however it ends).
+A folder that holds a run is never overwritten without being asked to. Two processes never write to
+the same folder: each claims it with a lock, which ends with the process, however that ends.
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
@@ -14,47 +12,58 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any
+
+from filelock import FileLock, Timeout
 
 from wnrl._settings import UsageError
 from wnrl.config import Config, config_from_json
 from wnrl.doctor.software import git_commit, versions
+from wnrl.train.storage.csv_log import EPISODES, EVALUATIONS, TIMINGS
+from wnrl.train.storage.run_status import STATUS, StatusFile
 
 CONFIG = "config.json"
 _LOCK = ".lock"
-# What a run writes, and so all that --overwrite removes.
-_CONTENTS = (CONFIG, "episodes.csv", "checkpoints", "events.out.tfevents.*")
+# All that a run writes, and so all that --overwrite removes.
+_CONTENTS = (
+    CONFIG,
+    EPISODES,
+    EVALUATIONS,
+    TIMINGS,
+    STATUS,
+    "checkpoints",
+    "events.out.tfevents.*",
+)
+_CLAIM_S = 0.5  # longer than `in_use` of another process holds the lock
 
 
 class RunDirectory:
-    """A claimed run folder; a context manager that gives the claim back."""
+    """A claimed run folder; a context manager that releases the claim."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock: BinaryIO | None = None
+        self.status = StatusFile(path)
+        self._lock = FileLock(path / _LOCK, thread_local=False)
 
     def __enter__(self) -> "RunDirectory":
-        """Claim the folder, making it if need be.
+        """Claim the folder, and make it if it does not exist.
 
         Raises:
             UsageError: it cannot be made or written, or another process owns it.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            lock = (self.path / _LOCK).open("ab")
-        except OSError as error:
-            raise UsageError(
-                f"run folder {self.path}: {error.strerror}; choose another with --run-dir"
-            ) from None
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.close()
+            self._lock.acquire(timeout=_CLAIM_S)
+        except Timeout:
             raise UsageError(
                 f"run folder {self.path} is in use by another process; wait for it or choose "
-                "another with --run-dir"
+                "another folder with --run-dir"
             ) from None
-        self._lock = lock
+        except OSError as error:
+            raise UsageError(
+                f"run folder {self.path}: {error.strerror or error}; choose another folder with "
+                "--run-dir"
+            ) from None
         return self
 
     def __exit__(
@@ -63,19 +72,16 @@ class RunDirectory:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Give the claim back; a folder made for a run that could not begin goes with it."""
-        if self._lock is None:
-            return
+        """Release the claim; remove a folder that was made for a run that could not begin."""
         if not self.holds_run:
-            (self.path / _LOCK).unlink(missing_ok=True)
             with contextlib.suppress(OSError):  # something else is in it
+                (self.path / _LOCK).unlink(missing_ok=True)
                 self.path.rmdir()
-        self._lock.close()
-        self._lock = None
+        self._lock.release()
 
     @property
     def holds_run(self) -> bool:
-        """Whether anything of a run is here."""
+        """Whether the folder holds any file of a run."""
         return any(next(self.path.glob(pattern), None) for pattern in _CONTENTS)
 
     def clear(self) -> None:
@@ -88,13 +94,13 @@ class RunDirectory:
                     path.unlink()
 
     def write_config(self, config: Config, facts: dict[str, Any], agent_steps: int) -> None:
-        """Write config.json whole or not at all.
+        """Replace config.json.
 
         Args:
             config: the run's settings, as they are now.
-            facts: what else is known of it.
-            agent_steps: done when this part of the run begins. Each part adds its own versions and
-                commit to the list of parts.
+            facts: what else is known about the run.
+            agent_steps: agent steps done when this part of the run begins. Each part adds its
+                versions and commit to the list of parts.
         """
         path = self.path / CONFIG
         parts = json.loads(path.read_text())["parts"] if agent_steps else []
@@ -111,19 +117,21 @@ class RunDirectory:
 
 
 def in_use(run_dir: Path) -> bool:
-    """Whether a process owns the run folder now."""
-    try:
-        with (run_dir / _LOCK).open("rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:  # no lock, or none that can be read: whoever claims the folder is told
+    """Return whether a process owns the run folder now."""
+    path = run_dir / _LOCK
+    if not path.exists():
         return False
-    return False
+    try:
+        with FileLock(path, timeout=0, thread_local=False):
+            return False
+    except Timeout:
+        return True
+    except OSError:  # the process that claims the folder will report it
+        return False
 
 
 def read_config(run_dir: Path) -> Config:
-    """The configuration of the run in a folder.
+    """Read the configuration of the run in a folder.
 
     Raises:
         UsageError: there is none, or it cannot be read.
@@ -139,14 +147,14 @@ def read_config(run_dir: Path) -> Config:
 
 @contextlib.contextmanager
 def loading(run_dir: Path, agent_step: int) -> Iterator[None]:
-    """Inside, what a checkpoint holds is taken in.
+    """Report errors while a checkpoint is loaded as one that this version cannot read.
 
     Args:
         run_dir: the run's folder.
-        agent_step: of the checkpoint.
+        agent_step: agent steps at the checkpoint.
 
     Raises:
-        UsageError: it has another form than this version reads; names the commit that wrote it.
+        UsageError: the checkpoint has another form; the message names the commit that wrote it.
     """
     try:
         yield
@@ -157,18 +165,18 @@ def loading(run_dir: Path, agent_step: int) -> Iterator[None]:
         raise UsageError(
             f"the checkpoint of agent step {agent_step:,} in {run_dir}, which "
             f"{_writer(run_dir, agent_step)} wrote, cannot be read by this version ({why}); "
-            "go on with the one that wrote it"
+            "resume it with the version that wrote it"
         ) from error
 
 
 def _writer(run_dir: Path, agent_step: int) -> str:
-    """The code that did a run's agent step, as config.json says."""
+    """Name the commit that did a run's agent step, from config.json."""
     parts = json.loads((run_dir / CONFIG).read_text()).get("parts", [])
-    began = [part for part in parts if part["from_agent_step"] < agent_step]
-    commit = began[-1]["commit"] if began else None
+    earlier = [part for part in parts if part["from_agent_step"] < agent_step]
+    commit = earlier[-1]["commit"] if earlier else None
     return f"commit {commit}" if commit else "an unknown commit"
 
 
 def variant_folder(out: Path, config: Config) -> Path:
-    """The folder above a run's seeds: `<out>/<Env>/<agent>-<norm>[-<flag>=<value>...]`."""
+    """Return the folder above a variant's seeds: `<out>/<Env>/<agent>-<norm>[-<flag>=<value>]`."""
     return out / config.run.env.replace("/", "-").replace(":", "-") / config.name

@@ -1,66 +1,129 @@
-"""How far a run is, read from its own files while another process writes them."""
+"""status.json: how far a run is, written by the run and read by everyone else."""
 
-import csv
+import contextlib
+import dataclasses
+import enum
+import json
+import textwrap
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
-from wnrl.train.log.progress import parse_progress
+from wnrl.train.storage import old_runs
+from wnrl.train.storage.atomic_files import replace_text
 from wnrl.train.storage.checkpoint import Checkpoints
+from wnrl.train.storage.train_log import TRAIN_LOG, last_line
 
-TRAIN_LOG = "train.log"  # what a run of a grid prints; no part of the run, which may be cleared
-_TAIL_BYTES = 65_536
-_RECENT_EPISODES = 100
+STATUS = "status.json"
 
 
-class RunStatus(NamedTuple):
+class RunState(enum.StrEnum):
+    """The state that a run reports. A killed run still says `starting` or `running`."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    DONE = "done"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+@dataclasses.dataclass(frozen=True)
+class RunStatus:
     """A run at a glance."""
 
     agent_steps: int
-    mean_return: float | None  # raw, of the last 100 episodes; None before the first
-    steps_per_s: float | None  # agent steps; None where it has not said yet
+    mean_return: float | None  # raw, over the last 100 episodes; None before the first
+    steps_per_s: float | None  # agent steps per second; None if not known
+    state: RunState = RunState.RUNNING
+    total_steps: int = 0  # agent steps at which the run ends
+    episodes: int = 0  # finished since the start of the run
+    error: str = ""  # why it failed, in one line
+
+
+class StatusFile:
+    """The status.json of a run that this process owns."""
+
+    def __init__(self, run_dir: Path) -> None:
+        """Nothing is read or written yet."""
+        self._run_dir = run_dir
+
+    def write(self, status: RunStatus) -> None:
+        """Replace the file. A disk that is full now is tried again at the next write."""
+        text = json.dumps(dataclasses.asdict(status), indent=2)
+        with contextlib.suppress(OSError):
+            replace_text(self._run_dir / STATUS, f"{text}\n")
+
+    def start(self, agent_steps: int, total_steps: int) -> None:
+        """Write that a process begins to work on the run.
+
+        Args:
+            agent_steps: agent steps done.
+            total_steps: agent steps at which the run ends.
+        """
+        earlier = _read(self._run_dir) or RunStatus(0, None, None)
+        self.write(
+            dataclasses.replace(
+                earlier,
+                agent_steps=agent_steps,
+                steps_per_s=None,
+                state=RunState.STARTING,
+                total_steps=total_steps,
+                error="",
+            )
+        )
+
+    @contextlib.contextmanager
+    def recording_failure(self) -> Iterator[None]:
+        """Write to the file how the code inside ends early: stopped or failed."""
+        try:
+            yield
+        except (KeyboardInterrupt, GeneratorExit):
+            self._end(RunState.STOPPED)
+            raise
+        except Exception as error:
+            text = str(error) if str(error) else type(error).__name__
+            self._end(RunState.FAILED, textwrap.shorten(text, 1_000))
+            raise
+
+    def _end(self, state: RunState, error: str = "") -> None:
+        status = _read(self._run_dir) or RunStatus(0, None, None)
+        self.write(dataclasses.replace(status, state=state, steps_per_s=None, error=error))
 
 
 def saved_steps(folder: Path) -> int:
-    """Agent steps of the newest checkpoint, from which a run would go on; 0 if there is none."""
+    """Return the agent steps of the newest checkpoint; 0 if there is none."""
     return max(Checkpoints(folder).steps(), default=0)
 
 
-def read_status(folder: Path, log_from_byte: int | None = None) -> RunStatus:
+def read_status(folder: Path, *, running: bool = False) -> RunStatus:
     """Look at a run.
 
     Args:
-        folder: the run's.
-        log_from_byte: of one that is running, where in train.log this part of it begins.
+        folder: the run's folder.
+        running: whether a process is known to work on it. If none does, the agent steps since the
+            newest checkpoint will be done again, and do not count.
     """
-    steps, returns = 0, []
-    for row in csv.reader(tail(folder / "episodes.csv").splitlines()[-_RECENT_EPISODES:]):
-        if len(row) == 5 and row[0].isdigit():  # neither the header nor a line that is cut
-            steps = int(row[0])
-            returns.append(float(row[2]))
-    mean_return = sum(returns) / len(returns) if returns else None
-    if log_from_byte is None:  # episodes since the newest checkpoint will be played again
-        return RunStatus(saved_steps(folder), mean_return, None)
-    lines = reversed(tail(folder / TRAIN_LOG, log_from_byte).splitlines())
-    said = next(filter(None, map(parse_progress, lines)), None)
-    if said is None:
-        return RunStatus(max(steps, saved_steps(folder)), mean_return, None)
-    return RunStatus(max(steps, said.step), mean_return, said.steps_per_s)
+    saved = saved_steps(folder)
+    status = _read(folder)
+    if status is None:
+        return RunStatus(saved, old_runs.mean_return(folder), None)
+    if running and status.state in (RunState.STARTING, RunState.RUNNING):
+        return dataclasses.replace(status, agent_steps=max(status.agent_steps, saved))
+    return dataclasses.replace(status, agent_steps=saved, steps_per_s=None)
 
 
-def tail(path: Path, from_byte: int = 0) -> str:
-    """The end of a text file from its first whole line on; empty if it cannot be read."""
+def failure(folder: Path) -> str:
+    """Return why a run failed last, in one line; empty if it did not fail or nobody knows."""
+    status = _read(folder)
+    if status is not None:
+        return status.error
+    line = last_line(folder / TRAIN_LOG)  # it never started, or is an old run
+    return "" if old_runs.is_progress_line(line) else line
+
+
+def _read(folder: Path) -> RunStatus | None:
+    """Read status.json; None if it is missing or damaged."""
     try:
-        with path.open("rb") as file:
-            size_bytes = file.seek(0, 2)
-            begin = max(from_byte, size_bytes - _TAIL_BYTES)
-            file.seek(begin)
-            text = file.read().decode(errors="replace")
-    except OSError:
-        return ""
-    return text if begin == from_byte else text.partition("\n")[2]
-
-
-def last_line(path: Path, from_byte: int = 0) -> str:
-    """The last line of a text file that is not empty."""
-    lines = [line.strip() for line in tail(path, from_byte).splitlines() if line.strip()]
-    return lines[-1] if lines else ""
+        fields = json.loads((folder / STATUS).read_text(encoding="utf-8"))
+        return RunStatus(**{**fields, "state": RunState(fields["state"])})
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,158 @@
+"""The moving parts of a run: started or restored, trained, evaluated and saved."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from wnrl.config import Config
+from wnrl.doctor.device import waiting_for
+from wnrl.envs.vector import EpisodeStatistics, VectorEnv
+from wnrl.instruments.instruments import Instruments
+from wnrl.instruments.weight_rows import weight_vectors
+from wnrl.train.build_agent import build_agent
+from wnrl.train.evaluation import evaluate_agent
+from wnrl.train.log.recorder import Recorder, Sources, gain_histograms
+from wnrl.train.loop import Tick, crossed, run
+from wnrl.train.storage import old_runs
+from wnrl.train.storage.checkpoint import CheckpointError, Checkpoints, Saved
+from wnrl.train.storage.run_folder import RunDirectory, loading
+from wnrl.train.storage.run_status import RunState
+from wnrl.train.timing import Stopwatch
+
+
+class Stateful(Protocol):
+    """A part of a run that a checkpoint holds."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that moves."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue bit for bit where the state was taken."""
+        ...
+
+
+class Session:
+    """One process's part of a run, from its beginning or from a checkpoint to its end.
+
+    Call `start` or `restore`, then iterate over `train`.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        folder: RunDirectory,
+        env: VectorEnv,
+        network: nn.Module,
+        device: torch.device,
+        done_steps: int,
+    ) -> None:
+        """Build the parts; nothing in the folder changes.
+
+        Args:
+            config: the run's configuration.
+            folder: claimed.
+            env: built, not reset.
+            network: initialized.
+            device: where the agent computes.
+            done_steps: agent steps done, 0 for a new run.
+        """
+        self.config = config
+        self._folder = folder
+        self._env = env
+        self._done_steps = done_steps
+        self._agent = agent = build_agent(config, env, network, device)
+        self._statistics = EpisodeStatistics(env.num_envs)
+        self._instruments = agent.observer = Instruments(
+            agent.network,
+            agent.optimizer,
+            config.run.instruments_every_updates,
+            max_grad_norm=config.agent.max_grad_norm or math.inf,
+        )
+        self._stopwatch = Stopwatch(agent, wait=waiting_for(device))
+        self._checkpoints = Checkpoints(folder.path, keep=config.run.keep_checkpoints)
+        self.recorder = Recorder(config, folder.status, done_steps)
+        self._parts: dict[str, Stateful] = {
+            "agent": agent,
+            "env": env,
+            "statistics": self._statistics,
+            "recorder": self.recorder,
+            "instruments": self._instruments,
+        }
+
+    def start(self) -> None:
+        """Begin a new run, in place of what the folder holds."""
+        self._env.reset()
+        self._folder.clear()
+        self._folder.status.start(0, self.config.run.steps)
+
+    def restore(self, saved: Saved) -> None:
+        """Continue from a checkpoint; UsageError if this version cannot read it."""
+        self._folder.status.start(saved.step, self.config.run.steps)
+        with loading(self._folder.path, saved.step):
+            state = saved.state()
+            old_runs.migrate(
+                state,
+                self._folder.path,
+                saved.step,
+                self._agent.network,
+                self._instruments.state_dict(),
+                self.config.run.eval_episodes,
+            )
+            for name, part in self._parts.items():
+                part.load_state_dict(state[name])
+            self._checkpoints.resume(saved, self._agent.rows)
+
+    def train(self, should_stop: Callable[[], bool]) -> Iterator[Tick]:
+        """Train to the end of the run, yielding after every step of its environments.
+
+        Args:
+            should_stop: called after each step; True ends the session with a checkpoint.
+        """
+        settings, recorder = self.config.run, self.recorder
+        recorder.open(self._folder.path, self._sources())
+        steps, stopping = self._done_steps, False
+        try:
+            for tick in run(self._env, self._stopwatch, self._statistics, steps, settings.steps):
+                before, steps = steps, tick.agent_steps
+                recorder.tick(tick)
+                if crossed(recorder.evaluated_steps, steps, settings.eval_every_steps):
+                    self._evaluate(steps, should_stop)
+                stopping = should_stop()
+                last = stopping or steps >= settings.steps
+                if last or crossed(before, steps, settings.checkpoint_every_steps):
+                    self._save(steps, last)
+                yield tick
+                if stopping:
+                    break
+            recorder.finish(RunState.DONE if steps >= settings.steps else RunState.STOPPED)
+        finally:
+            recorder.progress.say("")  # the next output begins on a new line
+            recorder.close()
+
+    def _sources(self) -> Sources:
+        agent = self._agent
+        return Sources(
+            scalars=agent.scalars,
+            times=self._stopwatch.pop_times,
+            histograms=lambda: gain_histograms(weight_vectors(agent.network, agent.optimizer)),
+            instruments=self._instruments.take,
+        )
+
+    def _evaluate(self, agent_steps: int, should_stop: Callable[[], bool]) -> None:
+        episodes, scalars = evaluate_agent(self.config, self._agent, agent_steps, should_stop)
+        if episodes:
+            self.recorder.evaluation(episodes, scalars)
+
+    def _save(self, agent_steps: int, last: bool) -> None:
+        state = {name: part.state_dict() for name, part in self._parts.items()}
+        agent = self._agent
+        try:
+            self._checkpoints.save(agent_steps, state, agent.network.state_dict(), agent.rows)
+        except CheckpointError as error:
+            if last:
+                raise
+            self.recorder.progress.say(f"wnrl: {error}; training continues until the next one")

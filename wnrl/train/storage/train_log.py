@@ -1,0 +1,25 @@
+"""The end of train.log, which holds the output of a run that a comparison started."""
+
+from pathlib import Path
+
+TRAIN_LOG = "train.log"  # not part of the run: a run that is overwritten keeps it
+_TAIL_BYTES = 65_536
+
+
+def tail(path: Path, from_byte: int = 0) -> str:
+    """Return the end of a text file, from a whole line on; empty if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            size_bytes = file.seek(0, 2)
+            begin = max(from_byte, size_bytes - _TAIL_BYTES)
+            file.seek(begin)
+            text = file.read().decode(errors="replace")
+    except OSError:
+        return ""
+    return text if begin == from_byte else text.partition("\n")[2]
+
+
+def last_line(path: Path, from_byte: int = 0) -> str:
+    """Return the last line of a text file that is not empty."""
+    lines = [line.strip() for line in tail(path, from_byte).splitlines() if line.strip()]
+    return lines[-1] if lines else ""
