@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from workloads import ACTIONS, SHAPE, acting, updating
 
 from wnrl._settings import UsageError
-from wnrl.doctor.allocator import keep_freed_memory
+from wnrl.doctor.memory import keep_freed_memory
 from wnrl.nn.networks.q_network import assemble_q_network, build_q_network
 from wnrl.nn.norms.catalogue import NORMS, get_norm
 from wnrl.nn.norms.record import Norm

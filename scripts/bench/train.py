@@ -26,8 +26,8 @@ from learners import PEERS, Learner, configure, ours, sb3
 
 from wnrl._settings import UsageError
 from wnrl.config import AGENTS, Config
-from wnrl.doctor.allocator import keep_freed_memory
 from wnrl.doctor.cpus import usable_cpus
+from wnrl.doctor.memory import keep_freed_memory
 from wnrl.doctor.software import git_commit
 from wnrl.train.flags import Parser, one_line
 

@@ -39,7 +39,7 @@ from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 from workloads import ACTIONS, SHAPE, acting, updating
 
-from wnrl.doctor.allocator import keep_freed_memory
+from wnrl.doctor.memory import keep_freed_memory
 from wnrl.kernels import reference
 from wnrl.kernels.ops import weight_norm_many
 from wnrl.nn.networks.nature import NatureTorso

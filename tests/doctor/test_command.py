@@ -1,4 +1,4 @@
-"""The doctor's report says what is there, and what to mend."""
+"""The doctor reports what it finds and what to fix."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ from wnrl.doctor.command import Finding, format_report, main
 from wnrl.doctor.software import NOT_INSTALLED
 
 
-def test_a_machine_on_which_a_run_can_work_gives_exit_0_and_no_warning() -> None:
+def test_a_working_machine_gives_exit_0_and_no_warning() -> None:
     done = subprocess.run(
         [sys.executable, "-W", "error", "-m", "wnrl.doctor"],
         capture_output=True,
@@ -23,26 +23,27 @@ def test_a_machine_on_which_a_run_can_work_gives_exit_0_and_no_warning() -> None
     for name in ("python", "torch", "ale-py", "wnrl", "device", "cpus", "memory", "emulator"):
         assert name in names
     assert "104 games" in done.stdout
-    assert done.stdout.endswith("\nA run can work here.\n")
+    assert done.stdout.endswith("\nTraining works on this machine.\n")
 
 
-def test_the_report_is_aligned_and_ends_with_what_to_mend() -> None:
+def test_the_report_is_aligned_and_ends_with_what_to_fix() -> None:
     findings = [Finding("torch", "2.8"), Finding("ale-py", "gone", "install it")]
     assert format_report(findings) == (
-        "torch   2.8\nale-py  gone\n\nA run cannot work here. To mend:\nale-py: install it"
+        "torch   2.8\nale-py  gone\n\n"
+        "Training does not work on this machine yet. To fix:\nale-py: install it"
     )
-    assert format_report(findings[:1]) == "torch  2.8\n\nA run can work here."
+    assert format_report(findings[:1]) == "torch  2.8\n\nTraining works on this machine."
 
 
 def broken_emulator() -> str:
     raise RuntimeError("no ROM\nsecond line")
 
 
-def test_what_fails_is_named_with_its_mend_and_the_rest_is_still_looked_at(
+def test_a_failing_check_is_named_with_its_fix_and_the_others_still_run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    looks = (("emulator", broken_emulator, "reinstall it"), ("disk", lambda: "room", "x"))
-    monkeypatch.setattr(wnrl.doctor.command, "_LOOKS", looks)
+    checks = (("emulator", broken_emulator, "reinstall it"), ("disk", lambda: "room", "x"))
+    monkeypatch.setattr(wnrl.doctor.command, "_CHECKS", checks)
     monkeypatch.setattr(
         wnrl.doctor.command, "versions", lambda: {"python": "3.11", "gymnasium": NOT_INSTALLED}
     )
@@ -53,14 +54,14 @@ def test_what_fails_is_named_with_its_mend_and_the_rest_is_still_looked_at(
     assert "emulator   failed: RuntimeError: no ROM" in lines
     assert "disk       room" in lines
     assert lines[-3:] == [
-        "A run cannot work here. To mend:",
+        "Training does not work on this machine yet. To fix:",
         "gymnasium: pip install gymnasium",
         "emulator: reinstall it",
     ]
 
 
 def test_without_torch_the_doctor_still_reports() -> None:
-    """The report is for installations that do not work: it must not need what it examines."""
+    """The report is for broken installations, so it must not need what it checks."""
     script = """
         import sys
         for name in ("torch", "ale_py", "gymnasium", "tensorboard", "numpy"):

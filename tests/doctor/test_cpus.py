@@ -1,4 +1,4 @@
-"""A container's limit on CPU time is found where its kind of control group keeps it."""
+"""Limits on CPU time are read from control groups of both versions."""
 
 import os
 from pathlib import Path

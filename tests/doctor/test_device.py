@@ -1,4 +1,4 @@
-"""A device's name means one device, or an error that says what is there."""
+"""A device name resolves to one device, or to an error that lists the devices."""
 
 import pytest
 import torch
@@ -30,18 +30,18 @@ def test_a_name_means_a_device(
 
 
 @pytest.mark.parametrize(
-    ("name", "count", "said"),
+    ("name", "count", "message"),
     [
-        ("cuda", 0, "'cuda' was asked for, and torch sees no CUDA device: use auto or cpu"),
+        ("cuda", 0, "device 'cuda' is not available: torch sees no CUDA device; use auto or cpu"),
         ("cuda:2", 2, "torch sees cuda:0 to cuda:1"),
-        ("gpu", 1, "'gpu' is not known: use auto, cpu, cuda or cuda:<number>"),
-        ("cuda:", 1, "'cuda:' is not known"),
-        ("CPU", 1, "'CPU' is not known"),
+        ("gpu", 1, "'gpu' is unknown; use auto, cpu, cuda or cuda:<number>"),
+        ("cuda:", 1, "'cuda:' is unknown"),
+        ("CPU", 1, "'CPU' is unknown"),
     ],
 )
 def test_a_device_that_is_not_there_is_refused(
-    monkeypatch: pytest.MonkeyPatch, name: str, count: int, said: str
+    monkeypatch: pytest.MonkeyPatch, name: str, count: int, message: str
 ) -> None:
     with_cuda_devices(monkeypatch, count)
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError, match=message):
         resolve_device(name)

@@ -1,10 +1,13 @@
+"""Memory of the machine and its control groups, buffers that fit, and freed memory that is kept."""
+
+import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from wnrl._settings import UsageError
+from wnrl._settings import SettingError
 from wnrl.doctor.memory import (
     available_bytes,
     check_buffer,
@@ -176,30 +179,31 @@ def test_a_default_that_does_not_fit_shrinks_and_says_so_with_numbers() -> None:
     )
     assert capacity == 90
     assert note == (
-        "--buffer-size 91 needs 910 bytes (910 B), but 1_000 bytes (1000 B) are available, of "
-        "which 100 B are kept for everything else: using the 90 transitions that fit"
+        "a buffer of 91 transitions needs 910 bytes (910 B), but only 1_000 bytes (1000 B) are "
+        "available and 100 B of them are reserved for everything else: using 90 transitions"
     )
 
 
 def test_an_explicit_size_that_does_not_fit_is_refused_with_what_would() -> None:
-    with pytest.raises(UsageError) as error:
+    with pytest.raises(SettingError) as error:
         check_buffer(
             91,
             explicit=True,
             bytes_needed=ten_bytes_each,
             available=1000,
             reserve_bytes=100,
-            flag="--memory",
+            setting="rollout_size",
         )
     assert str(error.value) == (
-        "--memory 91 needs 910 bytes (910 B), but 1_000 bytes (1000 B) are available, of which "
-        "100 B are kept for everything else: at most --memory 90 fits"
+        "rollout_size 91 needs 910 bytes (910 B), but only 1_000 bytes (1000 B) are available and "
+        "100 B of them are reserved for everything else; use at most 90"
     )
+    assert error.value.flag_message.startswith("--rollout-size 91 needs")
 
 
 @pytest.mark.parametrize("explicit", [True, False])
 def test_a_machine_too_small_for_the_least_useful_buffer_is_told(explicit: bool) -> None:
-    with pytest.raises(UsageError, match=r"90 transitions would fit and 95 .* free 50 bytes"):
+    with pytest.raises(SettingError, match=r"90 transitions would fit and .* 95 .* free 50 bytes"):
         check_buffer(
             100,
             explicit=explicit,
@@ -218,3 +222,43 @@ def test_bytes_are_shown_in_powers_of_1024() -> None:
 def test_a_size_just_below_a_unit_is_shown_in_that_unit() -> None:
     assert format_bytes((1 << 20) - 1) == "1.00 MiB"
     assert format_bytes(-2048) == "-2.00 KiB"
+
+
+# Allocates and frees three buffers of 20 MiB, as an update does, and counts the page faults of ten.
+UPDATES = """
+import ctypes, resource, sys
+from wnrl.doctor.memory import keep_freed_memory
+if sys.argv[1] == "keep":
+    assert keep_freed_memory()
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+libc.free.argtypes = [ctypes.c_void_p]
+libc.memset.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t]
+size = 20 * 1024**2
+def update():
+    buffers = [libc.malloc(size) for _ in range(3)]
+    for buffer in buffers:
+        libc.memset(buffer, 1, size)
+    for buffer in buffers:
+        libc.free(buffer)
+for _ in range(5):
+    update()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(10):
+    update()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def faults(mode: str) -> int:
+    """Count the page faults of ten updates in a separate process."""
+    done = subprocess.run(
+        [sys.executable, "-c", UPDATES, mode], capture_output=True, text=True, check=True
+    )
+    return int(done.stdout)
+
+
+@on_linux
+def test_buffers_that_an_update_frees_are_kept_for_the_next() -> None:
+    assert faults("keep") < 100
+    assert faults("leave") > 1_000  # 600 MiB, in pages of 4 KiB or larger ones

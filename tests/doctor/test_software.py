@@ -1,4 +1,4 @@
-"""A result's software is named exactly, or not at all."""
+"""The software behind a result is named exactly, or not at all."""
 
 import importlib.metadata
 import platform

@@ -330,7 +330,7 @@ def test_a_default_buffer_shrinks_and_one_that_was_asked_for_does_not() -> None:
     default = make_config(env="CartPole-v1")
     env = build_env(default)
     huge = {"env": "CartPole-v1", "buffer_size": 10**9}
-    with pytest.raises(UsageError, match="--buffer-size 1_000_000_000 needs"):
+    with pytest.raises(UsageError, match="buffer_size 1_000_000_000 needs"):
         fit_memory(make_config(huge), env, available, fixed=False)
     nobody_asked = dataclasses.replace(make_config(huge), explicit=())
     shrunk, note = fit_memory(nobody_asked, env, available, fixed=False)

@@ -15,10 +15,9 @@ import torch
 from wnrl._settings import UsageError
 from wnrl.compare.jobs.tether import tethered
 from wnrl.config import Config, config_from_json, replace
-from wnrl.doctor.allocator import keep_freed_memory
 from wnrl.doctor.cpus import default_threads
 from wnrl.doctor.device import resolve_device
-from wnrl.doctor.memory import available_bytes, peak_resident_bytes
+from wnrl.doctor.memory import available_bytes, keep_freed_memory, peak_resident_bytes
 from wnrl.train.build import build_env, build_network, check_norm, fit_memory
 from wnrl.train.build_agent import build_agent
 from wnrl.train.flags import one_line

@@ -1,5 +1,5 @@
-"""What this machine has: CPUs, memory, devices and software; `python -m wnrl.doctor` prints it.
+"""Facts about this machine: CPUs, memory, devices, software (`python -m wnrl.doctor` lists them).
 
-Anything that asks the operating system or the hardware belongs here. What a run does with the
-answer does not.
+Code that asks the operating system or the hardware belongs here. Decisions that a run makes from
+the answers do not.
 """

@@ -1,6 +1,6 @@
-"""Where this process's control groups lie, whose limits count as much as the machine's own.
+"""Find the Linux control groups of this process, whose limits bind as much as the machine's own.
 
-Reads Linux's own files; elsewhere there are no groups.
+Shared by `wnrl.doctor.cpus` and `wnrl.doctor.memory`. Other systems have no control groups.
 """
 
 from collections.abc import Iterator
@@ -8,19 +8,19 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 
-class Group(NamedTuple):
-    """A folder with one controller's files."""
+class ControlGroup(NamedTuple):
+    """The folder with one controller's files."""
 
     folder: Path
-    version: int  # 1 or 2: the files have other names
+    version: int  # 1 or 2; the file names differ
 
 
-def groups(controller: str, root: Path) -> Iterator[Group]:
-    """The group of this process, and each above it, in every hierarchy with this controller.
+def control_groups(controller: str, root: Path) -> Iterator[ControlGroup]:
+    """Yield this process's group and each group above it, in every hierarchy with this controller.
 
     Args:
         controller: for example `cpu` or `memory`.
-        root: where `proc` and `sys` lie.
+        root: folder that contains `proc` and `sys`.
     """
     for line in (read_text(root / "proc/self/cgroup") or "").splitlines():
         _, controllers, path = line.split(":", 2)
@@ -30,15 +30,15 @@ def groups(controller: str, root: Path) -> Iterator[Group]:
             mount, version = root / "sys/fs/cgroup" / controller, 1
         else:
             continue
-        # Inside a container the path may be the host's, which is not mounted: then only the mount
-        # itself, the container's own group, is found.
+        # Inside a container the path may be the host's, which is not mounted. Then only the mount
+        # itself exists, and it is the container's own group.
         relative = PurePosixPath(path.lstrip("/"))
         for group in (relative, *relative.parents):
-            yield Group(mount / group, version)
+            yield ControlGroup(mount / group, version)
 
 
 def read_text(path: Path) -> str | None:
-    """A file's text; None if it cannot be read."""
+    """Return a file's text, or None if it cannot be read."""
     try:
         return path.read_text()
     except OSError:

@@ -1,7 +1,7 @@
-"""`python -m wnrl.doctor`: can a run work here, on what, and what to mend if it cannot.
+"""`python -m wnrl.doctor`: check that training works on this machine, and say what to fix if not.
 
-Packages are imported only while they are examined, so that a missing one is a line of the report
-and not a traceback.
+Packages are imported only while they are checked, so that a missing one becomes a line of the
+report and not a traceback.
 """
 
 import argparse
@@ -25,46 +25,50 @@ class Finding(NamedTuple):
 
     name: str
     value: str
-    mend: str = ""  # what to do about it; empty: nothing, a run can work
+    fix: str = ""  # what to do about it; empty if nothing is wrong
 
 
 def examine() -> Iterator[Finding]:
-    """Look at one thing after the other; a thing that fails does not keep the rest from sight."""
+    """Run every check; one that fails does not stop the others."""
     yield from _packages()
-    for name, look, mend in _LOOKS:
+    for name, check, fix in _CHECKS:
         try:
-            yield Finding(name, look())
+            yield Finding(name, check())
         except Exception as error:
             reason = str(error).partition("\n")[0]
-            yield Finding(name, f"failed: {type(error).__name__}: {reason}", mend)
+            yield Finding(name, f"failed: {type(error).__name__}: {reason}", fix)
 
 
 def format_report(findings: Sequence[Finding]) -> str:
-    """Aligned lines; what has to be mended comes last."""
+    """Format the findings as aligned lines, followed by everything that needs fixing."""
     width = max(len(finding.name) for finding in findings) + 2
     lines = [f"{finding.name:<{width}}{finding.value}" for finding in findings]
-    mends = [f"{finding.name}: {finding.mend}" for finding in findings if finding.mend]
-    if not mends:
-        return "\n".join([*lines, "", "A run can work here."])
-    return "\n".join([*lines, "", "A run cannot work here. To mend:", *mends])
+    fixes = [f"{finding.name}: {finding.fix}" for finding in findings if finding.fix]
+    if not fixes:
+        return "\n".join([*lines, "", "Training works on this machine."])
+    return "\n".join([*lines, "", "Training does not work on this machine yet. To fix:", *fixes])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the report; 0 if a run can work here, 1 if not."""
-    parser = argparse.ArgumentParser(prog="python -m wnrl.doctor", description=__doc__)
+    """Print the report; return 0 if training works on this machine and 1 if not."""
+    parser = argparse.ArgumentParser(
+        prog="python -m wnrl.doctor",
+        description="Check that training works on this machine: packages, device, CPUs, memory, "
+        "disk and emulator. Exits with 1 and says what to fix if it does not.",
+    )
     parser.parse_args(arguments)
     findings = list(examine())
     print(format_report(findings))
-    return 1 if any(finding.mend for finding in findings) else 0
+    return 1 if any(finding.fix for finding in findings) else 0
 
 
 def _packages() -> Iterator[Finding]:
     for name, version in versions().items():
         missing = version == NOT_INSTALLED
         yield Finding(name, version, f"pip install {name}" if missing else "")
-    yield Finding("commit", git_commit() or "none (not run from a checkout)")
+    yield Finding("commit", git_commit() or "unknown (not running from a Git checkout)")
     has_triton = importlib.util.find_spec("triton") is not None
-    yield Finding("triton", "installed" if has_triton else "not installed (CUDA kernels need it)")
+    yield Finding("triton", "installed" if has_triton else "not installed (only CUDA needs it)")
 
 
 def _device() -> str:
@@ -74,24 +78,25 @@ def _device() -> str:
 
     device = resolve_device("auto")
     if device.type == "cpu":
-        built = f"CUDA {torch.version.cuda}" if torch.version.cuda else "the CPU only"
-        return f"cpu with --device auto (torch is built for {built} and sees no CUDA device)"
+        target = f"CUDA {torch.version.cuda}" if torch.version.cuda else "the CPU only"
+        return f"cpu, chosen by --device auto (torch is built for {target}; no CUDA device found)"
     major, minor = torch.cuda.get_device_capability(device)
     memory = torch.cuda.get_device_properties(device).total_memory
     return (
-        f"{device} with --device auto ({torch.cuda.get_device_name(device)}, capability "
-        f"{major}.{minor}, {format_bytes(memory)}; {torch.cuda.device_count()} in all)"
+        f"{device}, chosen by --device auto ({torch.cuda.get_device_name(device)}, compute "
+        f"capability {major}.{minor}, {format_bytes(memory)}; CUDA devices: "
+        f"{torch.cuda.device_count()})"
     )
 
 
 def _cpus() -> str:
     quota = cpu_quota()
-    limit = "no quota" if quota is None else f"a quota of {quota:g}"
-    return f"{os.cpu_count()} in the machine, {usable_cpus()} usable, {limit}"
+    limit = "no CPU quota" if quota is None else f"a CPU quota of {quota:g}"
+    return f"{os.cpu_count()} in this machine, {usable_cpus()} usable, {limit}"
 
 
 def _threads() -> str:
-    return f"{default_threads()} for torch on Atari, 1 on other environments (--threads)"
+    return f"{default_threads()} for a run on Atari, 1 on other environments (--threads)"
 
 
 def _memory() -> str:
@@ -112,11 +117,11 @@ def _emulator() -> str:
     try:
         env.reset()
         actions = np.zeros(_ENVS, np.int64)
-        begun_s = time.perf_counter()
+        start_s = time.perf_counter()
         for _ in range(_STEPS):
             env.send(actions)
             env.recv()
-        steps_per_s = _ENVS * _STEPS / (time.perf_counter() - begun_s)
+        steps_per_s = _ENVS * _STEPS / (time.perf_counter() - start_s)
     finally:
         env.close()
     return f"{len(playable_roms())} games; {_GAME} runs at {steps_per_s:,.0f} agent steps/s"
@@ -128,12 +133,12 @@ def _tensorboard() -> str:
     return f"{SummaryWriter.__name__} can be imported"
 
 
-_LOOKS: tuple[tuple[str, Callable[[], str], str], ...] = (
+_CHECKS: tuple[tuple[str, Callable[[], str], str], ...] = (
     ("device", _device, "reinstall torch for this machine: https://pytorch.org/get-started"),
-    ("cpus", _cpus, "report this with the line above"),
+    ("cpus", _cpus, "please report this error"),
     ("threads", _threads, "reinstall torch for this machine: https://pytorch.org/get-started"),
-    ("memory", _memory, "report this with the line above"),
-    ("disk", _disk, "start in a folder that exists"),
+    ("memory", _memory, "please report this error"),
+    ("disk", _disk, "start from a folder that exists"),
     ("emulator", _emulator, "pip install --force-reinstall ale-py"),
     ("event files", _tensorboard, "pip install --force-reinstall tensorboard"),
 )

@@ -1,46 +1,46 @@
-"""How many CPUs this process may use, which in a container is fewer than the machine has."""
+"""Count the CPUs that this process may use; a container often allows fewer than the machine has."""
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from wnrl.doctor.cgroups import groups, read_text
+from wnrl.doctor.cgroups import control_groups, read_text
 
-MAX_THREADS = 8  # more do not help batches of 32
+MAX_THREADS = 8  # more do not speed up batches of 32
 
 _ROOT = Path("/")
 
 
 def usable_cpus() -> int:
-    """CPUs on which the scheduler may put this process; all where the system does not tell."""
+    """Return how many CPUs the scheduler may put this process on; all if the system cannot say."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def default_threads() -> int:
-    """CPU threads of a run on Atari that does not say how many."""
+    """Return the default number of CPU threads for a run on Atari."""
     return min(usable_cpus(), MAX_THREADS)
 
 
 def cpu_quota(root: Path = _ROOT) -> float | None:
-    """CPUs' worth of time that this process's control groups allow; None without a limit.
+    """Return the CPU time that control groups allow this process, in CPUs; None without a limit.
 
     Args:
-        root: where `proc` and `sys` lie.
+        root: folder that contains `proc` and `sys`.
 
     Returns:
-        The smallest limit of the process's own group and those above it, for example 1.5.
+        The smallest limit of the process's own group and the groups above it, for example 1.5.
     """
     return min(_quotas(root), default=None)
 
 
 def _quotas(root: Path) -> Iterator[float]:
-    for folder, version in groups("cpu", root):
+    for folder, version in control_groups("cpu", root):
         if version == 2:
             quota, period = ((read_text(folder / "cpu.max") or "").split() or ["", ""])[:2]
         else:
             quota = (read_text(folder / "cpu.cfs_quota_us") or "").strip()
             period = (read_text(folder / "cpu.cfs_period_us") or "").strip()
-        if quota.isdigit() and period.isdigit():  # "max" and -1: no limit
+        if quota.isdigit() and period.isdigit():  # "max" and -1 mean no limit
             yield int(quota) / int(period)

@@ -1,4 +1,4 @@
-"""Which device a run computes on."""
+"""Resolve a device name to a device that torch can use here."""
 
 import functools
 import re
@@ -6,22 +6,22 @@ from collections.abc import Callable
 
 import torch
 
-from wnrl._settings import UsageError
+from wnrl._settings import SettingError
 
 
 def resolve_device(name: str) -> torch.device:
-    """The device that a name stands for.
+    """Return the device with this name.
 
     Args:
-        name: `auto` (the first CUDA device if there is one, else the CPU), `cpu`, `cuda` (the
-            first) or `cuda:1`.
+        name: `auto` (the first CUDA device, or the CPU if there is none), `cpu`, `cuda` (the first
+            CUDA device) or `cuda:1`.
 
     Raises:
-        UsageError: another name, or a CUDA device that is not there.
+        SettingError: the name is unknown, or torch does not see that CUDA device.
     """
     cuda = re.fullmatch(r"cuda(?::(\d+))?", name)
     if name not in ("auto", "cpu") and cuda is None:
-        raise UsageError(f"device {name!r} is not known: use auto, cpu, cuda or cuda:<number>")
+        raise SettingError("device", f"{name!r} is unknown; use auto, cpu, cuda or cuda:<number>")
     if name == "cpu":
         return torch.device("cpu")
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -29,13 +29,18 @@ def resolve_device(name: str) -> torch.device:
         return torch.device("cuda", 0) if count else torch.device("cpu")
     index = int(cuda[1] or 0)
     if index >= count:
-        there = f"cuda:0 to cuda:{count - 1}" if count else "no CUDA device"
-        raise UsageError(f"device {name!r} was asked for, and torch sees {there}: use auto or cpu")
+        visible = f"cuda:0 to cuda:{count - 1}" if count else "no CUDA device"
+        raise SettingError(
+            "device", f"{name!r} is not available: torch sees {visible}; use auto or cpu"
+        )
     return torch.device("cuda", index)
 
 
 def waiting_for(device: torch.device) -> Callable[[], None]:
-    """What returns when a device has done all that it was asked; on the CPU that is at once."""
+    """Return a function that blocks until the device has finished its queued work.
+
+    On the CPU it returns at once, because nothing is queued there.
+    """
     if device.type == "cuda":
         return functools.partial(torch.cuda.synchronize, device)
     return lambda: None

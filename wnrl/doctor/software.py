@@ -1,4 +1,4 @@
-"""From which software a result came: for config.json and for the doctor."""
+"""Name the software that a result came from, for config.json and for the doctor."""
 
 import importlib.metadata
 import os
@@ -14,22 +14,28 @@ _PACKAGE_DIR = Path(__file__).resolve().parent
 
 
 def versions() -> dict[str, str]:
-    """Version of each package that can change a result, by name; `not installed` if it is not."""
-    found = {"python": platform.python_version(), "wnrl": __version__}
+    """Return the version of each package that can change a result, by name.
+
+    A package that is missing has the version `not installed`.
+    """
+    by_name = {"python": platform.python_version(), "wnrl": __version__}
     for name in _DISTRIBUTIONS:
         try:
-            found[name] = importlib.metadata.version(name)
+            by_name[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            found[name] = NOT_INSTALLED
-    return found
+            by_name[name] = NOT_INSTALLED
+    return by_name
 
 
 def git_commit(package_dir: Path = _PACKAGE_DIR) -> str | None:
-    """The commit that this package's files are of, with `-dirty` if tracked files were changed.
+    """Return the commit that these files belong to, with `-dirty` if tracked files were changed.
 
-    Where it is not run from a checkout, what the environment variable WNRL_COMMIT says (an image
-    sets it when it is built), else None: an installed package that happens to lie inside some other
-    repository is not of that repository's commit.
+    Outside a checkout it is the environment variable WNRL_COMMIT, which a container image sets when
+    it is built, or None. A package that is installed inside some other repository does not report
+    that repository's commit.
+
+    Args:
+        package_dir: a folder of the package with an `__init__.py`.
     """
     if _git(package_dir, "ls-files", "--error-unmatch", "__init__.py") is None:
         return os.environ.get("WNRL_COMMIT") or None
@@ -37,7 +43,7 @@ def git_commit(package_dir: Path = _PACKAGE_DIR) -> str | None:
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
-    """A git command's output; None if git is missing or refuses."""
+    """Return a git command's output, or None if git is missing or fails."""
     try:
         done = subprocess.run(
             ["git", "-C", str(folder), *arguments],

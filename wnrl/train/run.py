@@ -15,10 +15,9 @@ import torch
 
 from wnrl._settings import SettingError, UsageError, flag_name
 from wnrl.config import OPERATIONAL, Config, make_config, replace
-from wnrl.doctor.allocator import keep_freed_memory
 from wnrl.doctor.cpus import default_threads
 from wnrl.doctor.device import resolve_device
-from wnrl.doctor.memory import available_bytes, peak_resident_bytes
+from wnrl.doctor.memory import available_bytes, keep_freed_memory, peak_resident_bytes
 from wnrl.envs.make import is_atari
 from wnrl.envs.vector import VectorEnv
 from wnrl.train.build import build_env, build_network, check_norm, fit_memory, run_protocol
@@ -47,8 +46,8 @@ def train(
 ) -> Iterator[Tick]:
     """Start a run; yields after every step of its environments.
 
-    Sets torch's number of CPU threads, which is part of the run because results depend on it bit
-    for bit. The process keeps the memory that it frees (`wnrl.doctor.allocator`).
+from wnrl.doctor.device import resolve_device
+from wnrl.doctor.memory import available_bytes, keep_freed_memory, peak_resident_bytes
 
     Args:
         config: from `wnrl.config.make_config`.
