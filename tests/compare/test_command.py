@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from wnrl.compare import command as compare
+from wnrl.compare.folder_lock import locked
 from wnrl.train import command
 from wnrl.train.storage.run_status import saved_steps
 
@@ -40,7 +41,7 @@ def test_a_grid_is_run_reported_and_not_run_again(
     grid = [*GRID, "--seeds=1", "--steps=600", "--out", out]
     assert go(*grid, "--dry-run", "--no-calibrate") == 0
     said = capsys.readouterr().out
-    assert "2 runs of dqn, 0 done: toy/Catch with norm none, weight, 1 seed" in said
+    assert "2 runs of dqn, 0 done: toy/Catch; norm none, weight; 1 seed" in said
     assert f"{out}/toy-Catch/dqn-none-warmup-steps=200/seed1  to do" in said
     assert not out.exists()
 
@@ -49,7 +50,7 @@ def test_a_grid_is_run_reported_and_not_run_again(
     assert captured.err.count(" started") == 2
     assert "1 seed: nothing can be concluded from fewer than 3." in captured.out
     files = ["summary.md", "scores.csv", "curves.png", "curves.svg", "report.html"]
-    assert captured.out.endswith(f"written to {out}: {', '.join(files)}\n")
+    assert captured.out.endswith(f"wrote {', '.join(files)} to {out}\n")
     assert (out / "summary.md").read_text() in captured.out
     scores = rows_of(out)
     assert [row["norm"] for row in scores] == ["none", "weight"]
@@ -91,7 +92,7 @@ def test_a_run_that_cannot_go_on_is_reported_and_the_others_are_done(
 
 
 def test_a_folder_is_one_comparisons(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with compare._claimed(tmp_path):
+    with locked(tmp_path):
         assert go(*GRID, "--seeds=1", "--steps=300", "--out", tmp_path) == 2
     assert "in use by another comparison" in capsys.readouterr().err
 
@@ -184,7 +185,9 @@ def test_to_interrupt_it_leaves_no_process_and_a_checkpoint_of_each_run(
     os.killpg(command.process.pid, signum)  # as a terminal does; the runs are asked once
     said = command.process.communicate(timeout=LIMIT_S)[0]
     assert command.process.returncode == 128 + signum
-    assert "stopped; the same command goes on: python -m wnrl.compare --env toy/Catch" in said
+    assert (
+        "stopped; to continue, repeat the command: python -m wnrl.compare --env toy/Catch" in said
+    )
     assert not any(Path(f"/proc/{pid}").exists() for pid in children)
     folders = [path.parent for path in tmp_path.rglob("config.json")]
     assert len(folders) == 2
@@ -199,7 +202,7 @@ def test_a_dry_run_measures_time_and_memory(
     out = tmp_path / "out"
     assert go(*GRID, "--seeds=3", "--steps=5000", "--dry-run", "--out", out) == 0
     said = capsys.readouterr().out
-    assert "a run; measured on toy/Catch" in said
+    assert "(one run alone on this machine, toy/Catch, without" in said
     assert "memory  up to" in said
     assert said.count("to do") == 6
     assert not out.exists()

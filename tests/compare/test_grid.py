@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from wnrl._settings import UsageError
-from wnrl.compare.grid import Planned, make_grid, train_arguments
+from wnrl.compare.grid import PlannedRun, make_grid, train_arguments
 from wnrl.config import Config, make_config
 from wnrl.report.run_differences import describe_differences, differences
 from wnrl.train.flags import parse_train_flags
@@ -14,14 +14,14 @@ from wnrl.train.flags import parse_train_flags
 OUT = Path("out")
 
 
-def grid(sweep: dict[str, list[str]] | None = None, **given: Any) -> list[Planned]:
+def grid(sweep: dict[str, list[str]] | None = None, **given: Any) -> list[PlannedRun]:
     arguments: dict[str, Any] = {"envs": ["Breakout"], "norms": ["none", "weight"], "seeds": 2}
     settings = {name: value for name, value in given.items() if name not in arguments}
     arguments |= {name: value for name, value in given.items() if name in arguments}
     return make_grid(settings, sweep=sweep or {}, out=OUT, **arguments)
 
 
-def folders(planned: list[Planned]) -> list[str]:
+def folders(planned: list[PlannedRun]) -> list[str]:
     return [str(each.folder) for each in planned]
 
 
@@ -73,7 +73,7 @@ def test_parameters_go_to_the_normalizations_that_have_them() -> None:
     swept = {"norm.groups": ["8", "16"]}
     made = make_grid({}, envs=["Breakout"], norms=["none", "group"], sweep=swept, seeds=1, out=OUT)
     assert len(made) == 3
-    with pytest.raises(UsageError, match="--norm none has no such parameter"):
+    with pytest.raises(UsageError, match=r"norm\.groups is not a parameter of normalization none"):
         make_grid(settings, envs=["Breakout"], norms=["none"], sweep={}, seeds=1, out=OUT)
 
 
@@ -82,10 +82,10 @@ def test_parameters_go_to_the_normalizations_that_have_them() -> None:
     [
         ({"norm": ["none"]}, "--norm itself takes several"),
         ({"seed": ["1"]}, "--seeds gives the number of seeds"),
-        ({"threads": ["1"]}, "is one for all runs"),
-        ({"eval_episodes": ["1"]}, "changes nothing that is learnt"),
+        ({"threads": ["1"]}, "is the same in all runs"),
+        ({"eval_episodes": ["1"]}, "does not change what is learned"),
         ({"learning_rat": ["1"]}, "did you mean learning_rate"),
-        ({"learning_rate": ["fast"]}, "--learning-rate takes a number, not 'fast'"),
+        ({"learning_rate": ["fast"]}, "learning_rate takes a number, not 'fast'"),
         ({"steps": ["5"]}, "cannot be swept"),
     ],
 )
@@ -95,12 +95,12 @@ def test_what_cannot_be_swept_is_told_why(sweep: dict[str, list[str]], said: str
 
 
 def test_what_is_set_is_not_swept_too() -> None:
-    with pytest.raises(UsageError, match="is set for all runs and swept too"):
+    with pytest.raises(UsageError, match="batch_size is both set for all runs and swept"):
         grid({"batch_size": ["32"]}, batch_size="64")
 
 
-def as_trained(planned: Planned) -> Config:
-    commands, settings = parse_train_flags(train_arguments(planned, go_on=False))
+def as_trained(planned: PlannedRun) -> Config:
+    commands, settings = parse_train_flags(train_arguments(planned, resume=False))
     assert commands == {}
     return make_config(settings)
 
@@ -126,7 +126,7 @@ def test_a_replay_that_does_not_fit_is_refused_and_not_made_smaller() -> None:
 
 def test_a_run_that_goes_on_is_told_only_what_may_change() -> None:
     planned = grid(steps="1_000", batch_size="64", eval_episodes="3")[0]
-    assert train_arguments(planned, go_on=True) == [
+    assert train_arguments(planned, resume=True) == [
         "--resume",
         str(planned.folder),
         "--no-calibrate",

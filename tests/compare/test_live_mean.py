@@ -12,9 +12,10 @@ from tensorboard.backend.event_processing import event_accumulator
 from tensorboard.plugins.custom_scalar import layout_pb2
 
 from wnrl.compare import command as compare
+from wnrl.compare import final_report
 from wnrl.compare.grid import make_grid
 from wnrl.compare.jobs.runner import Run, State
-from wnrl.compare.live_mean import AggregateBoard
+from wnrl.compare.live_mean import LiveMeans
 from wnrl.report.run_result import find_runs, read_result
 from wnrl.stats.intervals import t_interval
 
@@ -43,7 +44,7 @@ class Comparison:
         self.out = out
         self.runs = [Run(each) for each in make_grid(settings, seeds=seeds, out=out, **grid)]
         self.clock = Clock()
-        self.board = AggregateBoard(out, list(grid["sweep"]), interval_s=10, now=self.clock)
+        self.board = LiveMeans(out, list(grid["sweep"]), interval_s=10, now=self.clock)
 
     def play(self, run: Run, episodes: Iterable[tuple[int, float]]) -> None:
         run.folder.mkdir(parents=True, exist_ok=True)
@@ -66,7 +67,7 @@ def points(folder: Path, tag: str = MEAN) -> list[tuple[int, float]]:
     return [(event.step, event.value) for event in scalars]
 
 
-def said(folder: Path) -> str:
+def description(folder: Path) -> str:
     *_, text = read(folder).Tensors("compare/text_summary")
     return str(text.tensor_proto.string_val[0].decode())
 
@@ -83,7 +84,7 @@ def test_a_point_is_the_mean_over_seeds_with_its_t_interval(tmp_path: Path) -> N
     half = 4.302653 * 13**0.5 / 3**0.5
     assert dict(points(above, LOW)) == pytest.approx({10: 5 - half, 20: 6 - half})
     assert dict(points(above, HIGH)) == pytest.approx({10: 5 + half, 20: 6 + half})
-    text = said(above)
+    text = description(above)
     assert "mean over 3 seeds: 1, 2, 3." in text
     assert "last 100 agent steps (10% of the run)" in text
     assert "95%, Student's t over seeds" in text
@@ -120,15 +121,15 @@ def test_a_seed_is_not_waited_for_and_joins_the_whole_curve(tmp_path: Path) -> N
     comparison.update()
     assert points(above) == [(10 * k, 1.0) for k in range(1, 101)]
     assert points(above, LOW) == points(above, HIGH) == []  # one seed has no interval
-    assert "mean over 1 seed: 1." in said(above)
-    assert "failed: 2." in said(above)
+    assert "mean over 1 seed: 1." in description(above)
+    assert "Seeds left out (not started, not done or failed): 2." in description(above)
     open_before = read(above)
     comparison.play(second, [(5, 3.0), (31, 9.0)])
     comparison.update()
     assert points(above) == [(10, 2.0), (20, 2.0), (30, 2.0)]
     assert len(points(above, HIGH)) == 3
     assert len(open_before.Reload().Scalars(MEAN)) == 3
-    assert "mean over 2 seeds: 1, 2." in said(above)
+    assert "mean over 2 seeds: 1, 2." in description(above)
 
 
 def test_a_seed_that_failed_for_good_leaves_the_whole_curve(tmp_path: Path) -> None:
@@ -141,8 +142,8 @@ def test_a_seed_that_failed_for_good_leaves_the_whole_curve(tmp_path: Path) -> N
     comparison.runs[2].state = State.FAILED
     comparison.update()
     assert points(above) == [(10 * k, 2.0) for k in range(1, 5)]
-    assert "mean over 2 seeds: 1, 2." in said(above)
-    assert "failed: 3." in said(above)
+    assert "mean over 2 seeds: 1, 2." in description(above)
+    assert "Seeds left out (not started, not done or failed): 3." in description(above)
 
 
 def test_a_curve_begins_where_every_seed_has_ended_an_episode(tmp_path: Path) -> None:
@@ -222,12 +223,12 @@ def test_a_report_writes_the_curves_of_the_runs_that_are_done(tmp_path: Path) ->
     expected = t_interval(finals)
     for tag, height in ((MEAN, expected.value), (LOW, expected.low), (HIGH, expected.high)):
         assert dict(points(above, tag))[STEPS] == pytest.approx(height)
-    assert "mean over 3 seeds: 1, 2, 3." in said(above)
-    assert "failed: 4." in said(above)
+    assert "mean over 3 seeds: 1, 2, 3." in description(above)
+    assert "Seeds left out (not started, not done or failed): 4." in description(above)
 
     single = comparison.runs[0].folder
     assert compare.main(["--report-only", str(single)]) == 0
-    assert "mean over 3 seeds: 1, 2, 3." in said(above)  # and not hidden by that of one seed
+    assert "mean over 3 seeds: 1, 2, 3." in description(above)  # and not hidden by that of one seed
     assert len(points(single / "toy-Catch" / above.name)) == 16
 
     by_hand.mkdir()
@@ -250,8 +251,8 @@ def test_a_mean_that_cannot_be_written_costs_the_report_none_of_its_files(
     assert compare.main(["--report-only", str(tmp_path)]) == 2
     out, err = capsys.readouterr()
     assert err == (
-        f"wnrl.compare: {in_its_place} cannot be written: File exists; once it can, "
-        f"--report-only {tmp_path} makes the report\n"
+        f"wnrl.compare: cannot write {in_its_place}: File exists; fix this, then make "
+        f"the report with --report-only {tmp_path}\n"
     )
     assert (tmp_path / "summary.md").read_text() in out
     assert (tmp_path / "report.html").exists()
@@ -261,8 +262,8 @@ def test_a_mean_that_cannot_be_written_costs_the_report_none_of_its_files(
 def test_a_comparison_writes_them_while_it_trains(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compare, "AggregateBoard", partial(AggregateBoard, interval_s=0.0))
-    monkeypatch.setattr(compare, "write_aggregates", lambda *args: None)
+    monkeypatch.setattr(compare, "LiveMeans", partial(LiveMeans, interval_s=0.0))
+    monkeypatch.setattr(final_report, "write_means", lambda *args: None)
     grid = ["--env=toy/Catch", "--norm=none", "--warmup-steps=200", "--eval-every-steps=0"]
     grid += ["--seeds=1", "--steps=600", "--jobs=1", "--no-wall-time", f"--out={tmp_path}"]
     assert compare.main(grid) == 0

@@ -184,7 +184,7 @@ def test_runs_of_other_machines_are_compared_and_their_times_are_not(
     assert "their costs cannot be compared" in text
     assert "| weight | - | - | 666.7 |" in text  # and no ratio
     capsys.readouterr()
-    monkeypatch.setattr(compare, "calibrated", None)  # it is refused before anything is measured
+    monkeypatch.setattr(compare, "with_costs", None)  # it is refused before anything is measured
     flags = ["--norm", "none", "weight", "--steps=1000", "--threads=1", "--seeds=1", "--dry-run"]
     assert "--threads 1 vs 2" in refused(capsys, *flags, "--out", tmp_path)
 
@@ -305,16 +305,16 @@ def test_what_is_not_done_missing_or_broken_is_named_and_in_no_table(tmp_path: P
         (["--report-only", __file__], "no run in .*: it is no folder"),
         (["--report-only", "."], r"no run in \.: the folder holds none"),
         (["--out", __file__, "--seeds=1", "--jobs=1"], "--out .*: File exists; choose another"),
-        (["--report-only", ".", "--seeds", "3"], "takes --sweep alone beside it"),
-        (["--report-only", ".", "--sweep", "gamma=1"], "name the flag alone, gamma"),
+        (["--report-only", ".", "--seeds", "3"], "takes only --sweep; drop --seeds"),
+        (["--report-only", ".", "--sweep", "gamma=1"], "--report-only takes only the name, gamma"),
         (["--seed", "1"], "unknown argument '--seed'; .* did you mean --seeds"),
         (["--run-dir", "x"], "unknown argument '--run-dir'"),
         (["--report"], "unknown argument '--report'"),
         (["--seeds", "0"], "--seeds 0 is out of range"),
         (["--env", "Breakot"], "unknown environment 'Breakot'; did you mean Breakout"),
         (["--norm", "none", "wieght"], "--norm 'wieght' is unknown"),
-        (["--sweep", "gamma"], "write FLAG=VALUE,VALUE"),
-        (["--sweep", "gamma=0.9,"], "write FLAG=VALUE,VALUE"),
+        (["--sweep", "gamma"], "write SETTING=VALUE,VALUE"),
+        (["--sweep", "gamma=0.9,"], "write SETTING=VALUE,VALUE"),
         (["--sweep", "gamma=0.9", "gamma=0.8"], "gamma is given twice"),
         (["--batch-size", "many"], "--batch-size takes a whole number"),
         (
@@ -341,4 +341,6 @@ def test_a_file_says_what_all_have_and_no_seed(
 ) -> None:
     file = tmp_path / "run.toml"
     file.write_text("seed = 3\n")
-    assert "give --seeds instead" in refused(capsys, "--config", file)
+    assert "seed differs between runs; remove it and use --seeds" in refused(
+        capsys, "--config", file
+    )

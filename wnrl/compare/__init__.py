@@ -1,4 +1,5 @@
-"""`python -m wnrl.compare`: a grid of runs, its plan and the jobs that carry it out.
+"""`python -m wnrl.compare`: the grid of runs of a comparison, its plan and its jobs.
 
-What starts, watches and repeats runs belongs here. Reading their results does not (`wnrl.report`).
+Code that chooses, starts, watches and repeats runs belongs here. Reading their results does not
+(`wnrl.report`).
 """

@@ -1,8 +1,8 @@
-"""The command line of `wnrl.compare`: the grid's own flags, and every flag of `wnrl.train`."""
+"""The command line of `wnrl.compare`: the flags of the grid, and every flag of `wnrl.train`."""
 
 import argparse
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,48 +11,54 @@ from wnrl.config import RunConfig, agent_named, norm_named
 from wnrl.train.flags import Parser, add_settings, read_toml
 
 PROGRAM = "python -m wnrl.compare"
-_PER_RUN = {"seed": "--seeds", "run_dir": "--out"}  # what is said by a flag of the grid
+_SET_BY_GRID = {"seed": "--seeds", "run_dir": "--out"}  # settings of a run, and the grid's flags
 
 
 @dataclasses.dataclass(frozen=True)
-class GridConfig:
-    """What a comparison has beside the settings of its runs."""
+class CompareOptions:
+    """Settings of a comparison, besides those of its runs."""
 
-    seeds: int = setting(5, "runs of each, with seeds 1, 2, ...", source="ours", minimum=1)
+    seeds: int = setting(
+        5, "number of seeds for every combination; they are 1, 2, ...", source="ours", minimum=1
+    )
     jobs: int = setting(
-        0, "runs at a time (0: what cores and memory allow)", source="ours", minimum=0
+        0, "runs at a time (0: as many as cores and memory allow)", source="ours", minimum=0
     )
     ray: str = setting(
-        "", "the Ray cluster that runs them, HOST:PORT or auto; else this machine", source="ours"
+        "",
+        "address of a Ray cluster to do the runs, HOST:PORT or auto (without it: this machine)",
+        source="ours",
     )
     gpus_per_run: float = setting(
         0.25,
-        "share of a GPU that a run reserves on a Ray cluster with GPUs, unless --device is cpu",
+        "share of a GPU that each run reserves on a cluster with GPUs, unless --device is cpu; "
+        "requires --ray",
         source="ours",
         minimum=0,
         maximum=1,
     )
     memory_per_run: int = setting(
         0,
-        "bytes that a run reserves on a Ray node (0: none; --dry-run measures them)",
+        "bytes that each run reserves on its node (0: none); --dry-run measures what a run needs; "
+        "requires --ray",
         unit="bytes",
         source="ours",
         minimum=0,
     )
     only: int = setting(
         0,
-        "run that one alone, as --dry-run numbers them, and write no report (0: all)",
+        "number of the one run to do, as listed by --dry-run; writes no report (0: all runs)",
         source="ours",
         minimum=0,
     )
-    out: str = setting("runs/compare", "folder above the runs' and of the report", source="ours")
+    out: str = setting("runs/compare", "folder for the runs and the report", source="ours")
 
 
-class Asked(NamedTuple):
-    """A comparison as it was asked for."""
+class CompareArguments(NamedTuple):
+    """The parsed command line."""
 
-    grid: GridConfig
-    settings: dict[str, Any]  # of all runs, by name, unchecked
+    options: CompareOptions
+    settings: dict[str, Any]  # common to all runs, by name, not yet checked
     envs: list[str]
     norms: list[str]
     sweep: dict[str, list[str]]
@@ -61,17 +67,20 @@ class Asked(NamedTuple):
 
 
 def compare_parser(agent: str, norms: Sequence[str]) -> Parser:
-    """The flags of a grid with this agent and these normalizations. Values stay text."""
+    """Return the parser for a grid with this agent and these normalizations. Values stay text."""
     parser = Parser(
         prog=PROGRAM,
         usage=(
             f"{PROGRAM} --env NAME [NAME ...] --norm NAME [NAME ...] [--agent NAME] [--seeds N] "
-            "[--steps N] [--sweep FLAG=VALUE,VALUE ...] [--jobs N | --ray ADDRESS] [--out DIR] "
+            "[--steps N] [--sweep SETTING=VALUE,VALUE ...] [--jobs N | --ray ADDRESS] [--out DIR] "
             "[FLAG OF wnrl.train ...]"
         ),
-        description="Train environments x normalizations x seeds, and report what came of it.",
+        description=(
+            "Train an agent with every combination of environment, normalization and seed, and "
+            "write a report that compares the normalizations."
+        ),
         epilog=(
-            "A command that is repeated goes on where it stopped. Precedence: default < preset < "
+            "Repeat a command to continue where it stopped. Precedence: default < preset < "
             "--config FILE < flag."
         ),
         argument_default=argparse.SUPPRESS,
@@ -79,39 +88,86 @@ def compare_parser(agent: str, norms: Sequence[str]) -> Parser:
     )
     if agent != RunConfig.agent:
         parser.help_of = f"--agent {agent} "
-    group = parser.add_argument_group("the grid")
-    group.add_argument("--env", nargs="+", action="extend", metavar="NAME", help="environments")
-    group.add_argument("--norm", nargs="+", action="extend", metavar="NAME", help="normalizations")
-    for field in dataclasses.fields(GridConfig):
+    _add_grid_flags(parser.add_argument_group("the grid"))
+    add_settings(parser, agent, norms, without=("env", "norm", *_SET_BY_GRID))
+    return parser
+
+
+def _add_grid_flags(group: Any) -> None:
+    group.add_argument(
+        "--env",
+        nargs="+",
+        action="extend",
+        metavar="NAME",
+        help=f"environments, such as Breakout or CartPole-v1 [default {RunConfig.env}]",
+    )
+    group.add_argument(
+        "--norm",
+        nargs="+",
+        action="extend",
+        metavar="NAME",
+        help="normalizations to compare; `python -m wnrl.train --list-norms` describes them "
+        f"[default {RunConfig.norm}]",
+    )
+    for field in dataclasses.fields(CompareOptions):
         default = f" [default {field.default}]" if field.default != "" else ""
-        about = field.metadata["meaning"] + default
-        group.add_argument(f"--{flag_name(field.name)}", metavar="VALUE", help=about)
+        text = field.metadata["meaning"] + default
+        group.add_argument(f"--{flag_name(field.name)}", metavar="VALUE", help=text)
     group.add_argument(
         "--sweep",
         nargs="+",
         action="extend",
-        metavar="FLAG=VALUE,VALUE",
-        help="vary a flag of wnrl.train too, for example learning_rate=1e-4,3e-4",
+        metavar="SETTING=VALUE,VALUE",
+        help="settings of wnrl.train to vary as well, for example learning_rate=1e-4,3e-4",
     )
-    group.add_argument("--config", metavar="FILE", help="a TOML file with settings by name")
+    group.add_argument("--config", metavar="FILE", help="TOML file with settings by name")
     group.add_argument(
-        "--dry-run", action="store_true", help="print the grid, its time and memory; run nothing"
+        "--dry-run",
+        action="store_true",
+        help="list of the runs with their expected time and memory; runs nothing",
     )
     group.add_argument(
         "--report-only",
         metavar="DIR",
-        help="report on the runs in this folder; --sweep FLAG names what was varied in them",
+        help="folder of existing runs to report on; runs nothing. With --sweep SETTING, the report "
+        "compares a setting that varies in them",
     )
-    add_settings(parser, agent, norms, without=("env", "norm", *_PER_RUN))
-    return parser
 
 
-def parse_compare_flags(arguments: Sequence[str]) -> Asked:
-    """What is asked for.
+def parse_compare_flags(arguments: Sequence[str]) -> CompareArguments:
+    """Parse the command line; settings of the runs are checked later, by `make_config`.
 
     Raises:
         UsageError: an unknown flag, agent, normalization or file, or flags that exclude each other.
     """
+    agent, norms, from_file = _choices(arguments)
+    given = compare_parser(agent, list(dict.fromkeys(norms))).parse(arguments)
+    excluded = sorted(set(given) - {"report_only", "sweep"})
+    if "report_only" in given and excluded:
+        raise UsageError(
+            f"--report-only runs nothing and takes only --sweep; drop --{flag_name(excluded[0])}"
+        )
+    envs = given.pop("env", [from_file.pop("env", RunConfig.env)])
+    given.pop("norm", None)
+    given.pop("config", None)
+    dry_run, report_only = given.pop("dry_run", False), given.pop("report_only", None)
+    sweep = _parse_sweep(given.pop("sweep", []), names_only=report_only is not None)
+    option_names = {field.name for field in dataclasses.fields(CompareOptions)}
+    options = parse_fields(CompareOptions, {n: v for n, v in given.items() if n in option_names})
+    _check_options(options)
+    return CompareArguments(
+        options=CompareOptions(**options),
+        settings={**from_file, **{n: v for n, v in given.items() if n not in option_names}},
+        envs=envs,
+        norms=norms,
+        sweep=sweep,
+        dry_run=dry_run,
+        report_only=None if report_only is None else Path(report_only),
+    )
+
+
+def _choices(arguments: Sequence[str]) -> tuple[str, list[str], dict[str, Any]]:
+    """Return the agent and the normalizations, which decide what flags exist, and the file."""
     peek = Parser(
         prog=PROGRAM, add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS
     )
@@ -120,61 +176,38 @@ def parse_compare_flags(arguments: Sequence[str]) -> Asked:
     peek.add_argument("--norm", nargs="+", action="extend")
     first = vars(peek.parse_known_args(arguments)[0])
     from_file = read_toml(first["config"]) if "config" in first else {}
-    for name, instead in _PER_RUN.items():
+    for name, flag in _SET_BY_GRID.items():
         if name in from_file:
-            raise UsageError(f"--config: {name} differs from run to run; give {instead} instead")
+            raise UsageError(f"--config: {name} differs between runs; remove it and use {flag}")
     agent = agent_named(first.get("agent", from_file.get("agent", RunConfig.agent)))
-    norms = [
-        norm_named(norm) for norm in first.get("norm", [from_file.pop("norm", RunConfig.norm)])
-    ]
-    given = compare_parser(agent, list(dict.fromkeys(norms))).parse(arguments)
-    if "report_only" in given and set(given) - {"report_only", "sweep"}:
-        raise UsageError(
-            "--report-only reports on the runs that are there: it takes --sweep alone beside it"
-        )
-    envs = given.pop("env", [from_file.pop("env", RunConfig.env)])
-    given.pop("norm", None)
-    given.pop("config", None)
-    dry_run, report_only = given.pop("dry_run", False), given.pop("report_only", None)
-    sweep = given.pop("sweep", [])
-    names = {field.name for field in dataclasses.fields(GridConfig)}
-    own = parse_fields(GridConfig, {n: v for n, v in given.items() if n in names})
-    _check_place(own)
-    rest = {n: v for n, v in given.items() if n not in names}
-    return Asked(
-        grid=GridConfig(**own),
-        settings={**from_file, **rest},
-        envs=envs,
-        norms=norms,
-        sweep=_sweep(sweep, named_only=report_only is not None),
-        dry_run=dry_run,
-        report_only=None if report_only is None else Path(report_only),
-    )
+    norm_in_file = from_file.pop("norm", RunConfig.norm)
+    norms = [norm_named(norm) for norm in first.get("norm", [norm_in_file])]
+    return agent, norms, from_file
 
 
-def _check_place(own: dict[str, Any]) -> None:
-    """Refuse flags of another place than the one where the runs will be."""
+def _check_options(options: Mapping[str, Any]) -> None:
+    """Refuse flags that do not apply to the place where the runs will be done."""
     for name in ("gpus_per_run", "memory_per_run"):
-        if name in own and not own.get("ray"):
-            raise UsageError(f"--{flag_name(name)} is what a run reserves on --ray; give that too")
+        if name in options and not options.get("ray"):
+            raise UsageError(f"--{flag_name(name)} requires --ray")
     for name in ("ray", "jobs"):
-        if own.get("only") and own.get(name):
-            raise UsageError(f"--only is one run on this machine: leave --{name} out")
+        if options.get("only") and options.get(name):
+            raise UsageError(f"--only does one run on this machine; drop --{name}")
 
 
-def _sweep(given: Sequence[str], *, named_only: bool) -> dict[str, list[str]]:
-    """Values by setting; of what is there already, the names alone."""
+def _parse_sweep(given: Sequence[str], *, names_only: bool) -> dict[str, list[str]]:
+    """Return the values by setting; without values if only the names are wanted."""
     sweep: dict[str, list[str]] = {}
     for each in given:
         flag, equals, values = each.partition("=")
         name, texts = flag.lstrip("-").replace("-", "_"), values.split(",")
-        if named_only and equals:
-            raise UsageError(f"--sweep {each}: with --report-only name the flag alone, {flag}")
-        if not named_only and not all([equals, *texts]):
+        if names_only and equals:
+            raise UsageError(f"--sweep {each}: --report-only takes only the name, {flag}")
+        if not names_only and not all([equals, *texts]):
             raise UsageError(
-                f"--sweep {each}: write FLAG=VALUE,VALUE as in learning_rate=1e-4,3e-4"
+                f"--sweep {each}: write SETTING=VALUE,VALUE, for example learning_rate=1e-4,3e-4"
             )
         if name in sweep:
-            raise UsageError(f"--sweep {flag} is given twice; keep one")
-        sweep[name] = [] if named_only else [text.strip() for text in texts]
+            raise UsageError(f"--sweep {flag} is given twice; give it only once")
+        sweep[name] = [] if names_only else [text.strip() for text in texts]
     return sweep

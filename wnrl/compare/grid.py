@@ -1,11 +1,14 @@
-"""A grid of runs: environments x normalizations x swept settings x seeds. Nothing is run here."""
+"""List the runs of a grid: environments x normalizations x swept settings x seeds.
+
+Also the command line of each run. Nothing is run here.
+"""
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from wnrl._settings import UsageError, flag_name
+from wnrl._settings import SettingError, flag_name
 from wnrl.config import (
     NORM,
     OPERATIONAL,
@@ -22,11 +25,13 @@ from wnrl.report.run_differences import check_swept
 from wnrl.train.storage.run_folder import variant_folder
 
 _SWITCH = {"true": True, "on": True, "false": False, "off": False}
-_ALWAYS_SAID = ("env", "agent", "norm", "seed", "steps", "threads", "calibrate")
+_ALWAYS_GIVEN = ("env", "agent", "norm", "seed", "steps", "threads", "calibrate")
+
+Fields = Mapping[str, Any]  # the settings of a run by name, as dataclass fields
 
 
-class Planned(NamedTuple):
-    """A run of the grid, with the folder that is its own."""
+class PlannedRun(NamedTuple):
+    """A run of the grid and its folder."""
 
     config: Config
     folder: Path
@@ -40,41 +45,39 @@ def make_grid(
     sweep: Mapping[str, Sequence[str]],
     seeds: int,
     out: Path,
-) -> list[Planned]:
-    """The runs in the order in which they are started: all of the first seed before a second.
+) -> list[PlannedRun]:
+    """Return the runs in starting order: every run with the first seed before any with the second.
 
-    A parameter of a normalization goes to those that have it, set or swept. Runs that would be the
-    same (a swept setting without effect, a name given twice) are one.
+    A parameter of a normalization, set or swept, goes only to the normalizations that have it. Runs
+    that would be the same (a swept setting without effect, a name given twice) become one.
 
     Args:
-        settings: what all have in common, by name, as for `make_config`.
+        settings: values common to all runs, by name, as for `make_config`.
         envs: environments.
         norms: normalizations.
-        sweep: values by setting, as text.
-        seeds: how many, from 1 on.
-        out: folder above all of theirs.
+        sweep: values to try, as text, by setting.
+        seeds: number of seeds; they are 1, 2, ...
+        out: folder of the comparison, which contains every run's folder.
 
     Raises:
-        UsageError: anything in it cannot be, or a setting cannot be swept.
+        UsageError: a name or value is invalid, or a setting cannot be swept.
     """
     agent = agent_named(settings.get("agent", RunConfig.agent))
-    known = [fields_of(agent, get_norm(norm).name) for norm in norms]
-    for name in sweep:
-        check_swept(name, known)
-        _check_varied(name, settings)
-    for name in settings:
-        if name.startswith(NORM) and not any(name in fields for fields in known):
-            for norm in norms:
-                get_norm(norm).check_parameter(name.removeprefix(NORM))
-    values = {name: [_value(name, text, known) for text in texts] for name, texts in sweep.items()}
-    grid: dict[Path, Planned] = {}
-    for seed, env, swept, (norm, fields) in itertools.product(
-        range(1, seeds + 1), envs, _combinations(values), list(zip(norms, known, strict=True))
+    fields_by_norm = {norm: fields_of(agent, get_norm(norm).name) for norm in norms}
+    all_fields = list(fields_by_norm.values())
+    _check_sweep(sweep, settings, all_fields)
+    _check_parameters(settings, fields_by_norm)
+    values = {
+        name: [_value(name, text, all_fields) for text in texts] for name, texts in sweep.items()
+    }
+    grid: dict[Path, PlannedRun] = {}
+    for seed, env, swept, norm in itertools.product(
+        range(1, seeds + 1), envs, _combinations(values), norms
     ):
         given = {"calibrate": False, **settings, **swept, "env": env, "norm": norm, "seed": seed}
-        config = make_config({n: v for n, v in given.items() if n in fields or n[:5] != NORM})
+        config = make_config(_without_foreign_parameters(given, fields_by_norm[norm]))
         folder = variant_folder(out, config) / f"seed{seed}"
-        grid.setdefault(folder, Planned(replace(config, run_dir=str(folder)), folder))
+        grid.setdefault(folder, PlannedRun(replace(config, run_dir=str(folder)), folder))
     return list(grid.values())
 
 
@@ -82,39 +85,60 @@ def _combinations(values: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
     return [dict(zip(values, each, strict=True)) for each in itertools.product(*values.values())]
 
 
-def _check_varied(name: str, settings: Mapping[str, Any]) -> None:
-    """Refuse to give a setting to each run of a grid that all have in common."""
-    flag = flag_name(name)
-    if name in UNNAMED:
-        what = "changes nothing that is learnt" if name in OPERATIONAL else "is one for all runs"
-        raise UsageError(f"--sweep {flag}: --{flag} {what}, so it cannot be swept")
-    if name in settings:
-        raise UsageError(f"--{flag} is set for all runs and swept too; keep one")
+def _without_foreign_parameters(given: Mapping[str, Any], fields: Fields) -> dict[str, Any]:
+    """Drop the parameters that belong to other normalizations."""
+    return {
+        name: value for name, value in given.items() if name in fields or not name.startswith(NORM)
+    }
 
 
-def _value(name: str, text: str, known: Iterable[Mapping[str, Any]]) -> Any:
-    """A swept value for `make_config`, which takes numbers as text but no switch."""
-    field = next(fields[name] for fields in known if name in fields)
+def _check_sweep(
+    sweep: Collection[str], settings: Mapping[str, Any], all_fields: Iterable[Fields]
+) -> None:
+    """Refuse to sweep a setting that no run has, that is common to all runs, or that is set too."""
+    for name in sweep:
+        check_swept(name, all_fields)
+        if name in UNNAMED:
+            only_watched = name in OPERATIONAL and name != "steps"
+            reason = (
+                "does not change what is learned" if only_watched else "is the same in all runs"
+            )
+            raise SettingError("sweep", f"{name}: this setting {reason}, so it cannot be swept")
+        if name in settings:
+            raise SettingError(name, "is both set for all runs and swept; give it only once")
+
+
+def _check_parameters(settings: Iterable[str], fields_by_norm: Mapping[str, Fields]) -> None:
+    """Refuse a parameter that none of the normalizations has."""
+    for name in settings:
+        if name.startswith(NORM) and not any(name in each for each in fields_by_norm.values()):
+            for norm in fields_by_norm:
+                get_norm(norm).check_parameter(name.removeprefix(NORM))
+
+
+def _value(name: str, text: str, all_fields: Iterable[Fields]) -> Any:
+    """Convert a swept value for `make_config`, which parses numbers but not switches."""
+    field = next(fields[name] for fields in all_fields if name in fields)
     return _SWITCH.get(text.lower(), text) if isinstance(field.default, bool) else text
 
 
-def train_arguments(planned: Planned, *, go_on: bool) -> list[str]:
-    """The command line of `wnrl.train` that does a run of the grid.
+def train_arguments(planned: PlannedRun, *, resume: bool) -> list[str]:
+    """Return the arguments of `wnrl.train` for a run of the grid.
 
-    A replay's size is always said: one that does not fit beside the other runs must be refused, and
-    not shrink to another experiment.
+    The replay's size is always given. If it does not fit next to the other runs, the run must be
+    refused rather than shrink to another experiment.
 
     Args:
         planned: the run.
-        go_on: its folder holds it already.
+        resume: the run's folder already holds it.
     """
     config, values = planned.config, planned.config.values
-    if go_on:
+    if resume:
         changeable = (set(config.explicit) | {"steps", "calibrate"}) & set(OPERATIONAL)
         names = sorted(changeable - {"run_dir"})
         return ["--resume", str(planned.folder), *(_flag(name, values[name]) for name in names)]
-    said = {*config.explicit, *_ALWAYS_SAID, *({"buffer_size"} & set(values))} - {"run_dir"}
-    flags = [_flag(name, values[name]) for name in sorted(said)]
+    given = {*config.explicit, *_ALWAYS_GIVEN, *({"buffer_size"} & set(values))} - {"run_dir"}
+    flags = [_flag(name, values[name]) for name in sorted(given)]
     return [*flags, f"--run-dir={planned.folder}"]
 
 

@@ -1,7 +1,7 @@
-"""Mean learning curves over seeds in TensorBoard: for each variant a run `mean` beside its seeds.
+"""Mean learning curves over seeds for TensorBoard: a run `mean` next to the seeds of each variant.
 
-A mean is of the same seeds from its first point to its last. The event files are for the eye alone:
-nothing reads them back, and who writes them begins anew with what the runs' episodes.csv say.
+A curve averages the same seeds at all of its points. These event files are write-only and rebuilt
+from episodes.csv.
 
 Dimension key: S seeds, K points.
 """
@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wnrl.compare.jobs.runner import Run, State
-from wnrl.compare.margin_charts import append_band, begin, is_newest
+from wnrl.compare.mean_event_file import append_band, is_newest, start_file
 from wnrl.config import Config
 from wnrl.report.number_format import counted
 from wnrl.report.run_differences import variant_settings
@@ -28,38 +28,38 @@ from wnrl.stats.learning_curves import curve
 from wnrl.train.storage.run_folder import variant_folder
 from wnrl.train.storage.train_log import tail
 
-Points = npt.NDArray[np.int64]  # (K,) agent steps, rising
+Points = npt.NDArray[np.int64]  # (K,) agent steps, increasing
 
-MEAN = "mean"  # name of the folder, and so the end of the run's name in TensorBoard
+MEAN = "mean"  # name of the folder, and the end of the run's name in TensorBoard
 POINTS = 100
 _EPISODES = "episodes.csv"
 
 
 class _Seed(NamedTuple):
-    """A run of a variant."""
+    """One run of a variant."""
 
     config: Config
     folder: Path
     done: bool
-    left_out: bool  # of the mean
+    excluded: bool  # from the mean
 
 
 @dataclass
-class _Written:
-    """An aggregate run's event file, and what is in it."""
+class _MeanFile:
+    """An event file and what has been written to it."""
 
     path: Path
     seeds: tuple[Path, ...]
     points: int = 0
 
 
-def write_aggregates(out: Path, results: Sequence[Result], swept: Sequence[str]) -> None:
-    """Write the aggregate runs of a folder, over the runs that are done.
+def write_means(out: Path, results: Sequence[Result], swept: Sequence[str]) -> None:
+    """Write the mean curve of every variant in a folder, over the runs that are done.
 
     Args:
-        out: the folder.
+        out: folder of the comparison.
         results: all runs in it.
-        swept: settings that were varied beside environment, normalization and seed.
+        swept: settings that vary besides environment, normalization and seed.
 
     Raises:
         UsageError: a run's episodes cannot be read.
@@ -70,17 +70,17 @@ def write_aggregates(out: Path, results: Sequence[Result], swept: Sequence[str])
         for run in results
     ]
     envs = list(dict.fromkeys(seed.config.run.env for seed in seeds))
-    for folder, of_variant in _variants(out, seeds, swept).items():
-        _extend(folder, of_variant, envs, None)
+    for folder, variant in _variants(out, seeds, swept).items():
+        _extend(folder, variant, envs, None)
 
 
-class AggregateBoard:
-    """The aggregate runs of a grid while it is trained.
+class LiveMeans:
+    """Mean curves of a grid, updated while it trains.
 
-    A mean is of all seeds that have begun, up to where each of them has come. When another begins,
-    or one fails for good, it is written anew. A killed run plays the episodes after its checkpoint
-    again, on the CPU the same ones, so what was written of them stands; `write_aggregates` does it
-    anew in the end.
+    A curve averages all seeds that have started, up to the point that all of them have passed. It
+    is rewritten when another seed starts or one fails for good. A killed run repeats the episodes
+    after its checkpoint, on the CPU identically, so their points remain valid; `write_means`
+    rewrites every curve at the end.
     """
 
     def __init__(
@@ -91,32 +91,33 @@ class AggregateBoard:
         interval_s: float = 10.0,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Nothing is written yet.
+        """Write nothing yet.
 
         Args:
-            out: folder of the grid.
-            swept: settings that it varies beside environment, normalization and seed.
-            interval_s: between two looks at the runs.
-            now: a clock that never runs backwards, in s.
+            out: folder of the comparison.
+            swept: settings that vary besides environment, normalization and seed.
+            interval_s: time between two updates, in s.
+            now: monotonic clock, in s.
         """
         self._out = out
         self._swept = swept
         self._interval_s = interval_s
         self._now = now
-        self._looked_s = -math.inf
-        self._written: dict[Path, _Written] = {}
+        self._updated_s = -math.inf
+        self._files: dict[Path, _MeanFile] = {}
 
     def update(self, runs: Sequence[Run]) -> None:
-        """Write what is new if an interval has passed; call it as often as you like.
+        """Write new points if an interval has passed; call it as often as you like.
 
-        A file that cannot be read or written is tried again the next time: training goes on.
+        A file that cannot be read or written is tried again at the next update, so that it never
+        stops training.
 
         Args:
-            runs: all of the grid.
+            runs: all runs of the grid.
         """
-        if self._now() - self._looked_s < self._interval_s:
+        if self._now() - self._updated_s < self._interval_s:
             return
-        self._looked_s = self._now()
+        self._updated_s = self._now()
         seeds = [
             _Seed(
                 run.planned.config, run.folder, run.state is State.DONE, run.state is State.FAILED
@@ -124,69 +125,72 @@ class AggregateBoard:
             for run in runs
         ]
         envs = list(dict.fromkeys(seed.config.run.env for seed in seeds))
-        for folder, of_variant in _variants(self._out, seeds, self._swept).items():
-            before = self._written.pop(folder, None)
+        for folder, variant in _variants(self._out, seeds, self._swept).items():
+            file = self._files.pop(folder, None)
             try:
-                after = _extend(folder, of_variant, envs, before)
-            except (OSError, ValueError):  # half of a record may be written: begin anew
+                file = _extend(folder, variant, envs, file)
+            except (OSError, ValueError):  # half a record may be written, so start over next time
                 continue
-            if after is not None:
-                self._written[folder] = after
+            if file is not None:
+                self._files[folder] = file
 
 
 def _variants(out: Path, seeds: Iterable[_Seed], swept: Sequence[str]) -> dict[Path, list[_Seed]]:
-    """The runs of each variant, by the folder of its aggregate run, never outside `out`."""
+    """Group the runs by variant; the keys are the folders of the mean curves, all inside `out`."""
     groups: dict[tuple[Any, ...], list[_Seed]] = {}
     for seed in seeds:
         groups.setdefault(tuple(variant_settings(seed.config, swept).items()), []).append(seed)
-    found = {}
+    variants = {}
     for group in groups.values():
-        config, above = group[0].config, group[0].folder.parent
-        own = above.name == config.name and above.is_relative_to(out)
-        found[(above if own else variant_folder(out, config)) / MEAN] = sorted(
-            group, key=lambda seed: seed.config.run.seed
-        )
-    return found
+        config, parent = group[0].config, group[0].folder.parent
+        in_place = parent.name == config.name and parent.is_relative_to(out)
+        folder = (parent if in_place else variant_folder(out, config)) / MEAN
+        variants[folder] = sorted(group, key=lambda seed: seed.config.run.seed)
+    return variants
 
 
 def _extend(
-    folder: Path, seeds: Sequence[_Seed], envs: Sequence[str], written: _Written | None
-) -> _Written | None:
-    """Append the points that every seed has passed; None while there are none.
+    folder: Path, seeds: Sequence[_Seed], envs: Sequence[str], file: _MeanFile | None
+) -> _MeanFile | None:
+    """Append the points that every started seed has passed.
 
     Args:
-        folder: of the aggregate run.
-        seeds: all of the variant.
-        envs: environments to lay out charts for.
-        written: what stands there; None to begin anew.
+        folder: folder of the mean curve.
+        seeds: all runs of the variant.
+        envs: environments of the comparison; each gets a chart.
+        file: the file to extend; None to start a new one.
+
+    Returns:
+        The file, or None if no seed has started.
     """
     run = seeds[0].config.run
     points = np.unique(run.steps * np.arange(1, POINTS + 1) // POINTS)  # (K,)
-    passed = {s.folder: _passed(points, s, _last_step(s.folder)) for s in seeds if not s.left_out}
-    begun = [seed for seed in seeds if passed.get(seed.folder)]
-    if not begun:
+    passed = {s.folder: _passed(points, s, _last_step(s.folder)) for s in seeds if not s.excluded}
+    started = [seed for seed in seeds if passed.get(seed.folder)]
+    if not started:
         return None
-    folders = tuple(seed.folder for seed in begun)
-    if written is None or written.seeds != folders or not is_newest(written.path):
-        written = _Written(begin(folder, _describe(begun, seeds), envs), folders)
-    if min(passed[each] for each in folders) > written.points:
-        new, intervals = _mean_curve(begun, points, written.points)
-        append_band(written.path, run.env, new, intervals)
-        written.points += len(new)
-    return written
+    folders = tuple(seed.folder for seed in started)
+    if file is None or file.seeds != folders or not is_newest(file.path):
+        file = _MeanFile(start_file(folder, _describe(started, seeds), envs), folders)
+    if min(passed[each] for each in folders) > file.points:
+        steps, intervals = _mean_curve(started, points, file.points)
+        append_band(file.path, run.env, steps, intervals)
+        file.points += len(steps)
+    return file
 
 
 def _mean_curve(
     seeds: Sequence[_Seed], points: Points, first: int
 ) -> tuple[list[int], list[Interval | None]]:
-    """The mean over seeds at the points from index `first` on that all have passed.
+    """Return the mean over seeds at the points from index `first` on that all seeds have passed.
 
     Returns:
-        Agent steps, and the mean with its interval; None where a seed has ended no episode yet.
+        Agent steps, and at each the mean with its interval, or None if a seed has not finished an
+        episode by then.
     """
     total_steps = seeds[0].config.run.steps
     episodes = [read_episodes(seed.folder / _EPISODES)[:2] for seed in seeds]
-    # Asked of what has been read: a run that is killed cuts its file back.
+    # Based on what was just read, because a killed run truncates its file when it resumes.
     passed = [
         _passed(points, seed, int(steps[-1]) if len(steps) else 0)
         for seed, (steps, _) in zip(seeds, episodes, strict=True)
@@ -199,34 +203,35 @@ def _mean_curve(
 
 
 def _passed(points: Points, seed: _Seed, last_step: int) -> int:
-    """How many points a run has passed, by the agent steps at the end of its last episode.
+    """Return how many points a run has passed, given the agent step of its last episode's end.
 
-    Not one at that very step: other environments may end an episode there, not written yet.
+    A point at exactly that step does not count: other environments may finish an episode at the
+    same step that is not written yet.
     """
     complete_steps = seed.config.run.steps if seed.done else last_step - 1
     return int(np.searchsorted(points, complete_steps, side="right"))
 
 
 def _last_step(run_dir: Path) -> int:
-    """Agent steps at the end of a run's last episode; 0 before the first."""
+    """Return the agent step at which a run's last episode ended; 0 before the first."""
     whole_lines = tail(run_dir / _EPISODES).rpartition("\n")[0]
     step = whole_lines.rpartition("\n")[2].partition(",")[0]
     return int(step) if step.isdigit() else 0
 
 
-def _describe(begun: Sequence[_Seed], seeds: Sequence[_Seed]) -> str:
-    """What the curve is, as Markdown."""
-    numbers = [str(seed.config.run.seed) for seed in begun]
-    others = [str(seed.config.run.seed) for seed in seeds if seed not in begun]
-    config = begun[0].config
+def _describe(included: Sequence[_Seed], seeds: Sequence[_Seed]) -> str:
+    """Describe the curve in Markdown."""
+    numbers = [str(seed.config.run.seed) for seed in included]
+    others = [str(seed.config.run.seed) for seed in seeds if seed not in included]
+    config = included[0].config
     window_steps = WINDOW_FRACTION * config.run.steps
     lines = [
-        f"{config.run.env}, {config.name}: mean over {counted(len(begun), 'seed')}: "
+        f"{config.run.env}, {config.name}: mean over {counted(len(included), 'seed')}: "
         f"{', '.join(numbers)}.",
-        f"Not in it, since not begun, not done or failed: {', '.join(others)}." if others else "",
+        f"Seeds left out (not started, not done or failed): {', '.join(others)}." if others else "",
         f"Each seed's curve is the mean raw return of the training episodes that ended in the last "
         f"{window_steps:,.0f} agent steps ({WINDOW_FRACTION:.0%} of the run).",
-        "Interval: 95%, Student's t over seeds." if len(begun) > 1 else "One seed has no interval.",
-        evidence_sentence(len(begun)),
+        "Interval: 95%, Student's t over seeds." if len(included) > 1 else "One seed: no interval.",
+        evidence_sentence(len(included)),
     ]
     return "\n\n".join(line for line in lines if line)

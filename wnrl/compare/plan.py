@@ -1,40 +1,40 @@
-"""How a grid is run: how many at a time, with how many threads, in what time and memory."""
+"""Plan a grid: how many runs at a time, with how many CPU threads, at what cost in time and memory.
+
+`wnrl.compare.plan_text` prints the plan.
+"""
 
 import contextlib
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from wnrl._settings import UsageError
-from wnrl.compare.grid import Planned
-from wnrl.compare.jobs.ray_resources import Node, Share, describe_nodes, gpu_share, room
+from wnrl.compare.grid import PlannedRun
+from wnrl.compare.jobs.ray_resources import Node, Share, gpu_share, room
 from wnrl.compare.jobs.runner import is_done
-from wnrl.compare.run_cost import Cost, calibrate
-from wnrl.config import Config, replace
-from wnrl.doctor import memory
+from wnrl.compare.run_cost import RunCost, measure_cost
+from wnrl.config import replace
 from wnrl.doctor.cpus import MAX_THREADS, cpu_quota, usable_cpus
 from wnrl.doctor.device import resolve_device
-from wnrl.report.number_format import counted
+from wnrl.doctor.memory import available_bytes
 from wnrl.train.build import build_env, check_norm
-from wnrl.train.speed import duration_s, format_duration
 from wnrl.train.storage.run_folder import read_config
-from wnrl.train.storage.run_status import saved_steps
 
 
 class Plan(NamedTuple):
-    """A grid with all that is decided before it starts."""
+    """A grid and all decisions made before it starts."""
 
-    grid: list[Planned]
-    jobs: int
-    costs: Mapping[str, Cost] = {}  # by normalization; empty where nothing was measured
-    nodes: Sequence[Node] = ()  # of the cluster that runs it; else this machine does
-    share: Share = Share(0, 0.0, 0)  # what a run reserves there
+    grid: list[PlannedRun]
+    jobs: int  # runs at a time
+    costs: Mapping[str, RunCost] = {}  # by normalization; empty if nothing was measured
+    nodes: Sequence[Node] = ()  # the cluster's; empty on this machine
+    share: Share = Share(0, 0.0, 0)  # resources that a run reserves on the cluster
 
 
-def check_runnable(grid: Sequence[Planned]) -> None:
-    """Refuse what cannot be run: environments, normalizations in their networks.
+def check_runnable(grid: Sequence[PlannedRun]) -> None:
+    """Refuse environments that cannot be built, and normalizations that do not fit their network.
 
     Raises:
-        UsageError: the first thing that cannot.
+        UsageError: the first problem.
     """
     first_seed = [planned for planned in grid if planned.config.run.seed == grid[0].config.run.seed]
     for name in dict.fromkeys(planned.config.run.env for planned in grid):
@@ -44,157 +44,95 @@ def check_runnable(grid: Sequence[Planned]) -> None:
                 check_norm(config, env)
 
 
-def plan_here(grid: Sequence[Planned], jobs: int) -> Plan:
+def plan_locally(grid: Sequence[PlannedRun], jobs: int) -> Plan:
     """Plan a grid for this machine.
 
     Args:
         grid: the runs.
-        jobs: how many at a time; 0 for as many as there are cores for.
+        jobs: runs at a time; 0 for as many as the cores allow.
 
     Raises:
-        UsageError: this machine does not have their device.
+        SettingError: this machine does not have the runs' device.
     """
     resolve_device(grid[0].config.run.device)
     cores = max(1, min(usable_cpus(), int(cpu_quota() or usable_cpus())))
-    return Plan(*_share_out(grid, jobs, cores, MAX_THREADS))
+    return Plan(*_share_cores(grid, jobs, cores, MAX_THREADS))
 
 
-def plan_on(
+def plan_on_cluster(
     nodes: Sequence[Node],
-    grid: Sequence[Planned],
+    grid: Sequence[PlannedRun],
     jobs: int,
     *,
     gpus_per_run: float,
     memory_per_run: int,
 ) -> Plan:
-    """Plan a grid for a cluster.
+    """Plan a grid for a Ray cluster.
 
     Args:
         nodes: the cluster.
         grid: the runs.
-        jobs: how many at a time at most; 0 for as many as there is room for.
-        gpus_per_run: part of a GPU for each, where there are GPUs.
-        memory_per_run: bytes for each; 0 to reserve none.
+        jobs: maximum number of runs at a time; 0 for as many as there is room for.
+        gpus_per_run: share of a GPU for each run, if there are GPUs.
+        memory_per_run: bytes for each run; 0 to reserve none.
 
     Raises:
         UsageError: the cluster does not have what a run needs.
     """
     cores, largest = sum(node.cpus for node in nodes), max(node.cpus for node in nodes)
-    planned, _ = _share_out(grid, jobs, max(1, int(cores)), max(1, min(MAX_THREADS, int(largest))))
-    threads = max(each.config.run.threads for each in planned)
+    max_threads = max(1, min(MAX_THREADS, int(largest)))
+    planned_runs, _ = _share_cores(grid, jobs, max(1, int(cores)), max_threads)
+    threads = max(planned.config.run.threads for planned in planned_runs)
     gpus = gpu_share(nodes, grid[0].config.run.device, gpus_per_run)
     share = Share(threads, gpus, memory_per_run)
-    at_a_time = min(jobs or len(planned), room(nodes, share))
-    return Plan(planned, at_a_time, nodes=nodes, share=share)
+    at_a_time = min(jobs or len(planned_runs), room(nodes, share))
+    return Plan(planned_runs, at_a_time, nodes=nodes, share=share)
 
 
-def _share_out(
-    grid: Sequence[Planned], jobs: int, cores: int, most_threads: int
-) -> tuple[list[Planned], int]:
-    """Decide how many run at a time and with how many threads, one number for all that do not say.
+def _share_cores(
+    grid: Sequence[PlannedRun], jobs: int, cores: int, max_threads: int
+) -> tuple[list[PlannedRun], int]:
+    """Choose how many runs go at a time, and the threads of the runs that do not set their own.
 
-    Results depend on the number of threads, so runs that are there already keep theirs, and the
-    others have the same.
+    Results depend on the number of threads. Existing runs keep theirs, and the others get the same.
     """
-    todo = sum(not is_done(planned) for planned in grid)
-    threads = next(filter(None, map(_threads, grid)), 0)
-    jobs = jobs or max(1, min(todo, cores // max(1, threads)))
-    threads = threads or max(1, min(most_threads, cores // jobs))
-    shared = []
+    to_do = sum(not is_done(planned) for planned in grid)
+    threads = next(filter(None, map(_fixed_threads, grid)), 0)
+    jobs = jobs or max(1, min(to_do, cores // max(1, threads)))
+    threads = threads or max(1, min(max_threads, cores // jobs))
+    with_threads = []
     for planned in grid:
         config = replace(planned.config, threads=planned.config.run.threads or threads)
-        shared.append(planned._replace(config=config))
-    return shared, jobs
+        with_threads.append(planned._replace(config=config))
+    return with_threads, jobs
 
 
-def calibrated(plan: Plan, *, fixed: bool) -> Plan:
-    """Measure time and memory of each normalization that is to run, in the first environment.
-
-    Args:
-        plan: with threads.
-        fixed: the number at a time was asked for; else it falls to what memory allows.
-
-    Raises:
-        UsageError: a run that cannot be measured.
-    """
-    todo = {planned.config.run.norm for planned in plan.grid if not is_done(planned)}
-    costs: dict[str, Cost] = {}
-    for planned in plan.grid:
-        run = planned.config.run
-        if run.env == plan.grid[0].config.run.env and run.norm in todo - set(costs):
-            costs[run.norm] = calibrate(planned.config)
-    jobs = plan.jobs
-    if costs and not fixed:
-        fitting = memory.available_bytes() // max(cost.peak_bytes for cost in costs.values())
-        jobs = max(1, min(jobs, fitting))
-    return plan._replace(jobs=jobs, costs=costs)
-
-
-def _threads(planned: Planned) -> int:
-    """The threads that a run says or began with; 0 if it has neither."""
+def _fixed_threads(planned: PlannedRun) -> int:
+    """Return the threads that a run asks for or was started with; 0 if neither is known."""
     with contextlib.suppress(UsageError):
         return planned.config.run.threads or read_config(planned.folder).run.threads
     return planned.config.run.threads
 
 
-def describe_plan(plan: Plan) -> list[str]:
-    """The first lines of a comparison: how many runs, done and to do, and what they take."""
-    configs = [planned.config for planned in plan.grid]
-    envs = list(dict.fromkeys(config.run.env for config in configs))
-    norms = list(dict.fromkeys(config.run.norm for config in configs))
-    done = sum(is_done(planned) for planned in plan.grid)
-    threads = sorted({config.run.threads for config in configs})
-    place = f" on Ray, {describe_nodes(plan.nodes)}" if plan.nodes else ""
-    lines = [
-        f"{len(configs)} runs of {configs[0].run.agent}, {done} done: {', '.join(envs)} with norm "
-        f"{', '.join(norms)}, {counted(configs[-1].run.seed, 'seed')}",
-        f"  {plan.jobs} at a time with "
-        f"{' or '.join(counted(n, 'CPU thread') for n in threads)} each{place}",
-    ]
-    if not plan.costs:
-        return lines
-    peak_bytes = max(cost.peak_bytes for cost in plan.costs.values())
-    lines.append(f"  memory  up to {memory.format_bytes(peak_bytes)} a run")
-    if not plan.nodes:
-        together = memory.format_bytes(plan.jobs * peak_bytes)
-        free = memory.format_bytes(memory.available_bytes())
-        lines[-1] += f", {together} together, of {free} that are free"
-    left = [_left_s(planned, plan.costs) for planned in plan.grid]
-    total_s = max(sum(left) / plan.jobs, max(left))
-    first = " and the first value of what is swept" if _sweeps(configs) else ""
-    of_each = ", ".join(f"{norm} {format_duration(_whole_s(plan, norm))}" for norm in plan.costs)
-    lines.append(
-        f"  time    about {format_duration(total_s)} ({of_each} a run; measured on "
-        f"{envs[0]}{first} here, without other runs beside it, evaluations and checkpoints)"
-    )
-    return lines
+def with_costs(plan: Plan, *, fixed_jobs: bool) -> Plan:
+    """Measure time and memory of each normalization with runs to do, in the first environment.
 
+    Args:
+        plan: a plan with threads.
+        fixed_jobs: the user chose the number of runs at a time; otherwise it falls to what the
+            memory allows.
 
-def _sweeps(configs: Sequence[Config]) -> bool:
-    """Whether more is varied than environment, normalization and seed."""
-    kinds = {(config.run.env, config.run.norm, config.name) for config in configs}
-    return len(kinds) > len({(env, norm) for env, norm, _ in kinds})
-
-
-def _left_s(planned: Planned, costs: Mapping[str, Cost]) -> float:
-    config, done_steps = planned.config, saved_steps(planned.folder)
-    if done_steps >= config.run.steps:
-        return 0.0
-    speed = costs[config.run.norm].speed
-    return duration_s(speed, config.agent.warmup_steps, done_steps, config.run.steps)
-
-
-def _whole_s(plan: Plan, norm: str) -> float:
-    config = next(each.config for each in plan.grid if each.config.run.norm == norm)
-    speed = plan.costs[norm].speed
-    return duration_s(speed, config.agent.warmup_steps, 0, config.run.steps)
-
-
-def list_grid(plan: Plan) -> list[str]:
-    """A line a run: its number, its folder, and how far it is."""
-    lines = []
-    for number, planned in enumerate(plan.grid, 1):
-        saved, steps = saved_steps(planned.folder), planned.config.run.steps
-        state = "done" if saved >= steps else f"{saved:,} of {steps:,}" if saved else "to do"
-        lines.append(f"{number:>4}  {planned.folder}  {state}")
-    return lines
+    Raises:
+        UsageError: a run that cannot be measured.
+    """
+    norms_to_do = {planned.config.run.norm for planned in plan.grid if not is_done(planned)}
+    costs: dict[str, RunCost] = {}
+    for planned in plan.grid:
+        run = planned.config.run
+        if run.env == plan.grid[0].config.run.env and run.norm in norms_to_do - set(costs):
+            costs[run.norm] = measure_cost(planned.config)
+    jobs = plan.jobs
+    peak_bytes = max((cost.peak_bytes for cost in costs.values()), default=0)
+    if peak_bytes and not fixed_jobs:
+        jobs = max(1, min(jobs, available_bytes() // peak_bytes))
+    return plan._replace(jobs=jobs, costs=costs)

@@ -1,7 +1,6 @@
-"""What a run will cost, measured in a process of its own: `python -m wnrl.compare.run_cost <
-CONFIG`.
+"""Measure what a run costs, in a subprocess: `python -m wnrl.compare.run_cost < CONFIG`.
 
-In the parent it would add up: memory once taken counts in a process's peak for ever.
+In the parent process the measurements would add up, because a process's peak memory never falls.
 """
 
 import contextlib
@@ -12,8 +11,8 @@ from typing import NamedTuple
 
 import torch
 
-from wnrl._settings import UsageError
-from wnrl.compare.jobs.tether import tethered
+from wnrl._settings import SettingError, UsageError
+from wnrl.compare.jobs.process import tethered
 from wnrl.config import Config, config_from_json, replace
 from wnrl.doctor.cpus import default_threads
 from wnrl.doctor.device import resolve_device
@@ -24,18 +23,20 @@ from wnrl.train.flags import one_line
 from wnrl.train.speed import Speed, measure_speed
 
 
-class Cost(NamedTuple):
+class RunCost(NamedTuple):
     """Time and memory of a run."""
 
     speed: Speed
-    peak_bytes: int
+    peak_bytes: int  # 0 if the system does not report it
 
 
-def calibrate(config: Config) -> Cost:
-    """Measure a run's cost with nothing else of ours running; takes seconds.
+def measure_cost(config: Config) -> RunCost:
+    """Measure a run's cost in a subprocess; takes seconds.
+
+    Nothing else of the comparison may run meanwhile.
 
     Raises:
-        UsageError: it cannot be run here.
+        SettingError: the run does not work on this machine.
     """
     done = subprocess.run(
         tethered([sys.executable, "-m", "wnrl.compare.run_cost"]),
@@ -45,31 +46,31 @@ def calibrate(config: Config) -> Cost:
         check=False,
     )
     if done.returncode:
-        said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        raise UsageError(f"--norm {config.run.norm} cannot be run: {said[-1]}")
+        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise SettingError("norm", f"{config.run.norm} cannot be run: {lines[-1]}")
     measured = json.loads(done.stdout.splitlines()[-1])
-    return Cost(Speed(measured["warmup_s"], measured["learning_s"]), measured["peak_bytes"])
+    return RunCost(Speed(measured["warmup_s"], measured["learning_s"]), measured["peak_bytes"])
 
 
-def measure(config: Config) -> Cost:
-    """Measure in this process, which has to be a fresh one: builds all that the run would hold."""
+def measure_in_this_process(config: Config) -> RunCost:
+    """Build everything that the run would hold, and measure; the process must be a fresh one."""
     config = replace(config, threads=config.run.threads or default_threads())
     torch.set_num_threads(config.run.threads)
     keep_freed_memory()
     device = resolve_device(config.run.device)
     with contextlib.closing(build_env(config)) as env:
         check_norm(config, env)
-        fit_memory(config, env, available_bytes(), fixed=True)  # no replay of a grid is shrunk
+        fit_memory(config, env, available_bytes(), fixed=True)  # a grid's replays never shrink
         speed = measure_speed(config, device)
         network, _ = build_network(replace(config, init="default"), env)
         build_agent(config, env, network, device)
-        return Cost(speed, peak_resident_bytes())
+        return RunCost(speed, peak_resident_bytes())
 
 
 def main() -> int:
-    """Read a configuration, write what it costs."""
+    """Read a configuration from standard input and write its cost to standard output, as JSON."""
     try:
-        cost = measure(config_from_json(json.load(sys.stdin)))
+        cost = measure_in_this_process(config_from_json(json.load(sys.stdin)))
     except UsageError as error:
         print(one_line(error), file=sys.stderr)
         return 2

@@ -47,7 +47,7 @@ def runs_of(out: Path) -> dict[str, tuple[int, int]]:
             continue
         if (
             "wnrl.train" in said
-            and "wnrl.compare.jobs.tether" not in said
+            and "wnrl.compare.jobs.process" not in said
             and str(out) in " ".join(said)
         ):
             name = next(norm for norm in ("none", "weight") if f"dqn-{norm}" in " ".join(said))
@@ -105,7 +105,7 @@ def test_a_lost_worker_and_a_lost_node_change_nothing(cluster: Any, tmp_path: Pa
     said = command.process.communicate(timeout=LIMIT_S)[0]
 
     assert command.process.returncode == 0, said
-    assert "2 at a time with 1 CPU thread each on Ray, 2 nodes with 2 CPUs and 0 GPUs" in said
+    assert "2 at a time on Ray (2 nodes with 2 CPUs and 0 GPUs), 1 CPU thread each" in said
     assert "ended early: lost: WorkerCrashedError" in said
     assert "ended early: lost: NodeDiedError" in said
     assert runs_of(spread) == {}
@@ -122,7 +122,7 @@ def test_to_interrupt_it_ends_every_run_with_a_checkpoint(cluster: Any, tmp_path
     command.process.send_signal(signal.SIGTERM)
     said = command.process.communicate(timeout=LIMIT_S)[0]
     assert command.process.returncode == 128 + signal.SIGTERM, said
-    assert "stopped; the same command goes on" in said
+    assert "stopped; to continue, repeat the command" in said
     assert runs_of(tmp_path) == {}
     assert min(saved(tmp_path, "none"), saved(tmp_path, "weight")) > 0
 
@@ -132,7 +132,7 @@ def test_an_address_that_is_none_is_refused(
 ) -> None:
     for address in ("nonsense", "ray://head:10001"):
         assert go(*GRID, "--ray", address, "--out", tmp_path / "out") == 2
-        assert f"--ray {address}: give HOST:PORT" in capsys.readouterr().err
+        assert f"--ray {address!r} is no address; give HOST:PORT" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
@@ -144,7 +144,7 @@ def test_a_cluster_that_does_not_answer_is_told_in_one_line_and_bounded_time(
     assert go(*GRID, "--ray=127.0.0.1:9", "--out", tmp_path / "out") == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    assert "no Ray cluster can be reached from here (no answer within 3 s); start one" in said
+    assert "cannot reach a Ray cluster (no answer within 3 s); start one" in said
 
 
 def test_without_ray_the_install_line_is_given(
@@ -153,17 +153,17 @@ def test_without_ray_the_install_line_is_given(
     monkeypatch.setitem(sys.modules, "ray", None)
     monkeypatch.delitem(sys.modules, "wnrl.compare.jobs.ray_cluster", raising=False)
     assert go(*GRID, "--ray=auto", "--out", tmp_path / "out") == 2
-    assert "--ray needs ray: pip install 'wnrl[ray]'" in capsys.readouterr().err
+    assert "--ray needs ray; pip install 'wnrl[ray]'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--gpus-per-run=0.5"], "--gpus-per-run is what a run reserves on --ray"),
-        (["--memory-per-run=1e9"], "--memory-per-run is what a run reserves on --ray"),
-        (["--only=1", "--jobs=2"], "leave --jobs out"),
-        (["--only=1", "--ray=auto"], "leave --ray out"),
-        (["--only=3"], "--only 3: the grid has 2 runs"),
+        (["--gpus-per-run=0.5"], "--gpus-per-run requires --ray"),
+        (["--memory-per-run=1e9"], "--memory-per-run requires --ray"),
+        (["--only=1", "--jobs=2"], "drop --jobs"),
+        (["--only=1", "--ray=auto"], "drop --ray"),
+        (["--only=3"], "--only 3 is out of range; the grid has 2 runs"),
     ],
 )
 def test_flags_of_another_place_are_refused(

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from wnrl._settings import UsageError
-from wnrl.compare.grid import Planned, make_grid
+from wnrl.compare.grid import PlannedRun, make_grid
 from wnrl.compare.jobs.ray_resources import Node, Share, describe_nodes, gpu_share, room
-from wnrl.compare.plan import Plan, describe_plan, plan_on
+from wnrl.compare.plan import Plan, plan_on_cluster
+from wnrl.compare.plan_text import describe_plan
 
 GB = 10**9
 SMALL = Node("small", 3, 0, 8 * GB)
@@ -31,7 +32,9 @@ def test_the_scarcest_of_a_node_says_how_many_runs_it_takes(
 
 
 def test_a_run_that_no_node_has_room_for_is_refused_though_all_together_would() -> None:
-    with pytest.raises(UsageError, match="4 CPUs, 0 GPUs and 0 bytes; lower --threads"):
+    with pytest.raises(
+        UsageError, match="the 4 CPUs, 0 GPUs and 0 bytes that a run reserves; lower threads"
+    ):
         room([SMALL, SMALL], Share(4, 0, 0))
 
 
@@ -50,8 +53,8 @@ def test_a_gpu_is_reserved_where_there_is_one_and_the_device_may_be_one() -> Non
     ("nodes", "device", "wanted", "message"),
     [
         ([SMALL], "cuda", 0.25, "no node of the Ray cluster has a GPU"),
-        ([LARGE], "cuda", 0, "--gpus-per-run is 0"),
-        ([LARGE], "cuda:1", 0.25, "Ray chooses the GPU"),
+        ([LARGE], "cuda", 0, "gpus_per_run 0 leaves no GPU"),
+        ([LARGE], "cuda:1", 0.25, "device 'cuda:1' names one GPU, but Ray chooses it"),
     ],
 )
 def test_a_device_that_the_cluster_cannot_promise_is_refused(
@@ -61,12 +64,12 @@ def test_a_device_that_the_cluster_cannot_promise_is_refused(
         gpu_share(nodes, device, wanted)
 
 
-def grid(out: Path, seeds: int, **settings: object) -> list[Planned]:
+def grid(out: Path, seeds: int, **settings: object) -> list[PlannedRun]:
     return make_grid(settings, envs=["Breakout"], norms=["none"], sweep={}, seeds=seeds, out=out)
 
 
-def plan(planned: list[Planned], jobs: int = 0) -> Plan:
-    return plan_on([SMALL, LARGE], planned, jobs, gpus_per_run=0.5, memory_per_run=0)
+def plan(planned: list[PlannedRun], jobs: int = 0) -> Plan:
+    return plan_on_cluster([SMALL, LARGE], planned, jobs, gpus_per_run=0.5, memory_per_run=0)
 
 
 def test_the_clusters_cores_are_shared_out_as_threads(tmp_path: Path) -> None:
@@ -76,13 +79,11 @@ def test_the_clusters_cores_are_shared_out_as_threads(tmp_path: Path) -> None:
     many = plan(grid(tmp_path, 40, device="cpu"))
     assert (many.share.cpus, many.jobs) == (1, 19)
     assert plan(grid(tmp_path, 40, device="cpu"), jobs=5).jobs == 5
-    one = plan_on([SMALL] * 9, grid(tmp_path, 1), 0, gpus_per_run=0, memory_per_run=0)
+    one = plan_on_cluster([SMALL] * 9, grid(tmp_path, 1), 0, gpus_per_run=0, memory_per_run=0)
     assert one.share.cpus == 3  # what one node has
 
 
 def test_a_plan_says_where_it_runs(tmp_path: Path) -> None:
-    said = describe_plan(plan(grid(tmp_path, 40, threads=1)))
-    assert said[1] == (
-        "  4 at a time with 1 CPU thread each on Ray, 2 nodes with 19 CPUs and 2 GPUs"
-    )
-    assert describe_nodes([LARGE]) == "1 nodes with 16 CPUs and 2 GPUs"
+    lines = describe_plan(plan(grid(tmp_path, 40, threads=1)))
+    assert lines[1] == ("  4 at a time on Ray (2 nodes with 19 CPUs and 2 GPUs), 1 CPU thread each")
+    assert describe_nodes([LARGE]) == "1 node with 16 CPUs and 2 GPUs"

@@ -8,51 +8,60 @@ from pathlib import Path
 
 import pytest
 
-from wnrl.compare.jobs import ray_worker as ray_task
-from wnrl.compare.jobs.process import UNUSABLE, Ending
-from wnrl.compare.jobs.ray_worker import Here, missing_on_node, run_on_node, software
+from wnrl.compare.jobs import ray_worker
+from wnrl.compare.jobs.process import UNUSABLE, ExitStatus
+from wnrl.compare.jobs.ray_worker import (
+    ExpectedNode,
+    installed_software,
+    node_problem,
+    run_on_node,
+)
 
 
 @pytest.fixture
-def here(tmp_path: Path) -> Here:
+def expected(tmp_path: Path) -> ExpectedNode:
     (tmp_path / "marker").write_text("token")
-    return Here(tmp_path / "marker", "token", software())
+    return ExpectedNode(tmp_path / "marker", "token", installed_software())
 
 
-def test_a_node_with_the_folder_and_the_same_software_is_taken(here: Here) -> None:
-    assert missing_on_node(here) == ""
+def test_a_node_with_the_folder_and_the_same_software_is_taken(expected: ExpectedNode) -> None:
+    assert node_problem(expected) == ""
 
 
 @pytest.mark.parametrize("content", [None, "of an older comparison"])
-def test_a_node_that_sees_another_folder_is_refused(here: Here, content: str | None) -> None:
-    here.marker.unlink()
+def test_a_node_that_sees_another_folder_is_refused(
+    expected: ExpectedNode, content: str | None
+) -> None:
+    expected.marker.unlink()
     if content is not None:
-        here.marker.write_text(content)
-    assert "must be on a file system that all nodes share" in missing_on_node(here)
+        expected.marker.write_text(content)
+    assert "must be on a file system that all nodes share" in node_problem(expected)
 
 
 @pytest.mark.parametrize("name", ["torch", "commit"])
-def test_a_node_with_other_software_is_refused(here: Here, name: str) -> None:
-    other = here._replace(software={**here.software, name: "7"})
-    assert f"has {name} {here.software[name]} and not 7: all nodes need" in missing_on_node(other)
+def test_a_node_with_other_software_is_refused(expected: ExpectedNode, name: str) -> None:
+    other = expected._replace(software={**expected.software, name: "7"})
+    assert f"has {name} {expected.software[name]} instead of 7: all nodes need" in node_problem(
+        other
+    )
 
 
-def test_nothing_is_run_where_something_is_missing(here: Here, tmp_path: Path) -> None:
-    ending = run_on_node(["-c", ""], tmp_path / "log", here._replace(token="another"))
-    assert ending.exit_code == UNUSABLE
-    assert "does not see" in ending.why
+def test_nothing_is_run_where_something_is_missing(expected: ExpectedNode, tmp_path: Path) -> None:
+    status = run_on_node(["-c", ""], tmp_path / "log", expected._replace(token="another"))
+    assert status.exit_code == UNUSABLE
+    assert "does not see" in status.reason
     assert not (tmp_path / "log").exists()
 
 
 def test_a_run_is_done_with_this_package_and_its_exit_code_is_told(
-    here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    expected: ExpectedNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", "elsewhere")
     code = "import os, sys; print(os.environ['PYTHONPATH']); sys.exit(7)"
-    assert run_on_node(["-c", code], tmp_path / "log", here) == Ending(7)
+    assert run_on_node(["-c", code], tmp_path / "log", expected) == ExitStatus(7)
     node, said = (tmp_path / "log").read_text().splitlines()
     assert node.startswith("on node ")
-    assert said == f"{Path(ray_task.__file__).parents[3]}:elsewhere"
+    assert said == f"{Path(ray_worker.__file__).parents[3]}:elsewhere"
 
 
 def when(reached: Callable[[], bool], do: Callable[[], None]) -> None:
@@ -77,7 +86,7 @@ def sigint(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.mark.usefixtures("sigint")
 def test_an_interrupt_asks_the_process_to_end_and_another_kills_it(
-    here: Here, tmp_path: Path
+    expected: ExpectedNode, tmp_path: Path
 ) -> None:
     log = tmp_path / "log"
 
@@ -90,5 +99,5 @@ def test_an_interrupt_asks_the_process_to_end_and_another_kills_it(
     )
     when(printed("up"), _thread.interrupt_main)
     when(printed("asked"), _thread.interrupt_main)
-    assert run_on_node(["-c", stubborn], log, here) == Ending.of(-signal.SIGKILL)
+    assert run_on_node(["-c", stubborn], log, expected) == ExitStatus.from_code(-signal.SIGKILL)
     assert log.read_text().splitlines()[1:] == ["up", "asked"]

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from wnrl.compare.grid import Planned, make_grid
-from wnrl.compare.jobs.process import Ending
+from wnrl.compare.grid import PlannedRun, make_grid
+from wnrl.compare.jobs.process import ExitStatus, tethered
 from wnrl.compare.jobs.runner import MAX_RETRIES, Runner, State
-from wnrl.compare.jobs.tether import tethered
 from wnrl.train.storage.run_folder import RunDirectory
 from wnrl.train.storage.run_status import saved_steps
 
@@ -20,15 +19,15 @@ LIMIT_S = 30
 STEPS = 100
 
 
-def grid(out: Path, seeds: int = 1) -> list[Planned]:
+def grid(out: Path, seeds: int = 1) -> list[PlannedRun]:
     settings = {"steps": STEPS}
     return make_grid(settings, envs=["toy/Catch"], norms=["none"], sweep={}, seeds=seeds, out=out)
 
 
-def saving(steps: int, then: str = "") -> Callable[[Planned], list[str]]:
+def saving(steps: int, then: str = "") -> Callable[[PlannedRun], list[str]]:
     """A command that goes on from the newest checkpoint by so many steps, and then does more."""
 
-    def command(planned: Planned) -> list[str]:
+    def command(planned: PlannedRun) -> list[str]:
         step = saved_steps(planned.folder) + steps
         folder = planned.folder / "checkpoints" / f"step_{step:09d}"
         code = f"import os, sys, time, signal; os.makedirs({str(folder)!r}, exist_ok=True); {then}"
@@ -57,34 +56,34 @@ def test_so_many_run_at_a_time_and_what_is_done_is_not_run_again(tmp_path: Path)
     runner.poll()
     states = [State.DONE, State.RUNNING, State.RUNNING, State.WAITING]
     assert [run.state for run in runner.runs] == states
-    until(runner, lambda: runner.over)
+    until(runner, lambda: runner.finished)
     assert {run.state for run in runner.runs} == {State.DONE}
     assert not (planned[0].folder / "train.log").exists()
 
 
 def test_a_run_that_gets_nowhere_fails_with_its_last_line(tmp_path: Path) -> None:
-    said: list[str] = []
+    lines: list[str] = []
     broken = saving(0, "print('wnrl.train: no room'); sys.exit(1)")
-    runner = Runner(grid(tmp_path), 1, command=broken, say=said.append)
-    until(runner, lambda: runner.over)
+    runner = Runner(grid(tmp_path), 1, command=broken, report=lines.append)
+    until(runner, lambda: runner.finished)
     run = runner.runs[0]
     assert (run.state, run.retries) == (State.FAILED, MAX_RETRIES)
     assert run.error == "wnrl.train: no room"
-    assert lines_with("started", said) == 1 + MAX_RETRIES
-    assert said[-1].endswith("failed: wnrl.train: no room")
+    assert lines_with("started", lines) == 1 + MAX_RETRIES
+    assert lines[-1].endswith("failed: wnrl.train: no room")
 
 
 def test_a_run_that_says_that_it_cannot_be_is_not_repeated(tmp_path: Path) -> None:
     unusable = saving(0, "print('wnrl.train: wrong'); sys.exit(2)")
     runner = Runner(grid(tmp_path), 1, command=unusable)
-    until(runner, lambda: runner.over)
+    until(runner, lambda: runner.finished)
     assert (runner.runs[0].retries, runner.runs[0].error) == (0, "wnrl.train: wrong")
 
 
 def test_progress_gives_a_run_its_retries_back(tmp_path: Path) -> None:
     killed = saving(STEPS // 10, "os.kill(os.getpid(), signal.SIGKILL)")
     runner = Runner(grid(tmp_path), 1, command=killed)
-    until(runner, lambda: runner.over)
+    until(runner, lambda: runner.finished)
     run = runner.runs[0]
     assert run.state is State.DONE
     assert run.retries == 9 > MAX_RETRIES
@@ -96,19 +95,19 @@ def test_a_folder_that_cannot_be_written_is_a_failed_run(tmp_path: Path) -> None
     planned[0].folder.parent.mkdir(parents=True)
     planned[0].folder.write_text("not a folder")
     runner = Runner(planned, 1, command=saving(STEPS))
-    until(runner, lambda: runner.over)
+    until(runner, lambda: runner.finished)
     assert [run.state for run in runner.runs] == [State.FAILED, State.DONE]
     assert "File exists" in runner.runs[0].error
 
 
 def test_a_folder_in_use_is_waited_for_while_others_run(tmp_path: Path) -> None:
-    planned, said = grid(tmp_path, seeds=2), list[str]()
-    runner = Runner(planned, 1, command=saving(STEPS), say=said.append)
+    planned, lines = grid(tmp_path, seeds=2), list[str]()
+    runner = Runner(planned, 1, command=saving(STEPS), report=lines.append)
     with RunDirectory(planned[0].folder):
         until(runner, lambda: runner.runs[1].state is State.DONE)
         assert runner.runs[0].state is State.IN_USE
-        assert lines_with("in use by another process", said) == 1
-    until(runner, lambda: runner.over)
+        assert lines_with("in use by another process", lines) == 1
+    until(runner, lambda: runner.finished)
     assert runner.runs[0].state is State.DONE
 
 
@@ -132,23 +131,23 @@ class Elsewhere:
     """A job of a cluster, as one that is told by hand what has become of it."""
 
     def __init__(self) -> None:
-        self.begun = False
-        self.ending: Ending | None = None
+        self.started = False
+        self.status: ExitStatus | None = None
 
-    def has_begun(self) -> bool:
-        return self.begun
+    def has_started(self) -> bool:
+        return self.started
 
-    def poll(self) -> Ending | None:
-        return self.ending
+    def poll(self) -> ExitStatus | None:
+        return self.status
 
-    def ask(self) -> None:
-        self.ending = Ending(143)
+    def request_stop(self) -> None:
+        self.status = ExitStatus(143)
 
     def kill(self) -> None:
-        self.ending = Ending(-9)
+        self.status = ExitStatus(-9)
 
     def wait(self) -> None:
-        assert self.ending is not None
+        assert self.status is not None
 
 
 def test_a_run_that_is_handed_over_is_queued_until_it_begins(tmp_path: Path) -> None:
@@ -156,7 +155,7 @@ def test_a_run_that_is_handed_over_is_queued_until_it_begins(tmp_path: Path) -> 
     handed_over = iter(jobs)
     runner = Runner(grid(tmp_path, seeds=3), 2, launch=lambda *_: next(handed_over))
     runner.poll()
-    jobs[1].begun = True
+    jobs[1].started = True
     runner.poll()
     assert [run.state for run in runner.runs] == [State.QUEUED, State.RUNNING, State.WAITING]
     runner.stop()
@@ -164,19 +163,19 @@ def test_a_run_that_is_handed_over_is_queued_until_it_begins(tmp_path: Path) -> 
 
 
 def test_a_run_lost_from_sight_is_repeated_once_nobody_holds_its_folder(tmp_path: Path) -> None:
-    planned, jobs, said = grid(tmp_path), [Elsewhere(), Elsewhere()], list[str]()
+    planned, jobs, lines = grid(tmp_path), [Elsewhere(), Elsewhere()], list[str]()
     handed_over = iter(jobs)
-    runner = Runner(planned, 1, launch=lambda *_: next(handed_over), say=said.append)
+    runner = Runner(planned, 1, launch=lambda *_: next(handed_over), report=lines.append)
     runner.poll()
-    jobs[0].ending = Ending(None, "lost: its node")
+    jobs[0].status = ExitStatus(None, "lost: its node")
     with RunDirectory(planned[0].folder):  # its process still writes a checkpoint
         runner.poll()
         assert runner.runs[0].retries == 0
         (planned[0].folder / "checkpoints" / "step_000000007").mkdir(parents=True)
     runner.poll()
     assert runner.runs[0].retries == 1
-    assert said[-2].endswith("ended early: lost: its node")
-    assert said[-1].endswith("queued again (retry 1) from 7")
+    assert lines[-2].endswith("ended early: lost: its node")
+    assert lines[-1].endswith("queued again (retry 1) from agent step 7")
 
 
 def is_alive(pid: int) -> bool:
@@ -192,7 +191,7 @@ def test_a_tethered_command_ends_with_its_parent_however_that_ends(tmp_path: Pat
     note = tmp_path / "pid"
     child = f"import os, time; open({str(note)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
     parent = (
-        "import subprocess, time; from wnrl.compare.jobs.tether import tethered; "
+        "import subprocess, time; from wnrl.compare.jobs.process import tethered; "
         f"subprocess.Popen(tethered([{sys.executable!r}, '-c', {child!r}])); time.sleep(60)"
     )
     pid = os.spawnv(os.P_NOWAIT, sys.executable, [sys.executable, "-c", parent])

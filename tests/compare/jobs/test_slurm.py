@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from wnrl._settings import UsageError
-from wnrl.compare import command as compare
+from wnrl.compare.folder_lock import locked
 from wnrl.train.storage.run_status import saved_steps
 
 pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="the script is bash's")
@@ -59,7 +59,9 @@ def test_an_array_of_all_runs_is_submitted_and_then_the_tables(
     flags = ["--steps=300", "--out", str(out)]
     command = ["bash", str(SCRIPT), "--time=1:00", "--mem=2G", "--", *GRID, *flags]
     done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
-    assert done.stdout.splitlines()[-1] == f"2 runs as array job 7, then the report in {out}"
+    assert done.stdout.splitlines()[-1] == (
+        f"submitted 2 runs as array job 7; a second job writes the report to {out}"
+    )
     said = asked(tmp_path)
     array, tables = said[: said.index("sbatch", 1)], said[said.index("sbatch", 1) :]
     assert {"--array=1-2", "--requeue", "--signal=B:USR1@120"} <= set(array)
@@ -106,17 +108,17 @@ def test_a_task_that_has_to_end_leaves_a_checkpoint_and_is_queued_again_at_its_t
 def test_tasks_share_a_folder_with_each_other_and_not_with_a_whole_comparison(
     tmp_path: Path,
 ) -> None:
-    with compare._claimed(tmp_path, shared=True):
-        with compare._claimed(tmp_path, shared=True):
+    with locked(tmp_path, shared=True):
+        with locked(tmp_path, shared=True):
             pass
-        with pytest.raises(UsageError, match="in use"), compare._claimed(tmp_path):
+        with pytest.raises(UsageError, match="in use"), locked(tmp_path):
             pass
     refused = pytest.raises(UsageError, match="in use")
-    with compare._claimed(tmp_path), refused, compare._claimed(tmp_path, shared=True):
+    with locked(tmp_path), refused, locked(tmp_path, shared=True):
         pass
 
 
 def test_how_it_is_used_is_told(environment: dict[str, str]) -> None:
     done = subprocess.run(["bash", str(SCRIPT), "--env=toy/Catch"], env=environment, stderr=-1)
     assert done.returncode == 2
-    assert b"OPTION OF sbatch ...] -- FLAG OF wnrl.compare" in done.stderr
+    assert b"[SBATCH OPTION ...] -- [FLAG OF wnrl.compare ...]" in done.stderr

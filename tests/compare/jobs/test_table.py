@@ -66,7 +66,7 @@ def shown(stream: io.StringIO, tmp_path: Path) -> str:
     )
     for clock_s in (5.0, 5.5, 11.0, 15.0):  # noqa: B007
         screen.update(runs)
-    screen.say("something happened")
+    screen.print_line("something happened")
     return stream.getvalue()
 
 

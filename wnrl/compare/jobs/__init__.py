@@ -1,4 +1,4 @@
-"""The jobs of a comparison: processes of this machine or tasks of a Ray cluster.
+"""The jobs of a comparison: processes on this machine or tasks on a Ray cluster.
 
-How a run is started, watched and ended belongs here. Which runs there are does not.
+Code that starts, watches and ends a run belongs here. The choice of runs does not.
 """

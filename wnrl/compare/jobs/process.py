@@ -1,85 +1,89 @@
-"""A run under way as the runner sees it, and the kind that is a process of this machine.
+"""Run one job as a child process that never outlives its parent.
 
-Another kind is a task of a Ray cluster (`wnrl.compare.jobs.ray_cluster`). Not for what is done
-about its end: that
-is `wnrl.compare.jobs.runner`.
+`python -m wnrl.compare.jobs.process PARENT_PID COMMAND ...` becomes the command. However the parent
+ends, kill -9 included, the command then gets SIGTERM, writes a checkpoint and ends, so that nothing
+is left to fight a new parent over a folder. This needs Linux; elsewhere the command just runs.
+
+Imports the standard library only, so that a child soon becomes its command and a Ray worker stays
+small. Retrying a job that ended belongs to `wnrl.compare.jobs.runner`.
 """
 
+import ctypes
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, NoReturn, Protocol
 
-from wnrl.compare.jobs.tether import tethered
+UNUSABLE = 2  # exit code of a run whose input cannot be used; a retry would change nothing
 
-UNUSABLE = 2  # exit code of a run that says that it cannot be; to repeat it changes nothing
+_PR_SET_PDEATHSIG = 1  # prctl(2); kept across execve
 
 
-class Ending(NamedTuple):
-    """How a run's process ended."""
+class ExitStatus(NamedTuple):
+    """How a job ended."""
 
-    exit_code: int | None  # negative: killed by that signal; None: lost from sight, maybe running
-    why: str = ""  # what is known beside what the run itself said last
+    exit_code: int | None  # negative: killed by that signal; None: lost, and perhaps still running
+    reason: str = ""  # extra reason, besides the run's last log line
 
     @classmethod
-    def of(cls, exit_code: int) -> "Ending":
-        """Of a process that was waited for."""
+    def from_code(cls, exit_code: int) -> "ExitStatus":
+        """Describe a process that ended with this code."""
         if exit_code < 0:
             return cls(exit_code, f"killed by {signal.Signals(-exit_code).name}")
         return cls(exit_code)
 
 
 class Job(Protocol):
-    """A run that was handed over to be done."""
+    """A run that was handed over to a process or a cluster."""
 
-    def has_begun(self) -> bool:
-        """Whether it was more than queued yet."""
+    def has_started(self) -> bool:
+        """Return whether it runs or has run, rather than waiting in a queue."""
 
-    def poll(self) -> Ending | None:
-        """How it ended; None before that. The same however often it is asked."""
+    def poll(self) -> ExitStatus | None:
+        """Return how it ended, or None before that; repeated calls return the same."""
 
-    def ask(self) -> None:
-        """Ask it to end with a checkpoint."""
+    def request_stop(self) -> None:
+        """Ask it to write a checkpoint and end."""
 
     def kill(self) -> None:
-        """End it, without a checkpoint."""
+        """End it without a checkpoint."""
 
     def wait(self) -> None:
-        """Return when it has ended."""
+        """Block until it has ended."""
 
 
 class Launch(Protocol):
-    """What starts a run."""
+    """Starts a job."""
 
     def __call__(self, arguments: Sequence[str], log: Path) -> Job:
-        """Hand a run over.
+        """Start a job.
 
         Args:
-            arguments: of the Python interpreter, wherever it is run.
-            log: what it prints is appended there.
+            arguments: arguments for the Python interpreter.
+            log: file to which the job's output is appended.
 
         Raises:
             OSError: it cannot be started.
         """
 
 
-class _Process:
-    """A run in a child process."""
+class _ChildProcess:
+    """A run in a child process; a `Job`."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
 
-    def has_begun(self) -> bool:
+    def has_started(self) -> bool:
         return True
 
-    def poll(self) -> Ending | None:
+    def poll(self) -> ExitStatus | None:
         exit_code = self._process.poll()
-        return None if exit_code is None else Ending.of(exit_code)
+        return None if exit_code is None else ExitStatus.from_code(exit_code)
 
-    def ask(self) -> None:
+    def request_stop(self) -> None:
         self._process.terminate()
 
     def kill(self) -> None:
@@ -89,23 +93,23 @@ class _Process:
         self._process.wait()
 
 
-def launch_here(arguments: Sequence[str], log: Path) -> Job:
-    """Start a run in a child of this process, with which it ends. Call it from the main thread."""
-    return _Process(start_process(arguments, log))
+def launch_locally(arguments: Sequence[str], log: Path) -> Job:
+    """Start a run in a child that never outlives this process. Call it from the main thread."""
+    return _ChildProcess(start_process(arguments, log))
 
 
 def start_process(
     arguments: Sequence[str], log: Path, environment: Mapping[str, str] | None = None
 ) -> subprocess.Popen[bytes]:
-    """Start a tethered interpreter that prints to a log.
+    """Start an interpreter that never outlives this process and prints to a log.
 
     Args:
-        arguments: of the interpreter.
-        log: appended to.
-        environment: variables beside this process's own.
+        arguments: arguments for the interpreter.
+        log: file to which its output is appended.
+        environment: variables to add to this process's own.
 
     Raises:
-        OSError: the log cannot be written, or there is no room for a process.
+        OSError: the log cannot be written, or the process cannot be created.
     """
     with log.open("ab") as file:
         return subprocess.Popen(
@@ -114,5 +118,28 @@ def start_process(
             stdout=file,
             stderr=subprocess.STDOUT,
             env={**os.environ, **(environment or {})},
-            process_group=0,  # Ctrl-C is the parent's, who asks each once
+            process_group=0,  # Ctrl-C reaches the parent alone, which then asks each child once
         )
+
+
+def tethered(command: Sequence[str]) -> list[str]:
+    """Return the command line that runs a command which ends when this process does.
+
+    Start it from a thread that lives as long as the process, such as the main thread.
+    """
+    if sys.platform != "linux":
+        return list(command)
+    return [sys.executable, "-m", "wnrl.compare.jobs.process", str(os.getpid()), *command]
+
+
+def main(arguments: Sequence[str]) -> NoReturn:
+    """Become the command, or end if the parent is already gone."""
+    parent, *command = arguments
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
+    if os.getppid() != int(parent):  # it ended before prctl could ask for the signal
+        sys.exit(128 + signal.SIGTERM)
+    os.execvp(command[0], command)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

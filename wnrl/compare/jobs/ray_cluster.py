@@ -1,10 +1,9 @@
-"""Runs as tasks of a Ray cluster that is there: Ray places them, this hands them over.
+"""Hand runs to an existing Ray cluster, which decides on which node each of them runs.
 
-A task reserves what its run needs and minds the run's process on its node
-(`wnrl.compare.jobs.ray_worker`). Lost
-with its worker or node, it is not Ray's to repeat but the runner's, which goes on from the newest
-checkpoint in the shared folder and counts what was in vain. Needs the extra `ray`, imported here:
-import this module where it is used.
+A task reserves what its run needs and watches the run's process on its node
+(`wnrl.compare.jobs.ray_worker`). Ray does not repeat a task whose worker or node was lost: the
+runner does, from the newest checkpoint in the shared folder, and counts the failures. This module
+imports the extra `ray`, so import it only where it is used.
 """
 
 import logging
@@ -22,37 +21,38 @@ import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from wnrl._settings import UsageError
-from wnrl.compare.jobs.process import Ending
+from wnrl._settings import SettingError, UsageError
+from wnrl.compare.jobs.process import ExitStatus
 from wnrl.compare.jobs.ray_resources import Node, Share
-from wnrl.compare.jobs.ray_worker import Here, missing_on_node, run_on_node, software
+from wnrl.compare.jobs.ray_worker import ExpectedNode, installed_software, node_problem, run_on_node
 from wnrl.doctor.software import versions
 
 _CONNECT_S = 30
-_LOOK_AROUND_S = 120  # a node's first task waits for a worker to be started there
+_CHECK_NODES_S = 120  # a node's first task waits until Ray has started a worker there
 _MARKER = ".compare.ray"
 
 
 class Cluster:
-    """A connection to a Ray cluster; a context manager that ends it, and the runs with it."""
+    """A connection to a Ray cluster; leaving the context closes it and ends its runs."""
 
     def __init__(self, address: str) -> None:
-        """Connect.
+        """Connect to a cluster.
 
         Args:
-            address: HOST:PORT of its head, or `auto` for the one that this machine is part of.
+            address: HOST:PORT of the cluster's head, or `auto` for the cluster that this machine
+                belongs to.
 
         Raises:
-            UsageError: none answers there.
+            SettingError: no cluster answers there.
         """
         _check_answers(address)
-        before = signal.getsignal(signal.SIGTERM)
+        previous_handler = signal.getsignal(signal.SIGTERM)
         try:
             ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise _unreachable(address, str(error)) from None
         finally:
-            signal.signal(signal.SIGTERM, before)  # Ray sets one that exits at once
+            signal.signal(signal.SIGTERM, previous_handler)  # Ray's would exit at once
         self.nodes = [
             Node(
                 node["NodeID"],
@@ -74,40 +74,40 @@ class Cluster:
         ray.shutdown()
 
     def launch(self, out: Path, share: Share) -> "RayLaunch":
-        """What starts runs here, after a look at every node.
+        """Check every node, and return the function that starts runs on the cluster.
 
         Args:
-            out: folder above the run folders, which all nodes must see.
-            share: what a run reserves.
+            out: folder of the comparison, which all nodes must see.
+            share: resources that a run reserves.
 
         Raises:
-            UsageError: a node does not see it, or has other software.
+            UsageError: a node does not see the folder, or has other software.
         """
-        here = Here(out / _MARKER, uuid.uuid4().hex, software())
-        here.marker.write_text(here.token)
-        look = ray.remote(num_cpus=0, max_retries=0)(missing_on_node)
-        looks = [
-            look.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node.id, soft=False))
+        expected = ExpectedNode(out / _MARKER, uuid.uuid4().hex, installed_software())
+        expected.marker.write_text(expected.token)
+        check = ray.remote(num_cpus=0, max_retries=0)(node_problem)
+        checks = [
+            check.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node.id, soft=False))
             for node in self.nodes
         ]
         try:
-            problems = ray.get([each.remote(here) for each in looks], timeout=_LOOK_AROUND_S)
+            problems = ray.get([check.remote(expected) for check in checks], timeout=_CHECK_NODES_S)
         except RayError as error:
             raise UsageError(
                 f"a node of the Ray cluster cannot run wnrl: {_short(error)}"
             ) from None
         for problem in filter(None, problems):
             raise UsageError(problem)
-        # A commit that is made while runs wait in the queue ends none of them.
-        return RayLaunch(here._replace(software=versions()), share)
+        # Without the commit: one that is made while runs are queued must not end them.
+        return RayLaunch(expected._replace(software=versions()), share)
 
 
 class RayLaunch:
-    """Hands runs over to Ray; a `wnrl.compare.jobs.process.Launch`."""
+    """Starts runs as tasks of Ray; a `wnrl.compare.jobs.process.Launch`."""
 
-    def __init__(self, here: Here, share: Share) -> None:
-        self._here = here
-        # Not retried by Ray: the runner does it, from the newest checkpoint.
+    def __init__(self, expected: ExpectedNode, share: Share) -> None:
+        self._expected = expected
+        # Without retries: the runner does them, from the newest checkpoint.
         self._task = ray.remote(
             num_cpus=share.cpus,
             num_gpus=share.gpus,
@@ -116,10 +116,10 @@ class RayLaunch:
         )(run_on_node)
 
     def __call__(self, arguments: Sequence[str], log: Path) -> "RayJob":
-        """Hand a run over; it begins when a node has room for it."""
+        """Submit a run; it starts when a node has room for it."""
         log.touch()
         queued_bytes = log.stat().st_size
-        return RayJob(self._task.remote(list(arguments), log, self._here), log, queued_bytes)
+        return RayJob(self._task.remote(list(arguments), log, self._expected), log, queued_bytes)
 
 
 class RayJob:
@@ -128,26 +128,26 @@ class RayJob:
     def __init__(self, task: Any, log: Path, queued_bytes: int) -> None:
         self._task = task
         self._log = log
-        self._queued_bytes = queued_bytes  # of the log, when it was handed over
+        self._queued_bytes = queued_bytes  # size of the log when the run was submitted
 
-    def has_begun(self) -> bool:
-        """Whether a worker has said in the log where it runs."""
+    def has_started(self) -> bool:
+        """Return whether a worker has written its node's name to the log."""
         try:
             return self._log.stat().st_size > self._queued_bytes
-        except OSError:  # its folder was deleted: the task ends by itself
+        except OSError:  # the run folder was deleted, and the task will end by itself
             return False
 
-    def poll(self) -> Ending | None:
-        """How it ended; None before that."""
+    def poll(self) -> ExitStatus | None:
+        """Return how it ended, or None before that."""
         if not ray.wait([self._task], timeout=0)[0]:
             return None
         try:
-            ending: Ending = ray.get(self._task)
+            status: ExitStatus = ray.get(self._task)
         except RayError as error:
-            return Ending(None, f"lost: {_short(error)}")
-        return ending
+            return ExitStatus(None, f"lost: {_short(error)}")
+        return status
 
-    def ask(self) -> None:
+    def request_stop(self) -> None:
         """Cancel it: its worker asks the process to end with a checkpoint."""
         ray.cancel(self._task)
 
@@ -156,18 +156,18 @@ class RayJob:
         ray.cancel(self._task)
 
     def wait(self) -> None:
-        """Return when the task has ended."""
+        """Block until the task has ended."""
         ray.wait([self._task])
 
 
 def _check_answers(address: str) -> None:
     """Refuse an address at which no cluster answers.
 
-    Ray tries for minutes and cannot be interrupted meanwhile, so a process that can be killed
-    connects first.
+    Ray would try for minutes and cannot be interrupted, so a process that can be killed tries
+    first.
     """
     if address != "auto" and (address.startswith("ray://") or ":" not in address):
-        raise UsageError(f"--ray {address}: give HOST:PORT of the cluster's head, or auto")
+        raise SettingError("ray", f"{address!r} is no address; give HOST:PORT of the head, or auto")
     code = "import ray, sys; ray.init(sys.argv[1], logging_level='ERROR', log_to_driver=False)"
     try:
         done = subprocess.run(
@@ -185,10 +185,11 @@ def _check_answers(address: str) -> None:
         raise _unreachable(address, lines[-1] if lines else f"exit code {done.returncode}")
 
 
-def _unreachable(address: str, why: str) -> UsageError:
-    return UsageError(
-        f"--ray {address}: no Ray cluster can be reached from here ({why.partition('. ')[0]}); "
-        "start one with `ray start --head`, and this command on one of its nodes"
+def _unreachable(address: str, reason: str) -> SettingError:
+    return SettingError(
+        "ray",
+        f"{address}: cannot reach a Ray cluster ({reason.partition('. ')[0]}); start one with "
+        "`ray start --head`, and run this command on one of its nodes",
     )
 
 

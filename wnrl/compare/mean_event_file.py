@@ -1,7 +1,7 @@
-"""An aggregate run's event file: a mean and its interval, for TensorBoard's margin charts.
+"""Write the event file of a mean curve: a mean and its interval for TensorBoard's margin charts.
 
-The file is open only while something is appended, since a comparison has many of them. Not for what
-the mean is of: that is `wnrl.compare.live_mean`.
+A comparison has many of these files, so each is open only while something is appended.
+`wnrl.compare.live_mean` computes the mean.
 """
 
 import math
@@ -16,21 +16,18 @@ from wnrl.stats.intervals import Interval
 _NAME = "events.out.tfevents.*.mean"
 
 
-def begin(folder: Path, text: str, envs: Sequence[str]) -> Path:
-    """Start a new file, without points, that hides an earlier one.
+def start_file(folder: Path, text: str, envs: Sequence[str]) -> Path:
+    """Start a new file without points, which hides earlier ones, and return its path.
 
-    The newest of the earlier ones stays: a TensorBoard that is open reads it to its end before it
-    looks for another. Older ones are removed.
+    The newest of the earlier files stays, because an open TensorBoard reads it to its end before it
+    looks for the next one. Older files are removed.
 
     Args:
-        folder: of the aggregate run; made if it is not there.
-        text: what the curve is, in Markdown.
+        folder: folder of the mean curve; made if it does not exist.
+        text: description of the curve, in Markdown.
         envs: environments of the comparison, in the order of their charts.
-
-    Returns:
-        The file.
     """
-    # Slow to import; mypy cannot see the classes of a protocol buffer, which are made then.
+    # Slow to import. mypy cannot see a protocol buffer's classes, which are created at import.
     from tensorboard.compat.proto.event_pb2 import SessionLog  # type: ignore[attr-defined]
     from torch.utils.tensorboard import summary
 
@@ -40,7 +37,7 @@ def begin(folder: Path, text: str, envs: Sequence[str]) -> Path:
     path = folder / _NAME.replace("*", f"{time.time():.6f}")
     events = [
         {"file_version": "brain.Event:2"},
-        {"session_log": SessionLog(status=SessionLog.START)},  # hides what has been read so far
+        {"session_log": SessionLog(status=SessionLog.START)},  # hides everything read so far
         {"summary": summary.custom_scalars(layout(envs))},
         {"summary": summary.text("compare", text)},
     ]
@@ -49,28 +46,28 @@ def begin(folder: Path, text: str, envs: Sequence[str]) -> Path:
 
 
 def is_newest(path: Path) -> bool:
-    """Whether TensorBoard shows this file: it is there, and nobody began a later one."""
+    """Return whether TensorBoard shows this file: it exists, and no later one does."""
     return max(path.parent.glob(_NAME), default=None) == path
 
 
 def append_band(
     path: Path, env: str, steps: Sequence[int], intervals: Sequence[Interval | None]
 ) -> None:
-    """Go on with the curve.
+    """Append points to the curve.
 
     Args:
         path: the file.
-        env: the environment of the runs.
+        env: environment of the runs.
         steps: (K,) agent steps.
-        intervals: (K,) at each; None leaves the point out. Of one without ends only the mean is
-            written: a band of width 0 would say that the mean is known.
+        intervals: (K,) mean and interval at each step; None skips the point. Without finite ends
+            only the mean is written, because a band of width 0 would claim that it is exact.
     """
     from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[attr-defined]
 
     events = []
-    for step, found in zip(steps, intervals, strict=True):
-        if found is not None:
-            heights = zip(tags(env), (found.value, found.low, found.high), strict=True)
+    for step, interval in zip(steps, intervals, strict=True):
+        if interval is not None:
+            heights = zip(tags(env), (interval.value, interval.low, interval.high), strict=True)
             values = [
                 Summary.Value(tag=tag, simple_value=height)
                 for tag, height in heights
@@ -81,16 +78,16 @@ def append_band(
 
 
 def tags(env: str) -> list[str]:
-    """Of the mean and the ends of its interval; a run itself has no such tags."""
+    """Return the tags of the mean and of the ends of its interval; runs have no such tags."""
     return [f"compare/{env}/{name}" for name in ("return", "return_low", "return_high")]
 
 
 def layout(envs: Sequence[str]) -> dict[str, dict[str, list[Any]]]:
-    """The first charts of the Custom Scalars page, in the form of `SummaryWriter`'s.
+    """Return the first charts of the Custom Scalars page, in the format of `SummaryWriter`.
 
-    Each aggregate run has all of them: TensorBoard merges the pages of all runs, and loses charts
-    where a category has some in one run and others in the next. A margin chart shows no run without
-    an interval, so lines stand below.
+    Every mean curve lists the charts of all environments. TensorBoard merges the layouts of all
+    runs, and loses charts if a category differs between two of them. A margin chart omits curves
+    without an interval, so there is a line chart too.
     """
     return {
         "0 mean return over seeds, 95% interval": {env: ["Margin", tags(env)] for env in envs},

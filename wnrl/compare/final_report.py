@@ -1,0 +1,57 @@
+"""Write the report of a comparison: summary, scores, figures, page and mean curves."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from wnrl._settings import UsageError
+from wnrl.compare.live_mean import write_means
+from wnrl.report.analyze import compare_runs
+from wnrl.report.figures import write_figures
+from wnrl.report.find_runs import take_inventory
+from wnrl.report.page import write_page
+from wnrl.report.scores_csv import scores_csv
+from wnrl.report.summary import summary_markdown
+from wnrl.train.storage.atomic_files import replace_text
+
+_SEED = 0  # for resampling, so that the same runs always give the same report
+
+
+def write_report(
+    out: Path, swept: Sequence[str] = (), failed: Mapping[str, str] | None = None
+) -> None:
+    """Print the summary of the runs in a folder, and write the report there.
+
+    Args:
+        out: the folder.
+        swept: settings that vary in the runs, besides those recorded by a comparison in the folder.
+        failed: why a run failed, by its folder.
+
+    Raises:
+        UsageError: the folder holds no run, the runs differ in more than what is compared, or a
+            file cannot be written.
+    """
+    inventory = take_inventory(out, swept, failed or {})
+    comparison = compare_runs(
+        inventory.results,
+        inventory.planned,
+        inventory.problems,
+        inventory.swept,
+        np.random.default_rng(_SEED),
+    )
+    summary = summary_markdown(comparison)
+    print(summary)  # first, in case a file cannot be written
+    written = [out / "summary.md", out / "scores.csv"]
+    try:
+        replace_text(written[0], summary)
+        replace_text(written[1], scores_csv(out, inventory.results, inventory.swept))
+        written += [*write_figures(out, comparison), write_page(out, comparison)]
+        # Last, because these lie in the run folders, which may belong to somebody else.
+        write_means(out, inventory.results, inventory.swept)
+    except OSError as error:
+        raise UsageError(
+            f"cannot write {error.filename or out}: {error.strerror or error}; fix this, then "
+            f"make the report with --report-only {out}"
+        ) from None
+    print(f"wrote {', '.join(path.name for path in written)} to {out}")
