@@ -1,10 +1,10 @@
-"""Pictures of a report.html on a desktop and a phone, light and dark; and what is wrong with them.
+"""Screenshots of a report.html on a desktop and a phone, light and dark, and layout checks.
 
     python scripts/screenshot_report.py runs/compare/report.html --out pictures
 
-Needs chromium and chromedriver on the PATH. It measures the page in the browser: whether it scrolls
-sideways, loads anything, has texts that are cut off, lie over each other or are too faint. It
-prints what it finds and exits 1.
+Needs chromium and chromedriver on the PATH. The page is measured in the browser: it must not scroll
+sideways or load anything, and no text may be cut off, overlap or be too faint. It prints all
+problems and exits with 1 if there are any.
 """
 
 import argparse
@@ -35,8 +35,8 @@ FLAGS = (
 WIDTHS = (1280, 390)  # CSS pixels: a desktop, a phone
 PHONE_BELOW = 600
 START_LIMIT_S = 60.0
-# A text is a text node, and its place the boxes of its lines. They are as high as the font is, so
-# that those of neighbouring lines may touch: a part is taken off.
+# The position of a text node is the boxes of its lines. Boxes are as high as the font, so those of
+# neighbouring lines may touch; each is trimmed a little.
 MEASURE = """
 const problems = [];
 const say = (problem, node) =>
@@ -107,8 +107,8 @@ for (const node of new Set(texts.map(text => text.node))) {
   const page = rgba(getComputedStyle(behind).backgroundColor);
   let opacity = rgba(ink)[3];
   for (let e = holder; e; e = e.parentElement) opacity *= getComputedStyle(e).opacity;
-  const seen = rgba(ink).map((v, k) => opacity * v + (1 - opacity) * page[k]);
-  const [dark, light] = [luminance(seen), luminance(page)].sort((a, b) => a - b);
+  const drawn = rgba(ink).map((v, k) => opacity * v + (1 - opacity) * page[k]);
+  const [dark, light] = [luminance(drawn), luminance(page)].sort((a, b) => a - b);
   const contrast = (light + 0.05) / (dark + 0.05);
   if (contrast < 4.5) say(`contrast ${contrast.toFixed(1)}`, node);
 }
@@ -118,11 +118,13 @@ return [...new Set(problems)];
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Take the pictures and measure; returns the exit code."""
+    """Check the page, take the screenshots and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("report", type=Path, help="the page")
-    parser.add_argument("--out", type=Path, help="the folder of the pictures [default: none taken]")
-    parser.add_argument("--widths", type=int, nargs="+", default=WIDTHS, help="in CSS pixels")
+    parser.add_argument("report", type=Path, help="page to check")
+    parser.add_argument("--out", type=Path, help="folder for screenshots [default: none taken]")
+    parser.add_argument(
+        "--widths", type=int, nargs="+", default=WIDTHS, help="page widths in CSS px"
+    )
     given = parser.parse_args(arguments)
     missing = [name for name in ("chromium", "chromedriver") if shutil.which(name) is None]
     if missing:
@@ -132,26 +134,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return 2
     if not given.report.is_file():
-        print(f"{given.report} is no file; give a report.html", file=sys.stderr)
+        print(f"{given.report} is not a file; give the path of a report.html", file=sys.stderr)
         return 2
-    found = 0
+    count = 0
     with browser() as driver:
         driver.post("url", url=given.report.resolve().as_uri())
         for width in given.widths:
             for scheme in ("light", "dark"):
                 for problem in problems(driver, width, scheme):
                     print(f"{width} px, {scheme}: {problem}")
-                    found += 1
+                    count += 1
                 if given.out is not None:
                     given.out.mkdir(parents=True, exist_ok=True)
                     path = given.out / f"{given.report.stem}-{width}-{scheme}.png"
                     path.write_bytes(picture(driver))
                     print(path)
-    return 1 if found else 0
+    return 1 if count else 0
 
 
 class Driver:
-    """A browser's session over WebDriver's HTTP, so that nothing has to be installed for it."""
+    """A browser session over WebDriver's HTTP protocol, without further packages."""
 
     def __init__(self, session: str) -> None:
         self._session = session
@@ -161,13 +163,13 @@ class Driver:
         return post(f"{self._session}/{command}", parameters)
 
     def devtools(self, command: str, **parameters: Any) -> Any:
-        """Send a command of Chromium's own protocol, which alone can emulate a phone."""
+        """Send a Chrome DevTools command, which is the only way to emulate a phone."""
         return self.post("goog/cdp/execute", cmd=command, params=parameters)
 
 
 @contextlib.contextmanager
 def browser() -> Iterator[Driver]:
-    """A headless Chromium, which ends with this; TimeoutError if it does not start."""
+    """Run a headless Chromium in this context; TimeoutError if it does not start."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -192,7 +194,7 @@ def browser() -> Iterator[Driver]:
 
 
 def problems(driver: Driver, width: int, scheme: str) -> list[str]:
-    """What is wrong with the page at this width in CSS pixels, `light` or `dark`."""
+    """Return the page's problems at this width in CSS pixels and scheme, `light` or `dark`."""
     driver.devtools(
         "Emulation.setDeviceMetricsOverride",
         width=width,
@@ -206,7 +208,7 @@ def problems(driver: Driver, width: int, scheme: str) -> list[str]:
 
 
 def picture(driver: Driver) -> bytes:
-    """The whole page as a PNG."""
+    """Return the whole page as PNG."""
     taken = driver.devtools("Page.captureScreenshot", captureBeyondViewport=True)
     return base64.b64decode(taken["data"])
 

@@ -48,7 +48,7 @@ def test_a_grid_is_run_reported_and_not_run_again(
     assert go(*grid) == 0
     captured = capsys.readouterr()
     assert captured.err.count(" started") == 2
-    assert "1 seed: nothing can be concluded from fewer than 3." in captured.out
+    assert "1 seed: nothing can be concluded. Run at least 3." in captured.out
     files = ["summary.md", "scores.csv", "curves.png", "curves.svg", "report.html"]
     assert captured.out.endswith(f"wrote {', '.join(files)} to {out}\n")
     assert (out / "summary.md").read_text() in captured.out

@@ -88,7 +88,7 @@ def test_a_point_is_the_mean_over_seeds_with_its_t_interval(tmp_path: Path) -> N
     assert "mean over 3 seeds: 1, 2, 3." in text
     assert "last 100 agent steps (10% of the run)" in text
     assert "95%, Student's t over seeds" in text
-    assert "indicative only with fewer than 5" in text
+    assert "differences are indicative only" in text
     assert find_runs(tmp_path) == []
 
 

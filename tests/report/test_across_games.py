@@ -1,4 +1,4 @@
-"""What variants do over games: which are put together, and that the numbers are of those runs."""
+"""Aggregation over games: which games are used, and that the numbers are those of their runs."""
 
 import dataclasses
 import functools
@@ -29,7 +29,7 @@ def raw(env: str, normalized: float) -> float:
 
 
 def runs(env: str, norm: str, *finals: float) -> list[Result]:
-    """Runs that end at these human-normalized scores, and begin at 0."""
+    """Return runs that begin at 0 and end at these human-normalized scores."""
     return [
         made_result([raw(env, 0.0)] * 9 + [raw(env, x)], env=env, norm=norm, seed=seed)
         for seed, x in enumerate(finals, 1)
@@ -168,7 +168,7 @@ def test_the_iqm_over_training_ends_at_the_iqm() -> None:
     assert total.curve.high[-1] == pytest.approx(total.iqm.high, abs=0.02)
 
 
-def test_atari_5_is_there_with_its_five_games_in_any_order() -> None:
+def test_atari_5_needs_its_five_games_in_any_order() -> None:
     finals = dict(zip(ATARI_5_WEIGHTS, [0.1, 0.2, 0.4, 0.8, 1.6], strict=True))
     results = [made for env in reversed(finals) for made in runs(env, "none", finals[env])]
     found = aggregate([*results, *runs("Pong", "none", 5.0)])

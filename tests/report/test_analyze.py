@@ -1,4 +1,4 @@
-"""What runs of one game say together, on results made by hand."""
+"""Comparison of runs of one game, on handmade results."""
 
 import math
 from collections.abc import Sequence
@@ -19,15 +19,15 @@ PUBLISHED = Reference("DQN", 401.2, 4_000, None, "Mnih et al. 2015", "classic")
 
 
 @pytest.fixture(autouse=True)
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    calls: list[dict[str, Any]] = []
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    recorded: list[dict[str, Any]] = []
 
     def reference_scores(env: str, **how: Any) -> tuple[Reference, ...]:
-        calls.append({"env": env, **how})
+        recorded.append({"env": env, **how})
         return (PUBLISHED,)
 
     monkeypatch.setattr(analyze, "reference_scores", reference_scores)
-    return calls
+    return recorded
 
 
 def comparison(
@@ -54,7 +54,7 @@ def test_a_variant_has_the_t_intervals_of_its_seeds() -> None:
     assert game.fewest_seeds == 3
 
 
-def test_the_curve_is_the_mean_over_seeds_from_where_all_have_begun() -> None:
+def test_the_curve_is_the_mean_over_seeds_once_all_have_ended_an_episode() -> None:
     early = made_result([1.0, 2.0, 3.0, 4.0])  # at 250, 500, 750 and 1,000
     late = made_result([5.0, 7.0], seed=2)  # at 500 and 1,000
     found = only_game(early, late).variants[0].curve
@@ -78,7 +78,7 @@ def test_one_seed_has_a_curve_without_an_interval() -> None:
     assert np.isnan(found.low).all()
 
 
-def test_best_and_mean_evaluations_stand_side_by_side_where_every_run_has_them() -> None:
+def test_evaluations_are_averaged_if_every_run_has_them() -> None:
     (scores,) = only_game(
         made_result([1.0], evaluations=[1.0, 8.0, 3.0]),
         made_result([1.0], evaluations=[6.0, 2.0], seed=2),
@@ -101,7 +101,7 @@ def test_cost_is_the_median_of_the_runs_that_recorded_it() -> None:
     assert math.isnan(scores.cost.update_ms)
 
 
-def test_variants_stand_as_they_were_asked_for_and_one_without_a_run_is_there() -> None:
+def test_variants_keep_the_requested_order_and_those_without_runs_are_listed() -> None:
     planned = [("Breakout", Variant("weight")), ("Breakout", Variant("layer"))]
     results = [
         made_result([1.0], norm="none"),
@@ -130,23 +130,23 @@ def test_a_swept_value_makes_a_variant() -> None:
     assert [each.variant.label for each in game.variants] == ["none 0.001", "none 0.01"]
 
 
-def test_published_scores_are_asked_for_by_frames_and_of_atari_alone(
-    asked: list[dict[str, Any]],
+def test_published_scores_are_looked_up_by_frames_and_only_for_atari(
+    calls: list[dict[str, Any]],
 ) -> None:
     results = [made_result([1.0]), made_result([1.0], env="CartPole-v1", steps=500, done_steps=500)]
     breakout, cart_pole = comparison(results).games
-    assert asked == [{"env": "Breakout", "agent": "dqn", "protocol": "classic", "frames": 4_000}]
+    assert calls == [{"env": "Breakout", "agent": "dqn", "protocol": "classic", "frames": 4_000}]
     assert breakout.references == (PUBLISHED,)
     assert (cart_pole.references, cart_pole.protocol) == ((), "-")
     assert (breakout.total_steps, cart_pole.total_steps) == (1_000, 500)
 
 
-def test_where_the_protocol_was_swept_no_published_score_stands_beside_it(
-    asked: list[dict[str, Any]],
+def test_a_swept_protocol_has_no_published_scores(
+    calls: list[dict[str, Any]],
 ) -> None:
     results = [made_result([1.0], protocol=protocol) for protocol in ("classic", "sticky")]
     (game,) = comparison(results, swept=["protocol"]).games
-    assert (game.protocol, game.references, asked) == ("classic, sticky", (), [])
+    assert (game.protocol, game.references, calls) == ("classic, sticky", (), [])
     assert [each.variant.label for each in game.variants] == ["none classic", "none sticky"]
 
 
@@ -162,7 +162,7 @@ def test_the_facts_are_what_runs_have_in_common_and_each_value_where_they_differ
         "protocol": "classic",
         "agent steps": "1,000",
         "seeds": "2 to 3",
-        "evaluations": "2 of 10 episodes each, 0 of 10 episodes each",
+        "evaluations": "2 with 10 episodes each, none",
         "settings": "--batch-size 64",
         "machine": "cpu x86_64, 1 thread or b",
         "commit": "abc",
@@ -170,7 +170,7 @@ def test_the_facts_are_what_runs_have_in_common_and_each_value_where_they_differ
     }
 
 
-def test_runs_that_were_asked_for_and_are_not_there_make_an_empty_comparison() -> None:
+def test_missing_runs_make_an_empty_comparison() -> None:
     found = comparison([], [("Breakout", Variant("none"))])
     (game,) = found.games
     assert (found.agent, game.total_steps, game.protocol, game.references) == ("-", 0, "-", ())

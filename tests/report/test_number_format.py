@@ -1,4 +1,4 @@
-"""Numbers as they are shown."""
+"""Format of numbers and lists."""
 
 import math
 

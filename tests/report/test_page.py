@@ -1,4 +1,4 @@
-"""The page: whole, of nothing but itself, with everything that a comparison holds."""
+"""The report page: self-contained, with everything that a comparison contains."""
 
 import re
 import shutil
@@ -26,7 +26,7 @@ FIGURE = PageFigure("Curves", "What is drawn.", '<svg id="a"><path d="M0 0"/></s
 
 
 class Page(HTMLParser):
-    """What is in a page; raises if a tag is not closed where it should be."""
+    """Contents of a page; raises if tags are not closed in order."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -65,13 +65,13 @@ class Page(HTMLParser):
                 self.rows[-1] += " ".join(data.split()) + " "
 
     def row(self, start: str) -> str:
-        """The first row of a table that starts so, with single spaces."""
+        """Return the first table row that starts so, with single spaces."""
         found = (" ".join(row.split()) for row in self.rows)
         return next(row for row in found if row.startswith(start))
 
 
 def two_games() -> Comparison:
-    """Everything at once: a variant without runs, an aggregate, references, problems."""
+    """Return a comparison with a variant without runs, an aggregate, references and problems."""
     pong = game(
         "Pong",
         variant("none", (-10, -5), cost=Cost(0.5, 2.0, 900.0), evaluations=(-8, -6)),
@@ -86,7 +86,7 @@ def two_games() -> Comparison:
 
 
 def two_games_drawn() -> Comparison:
-    """With names and texts as long as they come, for the figures and the browser."""
+    """Return a comparison with very long names and texts, for the figures and the browser."""
     long = "Organization/SomeRatherLongEnvironmentName-NoFrameskip-v4"
     games = [
         game(
@@ -109,11 +109,11 @@ def rendered(of: Comparison) -> Page:
 
 def test_what_can_be_concluded_comes_first() -> None:
     page = rendered(comparison(game("Pong", variant("none", (0, 1), seeds=2))))
-    warning = page.text.index("2 seeds: nothing can be concluded from fewer than 3.")
+    warning = page.text.index("2 seeds: nothing can be concluded. Run at least 3.")
     assert warning < " ".join(page.text.split()).index("Figures Curves What is drawn.")
 
 
-def test_each_variant_has_a_row_with_dashes_for_what_is_not_there() -> None:
+def test_each_variant_has_a_row_with_dashes_for_missing_values() -> None:
     page = rendered(two_games())
     assert page.row("none 5 seeds") == (
         "none 5 seeds −7.50 [−10.00, −5.00] −3.75 [−5.00, −2.50] −8.00 −6.00 0.500 2.00 900"
@@ -141,7 +141,7 @@ def test_each_run_each_total_and_each_published_score_has_a_row() -> None:
     assert "Left out because a human score or runs of a variant are missing: Hero." in page.text
 
 
-def test_no_run_that_is_missing_is_left_out() -> None:
+def test_every_missing_run_is_listed() -> None:
     page = rendered(two_games())
     assert "2 runs are missing from this report." in page.text
     assert f"Pong/dqn-batch/seed1 failed: {NASTY} Pong/dqn-batch/seed2 missing" in (
@@ -155,7 +155,7 @@ def test_a_page_of_failures_alone_says_so() -> None:
     assert "1 run is missing from this report." in page.text
 
 
-def test_what_users_wrote_stays_text() -> None:
+def test_user_text_is_escaped() -> None:
     of = comparison(
         game(NASTY, variant("none", (0, 1), values=(NASTY,))), swept=("x",), facts=FACTS
     )
@@ -176,7 +176,7 @@ def test_the_page_loads_nothing(tmp_path: Path) -> None:
     assert write_page(tmp_path, two_games_drawn()).read_text() == text
 
 
-def test_swept_settings_and_lengths_are_said_at_the_top() -> None:
+def test_swept_settings_and_lengths_are_at_the_top() -> None:
     values = [variant("weight", (0, 1), values=(value,)) for value in ("0.1", "0.01")]
     page = rendered(comparison(game("Pong", *values), swept=("learning_rate",)))
     assert "weight, with learning-rate 0.1 and 0.01: 1,000 agent steps (4,000 frames) per run." in (
@@ -184,7 +184,7 @@ def test_swept_settings_and_lengths_are_said_at_the_top() -> None:
     )
 
 
-def test_runs_of_several_machines_are_not_passed_over() -> None:
+def test_several_machines_are_mentioned() -> None:
     same = variant("none", (0, 1)), variant("rms", (0, 1))
     other = variant("rms", (0, 1), machine="another")
     assert "different machines" not in rendered(comparison(game("Pong", *same))).text
@@ -203,7 +203,9 @@ def test_nothing_overlaps_or_is_cut_off_in_a_browser(
 
 @pytest.mark.slow
 @needs_browser
-def test_the_browser_sees_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_browser_check_finds_layout_errors(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "bad.html"
     path.write_text(
         "<!DOCTYPE html><meta charset=utf-8><meta name=viewport content='width=device-width'>"

@@ -1,14 +1,13 @@
-"""Sentences that hand-made intervals allow, and those that they do not."""
+"""Sentences about handmade intervals."""
 
 import dataclasses
 
 from hand_comparisons import aggregate, comparison, game, variant
 
 from wnrl.config import replace
-from wnrl.report.comparison import Comparison, VariantScores
+from wnrl.report.comparison import Comparison, VariantScores, cost_baseline
 from wnrl.report.sentences import (
     Finding,
-    cost_baseline,
     evidence_sentence,
     evidence_sentences,
     findings,
@@ -21,7 +20,7 @@ def only_sentence(of: Comparison) -> str:
     return finding.sentence
 
 
-def test_where_all_intervals_overlap_nobody_is_named_as_highest() -> None:
+def test_no_variant_is_the_highest_if_all_intervals_overlap() -> None:
     pong = game(
         "Pong", variant("none", (0, 10)), variant("weight", (10, 30)), variant("rms", (5, 12))
     )
@@ -30,7 +29,7 @@ def test_where_all_intervals_overlap_nobody_is_named_as_highest() -> None:
     )
 
 
-def test_the_highest_is_named_with_those_it_is_not_shown_to_be_better_than() -> None:
+def test_the_highest_is_named_with_those_it_overlaps() -> None:
     pong = game(
         "Pong",
         variant("none", (0, 10)),
@@ -40,8 +39,9 @@ def test_the_highest_is_named_with_those_it_is_not_shown_to_be_better_than() -> 
     )
     assert only_sentence(comparison(pong)) == (
         "weight has the highest mean final return, 30.00 [20.00, 40.00]. Its interval lies above "
-        "those of none and batch. It overlaps that of layer, so no difference from layer is shown. "
-        "Among the others, layer is above none, layer is above batch and batch is above none."
+        "those of none and batch. It overlaps that of layer, so no difference between the two is "
+        "shown. Among the others, layer is above none, layer is above batch and batch is above "
+        "none."
     )
 
 
@@ -51,8 +51,8 @@ def test_a_wide_highest_interval_does_not_hide_that_others_differ() -> None:
     )
     assert only_sentence(comparison(pong)) == (
         "batch has the highest mean final return, 5.00 [−50.00, 60.00]. Its interval overlaps "
-        "those of none and weight, so no difference from none and weight is shown. Among the "
-        "others, weight is above none."
+        "those of none and weight, so no difference from these is shown. Among the others, weight "
+        "is above none."
     )
 
 
@@ -63,7 +63,7 @@ def test_three_seeds_that_differ_are_called_indicative() -> None:
     )
 
 
-def test_of_two_seeds_nothing_is_said_but_that() -> None:
+def test_two_seeds_conclude_nothing() -> None:
     pong = game("Pong", variant("none", (0, 1), seeds=5), variant("weight", (2, 3), seeds=2))
     assert only_sentence(comparison(pong)) == (
         "Nothing can be concluded: weight has fewer than 3 seeds."
@@ -91,7 +91,7 @@ def test_one_variant_alone_is_not_compared() -> None:
     )
 
 
-def test_games_of_which_the_same_holds_are_put_together() -> None:
+def test_games_with_the_same_finding_share_it() -> None:
     same = variant("none", (0, 2)), variant("weight", (1, 3))
     none_here = variant("none", None), variant("weight", None)
     found = findings(
@@ -104,7 +104,7 @@ def test_games_of_which_the_same_holds_are_put_together() -> None:
     ]
 
 
-def test_an_aggregate_is_said_with_what_its_intervals_hold() -> None:
+def test_an_aggregate_has_the_coverage_of_its_intervals() -> None:
     games = game("Pong", variant("none", (0, 1))), game("Qbert", variant("none", (0, 1)))
     total = aggregate(["Pong", "Qbert"], {"none": (0.1, 0.2), "weight": (0.3, 0.5)})
     assert findings(comparison(*games, aggregate=total))[-1] == Finding(
@@ -122,7 +122,7 @@ def test_an_aggregate_of_a_game_with_two_seeds_concludes_nothing() -> None:
     assert found.sentence == "Nothing can be concluded from so few seeds."
 
 
-def test_a_cost_is_held_against_none_with_the_same_swept_value() -> None:
+def test_a_cost_is_compared_with_none_with_the_same_swept_value() -> None:
     def of(norm: str, value: str, update_ms: float) -> VariantScores:
         return variant(norm, (0, 1), values=(value,), update_ms=update_ms)
 
@@ -150,7 +150,7 @@ def test_a_cost_ranges_over_the_seeds_that_both_have() -> None:
     )
 
 
-def test_a_cost_on_another_machine_is_held_against_nothing() -> None:
+def test_a_cost_on_another_machine_has_no_baseline() -> None:
     plain, here = variant("none", (0, 1)), variant("rms", (0, 1))
     there = variant("layer", (0, 1), machine="another")
     pong = game("Pong", plain, here, there)
@@ -162,7 +162,7 @@ def test_few_seeds_are_one_sentence_or_one_for_each_set_of_games() -> None:
         game("Pong", variant("none", (0, 1), seeds=3)),
         game("Qbert", variant("none", (0, 1))),
     )
-    warning = "3 seeds: differences are indicative only with fewer than 5."
+    warning = "3 seeds: differences are indicative only. Run at least 5."
     assert evidence_sentences(comparison(few)) == [warning]
     assert evidence_sentences(comparison(few, enough, dataclasses.replace(few, env="Hero"))) == [
         f"Pong and Hero: {warning}",
@@ -174,17 +174,17 @@ def test_few_seeds_are_one_sentence_or_one_for_each_set_of_games() -> None:
 
 def test_fewer_than_five_seeds_need_a_warning() -> None:
     assert [evidence_sentence(seeds) for seeds in (0, 1, 2, 3, 4, 5, 50)] == [
-        "0 seeds: nothing can be concluded from fewer than 3.",
-        "1 seed: nothing can be concluded from fewer than 3.",
-        "2 seeds: nothing can be concluded from fewer than 3.",
-        "3 seeds: differences are indicative only with fewer than 5.",
-        "4 seeds: differences are indicative only with fewer than 5.",
+        "0 seeds: nothing can be concluded. Run at least 3.",
+        "1 seed: nothing can be concluded. Run at least 3.",
+        "2 seeds: nothing can be concluded. Run at least 3.",
+        "3 seeds: differences are indicative only. Run at least 5.",
+        "4 seeds: differences are indicative only. Run at least 5.",
         "",
         "",
     ]
 
 
-def test_a_maximum_over_evaluations_is_shown_against_their_mean() -> None:
+def test_the_maximum_over_evaluations_is_compared_with_their_mean() -> None:
     some = (
         variant("none", (0, 10), evaluations=(4, 9)),
         variant("weight", (0, 10), evaluations=(5, 7)),

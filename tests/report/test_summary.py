@@ -1,4 +1,4 @@
-"""Tables of runs whose files, or results, are written by hand."""
+"""summary.md and scores.csv of runs with handwritten files or results."""
 
 import csv
 import json
@@ -28,7 +28,7 @@ def _nothing_published(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def make_run(folder: Path, returns: list[float], done_steps: int = STEPS, **given: Any) -> None:
-    """A run whose episodes ended in equal distances, the last at its end."""
+    """Write a run whose episodes end at equal distances, the last at its last step."""
     config = make_config({"env": "Breakout", "steps": STEPS, "threads": 1, **given})
     folder.mkdir(parents=True)
     record = {**config.to_json(), "parts": [{"from_agent_step": 0, "commit": "abc"}]}
@@ -55,7 +55,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
     return err
 
 
-def test_a_table_has_means_intervals_and_what_they_rest_on(
+def test_a_table_has_means_intervals_and_the_facts_about_the_runs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for seed, last in enumerate([4.0, 5.0, 9.0], 1):
@@ -72,7 +72,7 @@ def test_a_table_has_means_intervals_and_what_they_rest_on(
     assert rows[2].startswith(f"| none | 3 | 6 [−{-interval.low:.4g}, {interval.high:.4g}] | ")
     assert f"| {area.value:.4g} [" in rows[2]
     assert rows[3] == "| weight | 3 | 1 [1, 1] | 1 [1, 1] | - | - |"
-    assert "3 seeds: differences are indicative only with fewer than 5." in text
+    assert "3 seeds: differences are indicative only. Run at least 5." in text
     for fact in ("agent: dqn", "protocol: classic", "agent steps: 1,000", "commit: abc"):
         assert f"- {fact}\n" in text
     scores = rows_of(tmp_path)
@@ -104,13 +104,13 @@ def test_two_seeds_conclude_nothing_and_one_has_no_interval(tmp_path: Path) -> N
     make_run(tmp_path / "c", [3.0], norm="weight", seed=2)
     text = reported(tmp_path)
     assert "| none | 1 | 1 (no interval) |" in text
-    assert "1 seed: nothing can be concluded from fewer than 3." in text
+    assert "1 seed: nothing can be concluded. Run at least 3." in text
 
 
 def test_five_seeds_have_no_warning(tmp_path: Path) -> None:
     for seed in range(1, 6):
         make_run(tmp_path / str(seed), [float(seed)], norm="none", seed=seed)
-    assert "fewer than" not in reported(tmp_path)
+    assert "Run at least" not in reported(tmp_path)
 
 
 def test_a_swept_setting_is_a_column_once_it_is_named(
@@ -203,7 +203,7 @@ def summary(results: list[Result]) -> list[str]:
     return summary_markdown(analyze.compare_runs(results, [], {}, [], generator)).splitlines()
 
 
-def test_cost_is_told_beside_its_ratio_to_the_plain_network() -> None:
+def test_costs_have_their_ratio_to_the_plain_network() -> None:
     lines = summary(
         [
             made_result([1.0], norm="weight", act_ms=3.0, update_ms=8.0, wall_s=2.0),
@@ -219,13 +219,13 @@ def test_cost_is_told_beside_its_ratio_to_the_plain_network() -> None:
     ]
 
 
-def test_the_best_evaluation_stands_beside_the_mean() -> None:
+def test_the_best_evaluation_is_shown_with_the_mean() -> None:
     lines = summary([made_result([2.0], evaluations=[1.0, 6.0, 2.0])])
     assert "| none | 1 | 2 (no interval) | 2 (no interval) | 3 | 6 |" in lines
     assert any("grows with the number of evaluations by chance alone" in line for line in lines)
 
 
-def test_a_published_score_is_told_with_its_frames_protocol_and_source(
+def test_a_published_score_has_its_frames_protocol_and_source(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     known = Reference("DQN", 401.2, 4_000, None, "Mnih et al. 2015", "no sticky actions")
@@ -250,7 +250,7 @@ def test_scores_over_games_have_their_coverage_and_a_warning(
     assert lines[at + 3] == (
         "Left out because a human score or runs of a variant are missing: CartPole-v1."
     )
-    assert lines[at + 5] == "**2 seeds: nothing can be concluded from fewer than 3.**"
+    assert lines[at + 5] == "**2 seeds: nothing can be concluded. Run at least 3.**"
     assert lines[at + 7] == "| norm | IQM | coverage | optimality gap | coverage | mean | median |"
     none = lines[at + 9].split(" | ")
     assert none[0] == "| none"
@@ -281,7 +281,7 @@ def test_what_is_not_done_missing_or_broken_is_named_and_in_no_table(tmp_path: P
     text = reported(tmp_path)
     assert "| none | 1 | 1 (no interval) |" in text
     assert "| layer | 0 | - | - | - | - |" in text
-    assert "0 seeds: nothing can be concluded from fewer than 3." in text
+    assert "0 seeds: nothing can be concluded. Run at least 3." in text
     assert "- half: not done, 500 of 1,000 agent steps: wnrl.train: no space left\n" in text
     assert "- bare: not known to be done: no checkpoint says how far it came\n" in text
     assert "- silent: no episode ended, so there is no score\n" in text

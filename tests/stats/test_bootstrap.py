@@ -27,7 +27,7 @@ def generator(seed: int = 0) -> np.random.Generator:
 
 
 class FirstSeedOnly:
-    """Draws index 0 for ever and says what was asked of it."""
+    """Generator that always draws index 0 and records its calls."""
 
     def __init__(self) -> None:
         self.resamples = 0
@@ -88,7 +88,7 @@ def test_resamples_are_the_generators_draws() -> None:
     assert (bands.low.tolist(), bands.high.tolist()) == ([0.5], [0.5])
 
 
-def test_there_are_as_many_resamples_as_asked_for() -> None:
+def test_the_number_of_resamples_is_the_argument() -> None:
     counting = FirstSeedOnly()
     stratified_interval([[1.0, 2.0, 3.0]], mean_score, counting, resamples=2345)
     assert counting.resamples == 2345
@@ -114,7 +114,7 @@ def test_improvement_interval_is_of_x_over_y() -> None:
         lambda g: improvement_interval(GAMES_X, GAMES_Y, g, resamples=1500),
     ],
 )
-def test_a_generator_gives_its_own_interval_and_the_same_again(interval: Any) -> None:
+def test_equal_generators_give_equal_intervals_and_others_do_not(interval: Any) -> None:
     first, again, other = interval(generator(1)), interval(generator(1)), interval(generator(2))
     assert first == again
     assert first != other
@@ -196,7 +196,7 @@ def test_simulated_coverage_is_that_of_intervals_around_the_truth() -> None:
     assert coverage.share == pytest.approx(np.mean(held), abs=SHARE_TOLERANCE)
 
 
-def test_simulated_coverage_is_that_of_the_confidence_asked_for() -> None:
+def test_simulated_coverage_follows_the_confidence() -> None:
     scores = [generator().normal(size=50)]
     share = simulated_coverage(scores, mean_score, generator(), confidence=0.5).share
     assert share == pytest.approx(0.5, abs=4 * math.sqrt(0.5 * 0.5 / 400))
@@ -216,7 +216,7 @@ def test_coverage_of_seeds_that_are_all_equal_is_whole() -> None:
         ([[1.0, math.nan]], "finite, not nan"),
     ],
 )
-def test_scores_that_are_none_are_refused(scores: Any, message: str) -> None:
+def test_invalid_scores_are_refused(scores: Any, message: str) -> None:
     for interval in (
         lambda: stratified_interval(scores, mean_score, generator()),
         lambda: improvement_interval(scores, scores, generator()),
@@ -227,7 +227,7 @@ def test_scores_that_are_none_are_refused(scores: Any, message: str) -> None:
             interval()
 
 
-def test_counts_and_confidence_that_are_none_are_refused() -> None:
+def test_invalid_counts_and_confidence_are_refused() -> None:
     two = [[1.0, 2.0]]
     with pytest.raises(ValueError, match="resamples must be at least 1, not 0"):
         stratified_interval(two, mean_score, generator(), resamples=0)

@@ -109,7 +109,7 @@ def test_equal_scores_have_an_interval_of_width_0() -> None:
         ([1.0, math.inf], "must be finite, not inf"),
     ],
 )
-def test_scores_that_are_none_are_refused(values: object, message: str) -> None:
+def test_invalid_scores_are_refused(values: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         t_interval(values)
 

@@ -42,7 +42,7 @@ def test_the_protocols_of_one_game_do_not_mix() -> None:
     ("agent", "expected"),
     [("dqn", [20.602, 20.25, 20.43]), ("pqn", [20.49]), ("a2c", [17.292, 19.7]), ("drqn", [])],
 )
-def test_an_agent_is_held_against_its_own_kind(agent: str, expected: list[float]) -> None:
+def test_an_agent_is_compared_with_its_own_kind(agent: str, expected: list[float]) -> None:
     assert scores("Pong", agent, "classic", 40_000_000) == expected
 
 
@@ -67,13 +67,13 @@ def test_a_game_goes_by_any_of_its_names(name: str) -> None:
 
 
 @pytest.mark.parametrize("env", ["CartPole-v1", "toy/Catch", "Tennis"])
-def test_what_nobody_published_has_no_reference(env: str) -> None:
+def test_unpublished_scores_have_no_reference(env: str) -> None:
     assert scores(env, "ppo", "classic", 40_000_000) == []
     assert scores(env, "ppo", "-", 40_000_000) == []
 
 
 @pytest.mark.parametrize("row", table_rows())
-def test_a_rows_words_fit_the_protocol_that_it_is_filed_under(row: dict[str, str]) -> None:
+def test_a_rows_description_fits_its_protocol(row: dict[str, str]) -> None:
     assert row["agent"] in AGENTS
     assert row["protocol"] in PROTOCOLS
     assert row["game"] in game_names()

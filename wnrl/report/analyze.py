@@ -138,11 +138,7 @@ def _facts(results: Sequence[Result], games: Sequence[Game]) -> dict[str, str]:
         "protocol": _distinct(result.protocol for result in results),
         "agent steps": _distinct(f"{config.run.steps:,}" for config in configs),
         "seeds": str(most) if fewest == most else f"{fewest} to {most}",
-        "evaluations": _distinct(
-            f"{len(run.evaluations)} of {run.config.run.eval_episodes} episodes each"
-            for scores in variants
-            for run in scores.runs
-        ),
+        "evaluations": _distinct(_evaluations(run) for scores in variants for run in scores.runs),
         "settings": _distinct(f"--{name} {value}" for name, value in settings.items()),
         "machine": " or ".join(dict.fromkeys(result.machine for result in results)) or "-",
         "commit": _distinct(commit for result in results for commit in result.commits),
@@ -151,6 +147,11 @@ def _facts(results: Sequence[Result], games: Sequence[Game]) -> dict[str, str]:
             for x in results
         ),
     }
+
+
+def _evaluations(run: Result) -> str:
+    count = len(run.evaluations)
+    return f"{count} with {run.config.run.eval_episodes} episodes each" if count else "none"
 
 
 def _distinct(values: Iterable[str]) -> str:

@@ -105,6 +105,23 @@ class Game:
         return min(len(scores.runs) for scores in self.variants)
 
 
+def cost_baseline(scores: VariantScores, game: Game) -> VariantScores | None:
+    """Return the plain network with the same settings, to compare a variant's cost with.
+
+    None for the plain network itself, if it has no run, and if it ran on another machine.
+    """
+    with_runs = {each.variant: each for each in game.variants if each.runs}
+    variant = plain_counterpart(scores.variant, with_runs)
+    if variant in (None, scores.variant) or machines([with_runs[variant]]) != machines([scores]):
+        return None
+    return with_runs[variant]
+
+
+def machines(variants: Iterable[VariantScores]) -> set[str]:
+    """Return the machines on which the runs were made."""
+    return {run.machine for scores in variants for run in scores.runs}
+
+
 @dataclass(frozen=True)
 class Improvement:
     """Probability that a run of one variant ends above a run of another, averaged over games."""
@@ -153,3 +170,8 @@ class Comparison:
     # agent, protocol, agent steps, seeds, evaluations, settings, machine, commit, versions
     facts: dict[str, str]
     problems: dict[str, str]  # runs that are missing, failed or unfinished: name to reason
+
+    @property
+    def agent_label(self) -> str:
+        """`DQN`, for titles."""
+        return self.agent.upper()

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from wnrl._settings import flag_name
 from wnrl.envs.protocols import PROTOCOLS
 from wnrl.report import tables
-from wnrl.report.comparison import Comparison, Game, Variant
+from wnrl.report.comparison import Comparison, Game, Variant, machines
 from wnrl.report.figures import PageFigure, page_figures
 from wnrl.report.number_format import counted, listed
 from wnrl.report.run_result import WINDOW_FRACTION
@@ -23,7 +23,6 @@ from wnrl.report.sentences import (
     evidence_sentence,
     evidence_sentences,
     findings,
-    machines,
     maximum_over_mean,
 )
 from wnrl.train.storage.atomic_files import replace_text
@@ -87,8 +86,7 @@ def write_page(out: Path, comparison: Comparison) -> Path:
 def _title(comparison: Comparison) -> str:
     envs = [game.env for game in comparison.games]
     where = listed(envs) if len(envs) <= _MOST_GAMES_IN_TITLE else f"{len(envs)} environments"
-    agent = comparison.agent.upper()
-    return f"{agent} on {where}" if envs else agent
+    return f"{comparison.agent_label} on {where}" if envs else comparison.agent_label
 
 
 def _variants(comparison: Comparison) -> list[Variant]:

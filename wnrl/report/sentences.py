@@ -4,10 +4,10 @@ No variant is called better if the intervals overlap or if there are fewer than 
 """
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from wnrl.report.comparison import Aggregate, Comparison, Game, VariantScores, plain_counterpart
+from wnrl.report.comparison import Aggregate, Comparison, Game, VariantScores, cost_baseline
 from wnrl.report.number_format import counted, decimals, ends, listed, number
 from wnrl.stats.intervals import (
     CONCLUSIVE_SEEDS,
@@ -41,13 +41,13 @@ def evidence_sentence(seeds: int) -> str:
     match evidence(seeds):
         case Evidence.NONE:
             return (
-                f"{counted(seeds, 'seed')}: nothing can be concluded from fewer than "
-                f"{INDICATIVE_SEEDS}."
+                f"{counted(seeds, 'seed')}: nothing can be concluded. "
+                f"Run at least {INDICATIVE_SEEDS}."
             )
         case Evidence.INDICATIVE:
             return (
-                f"{counted(seeds, 'seed')}: differences are indicative only with fewer than "
-                f"{CONCLUSIVE_SEEDS}."
+                f"{counted(seeds, 'seed')}: differences are indicative only. "
+                f"Run at least {CONCLUSIVE_SEEDS}."
             )
         case Evidence.CONCLUSIVE:
             return ""
@@ -95,23 +95,6 @@ def return_digits(game: Game) -> int:
         for interval in (scores.final, scores.area):
             values += [] if interval is None else [interval.low, interval.value, interval.high]
     return decimals(values)
-
-
-def cost_baseline(scores: VariantScores, game: Game) -> VariantScores | None:
-    """Return the plain network with the same settings, to compare a variant's cost with.
-
-    None for the plain network itself, if it has no run, and if it ran on another machine.
-    """
-    with_runs = {each.variant: each for each in game.variants if each.runs}
-    variant = plain_counterpart(scores.variant, with_runs)
-    if variant in (None, scores.variant) or machines([with_runs[variant]]) != machines([scores]):
-        return None
-    return with_runs[variant]
-
-
-def machines(variants: Iterable[VariantScores]) -> set[str]:
-    """Return the machines on which the runs were made."""
-    return {run.machine for scores in variants for run in scores.runs}
 
 
 def maximum_over_mean(game: Game) -> str:
@@ -204,8 +187,8 @@ def _highest(below: Sequence[str], overlapping: Sequence[str]) -> Iterator[str]:
         yield f"Its interval lies above {_those(below)}."
     if overlapping:
         subject = "It" if below else "Its interval"
-        names = listed(overlapping) if len(overlapping) <= _MOST_NAMED else "these"
-        yield f"{subject} overlaps {_those(overlapping)}, so no difference from {names} is shown."
+        pair = "between the two" if len(overlapping) == 1 else "from these"
+        yield f"{subject} overlaps {_those(overlapping)}, so no difference {pair} is shown."
 
 
 def _others_apart(pairs: Sequence[tuple[str, str]], variants: int, apart: int) -> Iterator[str]:

@@ -11,10 +11,12 @@ from wnrl.report.comparison import (
     Variant,
     VariantAggregate,
     VariantScores,
+    cost_baseline,
+    machines,
 )
 from wnrl.report.number_format import compact
 from wnrl.report.run_result import WINDOW_FRACTION
-from wnrl.report.sentences import cost_baseline, evidence_sentence, machines
+from wnrl.report.sentences import evidence_sentence
 from wnrl.stats.bootstrap import Coverage
 from wnrl.stats.intervals import Interval
 

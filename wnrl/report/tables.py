@@ -11,10 +11,11 @@ from wnrl.report.comparison import (
     Variant,
     VariantAggregate,
     VariantScores,
+    cost_baseline,
 )
 from wnrl.report.number_format import MISSING, counted, decimals, ends, listed, number
 from wnrl.report.seed_dots import Scale, scale_of, seed_dots
-from wnrl.report.sentences import NORMALIZED_DIGITS, cost_baseline, return_digits
+from wnrl.report.sentences import NORMALIZED_DIGITS, return_digits
 from wnrl.stats.bootstrap import Coverage
 from wnrl.stats.intervals import Interval
 from wnrl.train.speed import format_duration

@@ -21,7 +21,7 @@ POSITIONS = st.lists(st.floats(0, 10, allow_nan=False), min_size=1, max_size=12)
         ([0.0, 0.2, 0.6], [0.0, 1.0, 2.0]),  # no lower than 0
     ],
 )
-def test_labels_stand_as_near_to_their_points_as_they_can(
+def test_labels_are_as_close_to_their_points_as_possible(
     wanted: list[float], expected: list[float]
 ) -> None:
     assert spread(wanted, 1.0, low=0.0, high=10.0) == pytest.approx(expected)
@@ -39,7 +39,7 @@ def test_labels_are_a_pitch_apart_and_within_the_ends(wanted: list[float]) -> No
 
 
 @given(POSITIONS, st.integers(0, 11), st.floats(-0.5, 0.5))
-def test_moving_a_label_brings_it_no_nearer(wanted: list[float], which: int, by: float) -> None:
+def test_moving_a_label_brings_it_no_closer(wanted: list[float], which: int, by: float) -> None:
     def distance(positions: list[float]) -> float:
         return sum((p - w) ** 2 for p, w in zip(positions, wanted, strict=True))
 

@@ -26,7 +26,7 @@ from wnrl.stats.reference_scores import Reference, reference_scores
 PUBLISHED = reference_scores("Breakout", agent="ppo", protocol="classic", frames=40_000_000)
 LEARNING_RATES = [("0.0001",), ("0.0003",), ("0.001",)]
 GAMES = ("Breakout", "Seaquest", "SpaceInvaders")
-TOUCHING_PX = 0.5  # boxes may share this much: they are wider than their glyphs
+TOUCHING_PX = 0.5  # boxes may share this much: boxes are wider than their glyphs
 
 
 def draw(comparison: Comparison, layout: Layout = WIDE) -> dict[str, Figure]:
@@ -41,7 +41,7 @@ def draw(comparison: Comparison, layout: Layout = WIDE) -> dict[str, Figure]:
 
 
 def texts(figure: Figure) -> list[tuple[Axes | None, str, Bbox]]:
-    """All text that is seen, with its axes and its box in pixels."""
+    """Return all visible text with its axes and its box in pixels."""
     found: list[tuple[Axes | None, Text]] = [(None, text) for text in figure.texts]
     for ax in figure.axes:
         found += [(ax, text) for text in ax.texts]
@@ -62,7 +62,7 @@ def words(figure: Figure) -> list[str]:
 
 
 def prose(figure: Figure) -> str:
-    """What stands outside the axes, its broken lines joined."""
+    """Return the text outside the axes, with wrapped lines joined."""
     return " ".join(text.get_text() for text in figure.texts)
 
 
@@ -86,7 +86,7 @@ def overlap(a: Bbox, b: Bbox) -> bool:
 
 
 def with_scored(comparison: Comparison, which: int, **changes: object) -> Comparison:
-    """The comparison with one variant of its first game changed."""
+    """Return the comparison with one variant of its first game changed."""
     game = comparison.games[0]
     scored: list[VariantScores] = list(game.variants)
     scored[which] = dataclasses.replace(scored[which], **changes)  # type: ignore[arg-type]
@@ -142,7 +142,7 @@ CASES = {
 
 @functools.cache
 def drawn(case: str, layout: Layout = WIDE) -> dict[str, Figure]:
-    """The pictures of a case, for tests that only look at them."""
+    """Return the figures of a case, for tests that do not change them."""
     return draw(CASES[case](), layout)
 
 
@@ -186,7 +186,7 @@ def test_each_variant_is_labelled_once() -> None:
     assert sorted(word for word in words(figure) if word in CATALOGUE) == sorted(CATALOGUE)
 
 
-def test_every_picture_says_what_it_is_of() -> None:
+def test_every_figure_names_what_it_shows() -> None:
     pictures = drawn("games, swept, together")
     assert list(pictures) == ["curves", "range-lr", "aggregates"]
     for figure in pictures.values():
@@ -195,7 +195,7 @@ def test_every_picture_says_what_it_is_of() -> None:
             assert fact in said
         assert f"commit: {COMMIT[:7]} ·" in said
         assert "95% intervals" in said
-        assert "3 seeds: differences are indicative only with fewer than 5." in said
+        assert "3 seeds: differences are indicative only. Run at least 5." in said
     assert "Student's t" in prose(pictures["curves"])
     assert "trailing window of 10% of the agent steps" in prose(pictures["curves"])
     assert "1 agent step = 4 emulator frames" in prose(pictures["curves"])
@@ -204,7 +204,7 @@ def test_every_picture_says_what_it_is_of() -> None:
     assert "simulated coverage of these 95% intervals: 90%" in words(pictures["aggregates"])
 
 
-def test_few_seeds_are_said_once_for_all_games_or_where_they_are_few() -> None:
+def test_the_warning_about_few_seeds_is_shared_or_in_the_panels_concerned() -> None:
     both = made(envs=GAMES[:2], seeds=2)
     assert prose(draw(both)["curves"]).count("nothing can be concluded") == 1
     five = made(envs=GAMES[:2], seeds=5)
@@ -328,6 +328,6 @@ def test_normalizations_have_their_colours_in_every_picture() -> None:
 
 
 def line_colors(figure: Figure) -> set[str]:
-    """Of all lines with markers."""
+    """Return the colours of all lines with markers."""
     lines = [line for ax in figure.axes for line in ax.lines]
     return {str(line.get_color()) for line in lines if line.get_marker() not in ("None", "", None)}

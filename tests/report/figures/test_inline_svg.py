@@ -10,7 +10,7 @@ from wnrl.report.figures.style import INK
 
 @pytest.fixture(scope="module")
 def both() -> list[PageFigure]:
-    """Wide, then narrow: curves, range, aggregates."""
+    """Return curves, range and aggregates, first wide, then narrow."""
     comparison = made(
         envs=["Pong", "Breakout"],
         norms=["none", "weight"],
@@ -28,13 +28,13 @@ def test_ids_are_unique_in_a_page_that_holds_them_all(both: list[PageFigure]) ->
     ids = [found for each in both for found in re.findall(r'\bid="([^"]*)"', each.svg)]
     assert len(ids) == len(set(ids)) > 100
     for each in both:
-        own = set(re.findall(r'\bid="([^"]*)"', each.svg))
+        ids = set(re.findall(r'\bid="([^"]*)"', each.svg))
         used = set(re.findall(r'(?:href="#|url\(#)([^")]*)', each.svg))
         assert used
-        assert used <= own
+        assert used <= ids
 
 
-def test_an_element_of_its_own_in_the_ink_of_the_page(both: list[PageFigure]) -> None:
+def test_each_figure_is_one_element_in_the_ink_of_the_page(both: list[PageFigure]) -> None:
     for each in both:
         root = ElementTree.fromstring(each.svg)
         assert root.tag == "{http://www.w3.org/2000/svg}svg"
@@ -46,7 +46,7 @@ def test_an_element_of_its_own_in_the_ink_of_the_page(both: list[PageFigure]) ->
         assert "<metadata" not in each.svg
 
 
-def test_text_stays_text_but_for_the_title_which_is_the_pages(both: list[PageFigure]) -> None:
+def test_text_stays_text_and_the_title_is_left_to_the_page(both: list[PageFigure]) -> None:
     for each in both:
         text = " ".join(ElementTree.fromstring(each.svg).itertext())
         assert "protocol: classic" in text
@@ -75,5 +75,5 @@ def width_pt(svg: str) -> float:
 
 
 def left_ends(svg: str) -> set[str]:
-    """Of the panels: lines are clipped to them."""
+    """Return the left ends of the panels, to which lines are clipped."""
     return set(re.findall(r'<rect x="([\d.]+)"', svg))

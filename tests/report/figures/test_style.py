@@ -28,7 +28,7 @@ def test_every_line_stands_out_from_a_white_and_from_a_dark_page(norm: str) -> N
     assert contrast(color, DARK) >= GRAPHICS
 
 
-def test_what_cannot_be_concluded_stands_out_from_both() -> None:
+def test_warnings_stand_out_from_both() -> None:
     assert contrast(WARNING, WHITE) >= GRAPHICS
     assert contrast(WARNING, DARK) >= GRAPHICS
 
@@ -40,7 +40,7 @@ def test_no_two_normalizations_look_the_same() -> None:
     assert {look.color for look in drawn}.isdisjoint({WARNING})
 
 
-def test_a_normalization_looks_the_same_beside_any_others() -> None:
+def test_a_normalization_looks_the_same_next_to_any_others() -> None:
     few, many = made(norms=["batch", "weight"]), made(norms=["none", "weight", "rms", "batch"])
     assert looks(few)[Variant("weight")] == looks(many)[Variant("weight")]
 

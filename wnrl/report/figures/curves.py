@@ -36,8 +36,8 @@ WHAT = (
 )
 NO_BANDS = f"Lines: {WINDOW}. A single seed has no interval."
 WHAT_IQM = (
-    "IQM: interquartile mean of the human-normalized scores of all runs. Its band: 95% interval, "
-    "stratified bootstrap over seeds."
+    "IQM: interquartile mean of the human-normalized scores of all runs, with a 95% interval from "
+    "a stratified bootstrap over seeds."
 )
 
 _Published = tuple[str, str, int | None]  # algorithm, source and number of runs
@@ -79,7 +79,7 @@ def curves_sheet(
     one_seed = all(len(scores.runs) <= 1 for game in games for scores in game.variants)
     return Sheet(
         width_in=layout.width_in(columns),
-        title=f"{comparison.agent}: return during training",
+        title=f"{comparison.agent_label}: return during training",
         warning=warning,
         key=() if labelled else tuple(KeyEntry(variant.label, look[variant]) for variant in look),
         rows=in_rows(panels, columns),

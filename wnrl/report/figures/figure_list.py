@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from wnrl._settings import flag_name
 from wnrl.report.comparison import Aggregate, Comparison, Game
 from wnrl.report.figures.aggregates import aggregates_sheet
 from wnrl.report.figures.curves import curves_sheet
@@ -50,7 +51,8 @@ def figure_list(comparison: Comparison, layout: Layout, *, each_game: bool) -> l
     for setting in numeric_settings(comparison):
         stem = f"range-{_file_name(setting)}"
         sheet = range_sheet(comparison, setting, layout)
-        alt = f"Final return of {comparison.agent} against {setting} in {_names(games)}."
+        name = flag_name(setting)
+        alt = f"Final return of {comparison.agent_label} against {name} in {_names(games)}."
         figures.append(PlannedFigure(stem, sheet, _RANGE, alt))
     if (aggregate := comparison.aggregate) is not None:
         sheet = aggregates_sheet(comparison, aggregate, layout)
@@ -65,7 +67,7 @@ def _aggregates_alt(aggregate: Aggregate) -> str:
 
 
 def _curves_alt(comparison: Comparison, games: Sequence[Game]) -> str:
-    start = f"Learning curves of {comparison.agent} in {_names(games)}"
+    start = f"Learning curves of {comparison.agent_label} in {_names(games)}"
     if len(games) > 1:
         return f"{start}."
     finals = [

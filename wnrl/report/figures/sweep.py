@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedFormatter, FixedLocator
 
+from wnrl._settings import flag_name
 from wnrl.report.comparison import Comparison, Game, Variant, VariantScores
 from wnrl.report.figures.end_labels import PITCH_PT, EndLabel, draw_end_labels, margin_in
 from wnrl.report.figures.layout import (
@@ -76,7 +77,7 @@ def range_sheet(comparison: Comparison, setting: str, layout: Layout) -> Sheet:
                 title=game.env,
                 notes=tuple(game_notes(game, "final raw return")),
                 warning=panel_warning(game.fewest_seeds, warning),
-                draw=partial(_draw, lines=lines, name=setting, labelled=labelled),
+                draw=partial(_draw, lines=lines, name=flag_name(setting), labelled=labelled),
                 height_in=max(height_in, len(labels) * PITCH_PT / 72),
                 left_in=_LEFT_IN,
                 right_in=max(_RIGHT_IN, margin_in(labels)),
@@ -84,7 +85,7 @@ def range_sheet(comparison: Comparison, setting: str, layout: Layout) -> Sheet:
         )
     return Sheet(
         width_in=layout.width_in(columns),
-        title=f"{comparison.agent}: final return by {setting}",
+        title=f"{comparison.agent_label}: final return by {flag_name(setting)}",
         warning=warning,
         key=() if labelled else tuple(KeyEntry(_label(each), look[each]) for each in look),
         rows=in_rows(panels, columns),
@@ -159,25 +160,27 @@ def _draw(ax: Axes, *, lines: Sequence[Line], name: str, labelled: bool) -> None
     ax.set_ylim(*y_limits(lines))
     dress(ax, f"{name} (log scale)" if log else name)
     _tick_values(ax, places.tolist(), [f"{value:g}" for value in values])
-    labels = []
+    shifted = []
     for i, line in enumerate(lines):
         shift = _DODGE * step * ((i + 0.5) / len(lines) - 0.5)
-        x = (np.log10(line.x) if log else line.x) + shift
-        color = line.look.color
-        ax.vlines(x, line.low, line.high, color=color, linewidth=1.4, alpha=0.7)
-        ax.plot(
-            x,
-            line.y,
-            color=color,
-            linestyle=line.look.dashes,
-            linewidth=1.2,
-            marker=line.look.marker,
-            markersize=4.5,
-        )
-        last = int(np.flatnonzero(np.isfinite(line.y))[-1])
-        if labelled:
-            labels.append(EndLabel(line.label, float(x[last]), float(line.y[last]), color))
-    draw_end_labels(ax, labels)
+        shifted.append(line._replace(x=(np.log10(line.x) if log else line.x) + shift))
+        _draw_points(ax, shifted[-1])
+    if labelled:
+        draw_end_labels(ax, [EndLabel(x.label, *x.end, x.look.color) for x in shifted])
+
+
+def _draw_points(ax: Axes, line: Line) -> None:
+    color = line.look.color
+    ax.vlines(line.x, line.low, line.high, color=color, linewidth=1.4, alpha=0.7)
+    ax.plot(
+        line.x,
+        line.y,
+        color=color,
+        linestyle=line.look.dashes,
+        linewidth=1.2,
+        marker=line.look.marker,
+        markersize=4.5,
+    )
 
 
 def _tick_values(ax: Axes, places: Sequence[float], texts: Sequence[str]) -> None:

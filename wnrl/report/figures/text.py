@@ -34,11 +34,11 @@ def wrap(text: str, available_in: float, size_pt: float, *, bold: bool = False) 
             lines.append(line)
         line = word
         while width_in(line, size_pt, bold=bold) > available_in and len(line) > 1:
-            kept = len(line) - 1
-            while kept > 1 and width_in(line[:kept], size_pt, bold=bold) > available_in:
-                kept -= 1
-            lines.append(line[:kept])
-            line = line[kept:]
+            fitting = len(line) - 1
+            while fitting > 1 and width_in(line[:fitting], size_pt, bold=bold) > available_in:
+                fitting -= 1
+            lines.append(line[:fitting])
+            line = line[fitting:]
     return [*lines, line] if line else lines
 
 
