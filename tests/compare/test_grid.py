@@ -1,4 +1,4 @@
-"""Which runs a grid has, in which order and folders; how one is begun; which may be compared."""
+"""Runs of a grid: their order, folders and configurations, and how one is started."""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,6 @@ import pytest
 from wnrl._settings import UsageError
 from wnrl.compare.grid import PlannedRun, make_grid, train_arguments
 from wnrl.config import Config, make_config
-from wnrl.report.run_differences import describe_differences, differences
 from wnrl.train.flags import parse_train_flags
 
 OUT = Path("out")
@@ -133,54 +132,3 @@ def test_a_run_that_goes_on_is_told_only_what_may_change() -> None:
         "--eval-episodes=3",
         "--steps=1000",
     ]
-
-
-def config(**given: Any) -> Config:
-    return make_config({"env": "Breakout", "norm": "none", "threads": 1, **given})
-
-
-@pytest.mark.parametrize(
-    ("a", "b"),
-    [
-        ({}, {"norm": "weight", "env": "Seaquest", "seed": 4}),
-        ({"preset": "paper"}, {"preset": "paper", "norm": "weight"}),  # another learning rate
-        (
-            {"preset": "paper", "learning_rate": 1e-4},  # its own for none, not for weight
-            {"preset": "paper", "learning_rate": 1e-4, "norm": "weight"},
-        ),
-        ({}, {"norm": "weight", "v_norm": "paper"}),  # nothing that `none` has
-        ({}, {"norm": "nap"}),  # its own schedule and defaults
-        ({"eval_every_steps": 5, "wall_time": False}, {}),
-        ({"norm": "group", "norm.groups": 8}, {"norm": "layer"}),
-        ({"batch_size": 64}, {"batch_size": 64, "env": "CartPole-v1"}),
-        ({"env": "CartPole-v1", "steps": 100}, {"env": "Breakout", "steps": 200}),
-    ],
-)
-def test_runs_may_differ_in_what_is_compared(a: dict[str, Any], b: dict[str, Any]) -> None:
-    assert differences(config(**a), config(**b), ()) == {}
-
-
-@pytest.mark.parametrize(
-    ("a", "b", "found"),
-    [
-        ({"learning_rate": 1e-3}, {"norm": "weight"}, {"learning_rate": (1e-3, 1e-4)}),
-        ({"protocol": "sticky"}, {}, {"protocol": ("sticky", "classic")}),
-        ({"threads": 2}, {}, {"threads": (2, 1)}),
-        ({"agent": "ppo"}, {}, {"agent": ("ppo", "dqn")}),
-        ({"norm": "group", "norm.groups": 8}, {"norm": "group"}, {"norm.groups": (8, 32)}),
-        ({"steps": 5, "schedule_steps": 5}, {"schedule_steps": 5, "steps": 9}, {"steps": (5, 9)}),
-        ({"agent": "ppo", "schedule_steps": 5}, {"agent": "ppo"}, {"schedule_steps": (5, 10**7)}),
-        ({"preset": "fast"}, {}, {"preset": ("fast", "none")}),
-    ],
-)
-def test_any_other_difference_is_named(
-    a: dict[str, Any], b: dict[str, Any], found: dict[str, Any]
-) -> None:
-    assert differences(config(**a), config(**b), ()) == found
-    assert differences(config(**b), config(**a), ()).keys() == found.keys()
-
-
-def test_a_swept_setting_is_compared() -> None:
-    a, b = config(learning_rate=1e-3), config(learning_rate=1e-2)
-    assert differences(a, b, ["learning_rate"]) == {}
-    assert describe_differences(differences(a, b, ())) == "--learning-rate 0.001 vs 0.01"
