@@ -203,7 +203,7 @@ def test_an_explicit_size_that_does_not_fit_is_refused_with_what_would() -> None
 
 @pytest.mark.parametrize("explicit", [True, False])
 def test_a_machine_too_small_for_the_least_useful_buffer_is_told(explicit: bool) -> None:
-    with pytest.raises(SettingError, match=r"90 transitions would fit and .* 95 .* free 50 bytes"):
+    with pytest.raises(SettingError, match=r"90 transitions would fit and .* 95 .* free 50 B more"):
         check_buffer(
             100,
             explicit=explicit,

@@ -18,36 +18,33 @@ _SET_BY_GRID = {"seed": "--seeds", "run_dir": "--out"}  # settings of a run, and
 class CompareOptions:
     """Settings of a comparison, besides those of its runs."""
 
-    seeds: int = setting(
-        5, "number of seeds for every combination; they are 1, 2, ...", source="ours", minimum=1
-    )
+    seeds: int = setting(5, "seeds per combination, numbered from 1", source="ours", minimum=1)
     jobs: int = setting(
         0, "runs at a time (0: as many as cores and memory allow)", source="ours", minimum=0
     )
     ray: str = setting(
         "",
-        "address of a Ray cluster to do the runs, HOST:PORT or auto (without it: this machine)",
+        "Ray cluster that does the runs, HOST:PORT or auto (without it, this machine does)",
         source="ours",
     )
     gpus_per_run: float = setting(
         0.25,
-        "share of a GPU that each run reserves on a cluster with GPUs, unless --device is cpu; "
-        "requires --ray",
+        "share of a GPU that each run reserves if the cluster has GPUs; requires --ray",
         source="ours",
         minimum=0,
         maximum=1,
     )
     memory_per_run: int = setting(
         0,
-        "bytes that each run reserves on its node (0: none); --dry-run measures what a run needs; "
-        "requires --ray",
+        "memory that each run reserves on its node, in bytes (0: none); --dry-run shows what a run "
+        "needs; requires --ray",
         unit="bytes",
         source="ours",
         minimum=0,
     )
     only: int = setting(
         0,
-        "number of the one run to do, as listed by --dry-run; writes no report (0: all runs)",
+        "number of the only run to do, as listed by --dry-run; no report is written (0: all runs)",
         source="ours",
         minimum=0,
     )
@@ -124,13 +121,13 @@ def _add_grid_flags(group: Any) -> None:
     group.add_argument(
         "--dry-run",
         action="store_true",
-        help="list of the runs with their expected time and memory; runs nothing",
+        help="list of the runs, with expected time and memory; runs nothing",
     )
     group.add_argument(
         "--report-only",
         metavar="DIR",
-        help="folder of existing runs to report on; runs nothing. With --sweep SETTING, the report "
-        "compares a setting that varies in them",
+        help="folder of existing runs to report on; runs nothing. Add --sweep SETTING to compare "
+        "runs that differ in a setting",
     )
 
 

@@ -27,8 +27,8 @@ def start_file(folder: Path, text: str, envs: Sequence[str]) -> Path:
         text: description of the curve, in Markdown.
         envs: environments of the comparison, in the order of their charts.
     """
-    # Slow to import. mypy cannot see a protocol buffer's classes, which are created at import.
-    from tensorboard.compat.proto.event_pb2 import SessionLog  # type: ignore[attr-defined]
+    # Slow to import.
+    from tensorboard.compat.proto.event_pb2 import SessionLog
     from torch.utils.tensorboard import summary
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -62,7 +62,7 @@ def append_band(
         intervals: (K,) mean and interval at each step; None skips the point. Without finite ends
             only the mean is written, because a band of width 0 would claim that it is exact.
     """
-    from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[attr-defined]
+    from tensorboard.compat.proto.summary_pb2 import Summary
 
     events = []
     for step, interval in zip(steps, intervals, strict=True):
@@ -98,11 +98,11 @@ def layout(envs: Sequence[str]) -> dict[str, dict[str, list[Any]]]:
 
 
 def _append(path: Path, events: Iterable[dict[str, Any]]) -> None:
-    from tensorboard.compat.proto.event_pb2 import Event  # type: ignore[attr-defined]
+    from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.summary.writer.record_writer import RecordWriter
 
     with path.open("ab") as file:
-        records = RecordWriter(file)  # type: ignore[no-untyped-call]
+        records = RecordWriter(file)
         for event in events:
             record = Event(wall_time=time.time(), **event).SerializeToString()
-            records.write(record)  # type: ignore[no-untyped-call]
+            records.write(record)

@@ -152,7 +152,8 @@ def check_buffer(
         raise SettingError(
             setting,
             f"{requested:_} {shortage}: {fitting} transitions would fit and at least {minimum} are "
-            f"needed; free {bytes_needed(minimum) - budget_bytes} bytes or raise the memory limit",
+            f"needed; free {format_bytes(bytes_needed(minimum) - budget_bytes)} more or raise the "
+            "memory limit",
         )
     if explicit:
         raise SettingError(setting, f"{requested:_} {shortage}; use at most {fitting:_}")

@@ -2,6 +2,8 @@
 
 import _thread
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -101,3 +103,12 @@ def test_an_interrupt_asks_the_process_to_end_and_another_kills_it(
     when(printed("asked"), _thread.interrupt_main)
     assert run_on_node(["-c", stubborn], log, expected) == ExitStatus.from_code(-signal.SIGKILL)
     assert log.read_text().splitlines()[1:] == ["up", "asked"]
+
+
+def test_a_worker_imports_neither_torch_nor_ray() -> None:
+    code = (
+        "import sys; sys.modules.update(torch=None, ray=None, numpy=None); "
+        "import wnrl.compare.jobs.ray_worker"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

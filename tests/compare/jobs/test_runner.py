@@ -206,8 +206,14 @@ def test_a_tethered_command_ends_with_its_parent_however_that_ends(tmp_path: Pat
         time.sleep(0.02)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="prctl is Linux's")
 def test_a_command_whose_parent_is_gone_already_does_not_begin(tmp_path: Path) -> None:
     command = tethered([sys.executable, "-c", f"open({str(tmp_path / 'begun')!r}, 'w')"])
     command[3] = "1"  # as if another process had asked for it
     assert os.spawnv(os.P_WAIT, command[0], command) == 128 + signal.SIGTERM
     assert list(tmp_path.iterdir()) == []
+
+
+def test_elsewhere_a_command_is_run_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert tethered(["python", "-c", ""]) == ["python", "-c", ""]

@@ -12,8 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from wnrl._settings import UsageError
-from wnrl.compare.folder_lock import locked
 from wnrl.train.storage.run_status import saved_steps
 
 pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="the script is bash's")
@@ -105,20 +103,7 @@ def test_a_task_that_has_to_end_leaves_a_checkpoint_and_is_queued_again_at_its_t
     assert (asked(tmp_path) if again else []) == again
 
 
-def test_tasks_share_a_folder_with_each_other_and_not_with_a_whole_comparison(
-    tmp_path: Path,
-) -> None:
-    with locked(tmp_path, shared=True):
-        with locked(tmp_path, shared=True):
-            pass
-        with pytest.raises(UsageError, match="in use"), locked(tmp_path):
-            pass
-    refused = pytest.raises(UsageError, match="in use")
-    with locked(tmp_path), refused, locked(tmp_path, shared=True):
-        pass
-
-
-def test_how_it_is_used_is_told(environment: dict[str, str]) -> None:
+def test_the_usage_is_printed_without_a_separator(environment: dict[str, str]) -> None:
     done = subprocess.run(["bash", str(SCRIPT), "--env=toy/Catch"], env=environment, stderr=-1)
     assert done.returncode == 2
     assert b"[SBATCH OPTION ...] -- [FLAG OF wnrl.compare ...]" in done.stderr

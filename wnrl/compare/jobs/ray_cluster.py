@@ -58,7 +58,7 @@ class Cluster:
                 node["NodeID"],
                 *(node["Resources"].get(name, 0) for name in ("CPU", "GPU", "memory")),
             )
-            for node in ray.nodes()  # type: ignore[no-untyped-call]
+            for node in ray.nodes()
             if node["Alive"]
         ]
 
