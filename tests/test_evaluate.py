@@ -83,9 +83,9 @@ def test_the_same_seed_plays_the_same_episodes(breakout: Path) -> None:
     ("arguments", "message"),
     [
         (["nowhere"], "no run in nowhere"),
-        (["--episodes=0"], "--episodes is at least 1"),
-        (["--seed=-1"], "--seed is at least 0"),
-        (["--epsilon=2"], "--epsilon is from 0 to 1"),
+        (["--episodes=0"], "--episodes 0 is out of range; it must be at least 1"),
+        (["--seed=-1"], "--seed -1 is out of range; it must be at least 0"),
+        (["--epsilon=2"], "--epsilon 2.0 is out of range; it must be from 0 to 1"),
         (["--episodes=x"], "invalid int value"),
         (["--episode=3"], "did you mean --episodes"),
     ],
@@ -108,7 +108,7 @@ def test_a_gif_of_what_cannot_be_drawn_is_refused_before_anything_is_played(
     capsys.readouterr()
     assert evaluate.main([str(tmp_path), f"--gif={tmp_path}/play.gif"]) == 2
     out, err = capsys.readouterr()
-    assert "--gif draws Atari games, not toy/Catch" in err
+    assert "--gif draws only Atari games, not toy/Catch" in err
     assert out == ""
 
 

@@ -1,7 +1,4 @@
-"""Evaluation: whole episodes of a frozen policy on environments of its own.
-
-`python -m wnrl.evaluate RUN_DIR [--episodes 30] [--gif FILE]`
-"""
+"""`python -m wnrl.evaluate RUN_DIR [--episodes 30] [--gif FILE]`: evaluate a run."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -28,11 +25,11 @@ from wnrl.train.storage.run_folder import loading, read_config
 
 
 class Evaluation(NamedTuple):
-    """What a run's newest checkpoint is worth."""
+    """The episodes that a run's newest checkpoint played."""
 
-    agent_steps: int  # of the checkpoint
+    agent_steps: int  # at the checkpoint
     episodes: list[Episode]  # in the order of their ends
-    first_log: ActionLog | None  # from which the first one can be drawn; None but on Atari
+    first_log: ActionLog | None  # from which the first one can be drawn; only on Atari
 
 
 def evaluate_run(
@@ -48,19 +45,19 @@ def evaluate_run(
 
     Args:
         run_dir: the run's folder.
-        episodes: how many to play.
-        epsilon: probability of a random action; None takes that of training.
-        seed: of the environments and the policy, apart from every stream of the training.
-        device: as in training.
-        listen: told of each episode when it ends.
+        episodes: number of episodes.
+        epsilon: probability of a random action; None takes that of the run's evaluations.
+        seed: random seed, independent of all random numbers of the training.
+        device: auto, cpu, cuda or cuda:K.
+        listen: called with each episode when it ends.
 
     Raises:
-        UsageError: no run, no whole checkpoint, or one that this version cannot read.
+        UsageError: no run, no usable checkpoint, or one that this version cannot read.
     """
-    config = replace(read_config(run_dir), init="default")  # the weights are loaded anyway
+    config = replace(read_config(run_dir), init="default")  # a checkpoint's weights replace it
     saved = Checkpoints(run_dir).latest(with_replay=False)
     if saved is None:
-        raise UsageError(f"{run_dir} has no checkpoint yet; train it further first")
+        raise UsageError(f"{run_dir} has no checkpoint yet; train it longer first")
     logs: list[ActionLog] = []
     env = evaluation_env(config, episodes, "evaluation of a run", seed)
 
@@ -73,7 +70,7 @@ def evaluate_run(
         network, _ = build_network(config, env)
         with loading(run_dir, saved.step):
             network.load_state_dict(saved.network())
-        # Nothing is stored: the policy is all that is asked of the agent.
+        # Only the agent's policy is needed, so its stores are small.
         small = replace(config, num_envs=env.num_envs, rollout_steps=1, minibatches=1)
         small = replace(small, **small.agent.calibration())
         agent = build_agent(small, env, network, resolve_device(device))
@@ -86,59 +83,80 @@ def evaluate_run(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Evaluate from the command line; returns the exit code."""
-    parser = Parser(prog="python -m wnrl.evaluate", description=__doc__, allow_abbrev=False)
-    parser.add_argument("run_dir", help="the folder of a run")
-    parser.add_argument("--episodes", type=int, default=30, help="how many [default 30]")
-    parser.add_argument(
-        "--epsilon",
-        type=float,
-        help="random actions [default: the protocol's, 0.05 or 0.001; 0 outside Atari, and of A2C "
-        "and PPO, whose actions are drawn]",
-    )
-    parser.add_argument("--seed", type=int, default=0, help="of the evaluation [default 0]")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:K")
-    parser.add_argument("--gif", metavar="FILE", help="draw the first episode (Atari)")
+    """Evaluate from the command line; return the exit code."""
     try:
-        given = parser.parse(sys.argv[1:] if arguments is None else arguments)
+        given = _parser().parse(sys.argv[1:] if arguments is None else arguments)
         _check(given)
-        run_dir = Path(given["run_dir"])
-        run = read_config(run_dir).run
-        if given["gif"] and not is_atari(run.env):
-            raise UsageError(f"--gif draws Atari games, not {run.env}; leave it out")
-        evaluation = evaluate_run(
-            run_dir,
-            given["episodes"],
-            epsilon=given["epsilon"],
-            seed=given["seed"],
-            device=given["device"],
-            listen=lambda episode: print(
-                f"raw return {episode.raw_return:.1f} in {episode.length_steps:,} agent steps",
-                file=sys.stderr,
-                flush=True,
-            ),
-        )
-        print(f"{run_dir} {describe(evaluation)}", flush=True)
-        if given["gif"]:
-            assert evaluation.first_log is not None, "Atari keeps logs"
-            frames = write_episode_gif(
-                Path(given["gif"]), run.env, run.protocol, evaluation.first_log
-            )
-            print(
-                f"{given['gif']}: the first {frames:,} agent steps of the first episode that ended "
-                f"(raw return {evaluation.episodes[0].raw_return:.1f})"
-            )
+        _evaluate_and_print(given)
     except UsageError as error:
         print(f"wnrl.evaluate: {one_line(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("wnrl.evaluate: stopped; nothing was kept", file=sys.stderr)
+        print("wnrl.evaluate: stopped without a result", file=sys.stderr)
         return 130
     return 0
 
 
+def _parser() -> Parser:
+    parser = Parser(
+        prog="python -m wnrl.evaluate",
+        description="Play whole episodes with the newest checkpoint of a run.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("run_dir", help="folder of the run")
+    parser.add_argument(
+        "--episodes", metavar="INT", type=int, default=30, help="number of episodes [default 30]"
+    )
+    parser.add_argument(
+        "--epsilon",
+        metavar="FLOAT",
+        type=float,
+        help="probability of a random action [default: 0.05 with protocol classic, 0.001 with "
+        "sticky; 0 outside Atari, and for A2C and PPO, which sample their actions]",
+    )
+    parser.add_argument(
+        "--seed", metavar="INT", type=int, default=0, help="random seed [default 0]"
+    )
+    parser.add_argument(
+        "--device",
+        metavar="STR",
+        default="auto",
+        help="device of the network: auto, cpu, cuda or cuda:K [default auto]",
+    )
+    parser.add_argument("--gif", metavar="FILE", help="GIF of the first episode (only Atari)")
+    return parser
+
+
+def _evaluate_and_print(given: dict[str, Any]) -> None:
+    """Evaluate as the flags say; print the episodes and the result, and draw the GIF."""
+    run_dir = Path(given["run_dir"])
+    run = read_config(run_dir).run
+    if given["gif"] and not is_atari(run.env):
+        raise UsageError(f"--gif draws only Atari games, not {run.env}; leave it out")
+    evaluation = evaluate_run(
+        run_dir,
+        given["episodes"],
+        epsilon=given["epsilon"],
+        seed=given["seed"],
+        device=given["device"],
+        listen=lambda episode: print(
+            f"raw return {episode.raw_return:.1f} in {episode.length_steps:,} agent steps",
+            file=sys.stderr,
+            flush=True,
+        ),
+    )
+    print(f"{run_dir} {describe(evaluation)}", flush=True)
+    if given["gif"]:
+        assert evaluation.first_log is not None, "Atari keeps logs"
+        frames = write_episode_gif(Path(given["gif"]), run.env, run.protocol, evaluation.first_log)
+        print(
+            f"{given['gif']}: the first {frames:,} agent steps of the first episode that ended "
+            f"(raw return {evaluation.episodes[0].raw_return:.1f})"
+        )
+
+
 def describe(evaluation: Evaluation) -> str:
-    """The result in a line."""
+    """Return the result in one line."""
     cut = sum(episode.truncated for episode in evaluation.episodes)
     returns = np.array([episode.raw_return for episode in evaluation.episodes])
     length_steps = np.mean([episode.length_steps for episode in evaluation.episodes])
@@ -152,13 +170,13 @@ def describe(evaluation: Evaluation) -> str:
 
 
 def _check(given: dict[str, Any]) -> None:
-    """UsageError for numbers out of range."""
+    """Raise UsageError if a number is out of range."""
     if given["episodes"] < 1:
-        raise UsageError(f"--episodes is at least 1, not {given['episodes']}")
+        raise UsageError(f"--episodes {given['episodes']} is out of range; it must be at least 1")
     if given["seed"] < 0:
-        raise UsageError(f"--seed is at least 0, not {given['seed']}")
+        raise UsageError(f"--seed {given['seed']} is out of range; it must be at least 0")
     if given["epsilon"] is not None and not 0 <= given["epsilon"] <= 1:
-        raise UsageError(f"--epsilon is from 0 to 1, not {given['epsilon']}")
+        raise UsageError(f"--epsilon {given['epsilon']} is out of range; it must be from 0 to 1")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 """`python -m wnrl.train --env Breakout`: the command line of a training run."""
 
+import contextlib
 import dataclasses
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -14,12 +15,13 @@ from wnrl.nn.norms.catalogue import NORMS
 from wnrl.nn.norms.record import Norm
 from wnrl.train.flags import describe as describe_setting
 from wnrl.train.flags import one_line, parse_train_flags
+from wnrl.train.loop import Tick
 from wnrl.train.run import resume, train
 from wnrl.train.storage.checkpoint import CheckpointError
 
 
 def list_norms() -> str:
-    """The catalogue of normalizations: what each is, costs and takes."""
+    """Describe every normalization: meaning, paper, cost and parameters."""
     return "\n".join(_describe_norm(norm) for norm in NORMS.values())
 
 
@@ -38,40 +40,21 @@ def _describe_norm(norm: Norm) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train from the command line; returns the exit code.
+    """Train from the command line; return the exit code.
 
-    0: done; 2: input that cannot be used; 130, 143: stopped by Ctrl-C or SIGTERM, with a
-    checkpoint; 1: the last checkpoint could not be written.
+    0: done; 1: the last checkpoint could not be written; 2: unusable input; 130 or 143: stopped by
+    Ctrl-C or SIGTERM, with a checkpoint.
     """
-    received: list[int] = []
-
-    def remember(signum: int, frame: FrameType | None) -> None:
-        if received:  # asked twice: do not wait for the end of the step
-            raise KeyboardInterrupt
-        received.append(signum)
-
+    received: list[int] = []  # signals
     try:
         commands, settings = parse_train_flags(sys.argv[1:] if arguments is None else arguments)
         if "list_norms" in commands:
             print(list_norms())
             return 0
-        if "resume" in commands and "overwrite" in commands:
-            raise UsageError("--resume goes on with a run, --overwrite replaces it; give only one")
-        listen: dict[str, Any] = {
-            "should_stop": lambda: bool(received),
-            "say": lambda line: print(line, flush=True),
-        }
-        if "resume" in commands:
-            ticks = resume(Path(commands["resume"]), settings, **listen)
-        else:
-            ticks = train(make_config(settings), overwrite="overwrite" in commands, **listen)
-        before = {s: signal.signal(s, remember) for s in (signal.SIGINT, signal.SIGTERM)}
-        try:
+        ticks = _start(commands, settings, received)
+        with _noting_signals(received):
             for _ in ticks:
                 pass
-        finally:
-            for signum, handler in before.items():
-                signal.signal(signum, handler)
     except UsageError as error:
         print(f"wnrl.train: {one_line(error)}", file=sys.stderr)
         return 2
@@ -80,7 +63,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         print(
-            "wnrl.train: ended at once; --resume goes on from the last checkpoint", file=sys.stderr
+            "wnrl.train: stopped at once; --resume continues from the last checkpoint",
+            file=sys.stderr,
         )
         return 128 + (received or [signal.SIGINT])[0]
     return 128 + received[0] if received else 0
+
+
+def _start(
+    commands: dict[str, Any], settings: dict[str, Any], received: Sequence[int]
+) -> Iterator[Tick]:
+    """Return the run that the flags describe, not begun yet."""
+    if "resume" in commands and "overwrite" in commands:
+        raise UsageError("--resume continues a run, --overwrite replaces it; give only one")
+    listen: dict[str, Any] = {
+        "should_stop": lambda: bool(received),
+        "say": lambda line: print(line, flush=True),
+    }
+    if "resume" in commands:
+        return resume(Path(commands["resume"]), settings, **listen)
+    return train(make_config(settings), overwrite="overwrite" in commands, **listen)
+
+
+@contextlib.contextmanager
+def _noting_signals(received: list[int]) -> Iterator[None]:
+    """Append Ctrl-C and SIGTERM to `received` meanwhile; the second one interrupts."""
+
+    def note(signum: int, frame: FrameType | None) -> None:
+        if received:  # the second one does not wait for the end of the step
+            raise KeyboardInterrupt
+        received.append(signum)
+
+    before = {signum: signal.signal(signum, note) for signum in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)

@@ -1,7 +1,7 @@
 """The command line of `wnrl.train`: flags generated from the settings, and TOML files.
 
-Everything is handed on as text or plain values to `wnrl.config.make_config`, which checks it: a
-flag, a line of a file and a Python keyword are told the same thing about the same mistake.
+Values are passed on as text to `wnrl.config.make_config`, which checks them. So a flag, a line of a
+file and a Python keyword get the same error for the same mistake.
 """
 
 import argparse
@@ -31,16 +31,16 @@ PROGRAM = "python -m wnrl.train"
 
 
 class Parser(argparse.ArgumentParser):
-    """Raises UsageError with the nearest flag where argparse prints its usage and exits."""
+    """An argument parser that raises UsageError where argparse prints its usage and exits."""
 
-    help_of = ""  # what chooses among several lists of flags, with a space behind it
+    help_of = ""  # the flags that select this parser's help, with a space at the end
 
     def error(self, message: str) -> NoReturn:
-        """Called by argparse."""
+        """Raise UsageError; argparse calls this."""
         raise UsageError(f"{message}; `{self.prog} {self.help_of}--help` lists every flag")
 
     def parse(self, arguments: Sequence[str]) -> dict[str, Any]:
-        """What was given, by name; what was not is absent."""
+        """Return the given values by name; UsageError with the nearest flag for an unknown one."""
         known, unknown = self.parse_known_args(arguments)
         if unknown:
             flags = [s for action in self._actions for s in action.option_strings]
@@ -52,7 +52,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def train_parser(agent: str, norm: str = RunConfig.norm) -> Parser:
-    """The flags of a run with this agent and normalization. Values stay text."""
+    """Return the parser of a run with this agent and normalization. Values stay text."""
     parser = Parser(
         prog=PROGRAM,
         usage="python -m wnrl.train --env NAME [--norm NAME] [--steps N] [--seed N] [FLAG ...]",
@@ -64,13 +64,13 @@ def train_parser(agent: str, norm: str = RunConfig.norm) -> Parser:
     )
     if agent != RunConfig.agent:
         parser.help_of = f"--agent {agent} "
-    command = parser.add_argument_group("what to do")
-    command.add_argument("--resume", metavar="DIR", help="continue the run in this folder")
+    command = parser.add_argument_group("the command")
+    command.add_argument("--resume", metavar="DIR", help="folder of a run to continue")
     command.add_argument(
-        "--overwrite", action="store_true", help="start anew where a run is already"
+        "--overwrite", action="store_true", help="new run in place of the one in the folder"
     )
-    command.add_argument("--config", metavar="FILE", help="a TOML file with settings by name")
-    command.add_argument("--list-norms", action="store_true", help="print the normalizations")
+    command.add_argument("--config", metavar="FILE", help="TOML file with settings by name")
+    command.add_argument("--list-norms", action="store_true", help="list of all normalizations")
     add_settings(parser, agent, [norm])
     return parser
 
@@ -81,10 +81,10 @@ def add_settings(
     """Add a flag for every setting of runs with this agent and these normalizations.
 
     Args:
-        parser: takes them.
-        agent: by name.
-        norms: by name; a parameter that several have is one flag.
-        without: settings that are no flags here.
+        parser: gets the flags.
+        agent: its name.
+        norms: their names; a parameter that several have is one flag.
+        without: names of settings to leave out.
     """
     added = set(without)
     parts: list[tuple[str, type, str]] = [
@@ -117,7 +117,7 @@ def _epilog(agent: str) -> str:
 
 
 def as_flag(name: str, value: Any) -> str:
-    """A setting as it is written on the command line: `--batch-size 64`, `--no-double`."""
+    """Write a setting as on the command line: `--batch-size 64`, `--no-double`."""
     if isinstance(value, bool):
         return f"--{'' if value else 'no-'}{flag_name(name)}"
     return f"--{flag_name(name)} {_shown(value)}"
@@ -142,7 +142,7 @@ def _add_flag(group: Any, name: str, field: dataclasses.Field[Any], kind: type) 
 
 
 def describe(field: dataclasses.Field[Any]) -> str:
-    """One setting in a line: meaning, default, unit, source."""
+    """Return a setting's help: meaning, default, unit, source."""
     default = field.default
     shown = {True: "on", False: "off"}[default] if isinstance(default, bool) else _shown(default)
     shown = shown or "empty"
@@ -158,25 +158,20 @@ def parse_train_flags(arguments: Sequence[str]) -> tuple[dict[str, Any], dict[st
     The settings of `--config FILE` are merged below the flags.
 
     Raises:
-        UsageError: an unknown flag, agent, normalization, parameter of one, or file.
+        UsageError: an unknown flag, agent, normalization, parameter or file.
     """
-    peek = Parser(
-        prog=PROGRAM, add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS
-    )
-    for flag in ("--agent", "--norm", "--config", "--resume"):
-        peek.add_argument(flag)
-    first, others = peek.parse_known_args(arguments)
+    first, others = _choices().parse_known_args(arguments)
     from_file = read_toml(first.config) if "config" in first else {}
-    fixed: Mapping[str, Any] = from_file
+    chosen: Mapping[str, Any] = from_file
     if "resume" in first:
-        with contextlib.suppress(UsageError):  # it is told when the run is looked for
-            saved = read_config(Path(first.resume)).run
-            fixed = {"agent": saved.agent, "norm": saved.norm}
-    agent = agent_named(getattr(first, "agent", fixed.get("agent", RunConfig.agent)))
-    norm = norm_named(getattr(first, "norm", fixed.get("norm", RunConfig.norm)))
+        with contextlib.suppress(UsageError):  # reported when the run is resumed
+            run = read_config(Path(first.resume)).run
+            chosen = {"agent": run.agent, "norm": run.norm}
+    agent = agent_named(getattr(first, "agent", chosen.get("agent", RunConfig.agent)))
+    norm = norm_named(getattr(first, "norm", chosen.get("norm", RunConfig.norm)))
     for argument in (each.split("=")[0] for each in others if each.startswith(f"--{NORM}")):
         if "resume" in first:
-            raise UsageError(f"{argument} is fixed in a run that goes on")
+            raise UsageError(f"{argument} cannot change when a run resumes")
         get_norm(norm).check_parameter(argument.removeprefix(f"--{NORM}").replace("-", "_"))
     given = train_parser(agent, norm).parse(arguments)
     given.pop("config", None)
@@ -186,10 +181,21 @@ def parse_train_flags(arguments: Sequence[str]) -> tuple[dict[str, Any], dict[st
     return commands, {**from_file, **settings}
 
 
-def read_toml(path: str) -> dict[str, Any]:
-    """Settings by name; tables only group them, but for [norm].
+def _choices() -> Parser:
+    """Return a parser of the flags on which the other flags depend."""
+    parser = Parser(
+        prog=PROGRAM, add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS
+    )
+    for flag in ("--agent", "--norm", "--config", "--resume"):
+        parser.add_argument(flag)
+    return parser
 
-    That one holds the normalization as `name`, and its parameters.
+
+def read_toml(path: str) -> dict[str, Any]:
+    """Read settings by name from a TOML file.
+
+    Tables only group settings, except [norm]: it holds the normalization as `name`, and its
+    parameters.
 
     Raises:
         UsageError: no such file, or not TOML.
@@ -197,20 +203,20 @@ def read_toml(path: str) -> dict[str, Any]:
     text = ""
     try:
         text = Path(path).read_text(encoding="utf-8")
-        read = tomllib.loads(text)
+        table = tomllib.loads(text)
     except OSError as error:
         raise UsageError(f"--config {path}: {error.strerror}; name a readable TOML file") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         hint = _BOTH_FORMS if _NORM_VALUE.search(text) and _NORM_TABLE.search(text) else ""
         raise UsageError(f"--config {path} is not TOML: {error}{hint}") from None
-    return _flatten(read)
+    return _flatten(table)
 
 
-# TOML forbids norm = "layer" beside norm.eps = 1e-3, which would make a table of it.
+# TOML forbids norm = "layer" next to norm.eps = 1e-3, which would make norm a table.
 _NORM_VALUE = re.compile(r"^\s*norm\s*=", re.MULTILINE)
 _NORM_TABLE = re.compile(r"^\s*(norm\s*\.|\[\s*norm\s*\])", re.MULTILINE)
 _BOTH_FORMS = (
-    '; norm is a value and a table there: write parameters as quoted keys, "norm.eps" = 1e-3, or '
+    '; norm is both a value and a table: write parameters as quoted keys, "norm.eps" = 1e-3, or '
     'the normalization as name = "layer" in the table [norm]'
 )
 
@@ -220,14 +226,14 @@ def _flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for name, value in table.items():
         key = prefix + name.replace("-", "_")
         if key == f"{NORM}norm":
-            raise UsageError("in the table [norm] the normalization is `name`, not `norm`")
+            raise UsageError("the table [norm] names the normalization `norm`; call it `name`")
         if isinstance(value, Mapping) and not prefix:
             inner = _flatten(value, NORM if name == "norm" else "")
         else:
             inner = {"norm" if key == f"{NORM}name" else key: value}
         for key in inner:
             if key in flat:
-                raise UsageError(f"setting {key!r} stands twice in the file; keep one")
+                raise UsageError(f"setting {key!r} is in the file twice; keep one")
         flat |= inner
     return flat
 

@@ -223,14 +223,14 @@ def test_resume_refuses_a_replay_that_does_not_fit(tmp_path: Path) -> None:
     save(checkpoints, 1, replay)
     saved = checkpoints.latest()
     assert saved is not None
-    with pytest.raises(ValueError, match="holds a replay, and none was given"):
+    with pytest.raises(ValueError, match="holds a replay, but the agent has none"):
         checkpoints.resume(saved)
     with pytest.raises(ValueError, match=r"rows \[0, 0\), .* holds \[2, 12\)"):
         checkpoints.resume(saved, Rows(capacity=10))
     save(Checkpoints(tmp_path / "b"), 1)
     without = Checkpoints(tmp_path / "b").latest()
     assert without is not None
-    with pytest.raises(ValueError, match="holds no replay, and one was given"):
+    with pytest.raises(ValueError, match="holds no replay, but the agent has one"):
         checkpoints.resume(without, replay)
 
 

@@ -1,18 +1,16 @@
-"""Checkpoints of a run: whole or not there at all, verified before use, never a pickle.
+"""Checkpoints of a run: written atomically, verified before use, and loaded without unpickling.
 
     RUN/checkpoints/step_000004000/network.pt     the weights alone
                                    state.pt       everything else that moves
                                    manifest.json  sizes, checksums, the replay's segments
     RUN/checkpoints/replay/rows_0_1000.npy        written once, shared by the checkpoints
 
-A checkpoint is written under a name that ends in `.tmp`, synced, and renamed: the rename is the
-moment at which it exists. Of the replay only the rows since the last checkpoint are written.
+A checkpoint is written under a name that ends in `.tmp`, synced, and renamed: it exists from the
+rename on. Of the replay only the rows since the last checkpoint are written.
 
-Nothing is deleted by looking: a folder is cleaned by the run that writes to it, at its first save
-and after each.
+Reading deletes nothing. The run that writes to the folder cleans it at each save.
 """
 
-import os
 import re
 import shutil
 import sys
@@ -39,16 +37,14 @@ from wnrl.train.storage.checkpoint_manifest import (
     BrokenCheckpoint,
     Manifest,
     ReplayRows,
-    Segment,
     read_manifest,
-    segment_name,
     write_manifest,
 )
+from wnrl.train.storage.replay_segments import ReplaySegments
 
 _NETWORK, _STATE = "network.pt", "state.pt"
 _STEP_NAME = re.compile(r"step_(\d{9,})")
 _STEP_LEFTOVER = re.compile(r"step_\d{9,}\.tmp")
-_SEGMENT_OR_LEFTOVER = re.compile(r"rows_\d+_\d+\.npy(\.tmp)?")
 
 
 class CheckpointError(RuntimeError):
@@ -68,11 +64,11 @@ class Saved:
         return self.manifest.step
 
     def network(self) -> dict[str, Tensor]:
-        """The weights, on the CPU."""
+        """Load the weights, on the CPU."""
         return self._load(_NETWORK)
 
     def state(self) -> dict[str, Any]:
-        """What was passed to `Checkpoints.save` as state; tensors are on the CPU."""
+        """Load the state that was passed to `Checkpoints.save`, with tensors on the CPU."""
         return self._load(_STATE)
 
     def _load(self, name: str) -> dict[str, Any]:
@@ -83,8 +79,8 @@ class Saved:
 class Checkpoints:
     """The checkpoints of one run.
 
-    A run that starts asks `latest`; to go on from what it returned it restores its parts from
-    `state()`, then calls `resume`. Only one process may save to a folder; any may look.
+    To continue from `latest`, restore the run's parts from its `state()`, then call `resume`. Only
+    one process may save to a folder; any process may read it.
     """
 
     def __init__(self, run_dir: Path, keep: int = 2) -> None:
@@ -92,7 +88,7 @@ class Checkpoints:
 
         Args:
             run_dir: the run's folder.
-            keep: how many of the newest checkpoints stay on disk.
+            keep: number of the newest checkpoints that stay on disk.
 
         Raises:
             ValueError: `keep` is below 1.
@@ -100,28 +96,28 @@ class Checkpoints:
         if keep < 1:
             raise ValueError(f"keep must be at least 1, came {keep}")
         self._folder = Path(run_dir) / "checkpoints"
-        self._segment_folder = self._folder / "replay"
+        self._segments = ReplaySegments(self._folder / "replay")
         self._keep = keep
-        self._current: Saved | None = None  # the checkpoint that this process goes on from
-        self._clean = False  # whether what an earlier process left behind has been removed
+        self._current: Saved | None = None  # the newest one that this process read or wrote
+        self._clean = False  # whether leftovers of earlier processes are removed
 
     def steps(self) -> list[int]:
-        """The agent steps of the checkpoints on disk, valid or not, oldest first."""
+        """Return the agent steps of the checkpoints on disk, valid or not, oldest first."""
         if not self._folder.is_dir():
             return []
         names = (_STEP_NAME.fullmatch(path.name) for path in self._folder.iterdir())
         return sorted(int(match[1]) for match in names if match)
 
     def latest(self, *, with_replay: bool = True) -> Saved | None:
-        """The newest checkpoint whose every byte is as it was written; None if there is none.
+        """Return the newest checkpoint whose every byte is as it was written; None without any.
 
-        One that is not is named on stderr, and the one before it is tried.
+        A damaged one is named on stderr, and the one before it is tried.
 
         Args:
             with_replay: verify the replay's segments too; an evaluation does not need them.
 
         Raises:
-            UsageError: there are checkpoints, and none can be used.
+            UsageError: there are checkpoints, but none can be used.
         """
         reasons = []
         for step in reversed(self.steps()):
@@ -140,36 +136,28 @@ class Checkpoints:
         if reasons:
             raise UsageError(
                 f"no usable checkpoint in {self._folder}: {'; '.join(reasons)}; "
-                "restore one from a copy, or start anew in another folder"
+                "restore one from a copy, or start a new run in another folder"
             )
         return None
 
     def resume(self, saved: Saved, replay: RowStore | None = None) -> None:
-        """Bring back the replay's rows; from now on `save` goes on from this checkpoint.
+        """Bring back the replay's rows, and let the next `save` follow this checkpoint.
 
         Args:
-            saved: what `latest` returned.
-            replay: with its own `load_state_dict` done, so that it knows its counters.
+            saved: from `latest`.
+            replay: the agent's replay, after its `load_state_dict`.
 
         Raises:
             ValueError: the replay is missing, unexpected, or counts other rows.
         """
-        if (saved.manifest.replay is None) != (replay is None):
+        rows = saved.manifest.replay
+        if (rows is None) != (replay is None):
             raise ValueError(
-                f"{saved.path} holds {'no ' if saved.manifest.replay is None else 'a '}replay, "
-                f"and {'none' if replay is None else 'one'} was given to resume"
+                f"{saved.path} holds {'no' if rows is None else 'a'} replay, but the agent has "
+                f"{'none' if replay is None else 'one'}"
             )
-        if saved.manifest.replay is not None and replay is not None:
-            counted = (replay.oldest_row, replay.total_rows)
-            if counted != (saved.manifest.replay.oldest_row, saved.manifest.replay.total_rows):
-                raise ValueError(
-                    f"the replay counts rows [{counted[0]}, {counted[1]}), {saved.path} holds "
-                    f"[{saved.manifest.replay.oldest_row}, {saved.manifest.replay.total_rows}): "
-                    "load the replay's state_dict first"
-                )
-            for segment in saved.manifest.replay.segments:
-                with (self._segment_folder / segment.name).open("rb") as file:
-                    replay.read_rows(file, segment.start, segment.stop)
+        if rows is not None and replay is not None:
+            self._segments.read(rows, replay)
         self._current = saved
 
     def save(
@@ -181,21 +169,21 @@ class Checkpoints:
     ) -> Path:
         """Write a checkpoint, then remove what the kept ones do not need.
 
-        A second save at the same step writes nothing: nothing has moved since.
+        A second save at the same step writes nothing.
 
         Args:
             step: agent steps done.
-            state: everything that moves, of tensors and plain values.
+            state: everything that moves, made of tensors and plain values.
             network: the weights; equal weights give equal files, byte for byte.
-            replay: an agent's replay, whose new rows are written.
+            replay: the agent's replay, whose new rows are written.
 
         Returns:
             The checkpoint's folder.
 
         Raises:
-            CheckpointError: it could not be written; the earlier one is whole.
+            CheckpointError: it could not be written; the earlier one is intact.
             UsageError: the folder holds another run's checkpoints.
-            TypeError: the state holds what `torch.load(weights_only=True)` would refuse.
+            TypeError: the state holds a value that `torch.load(weights_only=True)` refuses.
             ValueError: the step is before the last checkpoint's.
         """
         if self._current is not None and step <= self._current.step:
@@ -216,30 +204,16 @@ class Checkpoints:
             if not self._clean:
                 self._remove_unneeded()
                 self._clean = True
-            replayed = None if replay is None else self._write_new_rows(replay)
-            self._current = self._write(path, step, state, network, replayed)
+            rows = None if replay is None else self._write_rows(replay)
+            self._current = self._write(path, step, state, network, rows)
             self._remove_unneeded()
         except OSError as error:
             raise CheckpointError(self._failure(path, error)) from error
         return path
 
-    def _write_new_rows(self, replay: RowStore) -> ReplayRows:
-        """Write the rows that no segment holds yet; name all segments that hold needed rows."""
-        oldest, total = replay.oldest_row, replay.total_rows
-        earlier: tuple[Segment, ...] = ()
-        if self._current is not None and self._current.manifest.replay is not None:
-            earlier = self._current.manifest.replay.segments
-        segments = [segment for segment in earlier if segment.stop > oldest]
-        start = max([oldest, *(segment.stop for segment in segments)])
-        if start < total:
-            make_directory(self._segment_folder)
-            path = self._segment_folder / segment_name(start, total)
-            temporary = path.with_name(f"{path.name}.tmp")
-            content = write_file(temporary, lambda file: replay.write_rows(file, start, total))
-            os.replace(temporary, path)
-            sync_directory(self._segment_folder)
-            segments.append(Segment(start, total, content))
-        return ReplayRows(oldest, total, tuple(segments))
+    def _write_rows(self, replay: RowStore) -> ReplayRows:
+        earlier = None if self._current is None else self._current.manifest.replay
+        return self._segments.write_new_rows(replay, () if earlier is None else earlier.segments)
 
     def _write(
         self,
@@ -270,19 +244,18 @@ class Checkpoints:
         return Saved(path, manifest)
 
     def _read(self, step: int) -> Saved:
-        """A checkpoint as its manifest tells it, or BrokenCheckpoint."""
+        """Read a checkpoint's manifest; BrokenCheckpoint if it cannot be used."""
         path = self._path(step)
         manifest = read_manifest(path / MANIFEST)
         if manifest.step != step:
-            raise BrokenCheckpoint(f"{MANIFEST} is of agent step {manifest.step}")
+            raise BrokenCheckpoint(f"{MANIFEST} belongs to agent step {manifest.step}")
         return Saved(path, manifest)
 
     def _verify(self, saved: Saved, with_replay: bool) -> None:
-        """BrokenCheckpoint unless every file is there, byte for byte."""
+        """Raise BrokenCheckpoint unless every file is as it was written, byte for byte."""
         expected = {saved.path / name: content for name, content in saved.manifest.files.items()}
         if with_replay and saved.manifest.replay is not None:
-            for segment in saved.manifest.replay.segments:
-                expected[self._segment_folder / segment.name] = segment.content
+            expected |= self._segments.files(saved.manifest.replay)
         for file, content in expected.items():
             try:
                 size_bytes = file.stat().st_size
@@ -298,7 +271,7 @@ class Checkpoints:
                 raise BrokenCheckpoint(f"{file.name}: {error.strerror}") from error
 
     def _remove_unneeded(self) -> None:
-        """Remove old checkpoints, a discarded future's, segments of neither, and leftovers."""
+        """Remove old checkpoints, later ones that a resume discarded, segments and leftovers."""
         if not self._folder.is_dir():
             return
         newest = -1 if self._current is None else self._current.step
@@ -316,19 +289,11 @@ class Checkpoints:
         for leftover in self._folder.iterdir():
             if _STEP_LEFTOVER.fullmatch(leftover.name):
                 remove_directory(leftover)
-        needed = {
-            s.name
-            for saved in kept
-            if saved.manifest.replay
-            for s in saved.manifest.replay.segments
-        }
-        if self._segment_folder.is_dir():
-            for file in self._segment_folder.iterdir():
-                if _SEGMENT_OR_LEFTOVER.fullmatch(file.name) and file.name not in needed:
-                    file.unlink()
+        replays = [saved.manifest.replay for saved in kept if saved.manifest.replay]
+        self._segments.remove_others({s.name for replay in replays for s in replay.segments})
 
     def _failure(self, path: Path, error: OSError) -> str:
-        """Free what the failed save took, and say in one line what happened and what is kept."""
+        """Remove what the failed save left; return in one line what happened and what is kept."""
         try:
             self._remove_unneeded()
         except OSError as second:
@@ -345,7 +310,7 @@ class Checkpoints:
 
 
 def _check_plain(value: Any, where: str) -> None:
-    """TypeError if `value` could be saved but not loaded again: better now than after a crash."""
+    """Raise TypeError if `value` could be saved but not loaded again."""
     kind = type(value)
     if kind in (int, float, str, bool, type(None)) or isinstance(value, Tensor):
         return

@@ -1,4 +1,4 @@
-"""What a checkpoint says about itself: its step, its files' fingerprints, its replay's segments."""
+"""The manifest of a checkpoint: its step, its files' fingerprints, its replay's segments."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ MANIFEST = "manifest.json"
 
 
 class BrokenCheckpoint(Exception):
-    """Why a checkpoint cannot be used."""
+    """A checkpoint cannot be used; the message says why."""
 
 
 class Segment(NamedTuple):
@@ -26,12 +26,12 @@ class Segment(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The file's name in the folder of segments."""
+        """The file's name."""
         return segment_name(self.start, self.stop)
 
 
 def segment_name(start: int, stop: int) -> str:
-    """The name of the file that holds rows [start, stop)."""
+    """Return the name of the file that holds rows [start, stop)."""
     return f"rows_{start}_{stop}.npy"
 
 
@@ -49,12 +49,12 @@ class Manifest:
     """The content of manifest.json."""
 
     step: int  # agent steps done
-    files: Mapping[str, Fingerprint]  # beside the manifest, by name
-    replay: ReplayRows | None  # None: the agent has none
+    files: Mapping[str, Fingerprint]  # in the checkpoint's folder, by name
+    replay: ReplayRows | None  # None if the agent has no replay
 
 
 def write_manifest(file: BinaryIO, manifest: Manifest) -> None:
-    """JSON for people and programs; its own checksum covers steps and row ranges too."""
+    """Write the manifest as JSON; its checksum covers steps and row ranges too."""
     replay = manifest.replay
     body: dict[str, Any] = {
         "format": FORMAT_VERSION,
@@ -75,10 +75,10 @@ def write_manifest(file: BinaryIO, manifest: Manifest) -> None:
 
 
 def read_manifest(path: Path) -> Manifest:
-    """What `write_manifest` wrote.
+    """Read what `write_manifest` wrote.
 
     Raises:
-        BrokenCheckpoint: the file is missing, changed, or of another format.
+        BrokenCheckpoint: the file is missing, damaged, or has another format.
     """
     try:
         body = json.loads(path.read_bytes())
