@@ -1,5 +1,6 @@
 """The packaging of `agents/`, and what a built wheel holds."""
 
+import ast
 import subprocess
 import sys
 import tomllib
@@ -34,6 +35,19 @@ def test_constraints_pin_what_the_extras_name() -> None:
     pins = (ROOT / "constraints.txt").read_text().splitlines()
     pinned = {line.split("==")[0] for line in pins if "==" in line and not line.startswith("#")}
     assert names <= pinned
+
+
+POSIX_ONLY = {"fcntl", "grp", "pty", "pwd", "resource", "syslog", "termios", "tty"}
+
+
+def test_no_module_needs_posix_to_be_imported() -> None:
+    files = [*ROOT.glob("wnrl/**/*.py"), *ROOT.glob("agents/*.py")]
+    assert len(files) > 150
+    for file in files:
+        for node in ast.parse(file.read_text()).body:  # those in functions are imported on use
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [str(node.module)] if isinstance(node, ast.ImportFrom) else []
+            assert POSIX_ONLY.isdisjoint(names), file
 
 
 def wnrl_command(*arguments: str) -> "subprocess.CompletedProcess[str]":

@@ -46,18 +46,18 @@ def train(
 ) -> Iterator[Tick]:
     """Start a run; yields after every step of its environments.
 
-    from wnrl.doctor.device import resolve_device
-    from wnrl.doctor.memory import available_bytes, keep_freed_memory, peak_resident_bytes
+    Sets torch's number of CPU threads, which is part of the run because results depend on it bit
+    for bit. The process keeps the memory that it frees (`wnrl.doctor.memory`).
 
-        Args:
-            config: from `wnrl.config.make_config`.
-            overwrite: replace the run in the folder, once the new one is ready to begin.
-            should_stop: called after each step; True ends the run with a checkpoint.
-            say: called with each line for the user.
+    Args:
+        config: from `wnrl.config.make_config`.
+        overwrite: replace the run in the folder, once the new one is ready to begin.
+        should_stop: called after each step; True ends the run with a checkpoint.
+        say: called with each line for the user.
 
-        Raises:
-            UsageError: the configuration cannot be run here, or the folder cannot be used.
-            CheckpointError: the last checkpoint could not be written.
+    Raises:
+        UsageError: the configuration cannot be run here, or the folder cannot be used.
+        CheckpointError: the last checkpoint could not be written.
     """
     config = replace(config, threads=config.run.threads or default_threads())
     device = resolve_device(config.run.device)
