@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from wnrl.config import make_config
 from wnrl.envs.vector import EpisodeStatistics
 from wnrl.instruments.activations import activity, statistics_gaps
-from wnrl.instruments.capacity import dormant_fraction, dormant_scores
+from wnrl.instruments.formulas import dormant_fraction, dormant_scores
 from wnrl.instruments.instruments import Instruments
 from wnrl.instruments.weight_rows import layer_weights, weight_vectors
 from wnrl.nn import (
@@ -142,7 +142,7 @@ def test_running_statistics_that_are_those_of_the_learnt_batch_have_no_gap(
     env.reset()
     for _ in run(env, agent, EpisodeStatistics(env.num_envs), 0, config.run.steps):
         pass
-    reading = {tag: float(value) for tag, value in instruments.take().items()}
+    reading = {tag: float(value) for tag, value in instruments.pop_reading().items()}
     for layer in ("hidden1", "hidden2"):
         (gap,) = [v for k, v in reading.items() if "statistics_gap" in k and layer in k]
         (ratio,) = [v for k, v in reading.items() if "variance_ratio" in k and layer in k]

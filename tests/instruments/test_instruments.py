@@ -46,7 +46,7 @@ def update(watch: Instruments, optimizer: StepOptimizer, obs: Tensor = OBS) -> d
     watch.before_step(obs)
     optimizer.step()
     watch.after_step()
-    return {tag: float(value) for tag, value in watch.take().items()}
+    return {tag: float(value) for tag, value in watch.pop_reading().items()}
 
 
 def due(watch: Instruments, optimizer: StepOptimizer, updates: int, obs: Tensor) -> list[int]:
@@ -67,8 +67,8 @@ def test_a_reading_is_given_once() -> None:
     watch = Instruments(network, sgd(network), 1)
     watch.before_step(OBS)
     watch.after_step()
-    assert watch.take() != {}
-    assert watch.take() == {}
+    assert watch.pop_reading() != {}
+    assert watch.pop_reading() == {}
 
 
 def test_one_step_of_known_gradient_turns_a_row_by_a_known_angle() -> None:
@@ -167,7 +167,7 @@ def test_what_a_reading_counted_is_kept_until_somebody_takes_it() -> None:
         watch.after_step()
 
     def told() -> list[float]:
-        reading = watch.take()
+        reading = watch.pop_reading()
         return [float(reading[f"norm/{tag}"]) for tag in ("gradient_clipped", "g_sign_flips/")]
 
     learn(9.0, [1.0, 1.0])  # the run's first reading

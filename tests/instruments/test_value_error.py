@@ -36,7 +36,7 @@ def test_a_return_that_a_cut_leaves_incomplete_is_left_out() -> None:
 
 
 def test_rewards_and_discounts_of_different_lengths_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"not \(2,\), \(3,\)"):
+    with pytest.raises(ValueError, match=r"are \(2,\), discounts \(3,\)"):
         realised_returns(np.ones(2), np.ones(3), cut=False)
 
 

@@ -47,7 +47,7 @@ def bind_all() -> None:
     from triton.runtime.jit import JITFunction
 
     from wnrl.kernels import ops, optimizer_launch
-    from wnrl.optim import weight_norm as optim
+    from wnrl.optim import WNAdam, normalizing_step
 
     class Target:
         """All of a driver that binding asks for."""
@@ -71,14 +71,14 @@ def bind_all() -> None:
 
     triton.runtime.driver.set_active(Target())
     JITFunction.__getitem__ = bound
-    optim.use_triton = lambda tensor: True  # type: ignore[assignment]  # for CPU tensors
+    normalizing_step.use_triton = lambda tensor: True  # type: ignore[assignment]  # for CPU tensors
     ops.backend_of = lambda device_type: "triton"  # type: ignore[assignment]  # as above
 
     def step(shapes: list[tuple[int, ...]], dtype: torch.dtype, max_norm: float | None) -> None:
         weights = [nn.Parameter(torch.randn(shape).to(dtype)) for shape in shapes]
         for weight in weights:
             weight.grad = torch.randn_like(weight)
-        optim.WNAdam(weights, max_norm=max_norm).step()
+        WNAdam(weights, max_norm=max_norm).step()
 
     shapes: list[tuple[int, ...]] = [(4, 16), (2, 41), (2, 3, 2, 2), (5,), (1, 5000)]
     step(shapes, torch.float32, None)

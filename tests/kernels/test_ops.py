@@ -271,7 +271,7 @@ def test_the_cpu_takes_aten_and_says_so_once(caplog: pytest.LogCaptureFixture) -
     caplog.set_level(logging.INFO, logger=backend.__name__)
     assert not any(backend.use_triton(torch.ones(1)) for _ in range(3))
     assert backend.backend_of("cpu") == "aten"
-    assert caplog.messages == ["weight norm on cpu: aten (the CPU's choice)"]
+    assert caplog.messages == ["weight norm on cpu: aten (default on CPUs)"]
 
 
 def test_cuda_takes_triton_where_nothing_stands_in_its_way(

@@ -1,8 +1,8 @@
-"""What flows through a network on some states, read by hooks in a forward pass of its own.
+"""Activations of a network on some states, read by hooks in a separate forward pass.
 
-The network is left as it was: its modes, its buffers and its gradients, and torch's generator too.
+The pass changes nothing: modes, buffers and gradients of the network and torch's generators stay.
 
-Dimension key: B batch, U units of a layer, F features.
+Dimension key: B batch, N samples, U units of a layer, F features.
 """
 
 import copy
@@ -34,23 +34,23 @@ NONLINEARITIES = (
 
 
 class LayerActivity(NamedTuple):
-    """What one layer gives on a batch, over the batch and all positions."""
+    """Statistics of one layer over a batch and all positions."""
 
     preactivation: Moments  # before the nonlinearity, after the normalization
-    output: Moments | None  # the layer's own; None where nothing (norm, pool, sum) stands between
-    mean_activation: Tensor | None  # (U,) E|h_i| behind the nonlinearity; None without one
+    output: Moments | None  # of the layer itself; None if that is the pre-activation
+    mean_activation: Tensor | None  # (U,) E|h_i| after the nonlinearity; None without one
 
 
 class Activity(NamedTuple):
-    """What a network gives on a batch."""
+    """Statistics of a network on a batch."""
 
-    layers: dict[str, LayerActivity]  # by layer, in the order in which they were called
-    features: Tensor | None  # (B, F) what the last layer called takes: a head's input
-    output: Any  # of the network
+    layers: dict[str, LayerActivity]  # by layer, in the order of the calls
+    features: Tensor | None  # (B, F) input of the last layer called, a head
+    output: Any  # the network's
 
 
 class _Recorder:
-    """Follows one forward pass: a layer is open until its nonlinearity or the next layer comes."""
+    """Records one forward pass; a layer is open until its nonlinearity or the next layer runs."""
 
     def __init__(self) -> None:
         self.layers: dict[str, LayerActivity] = {}
@@ -85,7 +85,7 @@ class _Recorder:
         self._pending = None
 
     def close(self) -> None:
-        if self._open is not None:  # no nonlinearity came
+        if self._open is not None:  # no nonlinearity followed
             name, raw, axis = self._open
             self.layers.setdefault(name, LayerActivity(_moments(raw, axis), None, None))
         self._open = None
@@ -93,18 +93,18 @@ class _Recorder:
 
 @torch.no_grad()
 def activity(network: nn.Module, obs: Tensor, *, batch_statistics: bool = False) -> Activity:
-    """Pre-activations, activations and features on states, in evaluation mode, as in acting.
+    """Return statistics of pre-activations, activations and features in evaluation mode.
 
-    A layer's pre-activation is what the next nonlinearity takes, so it has been normalized where
-    the network normalizes there; where no nonlinearity follows before the next layer (a head, the
-    last layer of a residual section) it is the layer's output. Of an LSTM nothing is read here: it
-    has its nonlinearities inside. What it gives is the features of the heads behind it.
+    A layer's pre-activation is the input of the next nonlinearity, after any normalization. If no
+    nonlinearity follows before the next layer (a head, the last layer of a residual section), it is
+    the layer's output. LSTMs are not read, because their nonlinearities are inside; their outputs
+    are the features of the heads that follow.
 
     Args:
         network: obs -> anything.
-        obs: (B, ...) whatever the network takes.
-        batch_statistics: in training mode instead, on a copy: as if the running statistics had
-            settled on these states.
+        obs: (B, ...) the network's input.
+        batch_statistics: use training mode, on a copy, as if the running statistics had settled on
+            these states.
     """
     recorder = _Recorder()
     watched = copy.deepcopy(network) if batch_statistics else network
@@ -135,29 +135,29 @@ def activity(network: nn.Module, obs: Tensor, *, batch_statistics: bool = False)
 
 
 class StatisticsGap(NamedTuple):
-    """How far a batch's statistics, used in learning, are from the running ones, used in acting."""
+    """Gap between a batch's statistics, used in learning, and running ones, used in acting."""
 
     means: Tensor  # () in units of the running standard deviation
-    variances: Tensor | None  # () batch over running; None where none is kept
+    variances: Tensor | None  # () batch over running; None without a running variance
 
 
 def keeps_statistics(network: nn.Module) -> bool:
-    """Whether a normalization acts on running statistics and learns on the batch's."""
+    """Return whether any module acts with running statistics and learns with the batch's."""
     return any(_running_mean(module) is not None for module in network.modules())
 
 
 @torch.no_grad()
 def statistics_gaps(network: nn.Module, obs: Tensor) -> dict[str, StatisticsGap]:
-    """By module, for every module that keeps a `running_mean`; in training mode, as in learning.
+    """Return the gap of each module that has a `running_mean`, by name, in training mode.
 
     Args:
         network: obs -> anything.
-        obs: (B, ...) the whole batch of a forward in learning.
+        obs: (B, ...) the whole batch of a forward pass in learning.
     """
     gaps: dict[str, StatisticsGap] = {}
     if not keeps_statistics(network):
         return gaps
-    copied = copy.deepcopy(network).train()  # in training mode a pass changes what is kept
+    copied = copy.deepcopy(network).train()  # a pass in training mode changes running statistics
     for name, module in copied.named_modules():
         if _running_mean(module) is not None:
 
@@ -175,9 +175,9 @@ def _running_mean(module: nn.Module) -> Tensor | None:
 
 
 def _gap(module: nn.Module, values: Tensor) -> StatisticsGap:
-    """Of a module's running statistics and what it is about to take: (B, U, ...).
+    """Return the gap between a module's running statistics and its input (B, U, ...).
 
-    torch's running variance is the unbiased one; a module with another has `biased_running_var`.
+    torch's running variance is unbiased; modules with a biased one have `biased_running_var`.
     """
     samples = _samples(values.detach(), 1)
     mean, std = moments(samples)
@@ -194,7 +194,7 @@ def _gap(module: nn.Module, values: Tensor) -> StatisticsGap:
 
 @contextmanager
 def same_modes(network: nn.Module) -> Iterator[None]:
-    """Give each module its mode back, training or evaluation."""
+    """Restore each module's mode, training or evaluation, when the scope ends."""
     modes = [(module, module.training) for module in network.modules()]
     try:
         yield
@@ -205,7 +205,7 @@ def same_modes(network: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def _same_generators(network: nn.Module) -> Iterator[None]:
-    """Give torch's global generators their states back: training mode may draw (dropout)."""
+    """Restore torch's global generators, from which training mode may draw (dropout)."""
     with torch.random.fork_rng({p.device for p in network.parameters() if p.is_cuda}):
         yield
 
@@ -219,7 +219,7 @@ def _removed(hook: Any) -> Iterator[None]:
 
 
 def _samples(values: Tensor, axis: int) -> Tensor:
-    """(B, ..., U, ...) with the units at `axis` -> (N, U); no copy for channels_last."""
+    """(B, ..., U, ...) with units at `axis` -> (N, U); no copy for channels_last."""
     return values.movedim(axis, -1).reshape(-1, values.shape[axis])
 
 

@@ -1,7 +1,7 @@
-"""What the instruments count between readings, kept until a reading that tells it was taken.
+"""Counters accumulated between readings; reset only once a reading has been logged.
 
-When several readings come before anybody looks, only the newest is seen. What was counted for the
-others must not be lost with them.
+If several readings are made before one is logged, only the newest is logged. The counts of the
+others go to the next one.
 """
 
 from collections.abc import Mapping
@@ -12,42 +12,42 @@ from torch import Tensor
 from wnrl.instruments.formulas import sign_flips
 
 
-class Counts:
-    """Updates, how many had a clipped gradient, and gains that changed their sign."""
+class Counters:
+    """Numbers of updates, of updates with a clipped gradient, and of gains that changed sign."""
 
     def __init__(self) -> None:
         self._updates = 0
-        self._clipped: Tensor | float = 0.0  # how many of them
-        self._flips: dict[str, Tensor | int] = {}  # of each weight's gains, from reading to reading
-        self._signs: dict[str, Tensor] = {}  # of the gains at the last reading, taken or not
-        self._told: tuple[int, Tensor | float] = (0, 0.0)  # updates and clipped of that reading
+        self._clipped: Tensor | float = 0.0  # updates with a clipped gradient
+        self._flips: dict[str, Tensor | int] = {}  # sign changes of each weight's gains
+        self._signs: dict[str, Tensor] = {}  # of the gains at the last reading
+        self._reported: tuple[int, Tensor | float] = (0, 0.0)  # updates, clipped in that reading
 
     def update(self, clipped: Tensor) -> None:
-        """One more; () whether its gradient was clipped."""
+        """Count one update, and () whether its gradient was clipped."""
         self._updates += 1
         self._clipped = self._clipped + clipped
 
     def clipped_share(self) -> Tensor | float:
-        """Tell a reading the share of updates with a clipped gradient."""
-        self._told = (self._updates, self._clipped)
+        """Report the share of updates with a clipped gradient to a reading."""
+        self._reported = (self._updates, self._clipped)
         return self._clipped / self._updates
 
     def flips(self, name: str, gain: Tensor) -> Tensor:
-        """Tell a reading how many of a weight's gains (O,) changed their sign."""
+        """Report to a reading how many of a weight's gains (O,) changed their sign."""
         since = sign_flips(self._signs.get(name, gain).to(gain), gain)
         self._flips[name] = flips = since + self._flips.get(name, 0)
         self._signs[name] = gain.sign()
         return flips
 
-    def taken(self) -> None:
-        """The last reading was taken: what it told counts no more, what came after it does."""
-        updates, clipped = self._told
+    def subtract_reported(self) -> None:
+        """Subtract what the last reading reported, because it has been logged."""
+        updates, clipped = self._reported
         self._updates, self._clipped = self._updates - updates, self._clipped - clipped
-        self._told = (0, 0.0)
+        self._reported = (0, 0.0)
         self._flips.clear()
 
     def state_dict(self) -> dict[str, Any]:
-        """All that was not taken."""
+        """Return all counts that have not been logged."""
         return {
             "unread_updates": self._updates,
             "clipped": float(self._clipped),
@@ -56,9 +56,9 @@ class Counts:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue; a reading that was not taken is gone, and its counts go to the next one."""
+        """Restore the counts; those of a reading that was not logged go to the next one."""
         self._updates = state["unread_updates"]
         self._clipped = state["clipped"]
-        self._flips = dict(state.get("flips", {}))  # none in a run from before they were kept
+        self._flips = dict(state.get("flips", {}))  # missing in old checkpoints
         self._signs = dict(state["signs"])
-        self._told = (0, 0.0)
+        self._reported = (0, 0.0)

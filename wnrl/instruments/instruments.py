@@ -1,7 +1,7 @@
-"""The instruments of a run: every N updates, what the normalization does to the network.
+"""The instruments of a run: every N updates, measure what the normalization does to the network.
 
-`Instruments` is an agent's `UpdateObserver`. It reads and never writes: a run with it ends with the
-weights of a run without it, bit for bit. The formulas are wnrl.instruments.formulas'.
+`Instruments` is an agent's `UpdateObserver`. It only reads: the weights of a run do not depend on
+it, bit for bit. The formulas are in `formulas`.
 """
 
 import math
@@ -22,22 +22,20 @@ from wnrl.instruments.activations import (
     same_modes,
     statistics_gaps,
 )
-from wnrl.instruments.capacity import (
+from wnrl.instruments.counters import Counters
+from wnrl.instruments.formulas import (
     DORMANT_TAUS,
+    Moments,
     dormant_fraction,
     dormant_scores,
     effective_rank,
-    singular_values,
-    srank,
-)
-from wnrl.instruments.counters import Counts
-from wnrl.instruments.formulas import (
-    Moments,
     policy_churn,
     relative_gradient,
     row_angles,
     row_cosines,
     shift,
+    singular_values,
+    srank,
     stretch,
 )
 from wnrl.instruments.weight_rows import layer_weights, weight_vectors
@@ -45,25 +43,25 @@ from wnrl.nn.networks.heads import PolicyValue
 from wnrl.optim.step import StepOptimizer
 
 Reading = dict[str, Tensor | float]
-STATES = 128  # of the last batches, on which activations, ranks and churn are read
+STATES = 128  # states from the last batches on which activations, ranks and churn are measured
 _GAIN_QUANTILES = {"g_05": 0.05, "g_50": 0.5, "g_95": 0.95}
 
 
 def greedy_actions(output: Any) -> Tensor | None:
-    """Actions (B,) of a network that gives values (B, A), or a policy; None for other outputs."""
+    """Return greedy actions (B,) of values (B, A) or of a policy; None for other outputs."""
     output = output.logits if isinstance(output, PolicyValue) else output
     return output.argmax(dim=1) if isinstance(output, Tensor) and output.ndim == 2 else None
 
 
 class Instruments:
-    """Takes a reading around every N-th update, and one at the start to compare with.
+    """Makes a reading around every N-th update, and a first one early in the run to compare with.
 
-    Between readings it counts the clipped gradients, one small operation per update. Several
-    readings may come before one is taken: the newest is kept, with the counts of all.
+    Between readings it counts clipped gradients, one small operation per update. If several
+    readings are made before one is popped, the newest is kept, with the counts of all.
 
-    A reading's scalars by tag are `norm/<instrument>[/<layer>]` and `time/instruments_share`, the
-    share of the time since the last reading that reading took (of the CPU's; a GPU is not waited
-    for). Tensors stay where they are until somebody logs them.
+    The tags of a reading's scalars are `norm/<instrument>[/<layer>]` and `time/instruments_share`,
+    the share of CPU time since the last reading that this reading took (a GPU is not awaited).
+    Tensors stay on their device until they are logged.
     """
 
     def __init__(
@@ -76,21 +74,21 @@ class Instruments:
         actions: Callable[[Any], Tensor | None] = greedy_actions,
         now: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """Nothing is read yet.
+        """Prepare to read a network.
 
         Args:
-            network: obs (B, ...) -> what `actions` takes.
-            optimizer: what steps it.
-            every_updates: N; 0 for no reading at all.
-            max_grad_norm: gradients longer than this are counted as clipped; inf for none.
-            actions: the network's output -> greedy actions (B,), or None where there are none.
-            now: a clock that never runs backwards, in s.
+            network: obs (B, ...) -> the argument of `actions`.
+            optimizer: steps the network.
+            every_updates: N; 0 for no readings.
+            max_grad_norm: longer gradients count as clipped; inf for none.
+            actions: the network's output -> greedy actions (B,), or None if it has none.
+            now: a monotonic clock in s.
 
         Raises:
             ValueError: N is negative.
         """
         if every_updates < 0:
-            raise ValueError(f"every_updates must be at least 0, came {every_updates}")
+            raise ValueError(f"every_updates is {every_updates}: it must be at least 0")
         self._network = network
         self._optimizer = optimizer
         self._every_updates = every_updates
@@ -98,27 +96,27 @@ class Instruments:
         self._actions = actions
         self._now = now
         self._updates = 0
-        self._counts = Counts()
+        self._counters = Counters()
         self._recent: deque[Tensor] = deque()  # observations of the batches before a reading
-        self._first: dict[str, Tensor] = {}  # by tag, what growth and drift are measured from
-        self._began_s: float | None = None  # of the interval: the end of the last reading
+        self._first: dict[str, Tensor] = {}  # by tag, the reference of growth and drift
+        self._last_reading_s: float | None = None
         self._pending: _Pending | None = None  # between before_step and after_step
         self._reading: Reading = {}
 
-    def take(self) -> Reading:
-        """The newest reading that was not taken yet, else nothing."""
+    def pop_reading(self) -> Reading:
+        """Return the newest reading once; empty if there is no new one."""
         reading, self._reading = self._reading, {}
         if reading:
-            self._counts.taken()
+            self._counters.subtract_reported()
         return reading
 
     def before_step(self, obs: Tensor, learning_batch: Tensor | None = None) -> None:
-        """Keep the states of the last batches; at a reading, look at what the step will change.
+        """Keep the states of the last batches; if a reading is due, measure the network before.
 
         Args:
-            obs: (B, ...) the states that were learnt at.
-            learning_batch: what the network took to learn, whose statistics are compared with the
-                running ones; None for `obs`.
+            obs: (B, ...) states of the update.
+            learning_batch: the batch that the network processed in the update, whose statistics
+                are compared with the running ones; None for `obs`.
         """
         if self._every_updates == 0:
             return
@@ -130,22 +128,36 @@ class Instruments:
         if left == 0 or update == batches:  # the second is the run's first reading
             started_s = self._now()
             states = torch.cat(list(self._recent)[-batches:])
-            self._pending = self._look(obs if learning_batch is None else learning_batch, states)
+            batch = obs if learning_batch is None else learning_batch
+            self._pending = self._measure_before(batch, states)
             self._recent.clear()
             self._pending.spent_s = self._now() - started_s
 
     @torch.no_grad()
     def after_step(self) -> None:
-        """Count; at a reading, compare with before and keep the reading for `take`."""
+        """Count the update; if a reading is due, complete it for `pop_reading`."""
         if self._every_updates == 0:
             return
         self._updates += 1
-        self._counts.update(self._optimizer.grad_norm > self._max_grad_norm)
+        self._counters.update(self._optimizer.grad_norm > self._max_grad_norm)
         if self._pending is None:
             return
         pending, self._pending = self._pending, None
         started_s = self._now()
         reading = pending.reading
+        self._read_step(reading, pending)
+        self._read_vectors(reading)
+        reading["norm/gradient_clipped"] = self._counters.clipped_share()
+        ended_s = self._now()
+        if self._last_reading_s is not None:
+            spent_s = pending.spent_s + ended_s - started_s
+            interval_s = max(ended_s - self._last_reading_s, 1e-9)
+            reading["time/instruments_share"] = spent_s / interval_s
+        self._last_reading_s = ended_s
+        self._reading = reading
+
+    def _read_step(self, reading: Reading, pending: "_Pending") -> None:
+        """Read what the step changed: angles of the weights, and greedy actions."""
         rates = {
             id(parameter): float(group["lr"])  # a schedule may have written it in the step
             for group in self._optimizer.param_groups
@@ -160,25 +172,17 @@ class Instruments:
         if pending.actions is not None:
             with same_modes(self._network):
                 after = self._actions(self._network.eval()(pending.states))
-            assert after is not None, "the network gives what it gave before"
+            assert after is not None, "the output has the same form as before the step"
             reading["norm/policy_churn"] = policy_churn(pending.actions, after)
-        self._read_vectors(reading)
-        reading["norm/gradient_clipped"] = self._counts.clipped_share()
-        ended_s = self._now()
-        if self._began_s is not None:
-            spent_s = pending.spent_s + ended_s - started_s
-            reading["time/instruments_share"] = spent_s / max(ended_s - self._began_s, 1e-9)
-        self._began_s = ended_s
-        self._reading = reading
 
     @torch.no_grad()
-    def _look(self, learning_batch: Tensor, states: Tensor) -> "_Pending":
+    def _measure_before(self, learning_batch: Tensor, states: Tensor) -> "_Pending":
         reading: Reading = {}
         if not self._first and keeps_statistics(self._network):
-            # Running statistics have not settled yet: measured from those, everything would drift.
+            # Running statistics have not settled yet; with them everything would seem to drift.
             self._note_first(activity(self._network, states, batch_statistics=True))
-        seen = activity(self._network, states)
-        self._read_activity(reading, seen)
+        current = activity(self._network, states)
+        self._read_activity(reading, current)
         for name, gap in statistics_gaps(self._network, learning_batch).items():
             reading[f"norm/statistics_gap/{name}"] = gap.means
             if gap.variances is not None:
@@ -191,77 +195,77 @@ class Instruments:
                 cosines = row_cosines(gradient, rows)
                 reading[f"norm/gradient_cosine/{weight.name}"] = cosines.abs().mean()
                 gradients[weight.name] = relative_gradient(gradient, rows)
-        return _Pending(reading, states, self._actions(seen.output), weights, gradients)
+        return _Pending(reading, states, self._actions(current.output), weights, gradients)
 
-    def _read_activity(self, reading: Reading, seen: Activity) -> None:
-        for name, layer in seen.layers.items():
-            for what, now in _moments_of(layer).items():
+    def _read_activity(self, reading: Reading, current: Activity) -> None:
+        for name, layer in current.layers.items():
+            for kind, now in _moments_of(layer).items():
                 first = Moments(
-                    self._at_first(f"{what}_mean/{name}", now.mean),
-                    self._at_first(f"{what}_std/{name}", now.std),
+                    self._first_value(f"{kind}_mean/{name}", now.mean),
+                    self._first_value(f"{kind}_std/{name}", now.std),
                 )
-                reading[f"norm/{what}_mean/{name}"] = now.mean.mean()
-                reading[f"norm/{what}_std/{name}"] = now.std.mean()
-                reading[f"norm/{what}_shift/{name}"] = shift(first, now)
-                reading[f"norm/{what}_stretch/{name}"] = stretch(first, now)
+                reading[f"norm/{kind}_mean/{name}"] = now.mean.mean()
+                reading[f"norm/{kind}_std/{name}"] = now.std.mean()
+                reading[f"norm/{kind}_shift/{name}"] = shift(first, now)
+                reading[f"norm/{kind}_stretch/{name}"] = stretch(first, now)
             if layer.mean_activation is not None:
                 scores = dormant_scores(layer.mean_activation)
                 for tau in DORMANT_TAUS:
                     reading[f"norm/dormant_{tau:g}/{name}"] = dormant_fraction(scores, tau)
-        if seen.features is not None:
-            sigma = singular_values(seen.features)
+        if current.features is not None:
+            sigma = singular_values(current.features)
             reading["norm/srank"] = srank(sigma)
             reading["norm/effective_rank"] = effective_rank(sigma)
 
-    def _note_first(self, seen: Activity) -> None:
-        for name, layer in seen.layers.items():
-            for what, now in _moments_of(layer).items():
-                self._at_first(f"{what}_mean/{name}", now.mean)
-                self._at_first(f"{what}_std/{name}", now.std)
+    def _note_first(self, current: Activity) -> None:
+        for name, layer in current.layers.items():
+            for kind, now in _moments_of(layer).items():
+                self._first_value(f"{kind}_mean/{name}", now.mean)
+                self._first_value(f"{kind}_std/{name}", now.std)
 
     def _read_vectors(self, reading: Reading) -> None:
         for name, (gain, norm) in weight_vectors(self._network, self._optimizer).items():
-            first = self._at_first(f"v_norm/{name}", norm)
+            first = self._first_value(f"v_norm/{name}", norm)
             reading[f"norm/v_norm/{name}"] = norm.mean()
             growth = torch.where(first == 0, 1.0, norm / first)  # a row of zeros has no length yet
             reading[f"norm/v_growth/{name}"] = growth.mean()
-            reading[f"norm/g_sign_flips/{name}"] = self._counts.flips(name, gain)
+            reading[f"norm/g_sign_flips/{name}"] = self._counters.flips(name, gain)
             for tag, quantile in _GAIN_QUANTILES.items():
                 reading[f"norm/{tag}/{name}"] = gain.quantile(quantile)
 
-    def _at_first(self, tag: str, value: Tensor) -> Tensor:
-        """What the first reading gave under this tag."""
+    def _first_value(self, tag: str, value: Tensor) -> Tensor:
+        """Return the tag's value in the first reading, which may be this one."""
         return self._first.setdefault(tag, value.clone()).to(value)
 
     def state_dict(self) -> dict[str, Any]:
-        """Counters, what the first reading saw, and states on their way to a reading."""
+        """Return the counters, the first reading's values, and states kept for the next reading."""
         return {
             "updates": self._updates,
             "recent": list(self._recent),
             "first": dict(self._first),
-            **self._counts.state_dict(),
+            **self._counters.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue: later readings are those of a run that was never stopped, times apart."""
+        """Restore the state; later readings equal those of an uninterrupted run, except times."""
         device = next(self._network.parameters()).device
         self._updates = state["updates"]
         self._recent = deque(obs.to(device) for obs in state["recent"])
-        self._first = {  # as earlier runs called it
+        self._first = {  # old checkpoints have v_length
             tag.replace("v_length/", "v_norm/"): value for tag, value in state["first"].items()
         }
-        self._counts.load_state_dict(state)
+        self._counters.load_state_dict(state)
 
 
 def _moments_of(layer: LayerActivity) -> dict[str, Moments]:
-    """Of what comes before the nonlinearity, and of the layer's output where they differ."""
-    read = {"preactivation": layer.preactivation}
-    return read if layer.output is None else {**read, "output": layer.output}
+    """Return the moments of the pre-activation and, if it differs, of the layer's output."""
+    preactivation = {"preactivation": layer.preactivation}
+    return preactivation if layer.output is None else {**preactivation, "output": layer.output}
 
 
 @dataclass
 class _Pending:
-    """A reading between the two calls around a step."""
+    """An incomplete reading, between `before_step` and `after_step`."""
 
     reading: Reading
     states: Tensor

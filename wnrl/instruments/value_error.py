@@ -1,7 +1,7 @@
-"""How far predicted values are from what really came, state by state, on evaluation episodes.
+"""Errors of predicted values against realised returns on evaluation episodes, state by state.
 
-The return is the learner's: rewards as it sees them, discounted, over where a lost life ends it.
-The policy that is judged is the one that plays, with its random actions.
+Returns are the learner's: of clipped rewards if it clips, discounted, ended by a lost life if that
+is terminal in training. The predictions are those of the acting policy, random actions included.
 
 Dimension key: N environments, T agent steps of an episode, S states.
 """
@@ -14,8 +14,8 @@ import numpy.typing as npt
 from wnrl.agents.base import Predictions, ValuePolicy
 from wnrl.envs.vector import Actions, Flags, Observations, Step
 
-LARGEST_TAIL = 0.01  # of what follows a cut, that may be missing in a return
-PREDICT_EVERY_STEPS = 4  # neighbouring states are nearly the same, and a forward pass costs
+LARGEST_TAIL = 0.01  # discount up to a cut below which the missing rest of a return is ignored
+PREDICT_EVERY_STEPS = 4  # agent steps; neighbouring states are nearly the same
 
 
 class Gap(NamedTuple):
@@ -25,7 +25,7 @@ class Gap(NamedTuple):
     realised: Predictions  # (S,)
 
     def scalars(self) -> dict[str, float]:
-        """Means over the states, by tag; nothing without a state."""
+        """Return means over the states, by tag; empty without a state."""
         if len(self.predicted) == 0:
             return {}
         error = self.predicted.astype(np.float64) - self.realised
@@ -40,26 +40,26 @@ class Gap(NamedTuple):
 def realised_returns(
     rewards: npt.NDArray[np.float64], discounts: npt.NDArray[np.float64], *, cut: bool
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-    """G_k = r_{k+1} + d_{k+1} G_{k+1} of every step of an episode, and which are known.
+    """Return G_k = r_{k+1} + d_{k+1} G_{k+1} of every step of an episode, and which are known.
 
-    Where play was cut (a time limit, the cap on an episode) what would have followed is missing. A
-    return is known if the product of discounts up to the cut is at most `LARGEST_TAIL`: nothing is
-    made up by a bootstrap, which would judge a prediction by another.
+    If the episode was cut (a time limit, the cap on its length), the rewards after the cut are
+    missing. A return is known if the product of discounts up to the cut is at most `LARGEST_TAIL`.
+    The rest is not bootstrapped, which would compare one prediction with another.
 
     Args:
         rewards: (T,) in time order.
-        discounts: (T,) of what follows each; 0 where the return ends.
-        cut: whether the episode was cut after the last of them.
+        discounts: (T,) discount after each reward; 0 ends the return.
+        cut: whether the episode was cut after the last step.
 
     Returns:
         G (T,), and (T,) whether it is known.
 
     Raises:
-        ValueError: on shapes that are not the same (T,).
+        ValueError: the shapes are not the same (T,).
     """
     if rewards.ndim != 1 or rewards.shape != discounts.shape:
         raise ValueError(
-            f"rewards and discounts must be the same (T,), not {rewards.shape}, {discounts.shape}"
+            f"rewards are {rewards.shape}, discounts {discounts.shape}: expected the same (T,)"
         )
     returns, known = np.zeros(len(rewards)), np.zeros(len(rewards), np.bool_)
     following, tail = 0.0, float(cut)
@@ -73,20 +73,20 @@ def realised_returns(
 class ValueGap:
     """Follows evaluation episodes and pairs each prediction with its return.
 
-    `acted` is called before each step of the environments, `stepped` after it, `ended` for each
+    Call `acted` before each step of the environments, `stepped` after it, and `ended` for each
     episode that counts.
     """
 
     def __init__(
         self, policy: ValuePolicy, num_envs: int, gamma: float, *, clip_rewards: bool
     ) -> None:
-        """Nothing is predicted yet.
+        """Start without predictions.
 
         Args:
-            policy: what plays.
+            policy: the acting policy.
             num_envs: N.
-            gamma: the learner's discount of a step.
-            clip_rewards: whether the learner sees rewards clipped to [-1, 1].
+            gamma: the learner's discount per agent step.
+            clip_rewards: whether the learner clips rewards to [-1, 1].
         """
         self._policy = policy
         self._gamma = gamma
@@ -99,7 +99,7 @@ class ValueGap:
         self._gaps: list[Gap] = []
 
     def acted(self, obs: Observations, actions: Actions) -> None:
-        """Predict the values of actions (N,) on observations (N, ...)."""
+        """Predict the values of actions (N,) at observations (N, ...)."""
         if self._steps % PREDICT_EVERY_STEPS == 0:
             self._newest = self._policy.values(obs, actions)
         else:
@@ -107,7 +107,7 @@ class ValueGap:
         self._steps += 1
 
     def stepped(self, step: Step) -> None:
-        """Take in what they brought. An action on a final observation begins an episode anew."""
+        """Add the rewards of a step. The first row of an episode clears its environment."""
         rewards = np.clip(step.reward, -1.0, 1.0) if self._clip_rewards else step.reward
         over: Flags = step.terminated | step.life_lost
         for env in range(len(rewards)):
@@ -119,7 +119,12 @@ class ValueGap:
             self._discounts[env].append(0.0 if over[env] else self._gamma)
 
     def ended(self, env: int, *, cut: bool) -> None:
-        """The running episode of one environment counts, and ends here."""
+        """Count the episode of one environment, which ends here.
+
+        Args:
+            env: its index.
+            cut: whether the episode was cut instead of terminated.
+        """
         predicted = np.array(self._predicted[env], np.float32)
         returns, known = realised_returns(
             np.array(self._rewards[env]), np.array(self._discounts[env]), cut=cut
@@ -128,7 +133,7 @@ class ValueGap:
         self._gaps.append(Gap(predicted[chosen], returns[chosen].astype(np.float32)))
 
     def result(self) -> Gap:
-        """All states of the episodes that counted."""
-        nothing = Gap(np.zeros(0, np.float32), np.zeros(0, np.float32))
-        parts = [nothing, *self._gaps]
+        """Return all states of the counted episodes."""
+        empty = Gap(np.zeros(0, np.float32), np.zeros(0, np.float32))
+        parts = [empty, *self._gaps]
         return Gap(*(np.concatenate(field) for field in zip(*parts, strict=True)))

@@ -1,9 +1,9 @@
-"""The weights of a network as rows, with gains, lengths and gradients, whatever their storage.
+"""The weights of a network as rows, with gains, lengths and gradients, in any storage.
 
-A layer is anything like `nn.Linear`, a convolution or a recurrent layer; nothing asks which
-normalization a network has. A layer that computes its weight from one Parameter (torch's
-parametrizations, weight standardization, spectral normalization) is read at that Parameter, which
-is what learns and has the gradient; `effective_rows` are what such a layer of ours computes with.
+Layers are linear, convolution and recurrent layers, with any normalization. If a layer computes its
+weight from one Parameter (torch's parametrizations, weight standardization, spectral
+normalization), `rows` reads that Parameter, which learns and has the gradient, and `effective_rows`
+the computed weight.
 
 Dimension key: O output units (rows), K elements of a row.
 """
@@ -23,18 +23,18 @@ LAYERS = (nn.Linear, nn.modules.conv._ConvNd, nn.RNNBase)
 class LayerWeight(NamedTuple):
     """One weight of one layer."""
 
-    name: str  # the layer's, or `<layer>.<weight>` where it has several
+    name: str  # the layer's name, or `<layer>.<weight>` if it has several weights
     layer: nn.Module
-    key: str  # the weight's name there
+    key: str  # the weight's name in the layer
 
     @property
     def computed(self) -> bool:
-        """Whether gains and weight vectors are the Parameters (storage "gv")."""
+        """True if gains and weight vectors are the Parameters (storage "gv")."""
         return isinstance(self.layer, WeightNormalized) and self.layer.storage == "gv"
 
     @property
     def parameter(self) -> nn.Parameter:
-        """The Parameter that is stepped; of storage "gv" the vectors v."""
+        """The Parameter that is stepped; v with storage "gv"."""
         if isinstance(self.layer, WeightNormalized) and self.layer.storage == "gv":
             return self.layer.gv_parameters(self.key)[1]
         parameter = _parameter(self.layer, self.key)
@@ -43,19 +43,19 @@ class LayerWeight(NamedTuple):
 
     @torch.no_grad()
     def rows(self) -> Tensor:
-        """w (O, K) as it is now; shares memory where it can."""
+        """Return the current w (O, K); it shares memory if possible."""
         if isinstance(self.layer, WeightNormalized):
             return self.layer.effective_weight(self.key).detach().flatten(1)
         return self.parameter.detach().flatten(1)
 
     @torch.no_grad()
     def effective_rows(self) -> Tensor:
-        """(O, K) What the layer computes with in acting; `rows()` unless it says otherwise."""
+        """Return the weight (O, K) that the layer uses in acting; `rows()` for most layers."""
         compute = getattr(self.layer, "effective_weight", None)
         if compute is None or isinstance(self.layer, WeightNormalized):
             return self.rows()
         training = self.layer.training
-        self.layer.training = False  # in training mode it may move: Spectral's u
+        self.layer.training = False  # training mode would move Spectral's u
         try:
             effective: Tensor = compute()
         finally:
@@ -64,16 +64,17 @@ class LayerWeight(NamedTuple):
 
     @torch.no_grad()
     def gradient(self) -> Tensor | None:
-        """dL/dw (O, K) of the last backward pass, None without one.
+        """Return dL/dw (O, K) of the last backward pass, or None.
 
-        From those of g and v (eq. 3 read backwards), which hold all of it where g is not 0:
-        dL/dw = (||v|| / g) dL/dv + (dL/dg / ||v||) v.
+        With storage "gv" it is computed from the gradients of g and v (eq. 3 inverted), for g != 0:
+
+            dL/dw = (||v|| / g) dL/dv + (dL/dg / ||v||) v
         """
         if not isinstance(self.layer, WeightNormalized) or self.layer.storage != "gv":
             gradient = self.parameter.grad
             return None if gradient is None else gradient.detach().flatten(1)
         gain, vectors = self.layer.gv_parameters(self.key)
-        if gain.grad is None or vectors.grad is None:  # a fixed gain hides what lies along w
+        if gain.grad is None or vectors.grad is None:  # without dL/dg the part along w is unknown
             return None
         g, v = (part.detach().flatten(1) for part in self.layer.gain_and_vector(self.key))
         dg, dv = gain.grad.flatten(1), vectors.grad.flatten(1)
@@ -85,7 +86,7 @@ class LayerWeight(NamedTuple):
 
 
 def layer_weights(module: nn.Module) -> list[LayerWeight]:
-    """Every weight of two or more axes of every layer of a module, in the order of its modules."""
+    """Return every weight with two or more axes of a module's layers, in the order of modules."""
     return [
         LayerWeight(layer_name if len(keys) == 1 else f"{layer_name}.{key}", layer, key)
         for layer_name, layer, keys in _layers(module)
@@ -110,24 +111,24 @@ def _is_matrix(layer: nn.Module, key: str) -> bool:
 
 
 def _parameter(layer: nn.Module, key: str) -> nn.Parameter | None:
-    """The Parameter of a weight, or the one from which torch's parametrization computes it."""
-    own = layer._parameters.get(key)
+    """Return a weight's Parameter, or the one from which torch's parametrization computes it."""
+    parameter = layer._parameters.get(key)
     parametrized = layer._modules.get("parametrizations")
-    if own is None and isinstance(parametrized, nn.ModuleDict) and key in parametrized:
-        own = parametrized[key]._parameters.get("original")
-    return own
+    if parameter is None and isinstance(parametrized, nn.ModuleDict) and key in parametrized:
+        parameter = parametrized[key]._parameters.get("original")
+    return parameter
 
 
 @torch.no_grad()
 def weight_vectors(module: nn.Module, optimizer: StepOptimizer) -> dict[str, tuple[Tensor, Tensor]]:
-    """Gain g and length ||v|| of every weight-normalized weight, whichever storage it has.
+    """Return gain g and length ||v|| of every weight-normalized weight, in either storage.
 
     With storage "w", and for plain layers that the optimizer normalizes, the optimizer holds ||v||
-    and the sign of g from its first step on; a weight that has not been stepped is left out.
+    and the sign of g from its first step on; weights that have not been stepped are left out.
 
     Args:
         module: the network.
-        optimizer: the one that steps it.
+        optimizer: steps the network.
 
     Returns:
         By `LayerWeight.name`: g (O,) and ||v|| (O,).
@@ -146,7 +147,7 @@ def weight_vectors(module: nn.Module, optimizer: StepOptimizer) -> dict[str, tup
 
 
 def _states(optimizer: object) -> Mapping[Any, Any]:
-    """By Parameter, of a torch optimizer or of the one inside a wrapper such as `ClippedStep`."""
+    """Return the state by Parameter, also from inside a wrapper such as `ClippedStep`."""
     while not isinstance(optimizer, torch.optim.Optimizer):
         if not hasattr(optimizer, "optimizer"):
             return {}

@@ -1,1 +1,4 @@
-"""The mathematics of weight normalization on tensors: the reference of every fast path."""
+"""Fast weight normalization and optimizer steps: Triton, ATen, and the reference that tests both.
+
+Functions on tensors belong here. Layers (`wnrl.nn`) and optimizers (`wnrl.optim`) do not.
+"""

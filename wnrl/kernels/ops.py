@@ -1,12 +1,12 @@
 """The weights of all weight-normalized layers as one differentiable torch op.
 
-`weight_norm_many` computes w = g v / ||v|| (Salimans & Kingma 2016, eq. 2) of every layer in one
-call and their gradients (eq. 3) in one: a single Triton launch each way on a GPU, ATen's kernels
-layer by layer on the CPU. It works under torch.compile(fullgraph=True) and torch.export, and can be
-differentiated twice. reference.py is its oracle, rows of zeros included.
+`weight_norm_many` computes w = g v / ||v|| (Salimans & Kingma 2016, eq. 2) of all layers in one
+call, and all gradients (eq. 3) in another: one Triton launch each on a GPU, ATen's kernels layer by
+layer on the CPU. It works under torch.compile(fullgraph=True) and torch.export, and can be
+differentiated twice. `reference` is its oracle, also for rows of zeros.
 
-Every backend sees a layer as rows (O, K) in the order of memory, so a channels_last weight goes in
-as a permuted view, without a copy, and its w comes out in channels_last.
+Every backend takes a layer as rows (O, K) in the order of memory, so a channels_last weight is
+passed as a permuted view, without a copy, and its w is in channels_last.
 """
 
 from collections.abc import Sequence
@@ -32,24 +32,24 @@ _PLAIN = (Tensor, nn.Parameter)
 
 
 def weight_norm_many(vs: list[Tensor], gs: list[Tensor]) -> list[Tensor]:
-    """w = g v / ||v|| of every layer, differentiable in vs and gs.
+    """Return w = g v / ||v|| of every layer, differentiable in vs and gs.
 
-    A row of zeros gives w = 0, dL/dg = 0 and dL/dv = g dL/dw. Norms and sums are in float32 for
-    half precision. A w that the loss does not use leaves its v and g without a gradient.
+    A row of zeros gives w = 0, dL/dg = 0 and dL/dv = g dL/dw. Norms and sums of half precision are
+    computed in float32. If the loss does not use a w, its v and g get no gradient.
 
     Args:
         vs: weight vectors (O, ...), one per layer.
-        gs: gains (O, 1, ...), each of the type and on the device of its v.
+        gs: gains (O, 1, ...), each with the type and device of its v.
 
     Returns:
-        The weights (O, ...), of the type and memory layout of their v.
+        The weights (O, ...), each with the type and memory layout of its v.
 
     Raises:
-        ValueError: on lists of different lengths, shapes that do not fit, or a type that is not
+        ValueError: lists of different lengths, shapes that do not fit, or a type that is not
             float16, bfloat16, float32 or float64.
     """
     _check(vs, gs)
-    kinds = list(dict.fromkeys((v.dtype, v.device) for v in vs))  # a launch takes one kind
+    kinds = list(dict.fromkeys((v.dtype, v.device) for v in vs))  # each launch takes one kind
     ws: dict[int, Tensor] = {}
     for kind in kinds:
         members = [i for i, v in enumerate(vs) if (v.dtype, v.device) == kind]
@@ -59,20 +59,20 @@ def weight_norm_many(vs: list[Tensor], gs: list[Tensor]) -> list[Tensor]:
 
 
 def weight_norm(v: Tensor, g: Tensor) -> Tensor:
-    """w of one layer as `weight_norm_many` has it; on the CPU with less to pay per call.
+    """Return w of one layer, like `weight_norm_many` but with less overhead on the CPU.
 
-    Not through torch's own derivative of its kernel: it takes ||v|| for a constant, so that second
-    derivatives are wrong (torch 2.13). torch.func's transforms and forward-mode derivatives see the
-    reference.
+    It does not use torch's derivative of the ATen kernel, which treats ||v|| as a constant, so that
+    second derivatives are wrong (torch 2.13). torch.func transforms and forward-mode derivatives
+    use the reference.
 
     Args:
-        v: (O, ...) weight vectors, as a layer holds them: nothing is checked.
-        g: (O, 1, ...) gains, of the type and on the device of v.
+        v: (O, ...) weight vectors of a layer; they are not checked.
+        g: (O, 1, ...) gains with the type and device of v.
     """
     if (
         v.device.type != "cpu"
         or torch.compiler.is_compiling()
-        or torch._C._len_torch_dispatch_stack() > 0  # tracing, fake tensors: no values to look at
+        or torch._C._len_torch_dispatch_stack() > 0  # tracing and fake tensors have no values
         or type(v) not in _PLAIN
     ):
         return weight_norm_many([v], [g])[0]
@@ -84,19 +84,19 @@ def weight_norm(v: Tensor, g: Tensor) -> Tensor:
         return reference.effective_weight(v, g)
     if not torch.is_grad_enabled():
         return _one_layer(v, g)[0]
-    w: Tensor = _OneLayer.apply(v, g)  # type: ignore[no-untyped-call]  # torch's has no types
+    w: Tensor = _OneLayer.apply(v, g)  # type: ignore[no-untyped-call]  # torch
     return w
 
 
 def _one_layer(v: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
-    """w (O, ...) and ||v|| (O, 1)."""
+    """Return w (O, ...) and ||v|| (O, 1)."""
     order = axis_order(v)
     (rows,), (norm,) = _forward(backend_of(v.device.type), [to_rows(v, order)], [gain_rows(g)])
     return from_rows(rows, v, order), norm
 
 
 class _OneLayer(torch.autograd.Function):
-    """The op for one layer without the dispatcher's way through Python."""
+    """The op for one layer, without the overhead of torch's Python dispatcher."""
 
     @staticmethod
     def forward(ctx: Any, v: Tensor, g: Tensor) -> Tensor:
@@ -107,7 +107,7 @@ class _OneLayer(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *dws: Tensor) -> tuple[Tensor, Tensor]:
         v, g, norm = ctx.saved_tensors
-        if torch.is_grad_enabled():  # to be differentiated again
+        if torch.is_grad_enabled():  # for a second derivative
             return reference.gradients(dws[0], v, g)
         (dv,), (dg,) = _gradients([dws[0]], [v], [g], [norm])
         return dv, dg
@@ -115,10 +115,10 @@ class _OneLayer(torch.autograd.Function):
 
 @torch.no_grad()
 def decompose(w: Tensor) -> tuple[Tensor, Tensor]:
-    """(v, g) as `reference.decompose`, with ||w|| as this device's kernels sum it.
+    """Return (v, g) like `reference.decompose`, with ||w|| summed by this device's kernels.
 
-    So g / ||v|| is exactly 1, and what `weight_norm` gives back is w to the last bit (in half
-    precision to rounding).
+    So g / ||v|| is exactly 1, and `weight_norm` returns w to the last bit (up to rounding in half
+    precision).
 
     Args:
         w: (O, ...).
@@ -171,7 +171,7 @@ def _(
 
 
 def _forward(backend: str, vs: list[Tensor], gs: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-    """Weights (O, K) and norms (O, 1) of rows (O, K); the norm of a row of zeros counts as 1."""
+    """Return weights (O, K) and norms (O, 1) of rows (O, K); 1 is the norm of a row of zeros."""
     if backend == "triton":
         from wnrl.kernels import weight_norm
 
@@ -180,10 +180,10 @@ def _forward(backend: str, vs: list[Tensor], gs: list[Tensor]) -> tuple[list[Ten
         one = torch.ops.aten._weight_norm_interface
         pairs = [one(v, g, 0) for v, g in zip(vs, gs, strict=True)]
         ws, norms = [w for w, _ in pairs], [norm for _, norm in pairs]
-        # A GPU is not waited for.
+        # On a GPU, mask without waiting for the norms.
         if ws[0].is_cuda or not all(float(norm.min()) > 0 for norm in norms):
             for w, norm in pairs:
-                w.masked_fill_(norm == 0, 0.0)  # ATen divided by the norm: NaN
+                w.masked_fill_(norm == 0, 0.0)  # NaN, because ATen divided by the norm
                 norm.masked_fill_(norm == 0, 1.0)
         return ws, norms
     norms = [reference.row_norm(v) for v in vs]
@@ -194,7 +194,7 @@ def _forward(backend: str, vs: list[Tensor], gs: list[Tensor]) -> tuple[list[Ten
 def _backward(
     backend: str, dws: list[Tensor], vs: list[Tensor], gs: list[Tensor], norms: list[Tensor]
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """dL/dv (O, K) and dL/dg (O, 1)."""
+    """Return dL/dv (O, K) and dL/dg (O, 1)."""
     if backend == "triton":
         from wnrl.kernels import weight_norm
 
@@ -219,9 +219,9 @@ def _save(
 
 
 def _differentiate(
-    ctx: torch.autograd.function.FunctionCtx, dws: list[Tensor | None], _: list[Tensor | None]
+    ctx: Any, dws: list[Tensor | None], _: list[Tensor | None]
 ) -> tuple[list[Tensor | None], list[Tensor | None]]:
-    saved: tuple[Tensor, ...] = ctx.saved_tensors  # type: ignore[attr-defined]
+    saved: tuple[Tensor, ...] = ctx.saved_tensors
     count = len(dws)
     used = [i for i, dw in enumerate(dws) if dw is not None]
     vs, gs, norms = saved[:count], saved[count : 2 * count], saved[2 * count :]
@@ -246,14 +246,14 @@ def _save_backward(
 
 
 def _differentiate_backward(
-    ctx: torch.autograd.function.FunctionCtx, ddvs: list[Tensor], ddgs: list[Tensor]
+    ctx: Any, ddvs: list[Tensor], ddgs: list[Tensor]
 ) -> tuple[list[Tensor], list[Tensor], list[Tensor], list[None]]:
-    """The second derivative, through the reference's formulas: exact, not fast."""
-    saved: tuple[Tensor, ...] = ctx.saved_tensors  # type: ignore[attr-defined]
+    """Return the second derivative through the reference's formulas: exact, but not fast."""
+    saved: tuple[Tensor, ...] = ctx.saved_tensors
     count = len(ddvs)
     results = []
     for i in range(count):
-        # vjp's own type allows for three results, of which these arguments give two
+        # vjp is typed to return two or three results; here it returns two.
         pull_back = torch.func.vjp(
             reference.gradients, saved[i], saved[count + i], saved[2 * count + i]
         )[1]
@@ -268,11 +268,11 @@ _weight_norm_many_backward.register_autograd(_differentiate_backward, setup_cont
 
 def _check(vs: Sequence[Tensor], gs: Sequence[Tensor]) -> None:
     if len(vs) != len(gs):
-        raise ValueError(f"{len(vs)} weight vectors and {len(gs)} gains: each layer has one each")
+        raise ValueError(f"{len(vs)} weight vectors and {len(gs)} gains: each layer needs both")
     for index, (v, g) in enumerate(zip(vs, gs, strict=True)):
         if v.ndim < 2 or v.numel() == 0 or v.dtype not in _WIDE:
             raise ValueError(
-                f"v of layer {index} is {tuple(v.shape)} {v.dtype}: rows need two or more axes, at "
+                f"v of layer {index} is {tuple(v.shape)} {v.dtype}: it needs two or more axes, at "
                 "least one element, and float16, bfloat16, float32 or float64"
             )
         expected = (len(v),) + (1,) * (v.ndim - 1)

@@ -1,8 +1,8 @@
-"""Which rows the fused optimizer step has, where their state lies, and how it is launched.
+"""The fused optimizer step's table of rows, the layout of its state, and its launches.
 
-State moves into arenas, one per moment, and the optimizer's state becomes views of them, so that
-two pointers per tensor (weight and gradient) are all that a launch is told. A launch's arguments
-are the parameters' own memory: nothing is copied, and a captured CUDA graph needs no patching.
+State moves into arenas, one per moment, and the optimizer's state becomes views of them, so that a
+launch needs only two pointers per tensor (weight and gradient). The pointers are those of the
+parameters themselves: nothing is copied, and a captured CUDA graph needs no patching.
 """
 
 import math
@@ -18,20 +18,22 @@ from wnrl.kernels.row_layout import memory_rows
 
 BLOCK_SHORT = 1024  # elements: a plain chunk, or a short row
 BLOCK_ROW = 4096  # elements of a row held in registers; Nature's longest has 3,136
-MAX_TENSORS = 200  # per launch: 16 bytes of pointers each, and arguments are 4 KiB at most
-MAX_PARTS = 2048  # that every program adds up; beyond, one sum in between
+MAX_TENSORS = 200  # per launch: 16 bytes of pointers each, and arguments take at most 4 KiB
+MAX_PARTS = 2048  # sums that each program adds up; if there are more, torch adds them first
 VECTOR = 4  # elements of one vector load
 ARENA_STEP = 64  # elements: each tensor starts at a multiple of 256 bytes
 LARGEST_ARENA = 2**31 - 1  # offsets are int32
+
+Pointers = tuple[tuple[Tensor, ...], tuple[Tensor, ...]]  # weights and gradients of one launch
 
 
 class FusedStep:
     """The plan of one launch (two with clipping) over a fixed list of parameters.
 
     Args:
-        rule: the optimizer's.
+        rule: the optimizer's rule.
         entries: all on one device, of one type; their state becomes views of this plan's arenas.
-        max_norm: as `wnrl.kernels.optimizer_aten.step`.
+        max_norm: as in `wnrl.kernels.optimizer_aten.step`.
     """
 
     def __init__(self, rule: Rule, entries: Sequence[Entry], max_norm: float | None) -> None:
@@ -56,18 +58,19 @@ class FusedStep:
         self.launches = []
         for start in range(0, len(entries), MAX_TENSORS):
             chosen = slice(start, start + MAX_TENSORS)
-            own = [line for line in lines if start <= line[2] < start + MAX_TENSORS]
-            # Long rows first: the launch ends with short ones.
-            own.sort(key=lambda line: -line[1])
+            launched = [line for line in lines if start <= line[2] < start + MAX_TENSORS]
+            # Long rows first, so that the launch ends with short ones.
+            launched.sort(key=lambda line: -line[1])
             table = torch.tensor(
-                [[*line[:2], line[2] - start, *line[3:], 0] for line in own], dtype=torch.int32
+                [[*line[:2], line[2] - start, *line[3:], 0] for line in launched],
+                dtype=torch.int32,
             )
-            kinds = sum({1 << line[6] for line in own})
+            kinds = sum({1 << line[6] for line in launched})
             self.launches.append((chosen, table.to(device), kinds))
 
     @staticmethod
     def takes(entries: Sequence[Entry]) -> bool:
-        """Whether one launch can serve these: one device, one type that it knows, dense memory."""
+        """Return whether one launch can step these: one device, one supported type, dense."""
         first = entries[0].parameter
         return (
             first.dtype in (torch.float32, HALF)
@@ -83,7 +86,7 @@ class FusedStep:
         )
 
     def fits(self, entries: Sequence[Entry]) -> bool:
-        """Whether this plan is for these parameters, with their state still in its arenas."""
+        """Return whether this plan is for these parameters, with their state in its arenas."""
         return [_identity(entry) for entry in entries] == self._identity and all(
             entry.state.get(name) is view
             for entry, views in zip(entries, self._views, strict=True)
@@ -91,24 +94,32 @@ class FusedStep:
         )
 
     def write_settings_(self, settings: Sequence[Settings]) -> None:
-        """Bring the groups' numbers to the device where they changed since."""
+        """Copy the groups' numbers to the device if they have changed."""
         numbers = [
             s._replace(lr=0.0 if isinstance(s.lr, Tensor) else float(s.lr))
             for s in settings[: len(self.settings)]
         ]
         if numbers != self._written:
             lines = [[*s, _log(s.first), _log(s.second), 0.0, 0.0] for s in numbers]
-            # A copy from ordinary memory this small is staged: it need not be waited for.
+            # A small copy from pageable memory is staged, so the source may be freed at once.
             self.settings.copy_(torch.tensor(lines, dtype=torch.float64), non_blocking=True)
             self._written = numbers
 
     def step(self, entries: Sequence[Entry]) -> Tensor | None:
-        """Launch; returns () the global norm before clipping where there is a max_norm."""
-        from wnrl.kernels import optimizer_step
+        """Launch; return () the global norm before clipping, None without a max_norm."""
+        self._write_settings_of(entries)
+        pointers = [
+            (
+                tuple(entry.parameter for entry in entries[chosen]),
+                tuple(entry.gradient for entry in entries[chosen]),
+            )
+            for chosen, _, _ in self.launches
+        ]
+        if self.max_norm is not None:
+            self._launch_measure(pointers)
+        return self._launch_step(pointers)
 
-        # Triton's launches take plain numbers where the kernels say constexpr.
-        measure_kernel: Any = optimizer_step.measure_kernel
-        step_kernel: Any = optimizer_step.step_kernel
+    def _write_settings_of(self, entries: Sequence[Entry]) -> None:
         groups = {entry.group: entry.settings for entry in entries}
         if not (self.rows.is_cuda and torch.cuda.is_current_stream_capturing()):
             blank = entries[0].settings
@@ -116,43 +127,37 @@ class FusedStep:
         for group, settings in groups.items():
             if isinstance(settings.lr, Tensor):
                 self.settings[group, 0].copy_(settings.lr)
-        clipping = self.max_norm is not None
-        moments = [self.arenas[name] for name in self.rule.moments] or [self.rows]
-        master = self.arenas["master"] if self.master else self.rows
-        parts, total = (
-            self.rows[optimizer_step.SQUARES.value],
-            torch.empty((), device=self.rows.device),
-        )
-        common: dict[str, Any] = {
-            "MASTER": self.master,
-            "BLOCK_SHORT": BLOCK_SHORT,
-            "BLOCK_ROW": BLOCK_ROW,
-        }
-        backend = "hip" if torch.version.hip else "cuda"
-        pointers = []
-        for chosen, table, kinds in self.launches:
-            weights = tuple(entry.parameter for entry in entries[chosen])
-            gradients = tuple(entry.gradient for entry in entries[chosen])
-            pointers.append((weights, gradients))
-            if clipping:
-                measure_kernel[(len(table),)](
-                    weights,
-                    gradients,
-                    master,
-                    self.rows,
-                    table,
-                    self.rows.shape[1],
-                    KINDS=kinds,
-                    **launch_options(clipping, backend),
-                    **common,
-                )
-        if clipping and len(parts) > MAX_PARTS:
-            parts = parts.sum(0, keepdim=True)
+
+    def _launch_measure(self, pointers: Sequence[Pointers]) -> None:
+        from wnrl.kernels import optimizer_step
+
+        kernel: Any = optimizer_step.measure_kernel  # plain numbers in place of constexpr
         for (weights, gradients), (_, table, kinds) in zip(pointers, self.launches, strict=True):
-            step_kernel[(len(table),)](
+            kernel[(len(table),)](
                 weights,
                 gradients,
-                master,
+                self._master,
+                self.rows,
+                table,
+                self.rows.shape[1],
+                KINDS=kinds,
+                **self._options(),
+            )
+
+    def _launch_step(self, pointers: Sequence[Pointers]) -> Tensor | None:
+        from wnrl.kernels import optimizer_row, optimizer_step
+
+        kernel: Any = optimizer_step.step_kernel  # plain numbers in place of constexpr
+        moments = [self.arenas[name] for name in self.rule.moments] or [self.rows]
+        parts = self.rows[optimizer_row.SQUARES.value]
+        total = torch.empty((), device=self.rows.device)
+        if self.max_norm is not None and len(parts) > MAX_PARTS:
+            parts = parts.sum(0, keepdim=True)
+        for (weights, gradients), (_, table, kinds) in zip(pointers, self.launches, strict=True):
+            kernel[(len(table),)](
+                weights,
+                gradients,
+                self._master,
                 moments[0],
                 moments[-1],
                 self.rows,
@@ -164,15 +169,29 @@ class FusedStep:
                 len(parts),
                 math.inf if self.max_norm is None else self.max_norm,
                 RULE=self.rule.kernel,
-                CLIP=clipping,
+                CLIP=self.max_norm is not None,
                 KINDS=kinds,
-                **launch_options(clipping, backend),
-                **common,
+                **self._options(),
             )
-        return total if clipping else None
+        return None if self.max_norm is None else total
+
+    @property
+    def _master(self) -> Tensor:
+        """The masters' arena; any tensor if there are none."""
+        return self.arenas["master"] if self.master else self.rows
+
+    def _options(self) -> dict[str, Any]:
+        """Return the constants and launch options that both kernels share."""
+        backend = "hip" if torch.version.hip else "cuda"
+        return {
+            "MASTER": self.master,
+            "BLOCK_SHORT": BLOCK_SHORT,
+            "BLOCK_ROW": BLOCK_ROW,
+            **launch_options(self.max_norm is not None, backend),
+        }
 
     def _adopt(self, entry: Entry, offset: int, row: int) -> dict[str, Tensor]:
-        """Move an entry's state into the arenas; the views that now are its state."""
+        """Move an entry's state into the arenas; return the views that replace it."""
         parameter, state, count = entry.parameter, entry.state, _count(entry)
         views = {
             name: arena.as_strided(parameter.shape, parameter.stride(), offset)
@@ -191,13 +210,14 @@ class FusedStep:
 
 
 def launch_options(clipping: bool, backend: str) -> dict[str, int]:
-    """Warps and registers that leave 16 warps on a multiprocessor and spill nothing on sm_90.
+    """Return warps and registers that keep 16 warps on a multiprocessor without spills on sm_90.
 
-    8 warps of 128 registers, two blocks; with the clip's scalars that spills, so 16 warps in one.
+    Two blocks of 8 warps with 128 registers each; clipping needs more scalars and would spill, so
+    it takes one block of 16 warps.
 
     Args:
-        clipping: a measuring launch goes before the step.
-        backend: Triton's name, "cuda", or "hip", which takes no cap.
+        clipping: whether a measuring launch precedes the step.
+        backend: Triton's name: "cuda", or "hip", which takes no limit of registers.
     """
     if clipping:
         return {"num_warps": 16}
@@ -211,13 +231,13 @@ def _identity(entry: Entry) -> tuple[Any, ...]:
 
 
 def _count(entry: Entry) -> int:
-    """Rows of an entry: output units, or chunks of a plain parameter."""
+    """Return the rows of an entry: output units, or chunks of a plain parameter."""
     parameter = entry.parameter
     return parameter.shape[0] if entry.normalized else math.ceil(parameter.numel() / BLOCK_SHORT)
 
 
 def _starts(entries: Sequence[Entry]) -> list[tuple[int, int]]:
-    """Each entry's first element in the arenas and first row of the row state."""
+    """Return each entry's first element in the arenas and first row of the row state."""
     starts, offset, row = [], 0, 0
     for entry in entries:
         starts.append((offset, row))
@@ -227,8 +247,8 @@ def _starts(entries: Sequence[Entry]) -> list[tuple[int, int]]:
 
 
 def _rows(entries: Sequence[Entry]) -> tuple[list[list[int]], int, int]:
-    """The table's lines (see `optimizer_step`), elements of an arena, rows of the row state."""
-    from wnrl.kernels.optimizer_step import LONG, PLAIN, SHORT, UNALIGNED, WHOLE
+    """Return the table's lines (see `optimizer_row`), an arena's elements, and the row count."""
+    from wnrl.kernels.optimizer_row import LONG, PLAIN, SHORT, UNALIGNED, WHOLE
 
     lines = []
     for tensor, (entry, (offset, row)) in enumerate(zip(entries, _starts(entries), strict=True)):
@@ -237,18 +257,18 @@ def _rows(entries: Sequence[Entry]) -> tuple[list[list[int]], int, int]:
         if entry.normalized:
             length = memory_rows(entry.parameter).shape[1]
         for i, start in enumerate(range(0, elements, length)):
-            own = min(length, elements - start)
+            size = min(length, elements - start)
             kind = PLAIN.value
             if entry.normalized:
-                kind = SHORT if own <= BLOCK_SHORT else WHOLE if own <= BLOCK_ROW else LONG
+                kind = SHORT if size <= BLOCK_SHORT else WHOLE if size <= BLOCK_ROW else LONG
                 kind = kind.value
-            # Where a pointer itself is not aligned, Triton sees it at the launch.
-            if own % VECTOR or start % VECTOR:
+            # Triton checks at launch whether the pointers themselves are aligned.
+            if size % VECTOR or start % VECTOR:
                 kind += UNALIGNED.value
-            lines.append([offset + start, own, tensor, start, entry.group, row + i, kind])
+            lines.append([offset + start, size, tensor, start, entry.group, row + i, kind])
     last_offset, last_row = _starts(entries)[-1]
-    size = last_offset + math.ceil(entries[-1].parameter.numel() / ARENA_STEP) * ARENA_STEP
-    return lines, size, last_row + _count(entries[-1])
+    arena = last_offset + math.ceil(entries[-1].parameter.numel() / ARENA_STEP) * ARENA_STEP
+    return lines, arena, last_row + _count(entries[-1])
 
 
 def _log(decay: float) -> float:

@@ -1,8 +1,8 @@
-"""Update rules of optimizers as plain functions over lists of tensors, in ATen's calls.
+"""Update rules of optimizers as plain functions over lists of tensors, in ATen calls.
 
-A rule adds its update to each target in place and moves the moments. It knows nothing of weight
-normalization: targets are weight vectors, gains or plain parameters. `optimizer_step` holds the
-same equations for Triton. Dimension key: none, every tensor of one entry has one shape.
+A rule adds its update to each target in place and updates the moments. It is independent of weight
+normalization: targets are weight vectors, gains or plain parameters, and all tensors of a target
+have one shape. `optimizer_update` has the same equations in Triton.
 """
 
 import math
@@ -15,7 +15,7 @@ from torch import Tensor
 
 
 class Settings(NamedTuple):
-    """What a parameter group says: numbers that a schedule may move between steps."""
+    """Numbers of a parameter group, which a schedule may change between steps."""
 
     lr: Any  # float, or a tensor () on the device
     first: float  # beta1, alpha of RMSprop, momentum of SGD
@@ -26,15 +26,15 @@ class Settings(NamedTuple):
 Moments = Sequence[Sequence[Tensor]]  # one list per moment, one tensor per target
 Update = Callable[
     [Settings, Sequence[Tensor], Sequence[Tensor], Sequence[Tensor], Moments], None
-]  # (settings, updates so far with this one (), targets, gradients, moments)
+]  # (settings, number of updates () including this one, targets, gradients, moments)
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One optimizer's equations: `update` in ATen, `kernel` the branch of the Triton step."""
+    """One optimizer's equations: `update` in ATen, `kernel` the number of the Triton branch."""
 
     name: str
-    moments: tuple[str, ...]  # names in the optimizer's state, torch's own
+    moments: tuple[str, ...]  # names in the optimizer's state, as in torch
     kernel: int
     update: Update
 
@@ -97,7 +97,7 @@ def _centered_rmsprop(
     gradients: Sequence[Tensor],
     moments: Moments,
 ) -> None:
-    # Graves 2013 (arXiv 1308.0850), eq. 38 to 41, with eps outside of the root as in torch.
+    # Graves 2013 (arXiv 1308.0850), eq. 38 to 41, with eps outside the root as in torch.
     for target, d, square, mean in zip(targets, gradients, *moments, strict=True):
         square.mul_(settings.first).addcmul_(d, d, value=1 - settings.first)
         mean.lerp_(d, 1 - settings.first)
@@ -115,7 +115,7 @@ def _radam(
 ) -> None:
     # Liu et al. 2020 (arXiv 1908.03265), algorithm 2; the threshold 5 and eps are torch's.
     for t, target, d, mean, square in zip(updates, targets, gradients, *moments, strict=True):
-        if t.device.type == "cpu":  # its number costs nothing to read
+        if t.device.type == "cpu":  # reading the number costs nothing
             _radam_by_adam(settings, t, target, d, mean, square)
             continue
         mean.lerp_(d, 1 - settings.first)
@@ -134,7 +134,7 @@ def _radam(
 def _radam_by_adam(
     settings: Settings, t: Tensor, target: Tensor, d: Tensor, mean: Tensor, square: Tensor
 ) -> None:
-    """One target's RAdam in one pass: past the start, Adam with another lr and eps each step."""
+    """Step one target by RAdam in one pass: after the start it is Adam with another lr and eps."""
     lr, beta1, beta2, eps = settings
     steps = float(t)
     decay = beta2**steps
@@ -147,8 +147,8 @@ def _radam_by_adam(
         return
     rectified = (length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length)
     # Adam adds eps to the root of the *corrected* second moment.
-    own = Settings(lr * math.sqrt(rectified), beta1, beta2, eps / math.sqrt(1 - decay))
-    _adam(own, [t], [target], [d], [[mean], [square]])
+    equivalent = Settings(lr * math.sqrt(rectified), beta1, beta2, eps / math.sqrt(1 - decay))
+    _adam(equivalent, [t], [target], [d], [[mean], [square]])
 
 
 def _sgd(

@@ -1,13 +1,13 @@
-"""Weight normalization in plain PyTorch: the oracle that every faster form is tested against.
+"""Weight normalization in plain PyTorch: the oracle in the tests of every faster implementation.
 
-Salimans & Kingma 2016 (arXiv 1602.07868), section 2. A row is one output unit: axis 0 of a weight,
-whatever follows (O, I) or (O, I, kH, kW). A gain g stands as (O, 1, ...).
+Salimans & Kingma 2016 (arXiv 1602.07868), section 2. A row is one output unit, an index of axis 0
+of a weight (O, I) or (O, I, kH, kW). A gain g has shape (O, 1, ...).
 
     w = g v / ||v||                                              (eq. 2)
     dL/dg = (dL/dw . v) / ||v||                                  (eq. 3)
     dL/dv = (g / ||v||) dL/dw - (g dL/dg / ||v||^2) v            (eq. 3)
 
-A row of zeros has no direction. There the formulas take ||v|| = 1: w is 0, dL/dg is 0, dL/dv is
+A row of zeros has no direction. For it the formulas use ||v|| = 1: w is 0, dL/dg is 0 and dL/dv is
 g dL/dw, so nothing is NaN and the row can leave zero. Half precision is computed in float32 and
 rounded once.
 """
@@ -19,7 +19,7 @@ _HALF = (torch.float16, torch.bfloat16)
 
 
 def row_norm(v: Tensor) -> Tensor:
-    """Euclidean norm of each row: (O, ...) -> (O, 1, ...), in float32 for half precision."""
+    """Return each row's Euclidean norm: (O, ...) -> (O, 1, ...), float32 for half precision."""
     _check_rows("v", v)
     wide = v.float() if v.dtype in _HALF else v
     norm: Tensor = torch.linalg.vector_norm(wide, dim=tuple(range(1, v.ndim)), keepdim=True)
@@ -27,14 +27,14 @@ def row_norm(v: Tensor) -> Tensor:
 
 
 def effective_weight(v: Tensor, g: Tensor) -> Tensor:
-    """w = g v / ||v|| (eq. 2), differentiable; the type of v.
+    """Return w = g v / ||v|| (eq. 2) in the type of v, differentiable.
 
     Args:
         v: (O, ...) weight vectors.
         g: (O, 1, ...) gains.
 
     Raises:
-        ValueError: on shapes that do not fit or a type that is not floating point.
+        ValueError: shapes that do not fit, or a type that is not floating point.
     """
     _check_gain(v, g)
     wide = v.float() if v.dtype in _HALF else v
@@ -42,7 +42,7 @@ def effective_weight(v: Tensor, g: Tensor) -> Tensor:
 
 
 def gradients(dw: Tensor, v: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
-    """(dL/dv, dL/dg) from dL/dw (eq. 3).
+    """Return (dL/dv, dL/dg) from dL/dw (eq. 3).
 
     Args:
         dw: (O, ...) gradient with respect to w.
@@ -53,7 +53,7 @@ def gradients(dw: Tensor, v: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
         dv (O, ...) in the type of v, dg (O, 1, ...) in the type of g.
 
     Raises:
-        ValueError: on shapes that do not fit or a type that is not floating point.
+        ValueError: shapes that do not fit, or a type that is not floating point.
     """
     _check_gain(v, g)
     if dw.shape != v.shape:
@@ -67,7 +67,7 @@ def gradients(dw: Tensor, v: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def decompose(w: Tensor) -> tuple[Tensor, Tensor]:
-    """(v, g) with w = g v / ||v|| exactly: v = w, g = ||w||.
+    """Return (v, g) with w = g v / ||v|| exactly: v = w, g = ||w||.
 
     A row of zeros gets the direction (1, ..., 1) / sqrt(row length) with g = 0, so that its gain
     has a gradient.
@@ -84,7 +84,7 @@ def _nonzero(norm: Tensor) -> Tensor:
 def _check_rows(name: str, v: Tensor) -> None:
     if v.ndim < 2 or not v.is_floating_point() or v.numel() == 0:
         raise ValueError(
-            f"{name} is {tuple(v.shape)} {v.dtype}: rows need two or more axes, at least one "
+            f"{name} is {tuple(v.shape)} {v.dtype}: it needs two or more axes, at least one "
             "element and a floating-point type"
         )
 
@@ -94,6 +94,6 @@ def _check_gain(v: Tensor, g: Tensor) -> None:
     expected = (v.shape[0],) + (1,) * (v.ndim - 1)
     if g.shape != expected or not g.is_floating_point():
         raise ValueError(
-            f"g is {tuple(g.shape)} {g.dtype}: one floating-point gain per row of v is "
-            f"{expected}, for v of shape {tuple(v.shape)}"
+            f"g is {tuple(g.shape)} {g.dtype}: v of shape {tuple(v.shape)} needs one "
+            f"floating-point gain per row, {expected}"
         )

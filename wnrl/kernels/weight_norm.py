@@ -1,16 +1,17 @@
 """Weight normalization of all layers at once: one Triton launch forward, one backward.
 
-A program is one row (one output unit of one layer), longest rows first. With the row v, its gain g
-and n = ||v|| (1 for a row of zeros), Salimans & Kingma 2016 (arXiv 1602.07868), eq. 2 and 3:
+Each program computes one row (one output unit of one layer), longest rows first. With the row v,
+its gain g and n = ||v|| (1 for a row of zeros), Salimans & Kingma 2016 (arXiv 1602.07868), eq. 2
+and 3:
 
     forward    n = sqrt(sum_k v_k^2)            w = (g / n) v
     backward   dg = (sum_k dw_k v_k) / n        dv = (g / n) (dw - (dg / n) v)
 
 Sums are in float32 (float64 for float64). Each row is read twice, the second time from cache, so a
-parameter moves 2 words forward and 3 backward. Layers come as tuples of pointers in the kernel's
-arguments: gradients need no copy into one arena, and a CUDA graph needs no patching.
+parameter moves 2 words forward and 3 backward. The kernels' arguments are tuples of pointers, one
+per layer: gradients need no copy into one arena, and a CUDA graph needs no patching.
 
-Importing this file needs Triton; ops.py does so only where backend.py chose it.
+Importing this file needs Triton; `ops` imports it only if `backend` chose Triton.
 """
 
 import functools
@@ -24,13 +25,13 @@ from torch import Tensor
 
 BLOCK = 1024  # elements of a row per pass: 8 per thread of 4 warps
 NUM_WARPS = 4
-VECTOR_BYTES = 16  # one load of a thread, where the row's length allows it
-MAX_LAYERS = 64  # per launch: backward passes 6 pointers a layer, and arguments are 4 KiB at most
+VECTOR_BYTES = 16  # one load of a thread, if the row's length allows it
+MAX_LAYERS = 64  # per launch: backward passes 6 pointers a layer; arguments take at most 4 KiB
 
 
 @triton.jit
 def _pick(pointers, index):
-    """pointers[index] for an index known only at run time."""
+    """Return pointers[index] for an index known only at run time."""
     picked = pointers[0]
     for i in tl.static_range(1, len(pointers)):
         picked = tl.where(index == i, pointers[i], picked)
@@ -39,7 +40,7 @@ def _pick(pointers, index):
 
 @triton.jit
 def _forward_row(v_ptr, w_ptr, g, length, WIDE: tl.constexpr, BLOCK: tl.constexpr):
-    """Write one row of w and give n, with 1 for a row of zeros."""
+    """Store one row of w; return n, which is 1 for a row of zeros."""
     squares = tl.zeros((BLOCK,), WIDE)
     for start in range(0, length, BLOCK):
         k = start + tl.arange(0, BLOCK)
@@ -57,7 +58,7 @@ def _forward_row(v_ptr, w_ptr, g, length, WIDE: tl.constexpr, BLOCK: tl.constexp
 
 @triton.jit
 def _backward_row(dw_ptr, v_ptr, dv_ptr, g, norm, length, WIDE: tl.constexpr, BLOCK: tl.constexpr):
-    """Write one row of dv and give dg."""
+    """Store one row of dv; return dg."""
     products = tl.zeros((BLOCK,), WIDE)
     for start in range(0, length, BLOCK):
         k = start + tl.arange(0, BLOCK)
@@ -86,7 +87,7 @@ def forward_kernel(
     VECTOR: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """w and n of the row that the program's entry of the table names."""
+    """Compute w and n of the row in the program's entry of the table."""
     entry = rows_ptr + tl.program_id(0) * 3
     layer = tl.load(entry)
     row = tl.load(entry + 1).to(tl.int64)
@@ -117,7 +118,7 @@ def backward_kernel(
     VECTOR: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """dv and dg of the row that the program's entry of the table names."""
+    """Compute dv and dg of the row in the program's entry of the table."""
     entry = rows_ptr + tl.program_id(0) * 3
     layer = tl.load(entry)
     row = tl.load(entry + 1).to(tl.int64)
@@ -139,7 +140,7 @@ def backward_kernel(
 
 
 def forward(vs: Sequence[Tensor], gs: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-    """w and n of every layer, one launch for up to `MAX_LAYERS` layers.
+    """Return w and n of every layer, in one launch per `MAX_LAYERS` layers.
 
     Args:
         vs: weight vectors (O, K), contiguous, of one floating type and on one device.
@@ -150,7 +151,7 @@ def forward(vs: Sequence[Tensor], gs: Sequence[Tensor]) -> tuple[list[Tensor], l
         zeros.
 
     Raises:
-        ValueError: on a tensor of another layout, type or device.
+        ValueError: a tensor of another layout, type or device.
     """
     _check(vs, gs)
     ws = [torch.empty_like(v) for v in vs]
@@ -162,16 +163,16 @@ def forward(vs: Sequence[Tensor], gs: Sequence[Tensor]) -> tuple[list[Tensor], l
 def backward(
     dws: Sequence[Tensor], vs: Sequence[Tensor], gs: Sequence[Tensor], norms: Sequence[Tensor]
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """dL/dv (O, K) and dL/dg (O, 1) of every layer, launched as in `forward`.
+    """Return dL/dv (O, K) and dL/dg (O, 1) of every layer, launched as in `forward`.
 
     Args:
-        dws: dL/dw (O, K), of the type of `vs`.
+        dws: dL/dw (O, K), with the type of `vs`.
         vs: weight vectors (O, K).
         gs: gains (O, 1).
-        norms: (O, 1) as `forward` returned them.
+        norms: (O, 1), from `forward`.
 
     Raises:
-        ValueError: on a tensor of another layout, type or device.
+        ValueError: a tensor of another layout, type or device.
     """
     _check(vs, gs, dws)
     dvs, dgs = [torch.empty_like(v) for v in vs], [torch.empty_like(g) for g in gs]
@@ -180,7 +181,7 @@ def backward(
 
 
 def kernel_constants(dtype: torch.dtype) -> dict[str, Any]:
-    """What both kernels are compiled with for weights of one type."""
+    """Return the constants with which both kernels are compiled for weights of one type."""
     wide = tl.float64 if dtype == torch.float64 else tl.float32
     return {"WIDE": wide, "VECTOR": VECTOR_BYTES // dtype.itemsize, "BLOCK": BLOCK}
 
@@ -201,9 +202,9 @@ def _launch(kernel: Any, lists: tuple[Sequence[Tensor], ...], vs: Sequence[Tenso
 
 @functools.lru_cache(maxsize=64)
 def _row_table(shapes: tuple[tuple[int, int], ...], device: torch.device) -> Tensor:
-    """(R, 3) int32: layer, row in the layer, length. Longest first, so that no long row is last.
+    """Return (R, 3) int32: layer, row in the layer, length. Longest first: no long row is last.
 
-    It is copied to the device once, which must be before a CUDA graph is captured.
+    It is copied to the device once, which must happen before a CUDA graph is captured.
     """
     entries = [(layer, row, k) for layer, (rows, k) in enumerate(shapes) for row in range(rows)]
     entries.sort(key=lambda entry: -entry[2])

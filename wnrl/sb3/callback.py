@@ -95,7 +95,7 @@ class SB3NormCallback(BaseCallback):
     def _after_step(self) -> None:
         assert self._instruments is not None
         self._instruments.after_step()
-        for tag, value in self._instruments.take().items():
+        for tag, value in self._instruments.pop_reading().items():
             self.logger.record(tag, float(value), exclude="stdout")
 
     def _on_step(self) -> bool:

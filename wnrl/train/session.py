@@ -139,7 +139,7 @@ class Session:
             scalars=agent.scalars,
             times=self._stopwatch.pop_times,
             histograms=lambda: gain_histograms(weight_vectors(agent.network, agent.optimizer)),
-            instruments=self._instruments.take,
+            instruments=self._instruments.pop_reading,
         )
 
     def _evaluate(self, agent_steps: int, should_stop: Callable[[], bool]) -> None:
