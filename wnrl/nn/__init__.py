@@ -21,7 +21,7 @@ from wnrl.nn.networks.torso import Architecture, Torso, TorsoSettings
 from wnrl.nn.networks.torsos import NETWORKS, build_torso, register_network
 from wnrl.nn.networks.transition_values import joint_batch, separate_batches
 from wnrl.nn.norms.catalogue import NORMS, get_norm, register_norm
-from wnrl.nn.norms.layers.batch_renorm import BatchRenorm
+from wnrl.nn.norms.layers.batch_renorm import BatchRenorm, RenormLimits
 from wnrl.nn.norms.layers.channel_norm import ChannelLayerNorm
 from wnrl.nn.norms.layers.mean_only import MeanOnlyBatchNorm
 from wnrl.nn.norms.layers.projection import ProjectedConv2d, ProjectedLinear, hold_norms_, project_
@@ -66,6 +66,7 @@ __all__ = [
     "Recurrent",
     "RecurrentActorCritic",
     "RecurrentQNetwork",
+    "RenormLimits",
     "SpectralConv2d",
     "SpectralLinear",
     "StandardizedConv2d",

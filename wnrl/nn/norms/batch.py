@@ -11,7 +11,7 @@ from torch import nn
 
 from wnrl._settings import SettingError, setting
 from wnrl.nn.networks.transition_values import Values, joint_batch, separate_batches
-from wnrl.nn.norms.layers.batch_renorm import BatchRenorm
+from wnrl.nn.norms.layers.batch_renorm import BatchRenorm, RenormLimits
 from wnrl.nn.norms.layers.mean_only import MeanOnlyBatchNorm
 from wnrl.nn.norms.record import ONE_PASS, SAME_ACTING, ActivationFactory, Norm, eps_setting
 
@@ -153,17 +153,10 @@ def batch_renorm(settings: BatchRenormSettings) -> Norm:
             f"norm.start_updates {start}",
         )
 
+    limits = RenormLimits(settings.r_max, settings.d_max, start, *ends)
+
     def activation(shape: tuple[int, ...]) -> nn.Module:
-        return BatchRenorm(
-            shape[0],
-            settings.eps,
-            settings.momentum,
-            r_max=settings.r_max,
-            d_max=settings.d_max,
-            start_updates=start,
-            r_end_updates=ends[0],
-            d_end_updates=ends[1],
-        )
+        return BatchRenorm(shape[0], settings.eps, settings.momentum, limits)
 
     return Norm(
         name="batch-renorm",

@@ -1,21 +1,23 @@
 """Batch renormalization: Algorithm 1 on hand numbers, its warm-up, and what it converges to."""
 
 import copy
+import dataclasses
 import math
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from wnrl.nn.norms.layers.batch_renorm import BatchRenorm
+from wnrl.nn.norms.layers.batch_renorm import BatchRenorm, RenormLimits
 
+AT_ONCE = RenormLimits(start_updates=0, r_end_updates=0, d_end_updates=0)
 X = torch.tensor([[1.0], [3.0]])  # mu_B = 2, sigma_B = 1
 
 
-def renorm(**options: float) -> BatchRenorm:
+def renorm(momentum: float = 0.01, **options: float) -> BatchRenorm:
     """One unit without a warm-up, whose running mean is 0 and deviation 0.5."""
-    given: dict[str, float] = {"start_updates": 0, "r_end_updates": 0, "d_end_updates": 0}
-    layer = BatchRenorm(1, eps=1e-12, **{**given, **options})  # type: ignore[arg-type]  # counts
+    limits = dataclasses.replace(AT_ONCE, **options)  # type: ignore[arg-type]  # counts
+    layer = BatchRenorm(1, 1e-12, momentum, limits)
     layer.running_var.fill_(0.25)
     layer.num_batches_tracked.fill_(1)
     return layer
@@ -110,7 +112,7 @@ def test_acting_changes_no_buffer_and_a_state_round_trip_goes_on() -> None:
     kept = copy.deepcopy(layer.state_dict())
     layer.eval()(X + 5)
     assert all(torch.equal(kept[name], value) for name, value in layer.state_dict().items())
-    other = BatchRenorm(1, eps=1e-12, start_updates=0, r_end_updates=0, d_end_updates=0)
+    other = BatchRenorm(1, eps=1e-12, limits=AT_ONCE)
     other.load_state_dict(kept)
     assert torch.equal(other(X), layer.train()(X))
     other.reset_parameters()
@@ -122,11 +124,11 @@ def test_what_cannot_be_raises() -> None:
     with pytest.raises(ValueError, match="momentum is 0"):
         BatchRenorm(1, momentum=0)
     with pytest.raises(ValueError, match=r"r_max is 0\.5"):
-        BatchRenorm(1, r_max=0.5)
+        RenormLimits(r_max=0.5)
     for limits in ({"r_max": math.inf}, {"d_max": math.inf}, {"r_max": math.nan}):
         with pytest.raises(ValueError, match=r"(inf|nan).* must be finite"):  # they gave 0 * inf
-            BatchRenorm(1, **limits)
+            RenormLimits(**limits)
     with pytest.raises(ValueError, match="at least start_updates, 5"):
-        BatchRenorm(1, start_updates=5, r_end_updates=4)
+        RenormLimits(start_updates=5, r_end_updates=4)
     with pytest.raises(ValueError, match=r"expected \(B, 3, ...\)"):
         BatchRenorm(3)(torch.zeros(2, 4))

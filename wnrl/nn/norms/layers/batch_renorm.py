@@ -7,10 +7,41 @@ Source: Ioffe 2017, arXiv 1702.03275.
 """
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class RenormLimits:
+    """Limits of the corrections, and the forward passes in training over which they grow.
+
+    Raises:
+        ValueError: limits out of range, or an end before the start.
+    """
+
+    r_max: float = 3.0  # of the scale correction, at least 1 and finite
+    d_max: float = 5.0  # of the shift correction, at least 0 and finite
+    start_updates: int = 5_000  # forward passes as plain batch norm
+    r_end_updates: int = 40_000  # forward passes after which r_max is reached
+    d_end_updates: int = 25_000  # forward passes after which d_max is reached
+
+    def __post_init__(self) -> None:
+        if not (1 <= self.r_max < math.inf and 0 <= self.d_max < math.inf):
+            raise ValueError(
+                f"r_max is {self.r_max}, d_max {self.d_max}: they must be finite, at least 1 and "
+                "at least 0"
+            )
+        if min(self.r_end_updates, self.d_end_updates) < self.start_updates:
+            raise ValueError(
+                f"r_end_updates is {self.r_end_updates}, d_end_updates {self.d_end_updates}: both "
+                f"must be at least start_updates, {self.start_updates}"
+            )
+
+
+LIMITS = RenormLimits()
 
 
 class BatchRenorm(nn.Module):
@@ -32,16 +63,12 @@ class BatchRenorm(nn.Module):
         num_features: F or C.
         eps: added to each variance before taking its root.
         momentum: weight of a new batch in the running statistics.
-        r_max: limit of the scale correction, at least 1 and finite.
-        d_max: limit of the shift correction, at least 0 and finite.
-        start_updates: forward passes in training as plain batch norm.
-        r_end_updates: forward passes after which `r_max` is reached.
-        d_end_updates: forward passes after which `d_max` is reached.
+        limits: limits of r and d, and when they apply.
         device: as in torch.
         dtype: as in torch.
 
     Raises:
-        ValueError: limits out of range; from `forward`, a shape that does not fit, or a single
+        ValueError: a momentum out of range; from `forward`, a shape that does not fit, or a single
             value per unit in training.
     """
 
@@ -55,35 +82,17 @@ class BatchRenorm(nn.Module):
         num_features: int,
         eps: float = 1e-3,
         momentum: float = 0.01,
-        *,
-        r_max: float = 3.0,
-        d_max: float = 5.0,
-        start_updates: int = 5_000,
-        r_end_updates: int = 40_000,
-        d_end_updates: int = 25_000,
+        limits: RenormLimits = LIMITS,
         device: Any = None,
         dtype: Any = None,
     ) -> None:
         super().__init__()
         if not 0 < momentum <= 1:
-            raise ValueError(f"momentum is {momentum}: it must lie in (0, 1]")
-        if not (1 <= r_max < math.inf and 0 <= d_max < math.inf):
-            raise ValueError(
-                f"r_max is {r_max}, d_max {d_max}: they must be finite, at least 1 and at least 0"
-            )
-        if min(r_end_updates, d_end_updates) < start_updates:
-            raise ValueError(
-                f"r_end_updates is {r_end_updates}, d_end_updates {d_end_updates}: both must be at "
-                f"least start_updates, {start_updates}"
-            )
+            raise ValueError(f"momentum is {momentum}: it must be in (0, 1]")
         self.num_features = num_features
         self.eps = eps
         self.momentum = momentum
-        self.r_max = r_max
-        self.d_max = d_max
-        self.start_updates = start_updates
-        self.r_end_updates = r_end_updates
-        self.d_end_updates = d_end_updates
+        self.limits = limits
         made: dict[str, Any] = {"device": device, "dtype": dtype}
         self.weight = nn.Parameter(torch.ones(num_features, **made))
         self.bias = nn.Parameter(torch.zeros(num_features, **made))
@@ -124,8 +133,9 @@ class BatchRenorm(nn.Module):
         count = input.numel() // self.num_features
         variance *= (count - 1) / count  # torch's running variance is unbiased
         sigma = (self.running_var + self.eps).sqrt()
-        r_max = 1 + (self.r_max - 1) * self._progress(self.r_end_updates, sigma)
-        d_max = self.d_max * self._progress(self.d_end_updates, sigma)
+        limits = self.limits
+        r_max = 1 + (limits.r_max - 1) * self._progress(limits.r_end_updates, sigma)
+        d_max = limits.d_max * self._progress(limits.d_end_updates, sigma)
         r = torch.clamp((variance + self.eps).sqrt() / sigma, 1 / r_max, r_max)
         d = torch.clamp((mean - self.running_mean) / sigma, -d_max, d_max)
         self.running_mean.lerp_(mean, self.momentum)
@@ -135,14 +145,15 @@ class BatchRenorm(nn.Module):
 
     def _progress(self, end_updates: int, like: Tensor) -> Tensor:
         """Return () 0 until `start_updates`, rising to 1 at `end_updates`; stays on the device."""
-        done = (self.num_batches_tracked - self.start_updates).to(like.dtype)
-        length = end_updates - self.start_updates
+        done = (self.num_batches_tracked - self.limits.start_updates).to(like.dtype)
+        length = end_updates - self.limits.start_updates
         return (done / length).clamp(0, 1) if length else (done >= 0).to(like.dtype)
 
     def extra_repr(self) -> str:
         """Show the arguments."""
+        limits = self.limits
         return (
-            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, r_max={self.r_max}, "
-            f"d_max={self.d_max}, start_updates={self.start_updates}, "
-            f"r_end_updates={self.r_end_updates}, d_end_updates={self.d_end_updates}"
+            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, r_max={limits.r_max}, "
+            f"d_max={limits.d_max}, start_updates={limits.start_updates}, "
+            f"r_end_updates={limits.r_end_updates}, d_end_updates={limits.d_end_updates}"
         )

@@ -40,7 +40,7 @@ class MeanOnlyBatchNorm(nn.Module):
     ) -> None:
         super().__init__()
         if not 0 < momentum <= 1:
-            raise ValueError(f"momentum is {momentum}: it must lie in (0, 1]")
+            raise ValueError(f"momentum is {momentum}: it must be in (0, 1]")
         self.num_features = num_features
         self.momentum = momentum
         self.bias = nn.Parameter(torch.zeros(num_features, device=device, dtype=dtype))
