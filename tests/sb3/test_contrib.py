@@ -100,7 +100,7 @@ def test_the_callback_reads_quantiles_and_refuses_lstms() -> None:
     model.learn(STEPS, callback=SB3NormCallback(every_updates=1), log_interval=None)
     assert model.logger.name_to_value["norm/angle/quantile_net.0"] > 0
     assert isinstance(model.logger.name_to_value["norm/policy_churn"], float)
-    with pytest.raises(UsageError, match="those with an LSTM cannot"):
+    with pytest.raises(UsageError, match="A2C without an LSTM"):
         make("RecurrentPPO", "MlpPolicy").learn(STEPS, callback=SB3NormCallback())
 
 

@@ -1,5 +1,7 @@
 """Stable-Baselines3's policies with a normalization: what they start as, and what steps them."""
 
+import importlib
+import inspect
 import pickle
 from typing import Any
 
@@ -13,13 +15,13 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, NatureC
 from stable_baselines3.common.utils import LinearSchedule
 from torch import nn
 
+import wnrl.sb3
 from wnrl._settings import UsageError
 from wnrl.nn import NORMS, WNConv2d, WNLinear, get_norm, register_norm
 from wnrl.nn.norms.layers.projection import ProjectedLinear
 from wnrl.nn.norms.record import SAME, SAME_ACTING
 from wnrl.optim.weight_norm import WNAdam, WNRMSprop
-from wnrl.sb3 import WNActorCriticMlpPolicy, WNImpalaCNN, WNNatureCNN, policy_kwargs
-from wnrl.sb3.versions import check_version
+from wnrl.sb3 import WNActorCriticMlpPolicy, WNImpalaCNN, WNNatureCNN, check_version, policy_kwargs
 
 EVERY = [(a, p) for a in ("DQN", "PPO", "A2C") for p in ("MlpPolicy", "CnnPolicy")]
 EVERY += [("DQN", "MultiInputPolicy"), ("PPO", "MultiInputPolicy")]
@@ -228,7 +230,7 @@ def test_an_extractor_of_ones_own_is_normalized_with_its_options() -> None:
         assert (second.groups, second.bias) == (2, None)
         assert type(first) is not nn.Conv2d
         assert type(extractor.out) is not nn.Linear
-    with pytest.raises(UsageError, match=r"'features_extractor\.out' cannot be seen"):
+    with pytest.raises(UsageError, match=r"'features_extractor\.out' is unknown"):
         make("PPO", "CnnPolicy", features_extractor_class=Grouped, norm="layer")
 
 
@@ -278,7 +280,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ),
     ({"norm": "group"}, r"^norm_settings\['groups'\] 32 puts 2 of 64"),
     ({"norm": "batch", "norm_settings": {"statistics": "joint"}}, "both ends of a transition"),
-    ({"norm": "nap", "optimizer_class": torch.optim.SGD}, "makes its own optimizer"),
+    ({"norm": "nap", "optimizer_class": torch.optim.SGD}, "builds its own optimizer"),
 ]
 
 
@@ -340,3 +342,9 @@ def test_another_stable_baselines3_is_told_in_one_sentence(version: str) -> None
 @pytest.mark.parametrize("version", ["2.7.0", "2.9.2", "2.10.0"])
 def test_versions_that_have_what_we_need_are_taken(version: str) -> None:
     check_version(version)
+
+
+def test_a_function_that_is_named_like_its_module_is_what_the_package_exports() -> None:
+    for name in ("clone_policy", "policy_kwargs"):
+        importlib.import_module(f"wnrl.sb3.{name}")
+        assert inspect.isfunction(getattr(wnrl.sb3, name))

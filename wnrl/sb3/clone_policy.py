@@ -1,12 +1,11 @@
-"""Copies of trained policies, which `copy.deepcopy` and `pickle` refuse for actor-critics.
+"""Copies of trained actor-critic policies, which `copy.deepcopy` and `pickle` refuse.
 
-An actor-critic keeps the distribution of its last forward pass, and with it that pass's graph.
+The reason is that they keep the distribution of their last forward pass, with its graph.
 """
 
 import copy
 from typing import TypeVar
 
-import torch
 from stable_baselines3.common.distributions import Distribution
 from stable_baselines3.common.policies import BasePolicy
 from torch import Tensor
@@ -15,29 +14,23 @@ Policy = TypeVar("Policy", bound=BasePolicy)
 
 
 def clone_policy(policy: Policy) -> Policy:
-    """An independent copy of a policy, stock or normalized, trained or not, with its optimizer.
+    """Return an independent copy of a policy, stock or normalized, with its optimizer.
 
-    What is copied are weights, statistics, modes and the optimizer's state; the distribution of the
-    last forward pass is not.
+    Weights, statistics, modes and the optimizer's state are copied; the distribution of the last
+    forward pass is not.
     """
     memo = {}
-    last = getattr(policy, "action_dist", None)
-    if isinstance(last, Distribution):
-        memo[id(last)] = without_graph(last)  # deepcopy takes it for the copy
+    distribution = getattr(policy, "action_dist", None)
+    if distribution is not None:
+        memo[id(distribution)] = without_graph(distribution)  # deepcopy uses it as the copy
     return copy.deepcopy(policy, memo)
 
 
 def without_graph(distribution: Distribution) -> Distribution:
-    """The same action distribution before a forward pass; gSDE's noise stays, detached."""
-    made = copy.copy(distribution)
-    for name, value in vars(distribution).items():
+    """Return the action distribution before any forward pass; gSDE's noise stays, detached."""
+    copied = copy.copy(distribution)
+    copied.__dict__.pop("distribution", None)  # torch's distribution of the last forward pass
+    for name, value in vars(copied).items():
         if isinstance(value, Tensor):
-            setattr(made, name, value.detach())
-        elif _of_last_pass(value):
-            delattr(made, name)
-    return made
-
-
-def _of_last_pass(value: object) -> bool:
-    parts = value if isinstance(value, list) else [value]
-    return any(isinstance(part, torch.distributions.Distribution) for part in parts)
+            setattr(copied, name, value.detach())
+    return copied

@@ -1,6 +1,6 @@
-"""Policies for sb3-contrib's QR-DQN and recurrent PPO; arguments as `NormalizedPolicy`.
+"""Policies for sb3-contrib's QR-DQN and recurrent PPO, with the arguments of `NormalizedPolicy`.
 
-An LSTM is normalized by `weight` and `weight-mean` alone, and stays plain with the others.
+Only `weight` and `weight-mean` normalize an LSTM; with other normalizations it stays plain.
 """
 
 from typing import Any
@@ -14,7 +14,7 @@ try:
     from sb3_contrib.qrdqn.policies import CnnPolicy, MultiInputPolicy, QRDQNPolicy
 except ImportError as error:
     raise ImportError(
-        "wnrl.sb3.contrib needs sb3-contrib in the version of stable-baselines3: "
+        "wnrl.sb3.contrib needs sb3-contrib in the same version as stable-baselines3: "
         "pip install sb3-contrib"
     ) from error
 
@@ -22,13 +22,16 @@ from wnrl.sb3.policies import NormalizedActorCritic, NormalizedValues
 
 
 class NormalizedQuantiles(NormalizedValues):
-    """Stands before a policy of QR-DQN."""
+    """Mixin that goes before a policy of QR-DQN."""
 
     network_name = "quantile_net"
 
 
 class NormalizedRecurrent(NormalizedActorCritic):
-    """Stands before a policy of recurrent PPO. Unlike the stock one's, `save` keeps the LSTM's."""
+    """Mixin that goes before a policy of recurrent PPO.
+
+    Unlike the stock policy's, its `save` keeps the LSTM's arguments.
+    """
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         layers, _, units = self.__dict__["lstm_hidden_state_shape"]

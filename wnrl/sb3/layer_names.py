@@ -1,6 +1,6 @@
-"""What a user of `norm_where` calls the layers of Stable-Baselines3's networks.
+"""Names of the layers of Stable-Baselines3's networks, as used in `norm_where`.
 
-A layer's name is its path in the network, as in `named_modules()`: `features_extractor.cnn.0`,
+A layer's name is its path in `named_modules()`: `features_extractor.cnn.0`,
 `mlp_extractor.policy_net.2`, `action_net`.
 """
 
@@ -8,14 +8,14 @@ from torch import nn
 
 from wnrl.nn.norms.placement import Layout
 
-# Of exactly these types: a subclass's forward may compute something else.
+# Exactly these types: a subclass's forward may compute something else.
 PLAIN = (nn.Linear, nn.Conv2d, nn.LSTM)
 
 
 def plain_layers(network: nn.Module, *parts: str) -> tuple[str, ...]:
-    """The names of the layers inside these modules, in their order; of all without any.
+    """Return the names of the layers inside these modules, in order, or of all layers.
 
-    A module that stands under several names counts under its first.
+    A module with several names is listed under its first.
     """
     names = [name for name, layer in network.named_modules() if type(layer) in PLAIN]
     if not parts:
@@ -26,16 +26,16 @@ def plain_layers(network: nn.Module, *parts: str) -> tuple[str, ...]:
 
 
 def value_layout(network: nn.Module) -> Layout:
-    """Of a network of action values or their quantiles, whose last layer is the head."""
+    """Return the layout of a network of action values or quantiles; its last layer is the head."""
     *hidden, head = plain_layers(network)
     return Layout({"torso": tuple(hidden)}, {"head": (head,)})
 
 
 def actor_critic_layout(policy: nn.Module) -> Layout:
-    """Of a policy and value, recurrent or not.
+    """Return the layout of a policy and value, recurrent or not.
 
-    Where they have all hidden layers in common, these are the torso; else `policy` and `value`
-    each name their own path, shared layers included.
+    If they share all hidden layers, these are the torso. Otherwise `policy` and `value` each name
+    their own path, including shared layers.
     """
     own_extractor = policy.vf_features_extractor is not policy.features_extractor
     critics = [n for n in ("lstm_critic", "critic") if getattr(policy, n, None) is not None]

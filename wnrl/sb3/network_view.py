@@ -1,8 +1,5 @@
-"""A policy's network as one function of a batch, for whoever reads what flows through it."""
+"""A policy's network as one function of a batch, for the instruments to read."""
 
-from typing import cast
-
-import torch
 from gymnasium import spaces
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from torch import Tensor, nn
@@ -21,9 +18,9 @@ class ValueView(nn.Module):
         self._head = head
         self._num_actions = num_actions
 
-    def forward(self, seen: Tensor) -> Tensor:
-        """(B, ...) -> (B, A); of quantiles their mean."""
-        features = self.get_submodule("features_extractor")(seen)
+    def forward(self, obs: Tensor) -> Tensor:
+        """(B, ...) -> (B, A), the mean over quantiles if there are any."""
+        features = self.get_submodule("features_extractor")(obs)
         output: Tensor = self.get_submodule(self._head)(features)
         return output.view(len(output), -1, self._num_actions).mean(dim=1)
 
@@ -39,24 +36,23 @@ class ActorCriticView(nn.Module):
         self.action_net = policy.action_net
         self.value_net = policy.value_net
 
-    def forward(self, seen: Tensor) -> PolicyValue:
+    def forward(self, obs: Tensor) -> PolicyValue:
         """(B, ...) -> (B, A), (B,)."""
-        features = self.features_extractor(seen)
+        features = self.features_extractor(obs)
         shared = self.vf_features_extractor is self.features_extractor
-        of_value = features if shared else self.vf_features_extractor(seen)
-        value = self.value_net(self.mlp_extractor.forward_critic(of_value))
+        value_features = features if shared else self.vf_features_extractor(obs)
+        value = self.value_net(self.mlp_extractor.forward_critic(value_features))
         logits = self.action_net(self.mlp_extractor.forward_actor(features))
         return PolicyValue(logits, value.squeeze(1))
 
 
 def network_view(policy: BasePolicy) -> tuple[nn.Module, nn.Module]:
-    """The network that learns, as a function, and its features extractor, which it begins with.
+    """Return the learning network as a function, and the features extractor that it begins with.
 
     Raises:
-        UsageError: a recurrent policy, or one of another kind.
+        UsageError: a recurrent policy, or one of another algorithm.
     """
-    if isinstance(policy, torch._dynamo.OptimizedModule):
-        policy = cast(BasePolicy, policy._orig_mod)
+    policy = getattr(policy, "_orig_mod", policy)  # torch.compile's wrapper holds the policy there
     for head in ("q_net", "quantile_net"):
         if hasattr(policy, head):
             network, actions = policy.get_submodule(head), policy.action_space
@@ -66,6 +62,6 @@ def network_view(policy: BasePolicy) -> tuple[nn.Module, nn.Module]:
     if isinstance(policy, ActorCriticPolicy) and not hasattr(policy, "lstm_actor"):
         return ActorCriticView(policy), policy.features_extractor
     raise UsageError(
-        f"{type(policy).__name__} cannot be read: the policies of DQN, QR-DQN, PPO and A2C can, "
-        "those with an LSTM cannot"
+        f"the network of {type(policy).__name__} cannot be read; use a policy of DQN, QR-DQN, PPO "
+        "or A2C without an LSTM"
     )

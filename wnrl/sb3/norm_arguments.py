@@ -1,4 +1,4 @@
-"""A normalization by name, as far as Stable-Baselines3's algorithms can carry it."""
+"""A normalization from a policy's arguments `norm` and `norm_settings`."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,32 +11,32 @@ from wnrl.nn.norms.record import Norm
 
 
 def find_norm(name: str, settings: Mapping[str, Any]) -> Norm:
-    """The catalogue's entry with its parameters.
+    """Return the catalogue's entry with these parameters.
 
     Args:
-        name: of a normalization; what is saved with a policy.
-        settings: its parameters by name.
+        name: name of a normalization, which is also saved with the policy.
+        settings: parameters of the normalization by name.
 
     Raises:
-        UsageError: no such name or parameter, or a normalization that changes what a loss sees.
+        UsageError: an unknown name or parameter, or a normalization that needs a loss of its own.
     """
     if not isinstance(name, str):
         raise UsageError(
-            f"norm is {name!r}: register it (wnrl.nn.register_norm) and give its name, by which "
-            "saved policies find it"
+            f"norm is {name!r}, not a name: register it with wnrl.nn.register_norm and give its "
+            "name, by which saved policies find it"
         )
-    with flags_as_arguments():
+    with policy_arguments():
         norm = get_norm(name).with_settings(settings)
     if norm.values is not separate_batches:
         raise UsageError(
-            f"norm {name!r} with {dict(settings)} sees both ends of a transition in one forward "
-            "pass, and Stable-Baselines3's losses do not: leave statistics at 'evaluation'"
+            f"norm {name!r} with {dict(settings)} needs both ends of a transition in one forward "
+            "pass, and Stable-Baselines3's losses use two: leave statistics at 'evaluation'"
         )
     return norm
 
 
 @contextmanager
-def flags_as_arguments() -> Iterator[None]:
+def policy_arguments() -> Iterator[None]:
     """Name the policy's argument in errors about a normalization's parameter."""
     try:
         yield

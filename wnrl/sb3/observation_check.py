@@ -1,5 +1,6 @@
-"""Observations that a features extractor cannot take are refused in one sentence."""
+"""Checks of the observations that a features extractor takes, and an empty batch of them."""
 
+from collections.abc import Mapping
 from typing import NoReturn
 
 import torch
@@ -20,23 +21,23 @@ Observations = torch.Tensor | dict[str, torch.Tensor]
 def check_observations(
     extractor: type[BaseFeaturesExtractor], space: spaces.Space[object], *, scaled: bool
 ) -> None:
-    """Refuse a space that one of Stable-Baselines3's extractors, or of ours, would stumble over.
+    """Raise UsageError for a space that an extractor of Stable-Baselines3 or `wnrl` cannot take.
 
     Args:
-        extractor: of a class of one's own nothing is known, and nothing refused.
-        space: of observations, images with the channels first.
-        scaled: whether images come as floats already (`normalize_images=False`).
+        extractor: class of the extractor; classes from elsewhere take anything.
+        space: space of observations, images with the channels first.
+        scaled: whether images are floats already (`normalize_images=False`).
 
     Raises:
-        UsageError: what came, and which policy takes it.
+        UsageError: other observations; the message says which policy takes them.
     """
     if issubclass(extractor, CombinedExtractor):
-        if not isinstance(space, spaces.Dict):
+        if not _parts(space):
             raise UsageError(
-                f"a multi-input policy takes spaces.Dict, and observations are {_told(space)}: use "
-                "the CNN policy for images, the MLP policy for anything else"
+                f"a multi-input policy takes spaces.Dict, and observations are {_describe(space)}: "
+                "use the CNN policy for images, the MLP policy for anything else"
             )
-    elif isinstance(space, spaces.Dict):
+    elif _parts(space):
         if extractor.__module__.startswith(("stable_baselines3.", "wnrl.")):
             _refuse_dict(extractor.__name__, space)
     elif issubclass(extractor, NatureCNN):
@@ -46,14 +47,21 @@ def check_observations(
 def check_image(
     taker: str, space: spaces.Space[object], *, scaled: bool, smallest: int = 1
 ) -> None:
-    """UsageError unless the space is of images of at least that many pixels a side."""
-    if isinstance(space, spaces.Dict):
+    """Raise UsageError unless the space has images of at least `smallest` pixels a side.
+
+    Args:
+        taker: name of the extractor, for the message.
+        space: space of observations.
+        scaled: whether images are floats already.
+        smallest: pixels that the extractor needs on each side.
+    """
+    if _parts(space):
         _refuse_dict(taker, space)
     if not is_image_space(space, check_channels=False, normalized_image=scaled):
         kind = "arrays (C, H, W)" if scaled else "uint8 images (C, H, W) of 0 to 255"
         raise UsageError(
-            f"{taker} takes {kind}, and observations are {_told(space)}: use the MLP policy for "
-            "vectors, normalize_images=False for images that are floats"
+            f"{taker} takes {kind}, and observations are {_describe(space)}: use the MLP policy "
+            "for vectors, normalize_images=False for images that are floats"
         )
     assert space.shape is not None
     if min(space.shape[1:]) < smallest:
@@ -63,20 +71,26 @@ def check_image(
         )
 
 
-def _refuse_dict(taker: str, space: spaces.Dict) -> NoReturn:
+def empty_observations(space: spaces.Space[object]) -> Observations:
+    """Return a batch of one observation of zeros, not preprocessed."""
+    parts = _parts(space)
+    if parts:
+        return {name: torch.zeros(1, *(part.shape or ())) for name, part in parts.items()}
+    return torch.zeros(1, *(space.shape or ()))
+
+
+def _parts(space: spaces.Space[object]) -> Mapping[str, spaces.Space[object]]:
+    """Return the spaces inside a `spaces.Dict` by name, none for any other space."""
+    return space.spaces if isinstance(space, spaces.Dict) else {}
+
+
+def _refuse_dict(taker: str, space: spaces.Space[object]) -> NoReturn:
     raise UsageError(
         f"{taker} takes one array, and observations are a spaces.Dict of "
-        f"{', '.join(space.spaces)}: use the multi-input policy of wnrl.sb3"
+        f"{', '.join(_parts(space))}: use the multi-input policy of wnrl.sb3"
     )
 
 
-def _told(space: spaces.Space[object]) -> str:
-    """In one line, which a space's own text is not if it is long."""
+def _describe(space: spaces.Space[object]) -> str:
+    """Describe a space in one line; its own text may have many."""
     return f"{type(space).__name__} {space.shape} {space.dtype}"
-
-
-def empty_observations(space: spaces.Space[object]) -> Observations:
-    """A batch of one observation of zeros, not preprocessed."""
-    if isinstance(space, spaces.Dict):
-        return {name: torch.zeros(1, *(part.shape or ())) for name, part in space.spaces.items()}
-    return torch.zeros(1, *(space.shape or ()))

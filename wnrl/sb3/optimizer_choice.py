@@ -1,4 +1,4 @@
-"""Which optimizer steps a policy: what `optimizer_class` says, in the form that its norm needs."""
+"""Choice of a policy's optimizer: `optimizer_class`, in the form that its normalization needs."""
 
 import inspect
 from collections.abc import Collection, Mapping
@@ -21,7 +21,8 @@ from wnrl.sb3.optimizers import (
     mark_weights_,
 )
 
-_IMPLEMENTATIONS = ("foreach", "fused", "capturable", "differentiable")  # of torch's optimizers
+# Options of torch's optimizers that choose an implementation and change no step.
+_IMPLEMENTATIONS = ("foreach", "fused", "capturable", "differentiable")
 _NORMALIZING: tuple[type[InOneList], ...] = (
     PolicyWNAdam,
     PolicyWNAdamax,
@@ -32,7 +33,7 @@ _NORMALIZING: tuple[type[InOneList], ...] = (
 
 
 def normalizing(kind: type[torch.optim.Optimizer]) -> type[InOneList] | None:
-    """The class that walks (g, v) by the rule of torch's class, or of one of `wnrl.optim`'s."""
+    """Return the weight-normalizing class with the rule of a class of torch or `wnrl.optim`."""
     for ours in _NORMALIZING:
         if kind in (ours, ours.plain, *ours.__bases__[1:]):
             return ours
@@ -40,15 +41,15 @@ def normalizing(kind: type[torch.optim.Optimizer]) -> type[InOneList] | None:
 
 
 def has_normalizing_form(kind: type[torch.optim.Optimizer], settings: Mapping[str, Any]) -> bool:
-    """Whether one of `wnrl.optim` takes the same step: not AdamW's, and no weight decay."""
+    """Return whether `wnrl.optim` has the same rule; it has no AdamW and no weight decay."""
     ours = normalizing(kind)
     return ours is not None and all(
-        name in _known(ours) or name in _IMPLEMENTATIONS or not value
+        name in _parameters(ours) or name in _IMPLEMENTATIONS or not value
         for name, value in settings.items()
     )
 
 
-def _known(ours: type[InOneList]) -> Collection[str]:
+def _parameters(ours: type[InOneList]) -> Collection[str]:
     return inspect.signature(ours.__bases__[1]).parameters
 
 
@@ -59,47 +60,46 @@ def policy_optimizer(
     settings: Mapping[str, Any],
     learning_rate: float,
 ) -> torch.optim.Optimizer:
-    """What steps a normalized network.
+    """Build the optimizer of a normalized network.
 
     Args:
-        network: normalized and initialized; all its parameters are stepped.
-        norm: its normalization.
-        kind: `optimizer_class`. A network with weights of storage "w" gets the weight-normalizing
-            class of its rule, which `has_normalizing_form` says there is.
-        settings: `optimizer_kwargs`; of those, what changes no step is left out.
-        learning_rate: the first one.
+        network: normalized and initialized network; all its parameters are stepped.
+        norm: the network's normalization.
+        kind: `optimizer_class`. For weights of storage "w" the weight-normalizing class with the
+            same rule is used; `has_normalizing_form` must be true.
+        settings: `optimizer_kwargs`. Options that change no step are left out.
+        learning_rate: initial learning rate.
 
     Raises:
-        UsageError: a class or setting that a normalization with its own optimizer does not take.
+        UsageError: a class or setting that a normalization with its own optimizer cannot use.
     """
-    any_kind: Any = kind  # torch types no optimizer's own arguments
+    any_kind: Any = kind  # the base class's type lacks the arguments of its subclasses
     if norm.optimizer is not build_optimizer:
-        return _norms_own(network, norm, kind, settings, learning_rate)
+        return _own_optimizer(network, norm, kind, settings, learning_rate)
     if any(group["weight_norm"] for group in weight_norm_groups(network)):
         any_kind = ours = normalizing(kind)
-        assert ours is not None, "storage w is for optimizers that have such a form"
+        assert ours is not None, "the policy chose storage w because this form exists"
         mark_weights_(network)
-        settings = {name: value for name, value in settings.items() if name in _known(ours)}
-    made = any_kind(network.parameters(), lr=learning_rate, **settings)
-    assert isinstance(made, torch.optim.Optimizer)
-    return made
+        settings = {name: value for name, value in settings.items() if name in _parameters(ours)}
+    optimizer: torch.optim.Optimizer = any_kind(network.parameters(), lr=learning_rate, **settings)
+    return optimizer
 
 
-def _norms_own(
+def _own_optimizer(
     network: nn.Module,
     norm: Norm,
     kind: type[torch.optim.Optimizer],
     settings: Mapping[str, Any],
     learning_rate: float,
 ) -> torch.optim.Optimizer:
-    """The optimizer that a normalization makes by itself, from what a spec can say."""
+    """Build the optimizer that a normalization defines itself, from an `OptimizerSpec`."""
     names = {torch.optim.Adam: "adam", torch.optim.RMSprop: "rmsprop"}
     names |= {torch.optim.Adamax: "adamax", torch.optim.RAdam: "radam"}
     wanted = {name: value for name, value in settings.items() if value}
     unknown = [name for name in wanted if name not in ("eps", "betas", "alpha", "centered")]
     if kind not in names or unknown:
         raise UsageError(
-            f"optimizer_class {kind.__name__} with {dict(settings)}: norm {norm.name!r} makes its "
+            f"optimizer_class {kind.__name__} with {dict(settings)}: norm {norm.name!r} builds its "
             "own optimizer, from Adam, Adamax, RAdam or RMSprop with eps, betas, alpha, centered"
         )
     spec = OptimizerSpec(name=names[kind], learning_rate=learning_rate, **wanted)
@@ -107,7 +107,7 @@ def _norms_own(
     inner = made.optimizer if isinstance(made, ClippedStep) else made
     if not isinstance(inner, torch.optim.Optimizer):
         raise UsageError(
-            f"norm {norm.name!r} makes a {type(made).__name__}, which Stable-Baselines3 cannot "
-            "hold: a torch optimizer, or one of wnrl.optim, is needed"
+            f"norm {norm.name!r} builds a {type(made).__name__}, which Stable-Baselines3 cannot "
+            "use: it needs an optimizer of torch or wnrl.optim"
         )
     return inner

@@ -1,8 +1,8 @@
-"""Weight-normalizing optimizers as Stable-Baselines3 wants one.
+"""Weight-normalizing optimizers with the interface that Stable-Baselines3 expects.
 
-It gives an optimizer one list of parameters, writes `lr` into its groups, clips the gradients
-before the step by itself (dL/dw, which is not the gradient of g and v), and loads whatever
-`state_dict` a checkpoint has. Not here: which one a policy gets (wnrl.sb3.optimizer_choice).
+Stable-Baselines3 passes one list of parameters, writes `lr` into the groups, clips the gradients
+before the step (of w, not of g and v), and loads the `state_dict` of a checkpoint. Which optimizer
+a policy gets is decided in `wnrl.sb3.optimizer_choice`.
 """
 
 from collections.abc import Iterable
@@ -15,53 +15,52 @@ from wnrl.nn.weight_norm.layers import weight_norm_groups
 from wnrl.optim.weight_norm import WNSGD, WNAdam, WNAdamax, WNRAdam, WNRMSprop
 
 _MARK = "_weight_normalized"
-_STATE = "weight_norm_state"  # key of ours in the state that torch's optimizer reads
+_STATE = "weight_norm_state"  # our key in a state that torch's optimizer can read
 
 
 def mark_weights_(network: nn.Module) -> None:
-    """Mark the weights of layers with storage "w", for an optimizer that sees parameters alone."""
+    """Mark the weights of layers with storage "w", for an optimizer that only gets parameters."""
     for group in weight_norm_groups(network):
         for parameter in group["params"]:
             setattr(parameter, _MARK, group["weight_norm"])
 
 
 class InOneList(torch.optim.Optimizer):
-    """What the classes below share. It stands before one of `wnrl.optim`'s.
+    """Mixin that goes before an optimizer of `wnrl.optim`.
 
-    It takes parameters in one list and normalizes those that are marked. Its `state_dict` is one
-    that torch's optimizer of the same rule can load, and the other way round: what was learnt goes
-    over with the weights, while the moments begin anew, for those of g and v mean nothing to a
-    step in w.
+    It takes parameters in one list and normalizes those that are marked. Torch's optimizer of the
+    same rule can load its `state_dict`, and the reverse. The moments then start from zero, because
+    moments of g and v mean nothing to a step in w.
     """
 
-    plain: type[torch.optim.Optimizer]  # of the same rule
+    plain: type[torch.optim.Optimizer]  # torch's optimizer of the same rule
 
     def __init__(self, params: Iterable[nn.Parameter], *arguments: Any, **settings: Any) -> None:
-        listed = list(params)
+        parameters = list(params)
         groups = [
-            {"params": chosen, "weight_norm": flag}
-            for flag in (True, False)
-            if (chosen := [p for p in listed if getattr(p, _MARK, False) == flag])
+            {"params": chosen, "weight_norm": marked}
+            for marked in (True, False)
+            if (chosen := [p for p in parameters if getattr(p, _MARK, False) == marked])
         ]
         super().__init__(groups, *arguments, **settings)
 
     def state_dict(self) -> dict[str, Any]:
-        """One group without state, as torch's own before its first step; ours is inside."""
-        own = super().state_dict()
+        """Return a state like torch's before its first step, with the real one under our key."""
+        state = super().state_dict()
         plain: Any = self.plain
-        settings = plain([torch.zeros(1)]).defaults
-        first = own["param_groups"][0]
-        count = sum(len(group["params"]) for group in own["param_groups"])
-        group = {name: first.get(name, default) for name, default in settings.items()}
+        defaults = plain([torch.zeros(1)]).defaults
+        first = state["param_groups"][0]
+        count = sum(len(group["params"]) for group in state["param_groups"])
+        group = {name: first.get(name, default) for name, default in defaults.items()}
         return {
             "state": {},
-            "param_groups": [{**group, "params": list(range(count)), _STATE: own}],
+            "param_groups": [{**group, "params": list(range(count)), _STATE: state}],
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue where the state was taken; from torch's own, begin anew at its learning rate."""
+        """Restore our own state; from torch's, take only the learning rate."""
         first = state_dict["param_groups"][0]
-        if _STATE in first and not state_dict["state"]:  # torch's has not stepped since
+        if _STATE in first and not state_dict["state"]:  # torch's optimizer has not stepped since
             super().load_state_dict(first[_STATE])
             return
         self.state.clear()
@@ -70,30 +69,30 @@ class InOneList(torch.optim.Optimizer):
 
 
 class PolicyWNAdam(InOneList, WNAdam):
-    """`WNAdam` of a policy's parameters."""
+    """`WNAdam`, for the parameters of a policy."""
 
     plain = torch.optim.Adam
 
 
 class PolicyWNAdamax(InOneList, WNAdamax):
-    """`WNAdamax` of a policy's parameters."""
+    """`WNAdamax`, for the parameters of a policy."""
 
     plain = torch.optim.Adamax
 
 
 class PolicyWNRAdam(InOneList, WNRAdam):
-    """`WNRAdam` of a policy's parameters."""
+    """`WNRAdam`, for the parameters of a policy."""
 
     plain = torch.optim.RAdam
 
 
 class PolicyWNRMSprop(InOneList, WNRMSprop):
-    """`WNRMSprop` of a policy's parameters."""
+    """`WNRMSprop`, for the parameters of a policy."""
 
     plain = torch.optim.RMSprop
 
 
 class PolicyWNSGD(InOneList, WNSGD):
-    """`WNSGD` of a policy's parameters."""
+    """`WNSGD`, for the parameters of a policy."""
 
     plain = torch.optim.SGD

@@ -1,8 +1,8 @@
-"""Stable-Baselines3's policies with a normalization: DQN's, and PPO's and A2C's.
+"""Policies of Stable-Baselines3's DQN, PPO and A2C with a normalization.
 
-A policy is built and initialized by Stable-Baselines3's own class; then its layers are normalized
-and it gets an optimizer anew. The classes below differ from the stock ones by a mixin, which stands
-before any policy of the same kind: `class Mine(NormalizedActorCritic, MyActorCriticPolicy): ...`.
+Stable-Baselines3's own class builds and initializes a policy. Then its layers are normalized and it
+gets a new optimizer. The classes below differ from the stock ones by a mixin, which can go before
+any policy of the same kind: `class Mine(NormalizedActorCritic, MyActorCriticPolicy): ...`.
 """
 
 from collections.abc import Mapping
@@ -29,27 +29,27 @@ from wnrl.nn.norms.record import Norm, leave_alone
 from wnrl.sb3.clone_policy import without_graph
 from wnrl.sb3.extractors import OWN_EXTRACTORS
 from wnrl.sb3.layer_names import actor_critic_layout, value_layout
-from wnrl.sb3.norm_arguments import find_norm, flags_as_arguments
-from wnrl.sb3.normalize import normalize_
+from wnrl.sb3.norm_arguments import find_norm, policy_arguments
+from wnrl.sb3.normalize import normalize_, to_memory_format_
 from wnrl.sb3.observation_check import check_observations, empty_observations
 from wnrl.sb3.optimizer_choice import has_normalizing_form, policy_optimizer
 
 
 class NormalizedPolicy(BasePolicy):
-    """What the mixins share.
+    """Base of the mixins.
 
     Args:
-        arguments: the stock policy's.
-        norm: name of an entry of the catalogue, or of one's own (`wnrl.nn.register_norm`).
-        norm_where: which layers, in the words of `--norm-where`: torso (all hidden layers), head,
-            penultimate, all, policy, value, or layers' names as in `named_modules()`.
-        norm_settings: parameters of the normalization by name, `{"eps": 1e-3}`.
-        options: the stock policy's. `optimizer_class` and `optimizer_kwargs` are as ever. Where an
-            optimizer does the normalization it is the weight-normalizing one of the same rule; if
-            there is none, layers have storage "gv", and gains and vectors are stepped.
+        arguments: arguments of the stock policy.
+        norm: name of a normalization, registered ones included (`wnrl.nn.register_norm`).
+        norm_where: layers to normalize, separated by commas: torso (all hidden layers), head,
+            penultimate, all, policy, value, or names of layers in `named_modules()`.
+        norm_settings: parameters of the normalization by name, for example `{"eps": 1e-3}`.
+        options: keyword arguments of the stock policy. If the optimizer does the normalization, it
+            is the weight-normalizing form of `optimizer_class`. If there is no such form, layers
+            have storage "gv", and `optimizer_class` steps gains and vectors.
 
     Raises:
-        UsageError: in one sentence, whatever of this cannot be.
+        UsageError: an argument that cannot be used.
     """
 
     def __init__(
@@ -63,36 +63,35 @@ class NormalizedPolicy(BasePolicy):
         self.norm = norm
         self.norm_where = norm_where
         self.norm_settings = dict(norm_settings or {})
-        find_norm(norm, self.norm_settings)  # refuse before anything is built
-        own = options.get("features_extractor_class") in OWN_EXTRACTORS
-        if own:
-            _refuse_another_norm(options.get("features_extractor_kwargs") or {})
-        if own and options.get("net_arch") is None:
-            options["net_arch"] = []  # as NatureCNN, which the stock policies know by its class
+        find_norm(norm, self.norm_settings)  # raises before anything is built
+        if options.get("features_extractor_class") in OWN_EXTRACTORS:
+            _refuse_extractor_norm(options.get("features_extractor_kwargs") or {})
+            if options.get("net_arch") is None:
+                options["net_arch"] = []  # the stock policies' default for NatureCNN
         super().__init__(*arguments, **options)
         self._normalize()
 
     def make_features_extractor(self) -> BaseFeaturesExtractor:
-        """The stock one's, plain: what is normalized in it is for the policy to say."""
+        """Build the extractor without a normalization; the policy adds its own later."""
         kind, options = self.features_extractor_class, self.features_extractor_kwargs
         scaled = not self.normalize_images
         check_observations(kind, self.observation_space, scaled=scaled)
         if kind in OWN_EXTRACTORS:
-            own = {**options, "norm": "none", "normalized_image": scaled}
-            return kind(self.observation_space, **own)
+            plain = {**options, "norm": "none", "normalized_image": scaled}
+            return kind(self.observation_space, **plain)
         return super().make_features_extractor()
 
     def _networks(self) -> list[nn.Module]:
-        """The network that learns, and copies of it."""
+        """Return the learning network and its copies."""
         raise NotImplementedError
 
     def _layout(self) -> Layout:
-        """Of the network that learns."""
+        """Return the layout of the learning network."""
         raise NotImplementedError
 
     def _normalize(self) -> None:
         norm, networks = self._norm_record(), self._networks()
-        with flags_as_arguments():
+        with policy_arguments():
             placed = place(self.norm_where, norm, self._layout())
             for network in networks:
                 normalize_(network, norm, placed, partial(self._extract, network))
@@ -100,8 +99,8 @@ class NormalizedPolicy(BasePolicy):
         norm.initialize(learning)
         for network in copies:
             network.load_state_dict(learning.state_dict())
-        for network in networks:  # the CPU's convolutions are a third faster then
-            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # no stub
+        for network in networks:  # convolutions on the CPU are a third faster in this format
+            to_memory_format_(network, torch.channels_last)
         self.optimizer = policy_optimizer(
             learning,
             norm,
@@ -112,55 +111,55 @@ class NormalizedPolicy(BasePolicy):
         self._follow_steps()
 
     def _norm_record(self) -> Norm:
-        # Found by its name each time: a record holds functions that cannot be pickled.
+        # By name each time, because a record holds functions that cannot be pickled.
         norm = find_norm(self.norm, self.norm_settings)
         if has_normalizing_form(self.optimizer_class, self.optimizer_kwargs):
             return norm
-        return norm.in_storage("gv")  # whose gains and vectors any optimizer may step
+        return norm.in_storage("gv")  # any optimizer may step gains and vectors
 
     @torch.no_grad()
     def _extract(self, network: nn.Module) -> None:
         """Run the features extractors of a network once."""
         space = self.observation_space
-        seen = preprocess_obs(empty_observations(space), space, self.normalize_images)
+        obs = preprocess_obs(empty_observations(space), space, self.normalize_images)
         for extractor in network.children():
             if isinstance(extractor, BaseFeaturesExtractor):
-                extractor(seen)
+                extractor(obs)
 
     def _follow_steps(self) -> None:
-        """Let the normalization act after each step of the optimizer."""
+        """Call the normalization's `after_step` after each step of the optimizer."""
         norm, (learning, *_) = self._norm_record(), self._networks()
         if norm.after_step is not leave_alone:
             self.optimizer.register_step_post_hook(lambda *_: norm.after_step(learning))
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)  # type: ignore[no-untyped-call]  # torch's has no types
+        super().__setstate__(state)  # type: ignore[no-untyped-call]  # nn.Module's has no types
         self._follow_steps()  # a copied optimizer has no hooks
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
-        own = {
+        return {
+            **super()._get_constructor_parameters(),
             "norm": self.norm,
             "norm_where": self.norm_where,
             "norm_settings": self.norm_settings,
         }
-        return {**super()._get_constructor_parameters(), **own}
 
 
-def _refuse_another_norm(extractor_options: Mapping[str, Any]) -> None:
-    """UsageError where an extractor is told what is for its policy to say."""
-    told = [name for name in extractor_options if name.startswith("norm_") or name == "norm"]
-    if told:
+def _refuse_extractor_norm(extractor_options: Mapping[str, Any]) -> None:
+    """Raise UsageError if features_extractor_kwargs has norm arguments; they are the policy's."""
+    names = [name for name in extractor_options if name.startswith("norm_") or name == "norm"]
+    if names:
         raise UsageError(
-            f"features_extractor_kwargs has {', '.join(told)}, and the policy normalizes its "
-            "extractor itself: give them to the policy, as policy_kwargs={'norm': 'layer'}; "
+            f"features_extractor_kwargs has {', '.join(names)}, and the policy normalizes its "
+            "extractor itself: pass them to the policy, as policy_kwargs={'norm': 'layer'}; "
             "wnrl.sb3.policy_kwargs is for stock policies"
         )
 
 
 class NormalizedValues(NormalizedPolicy):
-    """Stands before a policy of action values with a target network; as `NormalizedPolicy`."""
+    """Mixin that goes before a policy of action values with a target network."""
 
-    network_name = "q_net"  # the target's is this and `_target`
+    network_name = "q_net"  # the target network has this name and `_target`
 
     def _networks(self) -> list[nn.Module]:
         return [getattr(self, self.network_name), getattr(self, f"{self.network_name}_target")]
@@ -169,21 +168,23 @@ class NormalizedValues(NormalizedPolicy):
         return value_layout(self._networks()[0])
 
     def set_training_mode(self, mode: bool) -> None:
-        """As the stock one's, before each update and each rollout."""
+        """Set the mode, which algorithms do before each update and each rollout."""
         super().set_training_mode(mode)
         if mode:
-            # The target is copied without buffers: its vectors follow its weights by themselves.
+            # The target is copied without buffers, so its singular vectors are updated here.
             for layer in self._networks()[1].modules():
                 if isinstance(layer, Spectral):
                     layer.iterate_(layer.power_iterations)
 
 
 class NormalizedActorCritic(NormalizedPolicy):
-    """Stands before a policy with a value; as `NormalizedPolicy`.
+    """Mixin that goes before a policy with a value.
 
-    Unlike the stock one's it is copied and pickled after training too, and `save` keeps
+    Unlike the stock policy, it can be copied and pickled after training, and its `save` keeps
     `share_features_extractor`.
     """
+
+    action_dist: Distribution  # set by the stock policy
 
     def _networks(self) -> list[nn.Module]:
         return [self]
@@ -192,7 +193,6 @@ class NormalizedActorCritic(NormalizedPolicy):
         return actor_critic_layout(self)
 
     def __getstate__(self) -> dict[str, Any]:
-        assert isinstance(self.action_dist, Distribution)
         return {**self.__dict__, "action_dist": without_graph(self.action_dist)}
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
@@ -201,24 +201,24 @@ class NormalizedActorCritic(NormalizedPolicy):
 
 
 class WNMlpPolicy(NormalizedValues, DQNPolicy):
-    """DQN's `MlpPolicy`; arguments as `NormalizedPolicy`."""
+    """DQN's `MlpPolicy` with the arguments of `NormalizedPolicy`."""
 
 
 class WNCnnPolicy(NormalizedValues, CnnPolicy):
-    """DQN's `CnnPolicy`; arguments as `NormalizedPolicy`."""
+    """DQN's `CnnPolicy` with the arguments of `NormalizedPolicy`."""
 
 
 class WNMultiInputPolicy(NormalizedValues, MultiInputPolicy):
-    """DQN's `MultiInputPolicy`; arguments as `NormalizedPolicy`."""
+    """DQN's `MultiInputPolicy` with the arguments of `NormalizedPolicy`."""
 
 
 class WNActorCriticMlpPolicy(NormalizedActorCritic, ActorCriticPolicy):
-    """PPO's and A2C's `MlpPolicy`; arguments as `NormalizedPolicy`."""
+    """PPO's and A2C's `MlpPolicy` with the arguments of `NormalizedPolicy`."""
 
 
 class WNActorCriticCnnPolicy(NormalizedActorCritic, ActorCriticCnnPolicy):
-    """PPO's and A2C's `CnnPolicy`; arguments as `NormalizedPolicy`."""
+    """PPO's and A2C's `CnnPolicy` with the arguments of `NormalizedPolicy`."""
 
 
 class WNActorCriticMultiInputPolicy(NormalizedActorCritic, MultiInputActorCriticPolicy):
-    """PPO's and A2C's `MultiInputPolicy`; arguments as `NormalizedPolicy`."""
+    """PPO's and A2C's `MultiInputPolicy` with the arguments of `NormalizedPolicy`."""

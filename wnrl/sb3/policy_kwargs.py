@@ -1,14 +1,14 @@
-"""A normalization for those who keep the stock policies and their names, as `"CnnPolicy"`."""
+"""A normalization for stock policies, which keep their names such as `"CnnPolicy"`."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from wnrl._settings import UsageError, nearest
+from wnrl._settings import SettingError, nearest
 from wnrl.sb3.extractors import WNNatureCNN
 from wnrl.sb3.norm_arguments import find_norm
 from wnrl.sb3.optimizers import InOneList, PolicyWNAdam, PolicyWNRMSprop
 
-# The form of the optimizer that an algorithm takes unless told otherwise.
+# The weight-normalizing form of each algorithm's default optimizer.
 _OPTIMIZERS: dict[str, tuple[type[InOneList], dict[str, Any]]] = {
     "DQN": (PolicyWNAdam, {}),
     "PPO": (PolicyWNAdam, {"eps": 1e-5}),  # ActorCriticPolicy.__init__
@@ -23,29 +23,29 @@ def policy_kwargs(
     norm_where: str = "torso",
     norm_settings: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """What makes a stock `"CnnPolicy"` normalized: `policy_kwargs=policy_kwargs("weight")`.
+    """Return what normalizes a stock `"CnnPolicy"`: `policy_kwargs=policy_kwargs("weight")`.
 
-    Its features extractor is normalized. Its heads are Stable-Baselines3's and stay plain, and so
-    is the MLP of `"MlpPolicy"`: for that, and for every normalization that acts after a step, there
-    are the policy classes.
+    Only its features extractor is normalized; Stable-Baselines3's heads stay plain. Use the policy
+    classes of `wnrl.sb3` for `"MlpPolicy"` and for normalizations that act after a step.
 
     Args:
         norm: name of a normalization.
-        algorithm: DQN, PPO or A2C, whose own optimizer gets its weight-normalizing form.
-        norm_where: layers of the extractor, as `WNNatureCNN`.
+        algorithm: DQN, PPO or A2C; it decides the optimizer.
+        norm_where: layers of the extractor, as in `WNNatureCNN`.
         norm_settings: parameters of the normalization by name.
 
     Returns:
-        A new dict, of what can be pickled by reference.
+        A new dict, which can be pickled.
 
     Raises:
-        UsageError: no such normalization, parameter or algorithm.
+        UsageError: an unknown normalization, parameter or algorithm.
     """
     record = find_norm(norm, norm_settings or {})
     if algorithm not in _OPTIMIZERS:
-        raise UsageError(
-            f"algorithm is {algorithm!r}: allowed are {', '.join(_OPTIMIZERS)}"
-            + nearest(algorithm, _OPTIMIZERS)
+        raise SettingError(
+            "algorithm",
+            f"{algorithm!r} is unknown; allowed: {', '.join(_OPTIMIZERS)}"
+            + nearest(algorithm, _OPTIMIZERS),
         )
     chosen: dict[str, Any] = {
         "features_extractor_class": WNNatureCNN,
@@ -54,7 +54,7 @@ def policy_kwargs(
             "norm_where": norm_where,
             "norm_settings": dict(norm_settings or {}),
         },
-        "net_arch": [],  # as with NatureCNN, which stock policies know by its class
+        "net_arch": [],  # the stock policies' default for NatureCNN
     }
     if record.weight_vectors:
         kind, settings = _OPTIMIZERS[algorithm]
