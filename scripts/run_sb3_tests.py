@@ -1,8 +1,8 @@
-"""Stable-Baselines3's own tests with our policies in the place of its own.
+"""Run Stable-Baselines3's own tests on the policies of `wnrl.sb3`.
 
-Downloads the source distribution of the installed version and runs those of its tests that say
-what a policy is, with `"MlpPolicy"`, `"CnnPolicy"` and `"MultiInputPolicy"` of DQN, PPO and A2C
-meaning ours. Those of its other algorithms are left out.
+Downloads the source distribution of the installed version and runs its tests of policies. In them
+`"MlpPolicy"`, `"CnnPolicy"` and `"MultiInputPolicy"` of DQN, PPO and A2C mean the policies of
+`wnrl.sb3`. Tests of other algorithms are left out.
 
     python scripts/run_sb3_tests.py [--norm weight | --stock] [--tests test_save_load ...]
         [--source FOLDER] [-- ARGUMENTS OF PYTEST]
@@ -39,7 +39,7 @@ TESTS = (
     "test_train_eval_mode",
     "test_utils",
 )
-OTHERS = "SAC or TD3 or DDPG or Her"  # algorithms and buffers that we have no policy for
+OTHERS = "SAC or TD3 or DDPG or Her"  # algorithms and buffers without a policy in wnrl.sb3
 ACTOR_CRITICS: dict[str, type[BasePolicy]] = {
     "MlpPolicy": policies.WNActorCriticMlpPolicy,
     "CnnPolicy": policies.WNActorCriticCnnPolicy,
@@ -53,7 +53,7 @@ VALUES: dict[str, type[BasePolicy]] = {
 
 
 def replace_policies(norm: str) -> None:
-    """Let the stock names mean our policies, with this normalization by default."""
+    """Make the stock names mean the policies of `wnrl.sb3`, with this default normalization."""
     PPO.policy_aliases = A2C.policy_aliases = ACTOR_CRITICS
     DQN.policy_aliases = VALUES
     defaults = policies.NormalizedPolicy.__init__.__kwdefaults__
@@ -62,7 +62,7 @@ def replace_policies(norm: str) -> None:
 
 
 def download(folder: Path) -> Path:
-    """The source distribution of the installed version, unpacked."""
+    """Download and unpack the source distribution of the installed version; return its folder."""
     name = f"stable_baselines3=={version('stable-baselines3')}"
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary=:all:"]
     subprocess.run([*command, "--dest", str(folder), name], check=True)
@@ -74,11 +74,13 @@ def download(folder: Path) -> Path:
 
 
 def main() -> int:
-    """Run; pytest's exit code."""
+    """Run the tests and return pytest's exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--norm", default="weight")
-    parser.add_argument("--stock", action="store_true", help="its own policies, to compare with")
-    parser.add_argument("--tests", nargs="+", default=TESTS, metavar="FILE", help="which files")
+    parser.add_argument("--norm", default="weight", help="normalization of the policies")
+    parser.add_argument("--stock", action="store_true", help="stock policies, for comparison")
+    parser.add_argument(
+        "--tests", nargs="+", default=TESTS, metavar="FILE", help="test files to run"
+    )
     parser.add_argument("--source", type=Path, help="an unpacked source distribution")
     parser.add_argument("pytest", nargs="*", help="arguments of pytest")
     arguments = parser.parse_args()

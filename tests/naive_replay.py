@@ -1,4 +1,4 @@
-"""A replay in lists, one row at a time: the definition that the product's replays must equal."""
+"""A replay in lists, one row at a time: the definition that both replays must equal."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,14 +7,14 @@ import numpy as np
 import numpy.typing as npt
 
 FRAME = (2, 3)
-GAMMA = 0.5  # powers of two and small integers: float32 sums are exact, so equality is meant
+GAMMA = 0.5  # powers of two and small integers make float32 sums exact, so tests ask for equality
 EVENTS = ("go", "go", "go", "life", "terminated", "truncated")
 NaiveRow = tuple[npt.NDArray[Any], int, float, float, bool, bool]
 NaiveTransition = tuple[npt.NDArray[Any], int, float, float, npt.NDArray[Any]]
 
 
 class Episodes:
-    """N environments that only count: frame, action and reward are distinct at every row."""
+    """N environments that only count: frame, action and reward differ from row to row."""
 
     def __init__(
         self, num_envs: int, frame_shape: tuple[int, ...], dtype: str, first: bool = True
@@ -27,7 +27,7 @@ class Episodes:
     def next_row(self, events: Sequence[str]) -> tuple[npt.NDArray[Any], ...]:
         number = self.row * self.num_envs + np.arange(self.num_envs) + 1
         frame = np.empty((self.num_envs, *self.frame_shape), self.dtype)
-        frame.T[...] = number % 251  # no frame is zero, as a missing one is
+        frame.T[...] = number % 251  # frames are not zero, as missing ones are
         reward = (number % 17 + 1).astype(np.float32)
         event = np.array(events)
         discount = np.where(np.isin(event, ["life", "terminated"]), 0, GAMMA).astype(np.float32)
@@ -39,7 +39,7 @@ class Episodes:
 
 
 class NaiveReplay:
-    """The definition, in lists: every row ever added, looked at one by one."""
+    """The definition in lists: every row ever added is examined one by one."""
 
     def __init__(self, rows: int, num_envs: int, stack: int, n_step: int) -> None:
         self.rows, self.stack, self.n_step = rows, stack, n_step
@@ -82,10 +82,10 @@ class NaiveReplay:
         return s_tm1, history[row][1], total, discount, s_t
 
     def eligible(self) -> dict[tuple[int, int], NaiveTransition]:
-        found = {}
+        transitions = {}
         for env, history in enumerate(self.history):
             for row in range(max(0, len(history) - self.rows), len(history)):
                 transition = self.transition(row, env)
                 if transition is not None:
-                    found[row, env] = transition
-        return found
+                    transitions[row, env] = transition
+        return transitions

@@ -1,4 +1,4 @@
-"""Small algorithms of Stable-Baselines3 on small environments, for the tests that need one."""
+"""Small algorithms of Stable-Baselines3 on small environments, for tests."""
 
 from typing import Any
 
@@ -23,8 +23,8 @@ SHORT: dict[str, dict[str, Any]] = {
     "PPO": {"n_steps": 16, "batch_size": 8, "n_epochs": 2},
     "A2C": {"n_steps": 8},
 }
-STEPS = 32  # that each of them takes to learn a few times
-_OF_THE_ALGORITHM = (
+STEPS = 32  # environment steps in which each algorithm learns a few times
+_ALGORITHM_OPTIONS = (
     "env",
     "device",
     "tau",
@@ -45,7 +45,7 @@ VALUES = {
 
 
 class DictEnv(gymnasium.Env[Any, int]):
-    """A picture and a vector, both of noise, and a reward of 0."""
+    """Observations of a noise picture and a noise vector, with a reward of 0."""
 
     def __init__(self) -> None:
         self.observation_space = spaces.Dict(
@@ -65,34 +65,34 @@ class DictEnv(gymnasium.Env[Any, int]):
 
 
 def env_of(policy: str) -> gymnasium.Env[Any, Any]:
-    """One that a policy of this name takes."""
+    """Make an environment that a policy of this name takes."""
     if policy == "MlpPolicy":
         return gymnasium.make("CartPole-v1")
     env: gymnasium.Env[Any, Any] = DictEnv()
     if policy == "CnnPolicy":
         env = FakeImageEnv(screen_height=40, screen_width=40, n_channels=1, discrete=True)
-    env.observation_space.seed(0)  # observations are drawn from it, and nobody else seeds it
+    env.observation_space.seed(0)  # observations are drawn from it, and nothing else seeds it
     return env
 
 
 def ours(algorithm: str, policy: str) -> type:
-    """Our class in the place of the stock policy of this name."""
+    """Return the class of `wnrl.sb3` that replaces the stock policy of this name."""
     return (VALUES if algorithm == "DQN" else ACTOR_CRITICS)[policy]
 
 
 def make(algorithm: str, policy: str = "MlpPolicy", *, stock: bool = False, **options: Any) -> Any:
-    """An algorithm with our policy, or with the stock one, on an environment for it.
+    """Make an algorithm with a policy of `wnrl.sb3`, or a stock one, on an environment for it.
 
-    Options are the policy's, but for the few of the algorithm that are listed above.
+    Options are the policy's, except those of the algorithm that are listed above.
     """
-    own = {name: options.pop(name) for name in _OF_THE_ALGORITHM if name in options}
+    own = {name: options.pop(name) for name in _ALGORITHM_OPTIONS if name in options}
     own = {"env": env_of(policy), "device": "cpu", **own}
     kind = policy if stock else ours(algorithm, policy)
     return ALGORITHMS[algorithm](kind, seed=3, policy_kwargs=options, **{**SHORT[algorithm], **own})
 
 
 def same_weights(one: torch.nn.Module, other: torch.nn.Module) -> bool:
-    """Whether two networks have the same state by the same names, bit for bit."""
+    """Return whether two networks have the same state under the same names, bit for bit."""
     mine, theirs = one.state_dict(), other.state_dict()
     return mine.keys() == theirs.keys() and all(
         torch.equal(value, theirs[name]) for name, value in mine.items()
