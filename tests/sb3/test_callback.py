@@ -126,7 +126,7 @@ def test_actions_that_are_no_choice_have_no_churn() -> None:
     callback = SB3NormCallback(every_updates=1)
     model = PPO(WNActorCriticMlpPolicy, "Pendulum-v1", n_steps=16, batch_size=16, n_epochs=1)
     model.learn(32, callback=callback)
-    assert callback._seen is not None
+    assert callback._inputs is not None
     assert "norm/policy_churn" not in model.logger.name_to_value
 
 

@@ -29,7 +29,8 @@ def clone_policy(policy: Policy) -> Policy:
 def without_graph(distribution: Distribution) -> Distribution:
     """Return the action distribution before any forward pass; gSDE's noise stays, detached."""
     copied = copy.copy(distribution)
-    copied.__dict__.pop("distribution", None)  # torch's distribution of the last forward pass
+    for graph in ("distribution", "weights_dist"):  # torch's, of the last pass and of gSDE's noise
+        copied.__dict__.pop(graph, None)
     for name, value in vars(copied).items():
         if isinstance(value, Tensor):
             setattr(copied, name, value.detach())
