@@ -2,7 +2,7 @@
 
 import pytest
 
-from wnrl._settings import UsageError
+from wnrl._settings import SettingError, UsageError
 from wnrl.nn.norms.catalogue import get_norm
 from wnrl.nn.norms.placement import Layout, canonical_where, place
 
@@ -69,8 +69,10 @@ def test_a_place_has_one_spelling(where: str, canonical: str) -> None:
     ],
 )
 def test_a_word_that_the_network_has_nothing_for_is_refused(where: str, message: str) -> None:
-    with pytest.raises(UsageError, match=message):
+    with pytest.raises(SettingError, match=message) as caught:
         place(where, get_norm("weight"), Q)
+    assert str(caught.value).startswith("norm_where ")
+    assert caught.value.flag_message.startswith("--norm-where ")
 
 
 @pytest.mark.parametrize("where", ["head", "all", "torso,head"])
