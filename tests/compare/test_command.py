@@ -1,4 +1,4 @@
-"""The command as a user meets it, with real runs of a toy: it ends, repeats, survives kills."""
+"""The whole command with real runs of a toy: it ends, repeats and survives kills."""
 
 import csv
 import json
@@ -40,9 +40,9 @@ def test_a_grid_is_run_reported_and_not_run_again(
     out = tmp_path / "out"
     grid = [*GRID, "--seeds=1", "--steps=600", "--out", out]
     assert go(*grid, "--dry-run", "--no-calibrate") == 0
-    said = capsys.readouterr().out
-    assert "2 runs of dqn, 0 done: toy/Catch; norm none, weight; 1 seed" in said
-    assert f"{out}/toy-Catch/dqn-none-warmup-steps=200/seed1  to do" in said
+    output = capsys.readouterr().out
+    assert "2 runs of dqn, 0 done: toy/Catch; norm none, weight; 1 seed" in output
+    assert f"{out}/toy-Catch/dqn-none-warmup-steps=200/seed1  to do" in output
     assert not out.exists()
 
     assert go(*grid) == 0
@@ -98,7 +98,7 @@ def test_a_folder_is_one_comparisons(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 
 class Command:
-    """The command in a process of its own, and what it has started."""
+    """The command in a subprocess, and the processes that it started."""
 
     def __init__(self, *arguments: object) -> None:
         command = [sys.executable, "-m", "wnrl.compare", *map(str, arguments)]
@@ -111,10 +111,10 @@ class Command:
         )
 
     def children(self) -> dict[int, str]:
-        """Command lines of its runs, by process id."""
-        found = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        """Return the command lines of its runs, by process id."""
+        listed = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         return {
-            int(pid): Path(f"/proc/{pid}/cmdline").read_text() for pid in found.read_text().split()
+            int(pid): Path(f"/proc/{pid}/cmdline").read_text() for pid in listed.read_text().split()
         }
 
 
@@ -128,7 +128,7 @@ def until(reached: Iterator[bool]) -> None:
 
 
 def has_saved(out: Path, runs: int, steps: int) -> Iterator[bool]:
-    """Whether so many runs have a checkpoint of at least so many steps, again and again."""
+    """Yield, again and again, whether enough runs have a checkpoint of at least these steps."""
     while True:
         folders = [path.parent for path in out.rglob("config.json")]
         yield sum(saved_steps(folder) >= steps for folder in folders) >= runs
@@ -152,12 +152,12 @@ def test_kills_of_runs_and_of_the_command_change_nothing(
     children = list(first.children())
     assert children
     first.process.kill()
-    said = first.process.communicate()[0]
-    assert "ended early: killed by SIGKILL" in said
+    output = first.process.communicate()[0]
+    assert "ended early: killed by SIGKILL" in output
 
     second = Command(*LONG, "--out", killed)  # at once: what the first left is still ending
-    said = second.process.communicate(timeout=LIMIT_S)[0]
-    assert second.process.returncode == 0, said
+    output = second.process.communicate(timeout=LIMIT_S)[0]
+    assert second.process.returncode == 0, output
     assert not any(Path(f"/proc/{pid}").exists() for pid in children)
     assert len(episodes(whole)) == 2
     assert episodes(killed) == episodes(whole)
@@ -182,11 +182,11 @@ def test_to_interrupt_it_leaves_no_process_and_a_checkpoint_of_each_run(
     )
     children = list(command.children())
     assert len(children) == 2
-    os.killpg(command.process.pid, signum)  # as a terminal does; the runs are asked once
-    said = command.process.communicate(timeout=LIMIT_S)[0]
+    os.killpg(command.process.pid, signum)  # as a terminal does; each run is asked once
+    output = command.process.communicate(timeout=LIMIT_S)[0]
     assert command.process.returncode == 128 + signum
     assert (
-        "stopped; to continue, repeat the command: python -m wnrl.compare --env toy/Catch" in said
+        "stopped; to continue, repeat the command: python -m wnrl.compare --env toy/Catch" in output
     )
     assert not any(Path(f"/proc/{pid}").exists() for pid in children)
     folders = [path.parent for path in tmp_path.rglob("config.json")]
@@ -201,8 +201,8 @@ def test_a_dry_run_measures_time_and_memory(
 ) -> None:
     out = tmp_path / "out"
     assert go(*GRID, "--seeds=3", "--steps=5000", "--dry-run", "--out", out) == 0
-    said = capsys.readouterr().out
-    assert "(one run alone on this machine, toy/Catch, without" in said
-    assert "memory  up to" in said
-    assert said.count("to do") == 6
+    output = capsys.readouterr().out
+    assert "(one run alone on this machine, toy/Catch, without" in output
+    assert "memory  up to" in output
+    assert output.count("to do") == 6
     assert not out.exists()

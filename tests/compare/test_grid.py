@@ -77,7 +77,7 @@ def test_parameters_go_to_the_normalizations_that_have_them() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sweep", "said"),
+    ("sweep", "message"),
     [
         ({"norm": ["none"]}, "--norm itself takes several"),
         ({"seed": ["1"]}, "--seeds gives the number of seeds"),
@@ -88,8 +88,10 @@ def test_parameters_go_to_the_normalizations_that_have_them() -> None:
         ({"steps": ["5"]}, "cannot be swept"),
     ],
 )
-def test_what_cannot_be_swept_is_told_why(sweep: dict[str, list[str]], said: str) -> None:
-    with pytest.raises(UsageError, match=said):
+def test_a_setting_that_cannot_be_swept_is_refused_with_the_reason(
+    sweep: dict[str, list[str]], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
         grid(sweep)
 
 
@@ -114,9 +116,9 @@ def as_trained(planned: PlannedRun) -> Config:
 )
 def test_a_run_is_begun_with_the_settings_that_were_planned(given: dict[str, Any]) -> None:
     for planned in grid(**given):
-        begun, config = as_trained(planned), planned.config
-        assert begun.values == config.values
-        assert begun.name == config.name
+        started, config = as_trained(planned), planned.config
+        assert started.values == config.values
+        assert started.name == config.name
 
 
 def test_a_replay_that_does_not_fit_is_refused_and_not_made_smaller() -> None:

@@ -1,4 +1,4 @@
-"""Means over seeds in TensorBoard, of runs whose files are written by hand."""
+"""Mean curves for TensorBoard from run files that are written by hand."""
 
 import json
 import re

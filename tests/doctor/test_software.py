@@ -24,11 +24,11 @@ def _in_no_image(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_versions_are_those_of_the_installed_packages(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = versions()
-    assert found["python"] == platform.python_version()
-    assert found["wnrl"] == wnrl.__version__
-    assert found["torch"].split("+")[0] == str(torch.__version__).split("+")[0]
-    assert found["stable-baselines3"][0].isdigit()
+    by_name = versions()
+    assert by_name["python"] == platform.python_version()
+    assert by_name["wnrl"] == wnrl.__version__
+    assert by_name["torch"].split("+")[0] == str(torch.__version__).split("+")[0]
+    assert by_name["stable-baselines3"][0].isdigit()
 
     def missing(name: str) -> str:
         raise importlib.metadata.PackageNotFoundError(name)

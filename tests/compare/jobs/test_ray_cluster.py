@@ -37,22 +37,22 @@ def until(reached: Callable[[], bool]) -> None:
 
 
 def runs_of(out: Path) -> dict[str, tuple[int, int]]:
-    """Process id of each run under way, and of the worker that minds it, by its folder's name."""
-    found = {}
+    """Return the process ids of each run and of the worker that watches it, by normalization."""
+    processes = {}
     for cmdline in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            said = cmdline.read_text().split("\0")
+            arguments = cmdline.read_text().split("\0")
             stat = (cmdline.parent / "stat").read_text().rpartition(")")[2].split()
         except (FileNotFoundError, ProcessLookupError):
             continue
         if (
-            "wnrl.train" in said
-            and "wnrl.compare.jobs.process" not in said
-            and str(out) in " ".join(said)
+            "wnrl.train" in arguments
+            and "wnrl.compare.jobs.process" not in arguments
+            and str(out) in " ".join(arguments)
         ):
-            name = next(norm for norm in ("none", "weight") if f"dqn-{norm}" in " ".join(said))
-            found[name] = int(cmdline.parent.name), int(stat[1])
-    return found
+            name = next(norm for norm in ("none", "weight") if f"dqn-{norm}" in " ".join(arguments))
+            processes[name] = int(cmdline.parent.name), int(stat[1])
+    return processes
 
 
 def saved(out: Path, norm: str) -> int:
@@ -77,7 +77,7 @@ def cluster() -> Iterator[Any]:
 
 
 class Command:
-    """The command in a process of its own."""
+    """The command in a subprocess."""
 
     def __init__(self, *arguments: object) -> None:
         self.process = subprocess.Popen(
@@ -102,12 +102,12 @@ def test_a_lost_worker_and_a_lost_node_change_nothing(cluster: Any, tmp_path: Pa
     until(lambda: len(runs_of(spread)) == 2)
     (node,) = cluster.worker_nodes
     cluster.remove_node(node, allow_graceful=False)
-    said = command.process.communicate(timeout=LIMIT_S)[0]
+    output = command.process.communicate(timeout=LIMIT_S)[0]
 
-    assert command.process.returncode == 0, said
-    assert "2 at a time on Ray (2 nodes with 2 CPUs and 0 GPUs), 1 CPU thread each" in said
-    assert "ended early: lost: WorkerCrashedError" in said
-    assert "ended early: lost: NodeDiedError" in said
+    assert command.process.returncode == 0, output
+    assert "2 at a time on Ray (2 nodes with 2 CPUs and 0 GPUs), 1 CPU thread each" in output
+    assert "ended early: lost: WorkerCrashedError" in output
+    assert "ended early: lost: NodeDiedError" in output
     assert runs_of(spread) == {}
     assert len(episodes(here)) == 2
     assert episodes(spread) == episodes(here)
@@ -120,9 +120,9 @@ def test_to_interrupt_it_ends_every_run_with_a_checkpoint(cluster: Any, tmp_path
     command = Command(*forever, "--ray", cluster.address, "--out", tmp_path)
     until(lambda: [len(text) > 200 for text in episodes(tmp_path).values()] == [True, True])
     command.process.send_signal(signal.SIGTERM)
-    said = command.process.communicate(timeout=LIMIT_S)[0]
-    assert command.process.returncode == 128 + signal.SIGTERM, said
-    assert "stopped; to continue, repeat the command" in said
+    output = command.process.communicate(timeout=LIMIT_S)[0]
+    assert command.process.returncode == 128 + signal.SIGTERM, output
+    assert "stopped; to continue, repeat the command" in output
     assert runs_of(tmp_path) == {}
     assert min(saved(tmp_path, "none"), saved(tmp_path, "weight")) > 0
 
@@ -132,7 +132,8 @@ def test_an_address_that_is_none_is_refused(
 ) -> None:
     for address in ("nonsense", "ray://head:10001"):
         assert go(*GRID, "--ray", address, "--out", tmp_path / "out") == 2
-        assert f"--ray {address!r} is no address; give HOST:PORT" in capsys.readouterr().err
+        refusal = f"--ray {address!r} is not an address; give the head's HOST:PORT"
+        assert refusal in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
@@ -142,9 +143,9 @@ def test_a_cluster_that_does_not_answer_is_told_in_one_line_and_bounded_time(
 ) -> None:
     monkeypatch.setattr("wnrl.compare.jobs.ray_cluster._CONNECT_S", 3)
     assert go(*GRID, "--ray=127.0.0.1:9", "--out", tmp_path / "out") == 2
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
-    assert "cannot reach a Ray cluster (no answer within 3 s); start one" in said
+    output = capsys.readouterr().err
+    assert output.count("\n") == 1
+    assert "cannot reach a Ray cluster (no answer within 3 s); start one" in output
 
 
 def test_without_ray_the_install_line_is_given(

@@ -1,4 +1,4 @@
-"""What fits on a cluster: tables by hand, and the plan of a grid made from them."""
+"""Runs that fit on a cluster: tables by hand, and the plan of a grid made from them."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What a Ray worker does, without Ray: it looks around, runs a process and passes interrupts on."""
+"""The Ray worker without Ray: it checks its node, runs a process and passes interrupts on."""
 
 import _thread
 import signal
@@ -61,13 +61,13 @@ def test_a_run_is_done_with_this_package_and_its_exit_code_is_told(
     monkeypatch.setenv("PYTHONPATH", "elsewhere")
     code = "import os, sys; print(os.environ['PYTHONPATH']); sys.exit(7)"
     assert run_on_node(["-c", code], tmp_path / "log", expected) == ExitStatus(7)
-    node, said = (tmp_path / "log").read_text().splitlines()
+    node, output = (tmp_path / "log").read_text().splitlines()
     assert node.startswith("on node ")
-    assert said == f"{Path(ray_worker.__file__).parents[3]}:elsewhere"
+    assert output == f"{Path(ray_worker.__file__).parents[3]}:elsewhere"
 
 
 def when(reached: Callable[[], bool], do: Callable[[], None]) -> None:
-    """Do it from another thread as soon as that is so; within a test's patience."""
+    """Call `do` from another thread as soon as `reached` returns true."""
 
     def watch() -> None:
         pause = threading.Event()
@@ -80,7 +80,7 @@ def when(reached: Callable[[], bool], do: Callable[[], None]) -> None:
 
 @pytest.fixture(params=[signal.default_int_handler, signal.SIG_IGN])
 def sigint(request: pytest.FixtureRequest) -> Iterator[None]:
-    """As a worker is started, by hand or from a script in the background."""
+    """Set SIGINT as in a worker that was started by hand, or by a script in the background."""
     before = signal.signal(signal.SIGINT, request.param)
     yield
     signal.signal(signal.SIGINT, before)

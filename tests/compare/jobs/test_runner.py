@@ -1,4 +1,4 @@
-"""Processes of a grid: started, retried, waited for, ended. The commands here only pretend."""
+"""Jobs of a grid are started, retried, waited for and ended. The commands here are fakes."""
 
 import os
 import signal
@@ -25,7 +25,7 @@ def grid(out: Path, seeds: int = 1) -> list[PlannedRun]:
 
 
 def saving(steps: int, then: str = "") -> Callable[[PlannedRun], list[str]]:
-    """A command that goes on from the newest checkpoint by so many steps, and then does more."""
+    """Return a command that adds a checkpoint this many steps later and then runs more code."""
 
     def command(planned: PlannedRun) -> list[str]:
         step = saved_steps(planned.folder) + steps
@@ -128,7 +128,7 @@ def test_to_stop_asks_each_process_once_and_waits_for_it(tmp_path: Path) -> None
 
 
 class Elsewhere:
-    """A job of a cluster, as one that is told by hand what has become of it."""
+    """A cluster's job whose state the test sets."""
 
     def __init__(self) -> None:
         self.started = False
@@ -208,8 +208,8 @@ def test_a_tethered_command_ends_with_its_parent_however_that_ends(tmp_path: Pat
 
 @pytest.mark.skipif(sys.platform != "linux", reason="prctl is Linux's")
 def test_a_command_whose_parent_is_gone_already_does_not_begin(tmp_path: Path) -> None:
-    command = tethered([sys.executable, "-c", f"open({str(tmp_path / 'begun')!r}, 'w')"])
-    command[3] = "1"  # as if another process had asked for it
+    command = tethered([sys.executable, "-c", f"open({str(tmp_path / 'started')!r}, 'w')"])
+    command[3] = "1"  # as if another process had started it
     assert os.spawnv(os.P_WAIT, command[0], command) == 128 + signal.SIGTERM
     assert list(tmp_path.iterdir()) == []
 

@@ -24,13 +24,13 @@ GRID += ["--eval-every-steps=0", "--no-wall-time"]
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    """Commands of Slurm that write down what they are asked, an argument a line."""
+    """Replace the Slurm commands by scripts that record their arguments, one per line."""
     commands = tmp_path / "bin"
     commands.mkdir()
     for name in ("sbatch", "scontrol"):
         command = commands / name
         command.write_text(
-            f"#!/bin/sh\nprintf '%s\\n' {name} \"$@\" >> {tmp_path}/asked\n"
+            f"#!/bin/sh\nprintf '%s\\n' {name} \"$@\" >> {tmp_path}/recorded\n"
             f"[ {name} = scontrol ] || echo '7;cluster'\n"
         )
         command.chmod(0o755)
@@ -38,8 +38,8 @@ def environment(tmp_path: Path) -> dict[str, str]:
     return {**os.environ, "PATH": path}
 
 
-def asked(tmp_path: Path) -> list[str]:
-    return (tmp_path / "asked").read_text().splitlines()
+def recorded(tmp_path: Path) -> list[str]:
+    return (tmp_path / "recorded").read_text().splitlines()
 
 
 def task(number: int, environment: dict[str, str], *flags: object) -> subprocess.Popen[bytes]:
@@ -60,8 +60,8 @@ def test_an_array_of_all_runs_is_submitted_and_then_the_tables(
     assert done.stdout.splitlines()[-1] == (
         f"submitted 2 runs as array job 7; a second job writes the report to {out}"
     )
-    said = asked(tmp_path)
-    array, tables = said[: said.index("sbatch", 1)], said[said.index("sbatch", 1) :]
+    lines = recorded(tmp_path)
+    array, tables = lines[: lines.index("sbatch", 1)], lines[lines.index("sbatch", 1) :]
     assert {"--array=1-2", "--requeue", "--signal=B:USR1@120"} <= set(array)
     assert array[array.index("--time=1:00") :] == [*command[2:4], str(SCRIPT), *GRID, *flags]
     assert "--dependency=afterany:7" in tables
@@ -100,7 +100,7 @@ def test_a_task_that_has_to_end_leaves_a_checkpoint_and_is_queued_again_at_its_t
     (folder,) = (file.parent for file in out.rglob("config.json"))
     assert "dqn-weight" in str(folder)
     assert saved_steps(folder) > 0
-    assert (asked(tmp_path) if again else []) == again
+    assert (recorded(tmp_path) if again else []) == again
 
 
 def test_the_usage_is_printed_without_a_separator(environment: dict[str, str]) -> None:

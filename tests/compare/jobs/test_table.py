@@ -1,4 +1,4 @@
-"""The table of runs, as it is drawn."""
+"""The table of runs on a terminal, and its lines elsewhere."""
 
 import io
 from pathlib import Path
@@ -17,7 +17,7 @@ ROWS = [
 ]
 
 
-def test_the_table_says_state_steps_return_speed_and_time_left() -> None:
+def test_the_table_shows_state_steps_return_speed_and_time_left() -> None:
     assert format_rows(ROWS, 100, 20) == [
         "run                        state      agent steps  return  steps/s     left",
         "Breakout/dqn-none/seed1    done             5,000     2.2        -        -",
@@ -40,6 +40,13 @@ def test_where_room_is_short_names_are_cut_and_running_and_failed_runs_stay() ->
     assert len(lines) == 5
     assert max(map(len, lines)) <= 64
     assert len(format_rows(ROWS, 20, 1)) <= 2
+
+
+def test_a_line_of_the_log_leaves_out_what_is_unknown() -> None:
+    assert ROWS[1].sentence() == (
+        "Breakout/dqn-weight/seed1: 1,000 agent steps, 20 steps/s, 0:03:20 left"
+    )
+    assert ROWS[2].sentence() == "Breakout/dqn-none/seed2: 4,000 agent steps, return -1.0"
 
 
 def test_counts_name_only_the_states_that_there_are() -> None:

@@ -167,7 +167,9 @@ def _check_answers(address: str) -> None:
     first.
     """
     if address != "auto" and (address.startswith("ray://") or ":" not in address):
-        raise SettingError("ray", f"{address!r} is no address; give HOST:PORT of the head, or auto")
+        raise SettingError(
+            "ray", f"{address!r} is not an address; give the head's HOST:PORT, or auto"
+        )
     code = "import ray, sys; ray.init(sys.argv[1], logging_level='ERROR', log_to_driver=False)"
     try:
         done = subprocess.run(

@@ -54,6 +54,15 @@ class Row(NamedTuple):
             "-" if left_s is None else format_seconds(left_s),
         ]
 
+    def sentence(self) -> str:
+        """Return one line for a log; unknown numbers are left out."""
+        _, _, steps, mean_return, rate, left = self.cells()
+        parts = [f"{steps} agent steps"]
+        parts += [f"return {mean_return}"] if mean_return != "-" else []
+        parts += [f"{rate} steps/s"] if rate != "-" else []
+        parts += [f"{left} left"] if left != "-" else []
+        return f"{self.name}: {', '.join(parts)}"
+
 
 def format_rows(rows: Sequence[Row], width: int, height: int) -> list[str]:
     """Format the table: a header, a line for each run, and the number of runs in each state.
@@ -142,12 +151,7 @@ class Screen:
             self._erase()
             self._drawn_lines = len(lines)
         else:
-            lines = [
-                f"{name}: {steps} agent steps, return {mean}, {rate} steps/s, {left} left"
-                for name, _, steps, mean, rate, left in (
-                    row.cells() for row in rows if row.state is State.RUNNING
-                )
-            ]
+            lines = [row.sentence() for row in rows if row.state is State.RUNNING]
             lines.append(format_counts(rows))
         self._stream.write("".join(f"{line}\n" for line in lines))
         self._stream.flush()
