@@ -213,8 +213,13 @@ def _walk(norm: str, seed: int, steps: int, **changes: Any) -> tuple[DQN, list[f
     return learner, returns
 
 
-# Enough for a toy, in a second or two.
-CATCH = {"warmup_steps": 300, "epsilon_steps": 1_000, "target_period_steps": 200}
+# Enough for a toy, in a second or two. At the end no action is random.
+CATCH = {
+    "warmup_steps": 300,
+    "epsilon_steps": 1_000,
+    "epsilon_end": 0.0,
+    "target_period_steps": 200,
+}
 PARAMETERS: list[tuple[str, dict[str, Any]]] = [(norm, {}) for norm in NORMS]
 PARAMETERS += [("batch", {"norm.statistics": "joint"})]
 
