@@ -100,7 +100,7 @@ def test_the_kernel_corrects_rectifies_and_remembers_for_tens_of_steps(rule: str
         away = other_side if weight is weights[0] else 0.0
         return weight.detach() + away + disturb(step, weight)
 
-    walk_both(weights, optimizer, truth, gradient, 20)
+    walk_both(weights, optimizer, truth, gradient, 30)
     assert truth.gains(0) < 0
     assert optimizer.state[weights[0]]["sign"].item() == -1.0
     assert truth.deviation(weights) < SAME_32
