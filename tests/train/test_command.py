@@ -206,6 +206,22 @@ def test_a_run_killed_before_its_first_checkpoint_starts_again(
     assert (whole / "episodes.csv").read_bytes() == (killed / "episodes.csv").read_bytes()
 
 
+def test_rows_after_the_last_checkpoint_are_written_once(tmp_path: Path) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    settings = {"env": "toy/Catch", "warmup_steps": 200, "calibrate": False, "wall_time": False}
+    settings |= {"steps": 500, "eval_every_steps": 200, "checkpoint_every_steps": 300}
+    for _ in train.train(make_config(settings, run_dir=str(whole))):
+        pass
+    for tick in train.train(make_config(settings, run_dir=str(killed))):
+        if tick.agent_steps > 450:
+            break
+    assert Checkpoints(killed).steps()[-1] < 400  # before the second evaluation
+    assert len((killed / "evaluations.csv").read_text().splitlines()) == 3
+    assert go("--resume", killed) == 0
+    for table in ("episodes.csv", "evaluations.csv"):
+        assert (whole / table).read_bytes() == (killed / table).read_bytes()
+
+
 def test_a_finished_run_says_so_when_resumed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
