@@ -1,4 +1,4 @@
-"""What the loop, the evaluation and the checkpoints ask of an agent. No agent inherits from this.
+"""Protocols of agents: what the loop, evaluation and checkpoints need from them.
 
 Dimension key: N environments.
 """
@@ -10,60 +10,57 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor, nn
 
-from wnrl.agents.observer import UpdateObserver
+from wnrl.agents.learner import Learner
 from wnrl.envs.vector import Actions, Flags, Observations, Step
-from wnrl.optim.step import StepOptimizer
 from wnrl.rl.row_store import RowStore
 
 Predictions = npt.NDArray[np.float32]
 
 
 class Policy(Protocol):
-    """A frozen view of an agent for evaluation, with a recurrent state of its own if it has one."""
+    """Frozen view of an agent for evaluation, with its own recurrent state if it has one."""
 
     def act(self, obs: Observations, first: Flags) -> Actions:
-        """Actions (N,) for observations (N, ...); `first` (N,) marks episode starts."""
+        """Return actions (N,) for observations (N, ...); `first` (N,) marks episode starts."""
         ...
 
 
 @runtime_checkable
 class ValuePolicy(Policy, Protocol):
-    """A policy that predicts what its actions will bring."""
+    """Policy that predicts the returns of its actions."""
 
     def values(self, obs: Observations, actions: Actions) -> Predictions:
-        """Predicted discounted returns (N,), in the learner's rewards, of actions (N,)."""
+        """Return predicted discounted returns (N,) of actions (N,), in the learner's rewards."""
         ...
 
 
-class Learner(Protocol):
-    """What the loop asks of an agent.
+class LoopAgent(Protocol):
+    """The part of an agent that the training loop calls.
 
-    It calls `act`, then `update` and `observe`: in this order, with the emulator at work meanwhile,
-    where `update_overlaps`, else the other way round. A state is taken before the next `act`.
+    The loop calls `act`, then `update` and `observe` in this order while the emulators work if
+    `update_overlaps`, otherwise `observe` and `update`. A state is taken before the next `act`.
     """
 
     @property
     def update_overlaps(self) -> bool:
-        """Whether it may update before the newest actions' outcome is known."""
+        """Whether it may update before the outcome of the newest actions is known."""
         ...
 
     def act(self, obs: Observations, first: Flags) -> Actions:
-        """Actions (N,) of the behaviour policy for observations (N, ...)."""
+        """Return actions (N,) of the behaviour policy for observations (N, ...)."""
         ...
 
     def observe(self, step: Step) -> None:
-        """Take in what the last actions brought."""
+        """Store the outcome of the last actions."""
         ...
 
     def update(self) -> dict[str, Tensor] | None:
-        """Do every update that is due. Metrics stay tensors (scalars); None if nothing was due."""
+        """Do every update that is due; return metrics as scalar tensors, or None without one."""
         ...
 
 
-class Agent(Learner, Protocol):
-    """A learner that owns its networks, its optimizer, its data and its generators."""
-
-    observer: UpdateObserver  # watches every update; nobody until one is attached
+class Agent(LoopAgent, Protocol):
+    """Agent that owns its networks, its optimizer, its data and its generators."""
 
     @property
     def network(self) -> nn.Module:
@@ -71,25 +68,25 @@ class Agent(Learner, Protocol):
         ...
 
     @property
-    def optimizer(self) -> StepOptimizer:
-        """What steps it."""
+    def learner(self) -> Learner:
+        """What updates the network, and its observer."""
         ...
 
     @property
     def rows(self) -> RowStore | None:
-        """The bulk of a replay, stored apart from the state; None without one."""
+        """The rows of a replay, which are saved apart from the state; None without a replay."""
         ...
 
     def scalars(self) -> dict[str, Tensor | float]:
-        """What else is worth logging now and then, by tag."""
+        """Return further values to log at intervals, by tag."""
         ...
 
     def policy(self, epsilon: float, generator: np.random.Generator) -> Policy:
-        """The current policy for evaluation: random with probability epsilon, else greedy."""
+        """Return the current policy for evaluation; it acts at random with probability epsilon."""
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything but the bulk of a replay (see `rows`)."""
+        """Return everything that moves except the rows of a replay (see `rows`)."""
         ...
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

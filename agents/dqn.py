@@ -1,70 +1,188 @@
-"""Deep Q-learning (Mnih et al. 2015), to be read from top to bottom as the algorithm.
+"""Deep Q-learning (Mnih et al. 2015): the algorithm first, its settings below.
 
-Small choices are functions and modules passed in: double Q-learning (van Hasselt et al. 2016) is
-another `td_errors`, Huber or squared another `loss`, dueling (Wang et al. 2016) another network,
-n-step returns another replay. What a normalization needs is another network, optimizer, `values` or
-`after_step`. Nothing here asks which.
+Variants change one thing each: double Q-learning (van Hasselt et al. 2016) the target in `_learn`,
+dueling (Wang et al. 2016) the network's head, n-step returns the replay. A normalization is in the
+network, the learner and `values`; nothing here asks which one it is.
 
 Dimension key: B batch, N environments, A actions.
 """
 
-import copy
 import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from wnrl._settings import setting
-from wnrl.agents.observer import Unobserved, UpdateObserver
+from wnrl.agents import shared_settings as shared
+from wnrl.agents.learner import Learner
 from wnrl.agents.policies import GreedyPolicy, epsilon_greedy
+from wnrl.agents.record import AgentParts, AgentRecord, Storage
 from wnrl.agents.recurrence import NoMemory
-from wnrl.agents.transition import outcome_of
-from wnrl.envs.vector import Actions, Flags, Observations, Step
+from wnrl.agents.shared_settings import NATURE
+from wnrl.agents.target_network import TargetNetwork
+from wnrl.agents.transition import transition_of
+from wnrl.envs.vector import Actions, Flags, Observations, ObservationSpec, Step
+from wnrl.nn.networks.initialization import reset_parameters_
+from wnrl.nn.networks.q_network import assemble_q_network
 from wnrl.nn.networks.transition_values import Values
-from wnrl.nn.weight_norm.cached_weights import shared_weights
-from wnrl.optim.step import OPTIMIZER_NAMES, StepOptimizer
 from wnrl.rl import losses
 from wnrl.rl.replay import Batch, Replay
-from wnrl.rl.row_store import RowStore
+from wnrl.rl.schedules import linear
+from wnrl.rl.sequence_replay import SequenceReplay
+
+LOSSES = {"huber": losses.huber, "mse": losses.squared}
+
+
+class DQN:
+    """Q-learning from a replay, with a target network."""
+
+    update_overlaps = True  # a replay does without the newest actions
+
+    def __init__(
+        self,
+        learner: Learner,
+        replay: Replay,
+        settings: "DQNConfig",
+        *,
+        num_actions: int,
+        values: Values,
+        epsilon: Callable[[int], float],
+        generator: np.random.Generator,
+    ) -> None:
+        """Take built things.
+
+        Args:
+            learner: its network maps obs (B, ...) to action values (B, A).
+            replay: one row per environment and step; it owns its generator.
+            settings: hyperparameters.
+            num_actions: A.
+            values: how the networks see the two ends of a transition.
+            epsilon: agent steps so far -> probability of a random action after the warm-up.
+            generator: random stream of the exploration alone.
+        """
+        self.learner = learner
+        self.network = learner.network
+        self.rows = self.replay = replay
+        self._target = TargetNetwork(learner, settings.target_period_steps)
+        self._settings = settings
+        self._num_actions = num_actions
+        self._values = values
+        self._loss = LOSSES[settings.loss]
+        self._epsilon = epsilon
+        self._generator = generator
+        self._agent_steps = 0
+        self._batch = replay.empty_batch(settings.batch_size)
+        self._acted_on: tuple[Observations, Flags] | None = None
+
+    @property
+    def epsilon(self) -> float:
+        """Probability of a random action now; 1 during the warm-up."""
+        if self._agent_steps < self._settings.warmup_steps:
+            return 1.0
+        return self._epsilon(self._agent_steps)
+
+    def act(self, obs: Observations, first: Flags) -> Actions:
+        """Return epsilon-greedy actions (N,) for observations (N, ...)."""
+        self._acted_on = (obs, first)
+        return epsilon_greedy(
+            self.network,
+            obs,
+            self.epsilon,
+            self._num_actions,
+            self._generator,
+            self.learner.device,
+        )
+
+    def observe(self, step: Step) -> None:
+        """Store the row of the observations acted on."""
+        assert self._acted_on is not None, "observe comes after act"
+        obs, first = self._acted_on
+        settings = self._settings
+        reward, discount, valid = transition_of(
+            step, settings.gamma, clip_rewards=settings.clip_rewards
+        )
+        newest_frame = obs[:, -1] if self.replay.stack > 1 else obs
+        self.replay.add(newest_frame, step.action, reward, discount, first, valid)
+        self._agent_steps += int(valid.sum())
+
+    def update(self) -> dict[str, Tensor] | None:
+        """Do every update due since the warm-up; return the metrics of the newest."""
+        due, metrics = self._settings.updates(self._agent_steps), None
+        while self.learner.updates < due and len(self.replay) > 0:
+            metrics = self._learn()
+        self._target.follow(self._agent_steps)
+        return metrics
+
+    def _learn(self) -> dict[str, Tensor]:
+        sampled = self.replay.sample(self._settings.batch_size, out=self._batch)
+        batch = Batch(*(x.to(self.learner.device) for x in sampled))
+        s_tm1, a_tm1, r_t, discount_t, s_t = batch
+        double = self._settings.double
+
+        def loss(online: nn.Module) -> tuple[Tensor, dict[str, Tensor]]:
+            q = self._values(online, self._target.network, s_tm1, s_t, select=double)
+            if q.q_t_selector is not None:  # double: van Hasselt et al. 2016, equation 4
+                td = losses.double_q_learning_td(
+                    q.q_tm1, a_tm1, r_t, discount_t, q.q_t, q.q_t_selector
+                )
+            else:  # Mnih et al. 2015, equation 2
+                td = losses.q_learning_td(q.q_tm1, a_tm1, r_t, discount_t, q.q_t)
+            error = self._loss(td).mean()  # (B,) -> ()
+            td_abs = td.detach().abs().mean()
+            return error, {"train/loss": error.detach(), "train/td_error_abs": td_abs}
+
+        metrics = self.learner.step(loss, s_tm1, self._values.learning_batch(s_tm1, s_t))
+        return {**metrics, "train/grad_norm": self.learner.optimizer.grad_norm}
+
+    def policy(self, epsilon: float, generator: np.random.Generator) -> GreedyPolicy:
+        """Return the current policy; later updates do not change it."""
+        network, device = self.learner.frozen_network(), self.learner.device
+        return GreedyPolicy(network, NoMemory, epsilon, self._num_actions, generator, device)
+
+    def scalars(self) -> dict[str, Tensor | float]:
+        """Return further values to log at intervals, by tag."""
+        return {"rollout/exploration_rate": self.epsilon, **self.learner.scalars()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that moves except the rows of the replay."""
+        return {
+            **self.learner.state_dict(),
+            **self._target.state_dict(),
+            "replay": self.replay.state_dict(),
+            "generator": self._generator.bit_generator.state,
+            "agent_steps": self._agent_steps,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore everything except the rows of the replay, which a checkpoint reads apart."""
+        self.learner.load_state_dict(state)
+        self._target.load_state_dict(state)
+        self.replay.load_state_dict(state["replay"])
+        self._generator.bit_generator.state = state["generator"]
+        self._agent_steps = state["agent_steps"]
+
 
 ZOO = "SB3 zoo, dqn.yml, atari"
 SB3 = "SB3 DQN"
-OFF = "SB3 DQN has none"
-NATURE = "Mnih et al. 2015, extended data table 1"
+NOT_SB3 = "SB3 DQN has none"
 R2D2 = "Kapturowski et al. 2019 (R2D2)"
-TDErrors = Callable[[Values, nn.Module, nn.Module, Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
 @dataclasses.dataclass(frozen=True)
 class DQNConfig:
     """Hyperparameters of DQN. Defaults are for Atari; `CONTROL` has those for vectors."""
 
-    num_envs: int = setting(
-        8, "environments stepped together", source="ours", minimum=1, maximum=1_024
-    )
-    learning_rate: float = setting(
-        1e-4, "step size of the optimizer", source=ZOO, above=0, maximum=1e3
-    )
-    optimizer: str = setting("adam", "update rule", source=SB3, choices=OPTIMIZER_NAMES)
-    beta1: float = setting(
-        0.9,
-        "first moment of Adam, Adamax, RAdam",
-        source="Kingma & Ba 2015",
-        minimum=0,
-        maximum=0.9999,
-    )
-    optimizer_eps: float = setting(
-        1e-8, "added to the root of the second moment", source="torch, as in SB3", above=0
-    )
-    max_grad_norm: float = setting(
-        10.0, "gradients longer than this are scaled down (0: never)", source=SB3, minimum=0
-    )
+    num_envs: int = shared.num_envs(8, "ours")
+    learning_rate: float = shared.learning_rate(1e-4, ZOO)
+    optimizer: str = shared.optimizer("adam", SB3)
+    beta1: float = shared.beta1(0.9, "Kingma & Ba 2015")
+    optimizer_eps: float = shared.optimizer_eps(1e-8, "torch, as in SB3")
+    max_grad_norm: float = shared.max_grad_norm(10.0, SB3)
     batch_size: int = setting(
         32,
-        "transitions per update, sequences of them with --recurrent",
+        "transitions per update (sequences in recurrent runs)",
         source=ZOO,
         minimum=1,
         maximum=65_536,
@@ -81,52 +199,35 @@ class DQNConfig:
     )
     update_period_steps: int = setting(
         4,
-        "one update per this many, times --sequence-steps with --recurrent",
+        "steps between updates (times the sequence length in recurrent runs)",
         unit="agent steps",
         source=ZOO,
         minimum=1,
     )
     target_period_steps: int = setting(
-        1_000, "the target network is copied every", unit="agent steps", source=ZOO, minimum=1
+        1_000,
+        "steps between copies to the target network",
+        unit="agent steps",
+        source=ZOO,
+        minimum=1,
     )
-    gamma: float = setting(0.99, "discount of a step", source=SB3, minimum=0, maximum=1)
+    gamma: float = shared.gamma(0.99, SB3)
     n_step: int = setting(
         1, "rewards summed before the bootstrap", source=SB3, minimum=1, maximum=1_000
     )
-    epsilon_start: float = setting(
-        1.0, "probability of a random action at first", source=SB3, minimum=0, maximum=1
-    )
-    epsilon_end: float = setting(
-        0.01, "probability of a random action at last", source=ZOO, minimum=0, maximum=1
-    )
-    epsilon_steps: int = setting(
-        0,
-        "length of the way between the two (0: a tenth of --schedule-steps)",
-        unit="agent steps",
-        source=ZOO,
-        minimum=0,
-    )
-    loss: str = setting("huber", "of the TD error", source=SB3, choices=("huber", "mse"))
-    double: bool = setting(False, "double Q-learning (van Hasselt et al. 2016)", source=OFF)
-    dueling: bool = setting(False, "dueling heads (Wang et al. 2016)", source=OFF)
-    hidden: int = setting(
-        64,
-        "units of each of an MLP's two hidden layers (Atari has the Nature network)",
-        unit="units",
-        source="SB3 MlpPolicy",
-        minimum=1,
-        maximum=65_536,
-    )
-    clip_rewards: bool = setting(True, "rewards to [-1, 1] in the learner", source=NATURE)
-    recurrent: bool = setting(
-        False, "an LSTM behind the torso, learnt from sequences", source="SB3 DQN has none"
-    )
-    lstm_units: int = setting(
-        512, "of the LSTM", unit="units", source=R2D2, minimum=1, maximum=65_536
-    )
+    epsilon_start: float = shared.epsilon_start(1.0, SB3)
+    epsilon_end: float = shared.epsilon_end(0.01, ZOO)
+    epsilon_steps: int = shared.epsilon_steps(0, ZOO)
+    loss: str = setting("huber", "loss on the TD error", source=SB3, choices=tuple(LOSSES))
+    double: bool = setting(False, "double Q-learning (van Hasselt et al. 2016)", source=NOT_SB3)
+    dueling: bool = setting(False, "dueling heads (Wang et al. 2016)", source=NOT_SB3)
+    hidden: int = shared.hidden(64, "SB3 MlpPolicy")
+    clip_rewards: bool = shared.clip_rewards(True, NATURE)
+    recurrent: bool = shared.recurrent(False, NOT_SB3)
+    lstm_units: int = shared.lstm_units(512, R2D2)
     burn_in_steps: int = setting(
         40,
-        "of a sequence, to bring its stored state up to date",
+        "steps of a sequence that only bring its stored state up to date",
         unit="agent steps",
         source=R2D2,
         minimum=0,
@@ -134,12 +235,15 @@ class DQNConfig:
     )
     sequence_steps: int = setting(
         80,
-        "of a sequence, learnt from after the burn-in",
+        "steps of a sequence learnt from after the burn-in",
         unit="agent steps",
         source=R2D2,
         minimum=1,
         maximum=10_000,
     )
+
+    learning_rate_decay = False
+    batch_settings = ("batch_size",)
 
     @property
     def learning_batch(self) -> int:
@@ -147,12 +251,20 @@ class DQNConfig:
         return self.batch_size * (self.sequence_steps if self.recurrent else 1)
 
     @property
-    def steps_per_update(self) -> int:
-        """Agent steps between updates: so many that each is learnt from as often as any other.
+    def rows_per_update(self) -> int:
+        """Rows that pass through the network at once: all of a sequence in recurrent runs."""
+        if not self.recurrent:
+            return self.batch_size
+        return self.batch_size * (self.burn_in_steps + self.sequence_steps + self.n_step)
 
-        An update of `batch_size` sequences has `sequence_steps` times the transitions of one of
-        `batch_size` transitions, and comes as much more rarely.
-        """
+    @property
+    def learns_from_pairs(self) -> bool:
+        """Whether an update sees both ends of each transition."""
+        return not self.recurrent
+
+    @property
+    def steps_per_update(self) -> int:
+        """Agent steps between updates, scaled so that sequence length keeps the replay ratio."""
         return self.update_period_steps * (self.sequence_steps if self.recurrent else 1)
 
     @property
@@ -161,28 +273,86 @@ class DQNConfig:
         return max(1, self.sequence_steps // 2)
 
     @property
-    def goes_by_schedule(self) -> bool:
+    def depends_on_schedule(self) -> bool:
         """Whether epsilon falls over a tenth of the schedule."""
         return not self.epsilon_steps
 
+    @property
+    def network_fields(self) -> Mapping[str, Any]:
+        """DQN's own fields of `NetworkSpec`."""
+        lstm_units = self.lstm_units if self.recurrent else 0
+        return {"dueling": self.dueling, "lstm_units": lstm_units}
+
+    @property
+    def optimizer_fields(self) -> Mapping[str, Any]:
+        """RMSprop as in Mnih et al. 2015: centered, with their decay of the averages."""
+        return {"alpha": 0.95, "centered": True}
+
+    @property
+    def stored(self) -> str:
+        """The rows that the agent keeps, in words."""
+        return f"replay of {self.buffer_size:,} transitions"
+
+    def storage(self, num_envs: int, observation: ObservationSpec) -> Storage:
+        """Return the memory of the replay."""
+        shape, dtype, stack = observation.frame_shape, observation.dtype, observation.stack
+        least, reason = stack + self.n_step + 1, f"stacks of {stack}"
+        if self.recurrent:
+            least = SequenceReplay.least_rows(
+                stack, self.n_step, self.burn_in_steps, self.state_period_steps
+            )
+            reason += f", a burn-in of {self.burn_in_steps}"
+
+        def bytes_of(rows: int) -> int:
+            if not self.recurrent:
+                return Replay.bytes_needed(rows, num_envs, shape, dtype)
+            return SequenceReplay.bytes_needed(
+                rows,
+                num_envs,
+                shape,
+                dtype,
+                lstm_units=self.lstm_units,
+                period_steps=self.state_period_steps,
+            )
+
+        return Storage(
+            rows=self.buffer_size,
+            bytes_of=bytes_of,
+            settings=("buffer_size",),
+            shrinks=True,
+            least_rows=num_envs * least,
+            least_reason=f"{num_envs} environments, {reason} and {self.n_step}-step returns",
+        )
+
     def updates(self, agent_steps: int) -> int:
-        """Steps of the optimizer in that many agent steps."""
+        """Return the number of optimizer steps in that many agent steps."""
         return max(0, agent_steps - self.warmup_steps) // self.steps_per_update
 
+    def why_no_update(self, agent_steps: int) -> str:
+        """Say why no update is due in that many agent steps, and which settings to change."""
+        warmup = f"the warm-up of {self.warmup_steps:,} random steps"
+        if agent_steps > self.warmup_steps:
+            why = (
+                f"leave fewer than the {self.steps_per_update:,} steps of an update after {warmup}"
+            )
+        else:
+            why = f"are no more than {warmup}"
+        return f"{why}; change steps or warmup_steps"
+
     def calibration(self) -> Mapping[str, Any]:
-        """A short warm-up, a small replay, acting as at last."""
-        warmup_steps, window = 256 * self.num_envs, self.n_step + 8  # a stack and some
+        """Return overrides for timing: short warm-up, small replay, final epsilon."""
+        window = self.n_step + 8  # a stack and some
         if self.recurrent:
             window += self.burn_in_steps + self.sequence_steps
         return {
-            "warmup_steps": warmup_steps,
+            "warmup_steps": 256 * self.num_envs,
             "buffer_size": (512 + window) * self.num_envs,
             "epsilon_start": self.epsilon_end,
         }
 
 
-# Observations that are vectors or a toy's few pixels, learnt by an MLP. Found on CartPole-v1, which
-# 15,000 steps of this solve.
+# Defaults for vectors and a toy's few pixels, learnt by an MLP. Found on CartPole-v1, which 15,000
+# steps of this solve.
 CONTROL: Mapping[str, Any] = {
     "num_envs": 4,
     "learning_rate": 1e-3,
@@ -204,9 +374,9 @@ CONTROL: Mapping[str, Any] = {
 
 
 # Mnih et al. 2015, extended data table 1. Their RMSprop adds 0.01 inside the root, to gradients
-# summed over 32 transitions. Here the loss is a mean and epsilon stands outside the root, as in
-# torch: sqrt(0.01) / 32. The target is copied per 10,000 agent steps, as dqn_zoo and Dopamine read
-# the table.
+# summed over 32 transitions. Here the loss is a mean and epsilon is outside the root, as in torch:
+# sqrt(0.01) / 32. The target is copied every 10,000 agent steps, as dqn_zoo and Dopamine read the
+# table.
 PRESET_NATURE: Mapping[str, Any] = {
     "optimizer": "rmsprop",
     "learning_rate": 2.5e-4,
@@ -219,7 +389,8 @@ PRESET_NATURE: Mapping[str, Any] = {
     "epsilon_steps": 1_000_000,
 }
 
-# Salimans & Kingma 2016, section 5.4, else as Mnih et al. 2015: the rate of their baseline.
+# Salimans & Kingma 2016, section 5.4; everything else as in Mnih et al. 2015, with the learning
+# rate of the paper's baseline.
 PRESET_PAPER: Mapping[str, Any] = {
     **PRESET_NATURE,
     "optimizer": "adamax",
@@ -229,7 +400,7 @@ PRESET_PAPER: Mapping[str, Any] = {
     "learning_rate": 1e-4,
 }
 
-# Sees something within an hour on two cores: every committed run under 1M steps uses it.
+# Shows learning within an hour on two cores; every committed run under 1M steps uses it.
 PRESET_FAST: Mapping[str, Any] = {
     "buffer_size": 100_000,
     "warmup_steps": 2_000,
@@ -238,211 +409,45 @@ PRESET_FAST: Mapping[str, Any] = {
     "target_period_steps": 2_000,
 }
 
-# An update of sequences comes more rarely (`steps_per_update`), and so must copies: 31 updates each
-# with the defaults for Atari, where 1,000 steps would hold 3.
-RECURRENT: Mapping[str, Any] = {"target_period_steps": 10_000}
 
-PRESETS: Mapping[str, Mapping[str, Any]] = {
-    "nature": PRESET_NATURE,
-    "paper": PRESET_PAPER,
-    "fast": PRESET_FAST,
-}
+def epsilon_schedule(settings: DQNConfig, schedule_steps: int) -> Callable[[int], float]:
+    """Return agent steps -> epsilon, which falls along a line to its final value."""
+    duration_steps = settings.epsilon_steps or schedule_steps // 10
+    return lambda step: linear(step, settings.epsilon_start, settings.epsilon_end, duration_steps)
 
 
-def q_learning(
-    values: Values,
-    online: nn.Module,
-    target: nn.Module,
-    s_tm1: Tensor,
-    a_tm1: Tensor,
-    r_t: Tensor,
-    discount_t: Tensor,
-    s_t: Tensor,
-) -> Tensor:
-    """TD errors (B,) of Q-learning: the target network chooses and values the next action."""
-    q = values(online, target, s_tm1, s_t, select=False)
-    return losses.q_learning_td(q.q_tm1, a_tm1, r_t, discount_t, q.q_t)
+def build(parts: AgentParts) -> DQN:
+    """Build a DQN agent without recurrence."""
+    settings: DQNConfig = parts.settings
+    observation = parts.observation
+    replay = Replay(
+        settings.buffer_size,
+        parts.num_envs,
+        observation.frame_shape,
+        observation.dtype,
+        observation.stack,
+        settings.n_step,
+        parts.generator("replay"),
+    )
+    return DQN(
+        parts.learner,
+        replay,
+        settings,
+        num_actions=parts.num_actions,
+        values=parts.values,
+        epsilon=epsilon_schedule(settings, parts.schedule_steps),
+        generator=parts.generator("exploration"),
+    )
 
 
-def double_q_learning(
-    values: Values,
-    online: nn.Module,
-    target: nn.Module,
-    s_tm1: Tensor,
-    a_tm1: Tensor,
-    r_t: Tensor,
-    discount_t: Tensor,
-    s_t: Tensor,
-) -> Tensor:
-    """TD errors (B,) of double Q-learning: the online network chooses, the target one values."""
-    q = values(online, target, s_tm1, s_t, select=True)
-    assert q.q_t_selector is not None, "asked for"
-    return losses.double_q_learning_td(q.q_tm1, a_tm1, r_t, discount_t, q.q_t, q.q_t_selector)
-
-
-class DQN:
-    """Q-learning from a replay, with a target network."""
-
-    update_overlaps = True  # a replay does not mind that the newest actions are still on their way
-
-    def __init__(
-        self,
-        network: nn.Module,
-        optimizer: StepOptimizer,
-        replay: Replay,
-        config: DQNConfig,
-        *,
-        num_actions: int,
-        td_errors: TDErrors,
-        values: Values,
-        loss: Callable[[Tensor], Tensor],
-        epsilon: Callable[[int], float],
-        after_step: Callable[[nn.Module], None],
-        generator: np.random.Generator,
-        device: torch.device,
-    ) -> None:
-        """Take built things.
-
-        Args:
-            network: obs (B, ...) -> action values (B, A), on `device`.
-            optimizer: steps the network's parameters and clips their gradients.
-            replay: one row per environment and step; it owns its generator.
-            config: the numbers of the algorithm.
-            num_actions: A.
-            td_errors: (values, online, target, *batch) -> (B,), see `q_learning` and
-                `double_q_learning`.
-            values: how the networks see a batch, see `wnrl.nn.networks.transition_values`.
-            loss: TD errors (B,) -> losses (B,).
-            epsilon: agent steps so far -> probability of a random action.
-            after_step: what is done to the network after a step.
-            generator: of the exploration alone.
-            device: where the network is.
-        """
-        self._network = network
-        self._target = copy.deepcopy(network).requires_grad_(False).eval()
-        self._optimizer = optimizer
-        self.replay = replay
-        self._config = config
-        self._num_actions = num_actions
-        self._td_errors = td_errors
-        self._values = values
-        self._loss = loss
-        self._epsilon = epsilon
-        self._after_step = after_step
-        self._generator = generator
-        self._device = device
-        self._agent_steps = 0
-        self._updates = 0
-        self._target_copies = 0
-        self._batch = replay.empty_batch(config.batch_size)
-        self._acted_on: tuple[Observations, Flags] | None = None
-        self.observer: UpdateObserver = Unobserved()
-
-    @property
-    def network(self) -> nn.Module:
-        """The online network."""
-        return self._network
-
-    @property
-    def optimizer(self) -> StepOptimizer:
-        """What steps the online network."""
-        return self._optimizer
-
-    @property
-    def rows(self) -> RowStore:
-        """The replay's."""
-        return self.replay
-
-    @property
-    def epsilon(self) -> float:
-        """The behaviour policy's probability of a random action now: 1 throughout the warm-up."""
-        if self._agent_steps < self._config.warmup_steps:
-            return 1.0
-        return self._epsilon(self._agent_steps)
-
-    def scalars(self) -> dict[str, Tensor | float]:
-        """What else is worth logging now and then."""
-        return {
-            "rollout/exploration_rate": self.epsilon,
-            "train/learning_rate": self._optimizer.param_groups[0]["lr"],
-            "train/n_updates": self._updates,
-        }
-
-    def act(self, obs: Observations, first: Flags) -> Actions:
-        """Epsilon-greedy actions (N,) for observations (N, ...)."""
-        self._acted_on = (obs, first)
-        return epsilon_greedy(
-            self._network, obs, self.epsilon, self._num_actions, self._generator, self._device
-        )
-
-    def observe(self, step: Step) -> None:
-        """Store the row of the observation acted on."""
-        assert self._acted_on is not None, "observe comes after act"
-        obs, first = self._acted_on
-        outcome = outcome_of(step, self._config.gamma, clip_rewards=self._config.clip_rewards)
-        newest_frame = obs[:, -1] if self.replay.stack > 1 else obs
-        self.replay.add(
-            newest_frame, step.action, outcome.reward, outcome.discount, first, outcome.valid
-        )
-        self._agent_steps += int(outcome.valid.sum())
-
-    def update(self) -> dict[str, Tensor] | None:
-        """One update per `update_period_steps` since the warm-up; metrics are the newest one's."""
-        config = self._config
-        due, metrics = config.updates(self._agent_steps), None
-        while self._updates < due and len(self.replay) > 0:
-            metrics = self._learn()
-            self._updates += 1
-        if self._agent_steps // config.target_period_steps > self._target_copies:
-            self._target_copies = self._agent_steps // config.target_period_steps
-            # The hard copy of Mnih et al. 2015, buffers included.
-            self._target.load_state_dict(self._network.state_dict())
-        return metrics
-
-    def _learn(self) -> dict[str, Tensor]:
-        sampled = self.replay.sample(self._config.batch_size, out=self._batch)
-        batch = Batch(*(x.to(self._device) for x in sampled))
-        self._optimizer.zero_grad()
-        with shared_weights(self._network):
-            td = self._td_errors(self._values, self._network, self._target, *batch)
-            loss = self._loss(td).mean()  # (B,) -> ()
-            loss.backward()
-        learning_batch = self._values.learning_batch(batch.s_tm1, batch.s_t)
-        self.observer.before_step(batch.s_tm1, learning_batch)
-        self._optimizer.step()
-        self._after_step(self._network)
-        self.observer.after_step()
-        return {
-            "train/loss": loss.detach(),
-            "train/td_error_abs": td.detach().abs().mean(),
-            "train/grad_norm": self._optimizer.grad_norm,
-        }
-
-    def policy(self, epsilon: float, generator: np.random.Generator) -> GreedyPolicy:
-        """The current policy, frozen: later updates do not change it."""
-        network = copy.deepcopy(self._network).requires_grad_(False)
-        return GreedyPolicy(network, NoMemory, epsilon, self._num_actions, generator, self._device)
-
-    def state_dict(self) -> dict[str, Any]:
-        """All but the replay's rows."""
-        return {
-            "network": self._network.state_dict(),
-            "target": self._target.state_dict(),
-            "optimizer": self._optimizer.state_dict(),
-            "replay": self.replay.state_dict(),
-            "generator": self._generator.bit_generator.state,
-            "agent_steps": self._agent_steps,
-            "updates": self._updates,
-            "target_copies": self._target_copies,
-        }
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue; the replay's rows are read by whoever stored them."""
-        self._network.load_state_dict(state["network"])
-        self._target.load_state_dict(state["target"])
-        self._optimizer.load_state_dict(state["optimizer"])
-        self.replay.load_state_dict(state["replay"])
-        self._generator.bit_generator.state = state["generator"]
-        self._agent_steps = state["agent_steps"]
-        self._updates = state["updates"]
-        self._target_copies = state["target_copies"]
+RECORD = AgentRecord(
+    name="dqn",
+    summary="deep Q-learning from a replay with a target network (Mnih et al. 2015)",
+    settings=DQNConfig,
+    control=CONTROL,
+    presets={"nature": PRESET_NATURE, "paper": PRESET_PAPER, "fast": PRESET_FAST},
+    assemble=assemble_q_network,
+    initialize=reset_parameters_,
+    build=build,
+    greedy=True,
+)

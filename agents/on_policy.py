@@ -1,29 +1,33 @@
-"""Fills a rollout with an agent's own steps: the half of every on-policy agent that is the same.
+"""Rollouts of on-policy agents: collection, advantages and minibatches.
 
-Dimension key: N environments.
+Dimension key: T steps, N environments, B rows of a minibatch.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple, cast
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from wnrl.agents.record import NO_FIELDS, Storage
 from wnrl.agents.recurrence import Memory
-from wnrl.agents.transition import outcome_of
-from wnrl.envs.vector import Flags, Observations, Step
+from wnrl.agents.transition import transition_of
+from wnrl.envs.vector import Flags, Observations, ObservationSpec, Step
+from wnrl.nn.networks.recurrent import Recurrent
 from wnrl.nn.weight_norm.lstm import State
 from wnrl.rl.losses import masked_mean
 from wnrl.rl.returns import generalized_advantages
-from wnrl.rl.rollout import Rollout, RolloutBatch
+from wnrl.rl.rollout import Rollout, RolloutBatch, shuffled
+from wnrl.rl.schedules import linear
 
 
 class Collector:
-    """A rollout on its way: `acted` and `observed` in turns, then `batch` when it is full.
+    """Collects a rollout: `acted` and `observed` in turns, then `batch` when it is full.
 
     Attributes:
-        agent_steps: actions that the emulators used since the run's start.
-        began: the memory's state at the rollout's first row; None without one.
+        agent_steps: actions that the emulators used since the start of the run.
+        initial_state: state of the memory at the rollout's first row; None without recurrence.
     """
 
     def __init__(
@@ -39,9 +43,9 @@ class Collector:
 
         Args:
             rollout: empty.
-            memory: of the network that acts.
-            device: where it is.
-            gamma: the discount of a step.
+            memory: memory of the network that acts.
+            device: device of that network.
+            gamma: discount per step.
             clip_rewards: whether the learner sees rewards clipped to [-1, 1].
         """
         self._rollout = rollout
@@ -51,7 +55,7 @@ class Collector:
         self._clip_rewards = clip_rewards
         self._acted_on: tuple[Observations, Flags, dict[str, Tensor]] | None = None
         self._newest: tuple[Observations, Flags] | None = None
-        self.began: State | None = memory.state
+        self.initial_state: State | None = memory.state
         self.agent_steps = 0
 
     @property
@@ -60,68 +64,129 @@ class Collector:
         return self._rollout.full
 
     def inputs(self, obs: Observations, first: Flags) -> tuple[Tensor, Tensor]:
-        """Observations (N, ...) and first (N,) on the device."""
+        """Return observations (N, ...) and first (N,) on the device."""
         return torch.from_numpy(obs).to(self._device), torch.from_numpy(first).to(self._device)
 
-    def acted(self, obs: Observations, first: Flags, **kept: Tensor) -> None:
-        """Remember what is acted on, and what the agent keeps of it, by name: each (N,)."""
-        self._acted_on = (obs, first, kept)
+    def acted(self, obs: Observations, first: Flags, **extras: Tensor) -> None:
+        """Remember the observations acted on, and by name what the agent stores with them (N,)."""
+        self._acted_on = (obs, first, extras)
 
     def observed(self, step: Step) -> None:
-        """Store the row of the observation acted on."""
+        """Store the row of the observations acted on."""
         assert self._acted_on is not None, "observed comes after acted"
-        obs, first, kept = self._acted_on
-        outcome = outcome_of(step, self._gamma, clip_rewards=self._clip_rewards)
-        self._rollout.add(obs, first, step.action, *outcome, **kept)
+        obs, first, extras = self._acted_on
+        transition = transition_of(step, self._gamma, clip_rewards=self._clip_rewards)
+        self._rollout.add(obs, first, step.action, *transition, **extras)
         self._newest = (step.obs, step.first)
-        self.agent_steps += int(outcome.valid.sum())
+        self.agent_steps += int(transition.valid.sum())
 
     def following(self) -> tuple[Tensor, Tensor]:
-        """The observations (N, ...) after the last row and first (N,), on the device."""
-        assert self._newest is not None, "something was observed"
+        """Return the observations (N, ...) after the last row and first (N,), on the device."""
+        assert self._newest is not None, "following comes after observed"
         return self.inputs(*self._newest)
 
     def batch(self) -> RolloutBatch:
-        """The rollout (T, N, ...) on the device."""
+        """Return the rollout (T, N, ...) on the device."""
         return self._rollout.to(self._device)
 
     def restart(self) -> None:
         """Begin the next rollout where this one ends."""
         self._rollout.clear()
-        self.began = self._memory.state
+        self.initial_state = self._memory.state
 
     def state_dict(self) -> dict[str, Any]:
-        """The rows so far, and the memory."""
-        began = None if self.began is None else list(self.began)
+        """Return the rows so far, the memory and the counter."""
+        initial = None if self.initial_state is None else list(self.initial_state)
         return {
             "rollout": self._rollout.state_dict(),
             "memory": self._memory.state_dict(),
-            "began": began,
+            "began": initial,
             "agent_steps": self.agent_steps,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on."""
+        """Continue where the state was taken."""
         self._rollout.load_state_dict(state["rollout"])
         self._memory.load_state_dict(state["memory"])
         if state["began"] is not None:
             h, c = (x.to(self._device) for x in state["began"])
-            self.began = (h, c)
+            self.initial_state = (h, c)
         self.agent_steps = state["agent_steps"]
 
 
+def new_rollout(
+    rollout_steps: int,
+    num_envs: int,
+    observation: ObservationSpec,
+    extras: tuple[str, ...],
+    device: torch.device,
+) -> Rollout:
+    """Return an empty rollout (T, N) that stores the named extras; pinned for a GPU."""
+    return Rollout(
+        rollout_steps,
+        num_envs,
+        observation.shape,
+        observation.dtype,
+        extras,
+        pin_memory=device.type == "cuda",
+    )
+
+
+class RolloutSettings:
+    """What follows from the settings of any agent that learns from rollouts."""
+
+    num_envs: int
+    rollout_steps: int
+
+    warmup_steps = 0
+    recurrent = False
+    learns_from_pairs = False
+    batch_settings: tuple[str, ...] = ("num_envs", "rollout_steps", "minibatches")
+    optimizer_fields: Mapping[str, Any] = NO_FIELDS
+
+    @property
+    def rows(self) -> int:
+        """Rows of a rollout."""
+        return self.num_envs * self.rollout_steps
+
+    @property
+    def stored(self) -> str:
+        """The rows that the agent keeps, in words."""
+        return f"rollouts of {self.rollout_steps:,} steps in each"
+
+    def storage(self, num_envs: int, observation: ObservationSpec) -> Storage:
+        """Return the memory of a rollout."""
+        return Storage(
+            rows=self.rollout_steps * num_envs,
+            bytes_of=lambda rows: Rollout.bytes_needed(
+                rows // num_envs, num_envs, observation.shape, observation.dtype
+            ),
+            settings=("rollout_steps", "num_envs"),
+        )
+
+    def why_no_update(self, agent_steps: int) -> str:
+        """Say why no update is due in that many agent steps, and which settings to change."""
+        return f"are less than one rollout of {self.rows:,}; change steps or rollout_steps"
+
+
+def falling(start: float, falls: bool, schedule_steps: int) -> Callable[[int], float]:
+    """Return agent steps -> `start`, or a line from it to 0 at the end of the schedule."""
+    end = 0.0 if falls else start
+    return lambda step: linear(step, start, end, schedule_steps)
+
+
 def value_after(row_value: Tensor, last: Tensor) -> Tensor:
-    """Values (T, N) of what follows each row: the next row's, and `last` (N,) at the end."""
+    """Return values (T, N) of what follows each row: the next row's, and `last` (N,) at the end."""
     return torch.cat((row_value[1:], last[None]))
 
 
 def with_advantages(rollout: RolloutBatch, last: Tensor, gae_lambda: float) -> RolloutBatch:
-    """The rollout with `advantage` and `return` kept beside its rows' `value`.
+    """Add `advantage` and `return` to a rollout (Schulman et al. 2016, equation 16).
 
     Args:
         rollout: (T, N, ...) with the values at the time of acting.
         last: (N,) values of what follows the last row.
-        gae_lambda: of the advantages.
+        gae_lambda: lambda of the advantages.
     """
     value = rollout.kept["value"]
     advantage = generalized_advantages(
@@ -138,9 +203,9 @@ def with_advantages(rollout: RolloutBatch, last: Tensor, gae_lambda: float) -> R
 
 
 def explained_variance(rollout: RolloutBatch) -> Tensor:
-    """() Of the returns, by the values at the time of acting: 1 - Var[G - V] / Var[G], as in SB3.
+    """Return () 1 - Var[G - V] / Var[G] of returns G and values V at acting, as in SB3.
 
-    NaN or -inf where all returns are the same or no row is valid.
+    NaN or -inf where all returns are equal or no row is valid.
     """
     target, value = rollout.kept["return"], rollout.kept["value"]
     return 1 - _variance(target - value, rollout.valid) / _variance(target, rollout.valid)
@@ -148,3 +213,56 @@ def explained_variance(rollout: RolloutBatch) -> Tensor:
 
 def _variance(x: Tensor, valid: Tensor) -> Tensor:
     return masked_mean((x - masked_mean(x, valid)).square(), valid)
+
+
+class Minibatch(NamedTuple):
+    """Rows to learn from, and how to run a network on them."""
+
+    rows: RolloutBatch  # (B, ...)
+    output: Callable[[nn.Module], Any]  # network -> its output (B, ...) at rows.obs
+
+
+# (rollout (T, N, ...), its initial state, number of minibatches, generator) -> minibatches
+Minibatches = Callable[[RolloutBatch, State | None, int, np.random.Generator], Iterator[Minibatch]]
+
+
+def shuffled_rows(
+    rollout: RolloutBatch,
+    initial_state: State | None,
+    parts: int,
+    generator: np.random.Generator,
+) -> Iterator[Minibatch]:
+    """Yield all rows once, in random order, each by itself."""
+    flat = rollout.flat()  # (T, N, ...) -> (T N, ...)
+    for index in shuffled(len(flat.action), parts, generator):
+        rows = flat.take(index.to(flat.action.device))
+        yield Minibatch(rows, _forward(rows.obs))
+
+
+def _forward(obs: Tensor) -> Callable[[nn.Module], Any]:
+    return lambda network: network(obs)
+
+
+def shuffled_sequences(
+    rollout: RolloutBatch,
+    initial_state: State | None,
+    parts: int,
+    generator: np.random.Generator,
+) -> Iterator[Minibatch]:
+    """Yield all environments once, in random order, each with its T rows and the state before."""
+    assert initial_state is not None, "a recurrent network has a state"
+    h, c = initial_state
+    for index in shuffled(rollout.action.shape[1], parts, generator):
+        envs = index.to(rollout.action.device)
+        rows = rollout.envs(envs)  # (T, n, ...)
+        yield Minibatch(rows.flat(), _unroll(rows, (h[:, envs], c[:, envs])))
+
+
+def _unroll(rows: RolloutBatch, state: State) -> Callable[[nn.Module], Any]:
+    def output(network: nn.Module) -> Any:
+        unrolled, _ = cast(Recurrent[Any], network).unroll(rows.obs, rows.first, state)
+        if isinstance(unrolled, Tensor):
+            return unrolled.flatten(0, 1)
+        return type(unrolled)(*(x.flatten(0, 1) for x in unrolled))  # (T, n, ...) -> (T n, ...)
+
+    return output

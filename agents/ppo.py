@@ -1,12 +1,13 @@
-"""Proximal policy optimization (Schulman et al. 2017), to be read from top to bottom.
+"""Proximal policy optimization (Schulman et al. 2017): the algorithm first, its settings below.
 
 A rollout of every environment, advantages (Schulman et al. 2016), and a few epochs of minibatches
-on the clipped surrogate. A recurrent network brings another `remember` and other `minibatches`.
+on the clipped surrogate. With a recurrent network, acting has a memory and minibatches are whole
+sequences.
 
 Dimension key: T steps, N environments, B rows of a minibatch, A actions.
 """
 
-import copy
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -14,24 +15,37 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from wnrl.agents.minibatches import Minibatch, Minibatches
-from wnrl.agents.observer import Unobserved, UpdateObserver
-from wnrl.agents.on_policy import Collector, explained_variance, with_advantages
-from wnrl.agents.ppo_config import PPOConfig
-from wnrl.agents.recurrence import Remember
-from wnrl.agents.sampling import SampledPolicy, sample
+from wnrl._settings import SettingError, setting
+from wnrl.agents import shared_settings as shared
+from wnrl.agents.learner import Learner
+from wnrl.agents.on_policy import (
+    Collector,
+    Minibatch,
+    Minibatches,
+    RolloutSettings,
+    explained_variance,
+    falling,
+    new_rollout,
+    shuffled_rows,
+    shuffled_sequences,
+    with_advantages,
+)
+from wnrl.agents.policies import SampledPolicy, sample
+from wnrl.agents.record import AgentParts, AgentRecord
+from wnrl.agents.recurrence import LSTMMemory, MakeMemory, NoMemory
+from wnrl.agents.shared_settings import check_minibatches
 from wnrl.envs.vector import Actions, Flags, Observations, Step
+from wnrl.nn.networks.actor_critic import assemble_actor_critic, init_actor_critic_
 from wnrl.nn.networks.heads import PolicyValue
-from wnrl.nn.weight_norm.cached_weights import shared_weights
-from wnrl.optim.step import StepOptimizer, set_learning_rate
+from wnrl.optim.step import set_learning_rate
 from wnrl.rl import losses
 from wnrl.rl.rollout import Rollout, RolloutBatch
 
-KEPT = ("value", "log_prob")  # of each row, as it was when it was acted on
+EXTRAS = ("value", "log_prob")  # of each row at the time of acting
 
 
 class Loss(NamedTuple):
-    """The loss of a minibatch and what it is made of, each ()."""
+    """The loss of a minibatch and its parts, each ()."""
 
     total: Tensor
     policy: Tensor
@@ -51,15 +65,17 @@ def ppo_loss(
     entropy_coef: float,
     normalize_advantage: bool,
 ) -> Loss:
-    """The clipped surrogate, the value's squared error and the entropy (eq. 9, as a loss).
+    """Return the clipped surrogate, the value's squared error and the entropy.
 
     Args:
         output: logits (B, A) and values (B,).
-        rows: B of them, with log_prob, advantage and return kept.
+        rows: (B, ...) with log_prob, advantage and return.
         clip: epsilon of the clipped surrogate.
-        value_coef: c_1 of eq. 9.
-        entropy_coef: c_2.
-        normalize_advantage: to zero mean and unit variance over the minibatch.
+        value_coef: c_1 of equation 9.
+        entropy_coef: c_2 of equation 9.
+        normalize_advantage: whether advantages are scaled to zero mean and unit variance.
+
+    Source: Schulman et al. 2017, equation 9, as a loss.
     """
     advantage = rows.kept["advantage"]
     if normalize_advantage:
@@ -69,11 +85,11 @@ def ppo_loss(
     policy = losses.masked_mean(surrogate, rows.valid)
     value = losses.masked_mean((rows.kept["return"] - output.value).square(), rows.valid)
     entropy = losses.masked_mean(losses.entropy(output.logits), rows.valid)
-    total = policy + value_coef * value - entropy_coef * entropy  # eq. 9
+    total = policy + value_coef * value - entropy_coef * entropy  # equation 9
     with torch.no_grad():
         log_ratio = log_prob - old
         gap = (log_ratio.exp() - 1).abs()
-        # The unbiased estimate of small variance, http://joschu.net/blog/kl-approx.html
+        # Unbiased estimate of small variance: http://joschu.net/blog/kl-approx.html
         kl = losses.masked_mean(log_ratio.exp() - 1 - log_ratio, rows.valid)
         clipped = losses.masked_mean((gap > clip).float(), rows.valid)
         gap = losses.masked_mean(gap, rows.valid)
@@ -83,67 +99,49 @@ def ppo_loss(
 class PPO:
     """An actor-critic network that learns from each of its rollouts for a few epochs."""
 
-    update_overlaps = False  # the next action is the new policy's
+    update_overlaps = False  # the next action comes from the new policy
     rows = None  # there is no replay
 
     def __init__(
         self,
-        network: nn.Module,
-        optimizer: StepOptimizer,
+        learner: Learner,
         rollout: Rollout,
-        config: PPOConfig,
+        settings: "PPOConfig",
         *,
-        remember: Remember,
-        minibatches: Minibatches,
         learning_rate: Callable[[int], float],
         clip: Callable[[int], float],
-        after_step: Callable[[nn.Module], None],
         generator: np.random.Generator,
-        device: torch.device,
     ) -> None:
         """Take built things.
 
         Args:
-            network: obs (B, ...) -> `PolicyValue`, on `device`.
-            optimizer: steps the network's parameters and clips their gradients.
-            rollout: keeps `KEPT`.
-            config: the numbers of the algorithm.
-            remember: makes what acting remembers.
-            minibatches: of a rollout.
-            learning_rate: agent steps so far -> of the next rollout's updates.
-            clip: agent steps so far -> of the next rollout's updates.
-            after_step: what is done to the network after a step.
-            generator: of actions and minibatches.
-            device: where the network is.
+            learner: its network maps obs (B, ...) to `PolicyValue`.
+            rollout: stores `EXTRAS`.
+            settings: hyperparameters.
+            learning_rate: agent steps so far -> learning rate of the next rollout's updates.
+            clip: agent steps so far -> clip range of the next rollout's updates.
+            generator: random stream of actions and minibatches.
         """
-        self.network = network
-        self.optimizer = optimizer
-        self.observer: UpdateObserver = Unobserved()
-        self._config = config
-        self._remember = remember
-        self._memory = remember(network, config.num_envs)
+        self.learner = learner
+        self.network = learner.network
+        self._settings = settings
+        self._make_memory: MakeMemory = LSTMMemory if settings.recurrent else NoMemory
+        self._minibatches: Minibatches = shuffled_sequences if settings.recurrent else shuffled_rows
+        self._memory = self._make_memory(learner.network, settings.num_envs)
         self._collector = Collector(
-            rollout, self._memory, device, config.gamma, clip_rewards=config.clip_rewards
+            rollout,
+            self._memory,
+            learner.device,
+            settings.gamma,
+            clip_rewards=settings.clip_rewards,
         )
-        self._minibatches = minibatches
         self._learning_rate = learning_rate
         self._clip = clip
-        self._after_step = after_step
         self._generator = generator
-        self._device = device
-        self._updates = 0
-
-    def scalars(self) -> dict[str, Tensor | float]:
-        """What else is worth logging now and then."""
-        return {
-            "train/learning_rate": self.optimizer.param_groups[0]["lr"],
-            "train/clip_range": self._clip(self._collector.agent_steps),
-            "train/n_updates": self._updates,
-        }
 
     @torch.no_grad()
     def act(self, obs: Observations, first: Flags) -> Actions:
-        """Actions (N,) drawn from the policy for observations (N, ...)."""
+        """Return actions (N,) drawn from the policy for observations (N, ...)."""
         output = self._memory.step(self.network.eval(), *self._collector.inputs(obs, first))
         action = sample(output.logits, self._generator)
         log_prob = losses.log_probabilities(output.logits, action)
@@ -152,26 +150,26 @@ class PPO:
         return actions
 
     def observe(self, step: Step) -> None:
-        """Store the row of the observation acted on."""
+        """Store the row of the observations acted on."""
         self._collector.observed(step)
 
     def update(self) -> dict[str, Tensor] | None:
-        """Learn from the rollout if it is full; metrics are means over its minibatches."""
+        """Learn from the rollout if it is full; return means over its minibatches."""
         if not self._collector.full:
             return None
-        with torch.no_grad():
-            last = self._memory.peek(self.network.eval(), *self._collector.following()).value
-        rollout = with_advantages(self._collector.batch(), last, self._config.gae_lambda)
-        began, steps = self._collector.began, self._collector.agent_steps
-        set_learning_rate(self.optimizer, self._learning_rate(steps))
-        seen: list[Loss] = []
-        for _ in range(self._config.epochs):
+        settings, optimizer = self._settings, self.learner.optimizer
+        rollout, agent_steps = self._with_advantages(), self._collector.agent_steps
+        set_learning_rate(optimizer, self._learning_rate(agent_steps))
+        clip, initial_state = self._clip(agent_steps), self._collector.initial_state
+        reports = [
+            self._learn(minibatch, clip)
+            for _ in range(settings.epochs)
             for minibatch in self._minibatches(
-                rollout, began, self._config.minibatches, self._generator
-            ):
-                seen.append(self._learn(minibatch, self._clip(steps)))
+                rollout, initial_state, settings.minibatches, self._generator
+            )
+        ]
         self._collector.restart()
-        mean = Loss(*(torch.stack(part).mean() for part in zip(*seen, strict=True)))
+        mean = Loss(*(torch.stack(part).mean() for part in zip(*reports, strict=True)))
         return {
             "train/loss": mean.total,
             "train/policy_gradient_loss": mean.policy,
@@ -179,51 +177,180 @@ class PPO:
             "train/entropy_loss": -mean.entropy,
             "train/approx_kl": mean.approx_kl,
             "train/clip_fraction": mean.clip_fraction,
-            # 0 unless the network learns otherwise than it acts: batch statistics, dropout.
-            "train/first_ratio_gap": seen[0].ratio_gap,
+            # Above 0 only if the network learns otherwise than it acts: batch statistics, dropout.
+            "train/first_ratio_gap": reports[0].ratio_gap,
             "train/explained_variance": explained_variance(rollout),
-            "train/grad_norm": self.optimizer.grad_norm,
+            "train/grad_norm": optimizer.grad_norm,
         }
 
+    @torch.no_grad()
+    def _with_advantages(self) -> RolloutBatch:
+        last = self._memory.peek(self.network.eval(), *self._collector.following()).value
+        return with_advantages(self._collector.batch(), last, self._settings.gae_lambda)
+
     def _learn(self, minibatch: Minibatch, clip: float) -> Loss:
-        config, rows = self._config, minibatch.rows
-        self.optimizer.zero_grad()
-        with shared_weights(self.network.train()):
-            loss = ppo_loss(
-                minibatch.output(self.network),
-                rows,
+        def loss(network: nn.Module) -> tuple[Tensor, Loss]:
+            parts = ppo_loss(
+                minibatch.output(network),
+                minibatch.rows,
                 clip=clip,
-                value_coef=config.value_coef,
-                entropy_coef=config.entropy_coef,
-                normalize_advantage=config.normalize_advantage,
+                value_coef=self._settings.value_coef,
+                entropy_coef=self._settings.entropy_coef,
+                normalize_advantage=self._settings.normalize_advantage,
             )
-            loss.total.backward()
-        self.observer.before_step(rows.obs, rows.obs)
-        self.optimizer.step()
-        self._after_step(self.network)
-        self.observer.after_step()
-        self._updates += 1
-        return Loss(*(part.detach() for part in loss))
+            return parts.total, Loss(*(part.detach() for part in parts))
+
+        return self.learner.step(loss, minibatch.rows.obs)
 
     def policy(self, epsilon: float, generator: np.random.Generator) -> SampledPolicy:
-        """The current policy, frozen, drawn from; random with probability epsilon besides."""
-        network = copy.deepcopy(self.network).requires_grad_(False)
-        return SampledPolicy(network, self._remember, epsilon, generator, self._device)
+        """Return the current policy; later updates do not change it."""
+        network, device = self.learner.frozen_network(), self.learner.device
+        return SampledPolicy(network, self._make_memory, epsilon, generator, device)
+
+    def scalars(self) -> dict[str, Tensor | float]:
+        """Return further values to log at intervals, by tag."""
+        clip = self._clip(self._collector.agent_steps)
+        return {"train/clip_range": clip, **self.learner.scalars()}
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that moves."""
+        """Return everything that moves."""
         return {
-            "network": self.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            **self.learner.state_dict(),
             "collector": self._collector.state_dict(),
             "generator": self._generator.bit_generator.state,
-            "updates": self._updates,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue bit for bit where the state was taken."""
-        self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.learner.load_state_dict(state)
         self._collector.load_state_dict(state["collector"])
         self._generator.bit_generator.state = state["generator"]
-        self._updates = state["updates"]
+
+
+# SB3's zoo has the numbers of Schulman et al. 2017 for Atari, except for the value's coefficient (1
+# there, 0.5 here) and Adam's epsilon.
+ZOO = "SB3 zoo, ppo.yml, atari"
+SB3 = "SB3 PPO"
+PAPER = "Schulman et al. 2017, table 5"
+
+
+@dataclasses.dataclass(frozen=True)
+class PPOConfig(RolloutSettings):
+    """Hyperparameters of PPO. Defaults are for Atari; `CONTROL` has those for vectors."""
+
+    num_envs: int = shared.num_envs(8, PAPER)
+    rollout_steps: int = shared.rollout_steps(128, PAPER)
+    epochs: int = shared.epochs(4, ZOO)
+    minibatches: int = shared.minibatches(4, ZOO)
+    learning_rate: float = shared.learning_rate(2.5e-4, PAPER)
+    learning_rate_decay: bool = shared.learning_rate_decay(True, PAPER)
+    optimizer: str = shared.optimizer("adam", PAPER)
+    beta1: float = shared.beta1(0.9, "Kingma & Ba 2015")
+    optimizer_eps: float = shared.optimizer_eps(1e-5, SB3)
+    max_grad_norm: float = shared.max_grad_norm(0.5, SB3)
+    gamma: float = shared.gamma(0.99, PAPER)
+    gae_lambda: float = shared.gae_lambda(0.95, PAPER)
+    clip_range: float = setting(
+        0.1,
+        "largest distance of the probability ratio from 1 (initial value)",
+        source=PAPER,
+        above=0,
+    )
+    clip_range_decay: bool = setting(
+        True, "linear decay of the clip range to 0 at the end of the schedule", source=PAPER
+    )
+    value_coef: float = shared.value_coef(0.5, ZOO)
+    entropy_coef: float = shared.entropy_coef(0.01, PAPER)
+    normalize_advantage: bool = shared.normalize_advantage(True, SB3)
+    separate: bool = shared.separate(False, "SB3's CnnPolicy shares one")
+    recurrent: bool = shared.recurrent(False, "SB3 PPO has none")
+    lstm_units: int = shared.lstm_units(128, "CleanRL, ppo_atari_lstm.py")
+    hidden: int = shared.hidden(64, "SB3 MlpPolicy")
+    clip_rewards: bool = shared.clip_rewards(True, "Mnih et al. 2015")
+
+    def __post_init__(self) -> None:
+        """Raise SettingError where a rollout cannot be split into the minibatches asked for."""
+        if self.recurrent:  # whole sequences
+            check_minibatches(self.num_envs, self.minibatches, "environments", ("num_envs",))
+        else:
+            check_minibatches(self.rows, self.minibatches, "rows", ("num_envs", "rollout_steps"))
+        if self.recurrent and self.separate:
+            raise SettingError("recurrent", "needs a single torso; leave out separate")
+
+    @property
+    def learning_batch(self) -> int:
+        """Rows of a minibatch."""
+        return self.rows // self.minibatches
+
+    @property
+    def rows_per_update(self) -> int:
+        """Rows that pass through the network at once in an update."""
+        return self.learning_batch
+
+    @property
+    def depends_on_schedule(self) -> bool:
+        """Whether the learning rate or the clip range falls."""
+        return self.learning_rate_decay or self.clip_range_decay
+
+    @property
+    def network_fields(self) -> Mapping[str, Any]:
+        """PPO's own fields of `NetworkSpec`."""
+        lstm_units = self.lstm_units if self.recurrent else 0
+        return {"separate": self.separate, "lstm_units": lstm_units}
+
+    def updates(self, agent_steps: int) -> int:
+        """Return the number of optimizer steps in that many agent steps."""
+        return agent_steps // self.rows * self.epochs * self.minibatches
+
+    def calibration(self) -> Mapping[str, Any]:
+        """Return overrides for timing: a rollout of one minibatch, or shorter sequences."""
+        if self.recurrent:
+            return {"rollout_steps": min(self.rollout_steps, 16)}
+        if self.rollout_steps % self.minibatches:
+            return {}
+        return {"rollout_steps": self.rollout_steps // self.minibatches, "minibatches": 1}
+
+
+# SB3 zoo, ppo.yml, CartPole-v1, which 50,000 of its 100,000 steps solve.
+CONTROL: Mapping[str, Any] = {
+    "num_envs": 8,
+    "rollout_steps": 32,
+    "epochs": 20,
+    "minibatches": 1,
+    "learning_rate": 1e-3,
+    "gamma": 0.98,
+    "gae_lambda": 0.8,
+    "clip_range": 0.2,
+    "entropy_coef": 0.0,
+    "lstm_units": 64,
+    "clip_rewards": False,
+}
+
+
+def build(parts: AgentParts) -> PPO:
+    """Build a PPO agent."""
+    settings: PPOConfig = parts.settings
+    return PPO(
+        parts.learner,
+        new_rollout(
+            settings.rollout_steps, parts.num_envs, parts.observation, EXTRAS, parts.learner.device
+        ),
+        settings,
+        learning_rate=falling(
+            settings.learning_rate, settings.learning_rate_decay, parts.schedule_steps
+        ),
+        clip=falling(settings.clip_range, settings.clip_range_decay, parts.schedule_steps),
+        generator=parts.generator("exploration"),
+    )
+
+
+RECORD = AgentRecord(
+    name="ppo",
+    summary="proximal policy optimization (Schulman et al. 2017)",
+    settings=PPOConfig,
+    control=CONTROL,
+    assemble=assemble_actor_critic,
+    initialize=init_actor_critic_,
+    build=build,
+    greedy=False,
+)

@@ -1,45 +1,46 @@
-"""What acting remembers between steps: nothing, or the state of a recurrent network.
+"""State that acting keeps between steps: none, or that of a recurrent network.
 
-An agent calls its network through a memory, and reads the same with and without recurrence.
+An agent calls its network through a memory, so its code is the same with and without recurrence.
 
-Dimension key: N environments, H units of the recurrent layer.
+Dimension key: N environments, H units of the LSTM.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from torch import Tensor, nn
 
+from wnrl.nn.networks.recurrent import Recurrent
 from wnrl.nn.weight_norm.lstm import State
 
 
 class Memory(Protocol):
-    """One state per environment, forgotten where an episode begins."""
+    """One state per environment, set to zero where an episode begins."""
 
     @property
     def state(self) -> State | None:
-        """What is remembered before the next step; None where nothing ever is."""
+        """State before the next step; None without recurrence."""
         ...
 
     def step(self, network: nn.Module, obs: Tensor, first: Tensor) -> Any:
-        """The network's output (N, ...) on obs (N, ...), first (N,) bool; remembers the step."""
+        """Return the network's output (N, ...) on obs (N, ...), first (N,); advance the state."""
         ...
 
     def peek(self, network: nn.Module, obs: Tensor, first: Tensor) -> Any:
-        """The same output; the step is not remembered."""
+        """Return the same output and leave the state as it is."""
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """What is remembered."""
+        """Return the state by name."""
         ...
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Remember what was taken."""
+        """Continue where the state was taken."""
         ...
 
 
 class NoMemory:
-    """Every observation by itself."""
+    """Memory of a network that takes every observation by itself."""
 
     state = None
 
@@ -47,50 +48,56 @@ class NoMemory:
         pass
 
     def step(self, network: nn.Module, obs: Tensor, first: Tensor) -> Any:
-        """The network's output on obs."""
+        """Return the network's output on obs."""
         return network(obs)
 
     def peek(self, network: nn.Module, obs: Tensor, first: Tensor) -> Any:
-        """The same."""
+        """Return the network's output on obs."""
         return network(obs)
 
     def state_dict(self) -> dict[str, Any]:
-        """Nothing."""
+        """Return nothing."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 class LSTMMemory:
-    """The state (h, c) of a network with `unroll`, before the next step.
+    """The state (h, c) of a network with `unroll`.
 
     Attributes:
-        state: h (1, N, H) and c (1, N, H), never written in place: whoever keeps one keeps it.
+        state: h (1, N, H) and c (1, N, H) before the next step. They are never written in place,
+            so a reference to them stays valid.
     """
 
     def __init__(self, network: nn.Module, num_envs: int) -> None:
-        self.state: State = network.initial_state(num_envs)  # type: ignore[operator]
+        self.state: State = cast(Recurrent[Any], network).initial_state(num_envs)
 
     def step(self, network: nn.Module, obs: Tensor, first: Tensor) -> Any:
-        """The network's output (N, ...); the state moves one step on."""
+        """Return the network's output (N, ...) and advance the state."""
         output, self.state = self._unrolled(network, obs, first)
         return output
 
     def peek(self, network: nn.Module, obs: Tensor, first: Tensor) -> Any:
-        """The network's output (N, ...); the state stays."""
+        """Return the network's output (N, ...) and leave the state as it is."""
         return self._unrolled(network, obs, first)[0]
 
     def _unrolled(self, network: nn.Module, obs: Tensor, first: Tensor) -> tuple[Any, State]:
-        output, state = network.unroll(obs[None], first[None], self.state)  # type: ignore[operator]
+        unroll = cast(Recurrent[Any], network).unroll
+        output, state = unroll(obs[None], first[None], self.state)
         return first_step(output), state
 
     def state_dict(self) -> dict[str, Any]:
-        """h and c."""
+        """Return h and c."""
         return {"h": self.state[0], "c": self.state[1]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from h and c."""
+        """Continue from h and c.
+
+        Raises:
+            ValueError: their shape is not that of this network and number of environments.
+        """
         h, c = self.state
         if state["h"].shape != h.shape:
             raise ValueError(f"the state is {tuple(state['h'].shape)}, expected {tuple(h.shape)}")
@@ -98,10 +105,10 @@ class LSTMMemory:
 
 
 def first_step(output: Any) -> Any:
-    """The output at the first of T steps: of a tensor (T, N, ...), or of each in a named tuple."""
+    """Return the output at the first of T steps, of a tensor (T, N, ...) or each in a tuple."""
     if isinstance(output, Tensor):
         return output[0]
     return type(output)(*(x[0] for x in output))
 
 
-Remember = Callable[[nn.Module, int], Memory]  # (network, N)
+MakeMemory = Callable[[nn.Module, int], Memory]  # (network, N)

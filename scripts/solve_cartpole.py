@@ -16,7 +16,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from wnrl.config import AGENTS, make_config
+from wnrl.agents.catalogue import AGENTS
+from wnrl.config import make_config
 from wnrl.doctor.software import git_commit
 
 ENV = "CartPole-v1"

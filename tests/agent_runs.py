@@ -10,15 +10,13 @@ from torch import Tensor
 from wnrl.agents.base import Agent
 from wnrl.config import Config, make_config
 from wnrl.envs.vector import EpisodeStatistics, Step, VectorEnv
-from wnrl.train.build import build_env, build_network
-from wnrl.train.build_agent import build_agent
+from wnrl.train.build import build_agent, build_env, build_network, resolve
 from wnrl.train.loop import Tick, run
 
 CPU = torch.device("cpu")
 ON_POLICY = ("a2c", "pqn", "ppo")
 # Mean returns before and after learning on the fixture `small_catch`, where random play has -0.33.
 BEFORE, AFTER = 0.3, 0.8
-BLIND = 0.4  # of 200 episodes without a memory: 0, with a standard deviation of 0.07
 
 
 def configured(agent: str, **changes: Any) -> Config:
@@ -28,8 +26,8 @@ def configured(agent: str, **changes: Any) -> Config:
 
 def built(config: Config) -> tuple[VectorEnv, Any]:
     """Environments, not yet reset, and the agent as it starts."""
-    env = build_env(config)
-    return env, build_agent(config, env, build_network(config, env)[0], CPU)
+    env = build_env(resolve(config))
+    return env, build_agent(resolve(config), env, build_network(resolve(config), env)[0], CPU)
 
 
 def ticks(env: VectorEnv, learner: Agent, begin: int, end: int) -> Iterator[Tick]:
@@ -90,7 +88,7 @@ class Watch:
         assert learning_batch is obs
         self.calls.append("before")
         self.rows.append(len(obs))
-        self.rates.append(self._learner.optimizer.param_groups[0]["lr"])
+        self.rates.append(self._learner.learner.optimizer.param_groups[0]["lr"])
         self.weights.append(content(self._learner))
 
     def after_step(self) -> None:

@@ -7,7 +7,8 @@ import math
 import pytest
 
 from wnrl._settings import UsageError
-from wnrl.config import AGENTS, NORM, Config, config_from_json, fields_of, make_config, replace
+from wnrl.agents.catalogue import AGENTS
+from wnrl.config import NORM, Config, config_from_json, fields_of, make_config, replace
 from wnrl.nn.norms.catalogue import NORMS, get_norm, register_norm
 
 
@@ -245,7 +246,7 @@ def test_a_recurrent_ppo_has_one_torso_and_two_are_refused() -> None:
     config = make_config(env="CartPole-v1", agent="ppo", recurrent=True)
     assert config.name == "ppo-weight-recurrent=True"
     assert config_from_json(config.to_json()) == config
-    with pytest.raises(UsageError, match="--recurrent has one torso; leave out --separate"):
+    with pytest.raises(UsageError, match="recurrent needs a single torso; leave out separate"):
         make_config(env="CartPole-v1", agent="ppo", recurrent=True, separate=True)
 
 
@@ -285,6 +286,6 @@ def test_a_configuration_edited_by_hand_is_checked_as_flags_are() -> None:
 
 
 def test_every_setting_says_what_it_means() -> None:
-    for kind in (type(make_config().run), *(entry.config for entry in AGENTS.values())):
+    for kind in (type(make_config().run), *(entry.settings for entry in AGENTS.values())):
         for field in dataclasses.fields(kind):
             assert field.metadata["meaning"], field.name

@@ -25,6 +25,7 @@ from wnrl.kernels import ops, optimizer_launch, reference
 from wnrl.kernels.backend import backend_of
 from wnrl.kernels.ops import weight_norm_many
 from wnrl.nn import build_q_network, get_norm
+from wnrl.nn.networks.spec import NetworkSpec
 from wnrl.optim.step import ClippedStep, OptimizerSpec
 from wnrl.optim.weight_norm import WNAdam
 from wnrl.rl import losses
@@ -366,7 +367,7 @@ class Learner:
         side, batch = (84, 32) if full_size else (36, 4)
         generator = torch.Generator().manual_seed(5)
         record = get_norm(norm)
-        network = build_q_network((4, side, side), "uint8", 6, norm=record, generator=generator)
+        network = build_q_network(NetworkSpec((4, side, side), "uint8", 6, norm=record), generator)
         obs = [torch.randint(0, 256, (batch, 4, side, side), generator=generator) for _ in "ab"]
         s_tm1, s_t = (each.to(torch.uint8).to(place) for each in obs)
         a_tm1 = torch.randint(0, 6, (batch,), generator=generator).to(place)

@@ -62,7 +62,6 @@ def setting(
     minimum: float | None = None,
     maximum: float | None = None,
     above: float | None = None,
-    infinite: bool = False,
 ) -> Any:
     """A dataclass field with what a user needs to know about it.
 
@@ -73,9 +72,8 @@ def setting(
         source: where the default comes from (a paper's section, another project's file).
         choices: the allowed values of a string, perhaps a live table; empty when any will do.
         minimum: the smallest allowed number.
-        maximum: the largest allowed number.
+        maximum: the largest allowed number; `math.inf` allows infinity, which else is refused.
         above: the number that the value must exceed.
-        infinite: whether inf is a value too; elsewhere it would end in NaN.
     """
     return dataclasses.field(
         default=default,
@@ -87,7 +85,6 @@ def setting(
             "minimum": minimum,
             "maximum": maximum,
             "above": above,
-            "infinite": infinite,
         },
     )
 
@@ -173,7 +170,7 @@ def _check_range(name: str, number: float, limits: Mapping[str, Any]) -> None:
         allowed = f"at most {high:_}"
     elif above is not None and number <= above:
         allowed = f"more than {above:_}"
-    elif math.isinf(number) and not limits["infinite"]:
+    elif math.isinf(number) and high != math.inf:
         allowed = "finite"
         unit = ""
     else:

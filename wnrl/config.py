@@ -1,8 +1,8 @@
 """A run's configuration: what it holds, where each value comes from, and its JSON.
 
-One flat set of names serves flags, TOML files and Python keywords; those of the normalization's
+One flat set of names serves flags, TOML files and Python keywords; names of the normalization's
 parameters begin with `norm.`. Precedence: default (of the agent, for this kind of environment, and
-of the normalization) < preset < what `--recurrent` brings < file < flag. Nothing is built here.
+of the normalization) < preset < recurrent defaults < file < flag. Nothing is built here.
 """
 
 import dataclasses
@@ -10,15 +10,11 @@ import functools
 import math
 from collections import ChainMap
 from collections.abc import Iterable, Mapping
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 from wnrl._settings import UsageError, flag_name, nearest, parse_fields, setting
-from wnrl.agents import a2c_config, dqn, ppo_config, pqn_config
-from wnrl.agents.a2c_config import A2CConfig
-from wnrl.agents.dqn import DQNConfig
-from wnrl.agents.ppo_config import PPOConfig
-from wnrl.agents.pqn_config import PQNConfig
+from wnrl.agents.catalogue import AGENTS, get_agent
+from wnrl.agents.record import AgentSettings
 from wnrl.envs.make import canonical_name, is_atari
 from wnrl.envs.protocols import PROTOCOLS, STACK
 from wnrl.nn.networks.nature import NATURE
@@ -28,170 +24,156 @@ from wnrl.nn.norms.placement import canonical_where
 from wnrl.nn.norms.record import NO_SETTINGS
 
 OURS = "ours"
-NORM = "norm."  # before the names of a normalization's parameters
-
-AnyAgentConfig = DQNConfig | PQNConfig | A2CConfig | PPOConfig
-
-
-class AgentEntry(NamedTuple):
-    """What an agent brings to a configuration."""
-
-    config: type[AnyAgentConfig]
-    control: Mapping[str, Any]
-    presets: Mapping[str, Mapping[str, Any]]
-    recurrent: Mapping[str, Any] = MappingProxyType({})  # with --recurrent on Atari
-
-
-AGENTS: Mapping[str, AgentEntry] = {
-    "dqn": AgentEntry(DQNConfig, dqn.CONTROL, dqn.PRESETS, dqn.RECURRENT),
-    "pqn": AgentEntry(PQNConfig, pqn_config.CONTROL, pqn_config.PRESETS),
-    "a2c": AgentEntry(A2CConfig, a2c_config.CONTROL, a2c_config.PRESETS),
-    "ppo": AgentEntry(PPOConfig, ppo_config.CONTROL, ppo_config.PRESETS),
-}
+NORM = "norm."  # prefix of the names of a normalization's parameters
 
 PRESET_NAMES = ("none", *dict.fromkeys(name for x in AGENTS.values() for name in x.presets))
 PRESETS_TEXT = "; ".join(
-    f"{agent} has {', '.join(entry.presets)}" for agent, entry in AGENTS.items() if entry.presets
+    f"{agent} has {', '.join(record.presets)}" for agent, record in AGENTS.items() if record.presets
 )
 
 
 @dataclasses.dataclass(frozen=True)
 class RunConfig:
-    """What is run, where and how it is watched."""
+    """Settings of a run, whichever its agent and normalization."""
 
-    env: str = setting(
-        "Breakout", "an Atari game or a Gymnasium id with discrete actions", source=OURS
-    )
-    agent: str = setting("dqn", "the algorithm", source=OURS, choices=AGENTS)
+    env: str = setting("Breakout", "Atari game or Gymnasium id with discrete actions", source=OURS)
+    agent: str = setting("dqn", "algorithm", source=OURS, choices=AGENTS)
     norm: str = setting(
         "weight",
-        "the normalization; each has flags --norm.<parameter>, in --norm NAME --help",
+        "normalization of the network; its parameters are norm.<parameter>",
         source=OURS,
         choices=NORMS,
     )
     norm_where: str = setting(
         "torso",
-        "layers that have it, with commas: torso, head, policy, value, penultimate, all, or names "
-        "(conv1 conv2 conv3 fc; hidden1 hidden2; head)",
+        "normalized layers, separated by commas: torso, head, policy, value, penultimate, all, or "
+        "layer names (conv1 conv2 conv3 fc; hidden1 hidden2; head)",
         source="ours: all hidden layers, as in the papers",
     )
     network: str = setting(
         "auto",
-        "the torso; auto: nature for images of at least 36x36, else mlp",
+        "architecture of the torso (auto: nature for images of at least 36x36, else mlp)",
         source="Mnih et al. 2015",
         choices=ChainMap(NETWORKS, {AUTO: NATURE}),  # live: others may be registered
     )
     width: int = setting(
-        1, "multiplies the channels of impala", source="Espeholt et al. 2018", minimum=1, maximum=64
+        1, "factor on the channels of impala", source="Espeholt et al. 2018", minimum=1, maximum=64
     )
     stack: int = setting(
         0,
-        "frames in an observation of Atari (0: 4, and 1 with --recurrent)",
+        "frames in an Atari observation (0: 4, or 1 in recurrent runs)",
         source="Mnih et al. 2015",
         minimum=0,
         maximum=64,
     )
     init: str = setting(
         "default",
-        "`data` adds data-dependent initialization on random play",
+        "initialization; `data` adds the data-dependent one, on random play",
         source="Salimans & Kingma 2016, section 3",
         choices=("default", "data"),
     )
     init_observations: int = setting(
         2_048,
-        "observations of random play for --init data",
+        "observations of random play for the data-dependent initialization",
         unit="observations",
         source="ours; the paper took 500 images",
         minimum=2,
     )
     weight_storage: str = setting(
         "w",
-        "weight norm in the optimizer over plain weights (w) or in the layers (gv)",
+        "storage of weight-normalized weights: plain, with the step in the optimizer (w), or as g "
+        "and v in the layers (gv)",
         source=OURS,
         choices=("w", "gv"),
     )
     v_norm: str = setting(
         "weight",
-        "||v|| at the start: the weights' own, the paper's 0.05 sqrt(fan_in), or 1",
+        "initial ||v||: that of the weights, the paper's 0.05 sqrt(fan_in), or 1",
         source="torch's weight_norm keeps the weights' own",
         choices=("weight", "paper", "unit"),
     )
     preset: str = setting(
         "none",
-        f"a set of defaults: {PRESETS_TEXT}; fast is ours, the others are published",
+        f"set of defaults: {PRESETS_TEXT}; fast is ours, the others are published",
         source=OURS,
         choices=PRESET_NAMES,
     )
     protocol: str = setting(
         "classic",
-        "classic: Mnih et al. 2015; sticky: Machado et al. 2018",
+        "Atari protocol: classic (Mnih et al. 2015) or sticky (Machado et al. 2018)",
         source=OURS,
         choices=PROTOCOLS,
     )
     steps: int = setting(
-        10_000_000, "end of the run", unit="agent steps", source="SB3 zoo: 40M frames", minimum=1
+        10_000_000, "length of the run", unit="agent steps", source="SB3 zoo: 40M frames", minimum=1
     )
     schedule_steps: int = setting(
         0,
-        "length of the schedules (0: the first --steps)",
+        "length of the schedules (0: the first value of steps)",
         source=OURS,
         unit="agent steps",
         minimum=0,
     )
-    seed: int = setting(1, "of everything random", source=OURS, minimum=0)
-    device: str = setting("auto", "auto, cpu, cuda or cuda:K", source=OURS)
+    seed: int = setting(1, "random seed", source=OURS, minimum=0)
+    device: str = setting("auto", "device: auto, cpu, cuda or cuda:K", source=OURS)
     threads: int = setting(
-        0, "of torch on the CPU (0: one per core, at most 8)", source=OURS, minimum=0, maximum=1_024
+        0,
+        "CPU threads for torch (0: one per core, at most 8)",
+        source=OURS,
+        minimum=0,
+        maximum=1_024,
     )
     run_dir: str = setting(
-        "", "where the run is kept (empty: runs/<Env>/<agent>-<norm>.../seed<k>)", source=OURS
+        "", "folder of the run (empty: runs/<Env>/<agent>-<norm>.../seed<k>)", source=OURS
     )
     checkpoint_every_steps: int = setting(
         50_000,
-        "between checkpoints (0: at the end only)",
+        "steps between checkpoints (0: only at the end)",
         source=OURS,
         unit="agent steps",
         minimum=0,
     )
-    keep_checkpoints: int = setting(2, "the newest ones", source=OURS, minimum=1)
+    keep_checkpoints: int = setting(2, "newest checkpoints to keep", source=OURS, minimum=1)
     eval_every_steps: int = setting(
         250_000,
-        "between evaluations (0: never)",
+        "steps between evaluations (0: never)",
         unit="agent steps",
         source="Mnih et al. 2015",
         minimum=0,
     )
-    eval_episodes: int = setting(10, "of each evaluation", source=OURS, unit="episodes", minimum=1)
+    eval_episodes: int = setting(
+        10, "length of each evaluation", source=OURS, unit="episodes", minimum=1
+    )
     log_every_steps: int = setting(
-        1_000, "between TensorBoard scalars", source=OURS, unit="agent steps", minimum=1
+        1_000, "steps between TensorBoard scalars", source=OURS, unit="agent steps", minimum=1
     )
     histogram_every_steps: int = setting(
         25_000,
-        "between histograms of g and ||v|| (0: never)",
+        "steps between histograms of g and ||v|| (0: never)",
         source=OURS,
         unit="agent steps",
         minimum=0,
     )
     instruments_every_updates: int = setting(
         500,
-        "between readings of the instruments, tags norm/* (0: never)",
+        "updates between readings of the instruments, tags norm/* (0: never)",
         source="ours: under 1% of the time",
         unit="updates",
         minimum=0,
     )
     progress_every_s: float = setting(
         10.0,
-        "between progress lines (inf: never)",
+        "time between progress lines (inf: never)",
         source=OURS,
         unit="s",
         minimum=0,
-        infinite=True,
+        maximum=math.inf,
     )
     calibrate: bool = setting(
-        True, "measure the speed before the start to say how long it takes", source=OURS
+        True, "measurement of the speed before the start, to forecast the duration", source=OURS
     )
     wall_time: bool = setting(
-        True, "in episodes.csv; without it two runs' files compare byte for byte", source=OURS
+        True, "wall time in episodes.csv; without it equal runs have equal files", source=OURS
     )
 
 
@@ -201,10 +183,10 @@ CONTROL_RUN: Mapping[str, Any] = {
     "log_every_steps": 500,
     "histogram_every_steps": 5_000,
     "init_observations": 512,
-    "threads": 1,  # threads that wait for each other over an MLP's few numbers cost 10 times more
+    "threads": 1,  # threads waiting for each other over an MLP's few numbers cost 10 times more
 }
 
-# They change what is watched and kept, never what is learnt: a resumed run may change them.
+# Settings that change what is logged and kept, never what is learnt: a resumed run may change them.
 OPERATIONAL = (
     "steps",
     "run_dir",
@@ -220,8 +202,8 @@ OPERATIONAL = (
     "calibrate",
     "wall_time",
 )
-# Recorded with the run, but no part of its name: the folder says them already, or they are how
-# the rest came about.
+# Settings that are no part of a run's name: the folder shows them already, or they follow from
+# others.
 UNNAMED = (*OPERATIONAL, "env", "agent", "norm", "seed", "threads", "schedule_steps")
 
 
@@ -229,16 +211,16 @@ UNNAMED = (*OPERATIONAL, "env", "agent", "norm", "seed", "threads", "schedule_st
 class Config:
     """A run, its agent and its normalization.
 
-    `explicit` are the names that a person set, by flag, file or keyword.
+    `explicit` has the names that a person set, by flag, file or keyword.
     """
 
     run: RunConfig
-    agent: AnyAgentConfig
+    agent: AgentSettings
     explicit: tuple[str, ...] = ()
-    norm: Any = NO_SETTINGS  # the parameters of the normalization, a dataclass of its own
+    norm: Any = NO_SETTINGS  # the parameters of the normalization, a dataclass
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, as in config.json."""
+        """Return plain values, as in config.json."""
         return {
             "run": dataclasses.asdict(self.run),
             "agent": dataclasses.asdict(self.agent),
@@ -248,18 +230,18 @@ class Config:
 
     @property
     def name(self) -> str:
-        """`<agent>-<norm>[-<flag>=<value>...]`, with the flags that change learning, where set.
+        """`<agent>-<norm>[-<flag>=<value>...]` with the flags that change learning, where set.
 
-        With a preset the values that it sets are its name alone.
+        A preset is named once, not the values that it sets.
         """
         parts = [f"{flag_name(name)}={value}" for name, value in self.departures.items()]
         return "-".join([f"{self.run.agent}-{self.run.norm}", *parts])
 
     @functools.cached_property
     def departures(self) -> dict[str, Any]:
-        """Settings by name that change learning and are not this kind of run's defaults.
+        """Settings by name that change learning and differ from this kind of run's defaults.
 
-        `preset` stands for all that it sets.
+        `preset` represents all that it sets.
         """
         run, recurrent = self.run, {"recurrent": True} if self.agent.recurrent else {}
         defaults = make_config(
@@ -268,7 +250,7 @@ class Config:
         found: dict[str, Any] = dict(recurrent)
         if run.preset != "none":
             found["preset"] = run.preset
-        if self.goes_by_schedule and run.schedule_steps != defaults.run.schedule_steps:
+        if self.depends_on_schedule and run.schedule_steps != defaults.run.schedule_steps:
             found["schedule_steps"] = run.schedule_steps
         silent, usual = {*UNNAMED, *self.without_effect}, defaults.values
         return found | {
@@ -288,19 +270,18 @@ class Config:
         }
 
     @property
-    def goes_by_schedule(self) -> bool:
-        """Whether something goes by --schedule-steps, so that its length matters."""
-        return self.agent.goes_by_schedule or get_norm(self.run.norm).scheduled
+    def depends_on_schedule(self) -> bool:
+        """Whether anything follows `schedule_steps`, so that its length matters."""
+        return self.agent.depends_on_schedule or get_norm(self.run.norm).scheduled
 
     @property
     def rate_ends(self) -> bool:
-        """Whether nothing is learnt after --schedule-steps: the learning rate is 0 from there."""
-        falls = not isinstance(self.agent, DQNConfig) and self.agent.learning_rate_decay
-        return falls and not get_norm(self.run.norm).scheduled
+        """Whether nothing is learnt after `schedule_steps`, since the learning rate is 0."""
+        return self.agent.learning_rate_decay and not get_norm(self.run.norm).scheduled
 
     @functools.cached_property
     def without_effect(self) -> frozenset[str]:
-        """Settings that change nothing in this run."""
+        """Settings that have no effect in this run."""
         return frozenset(self._without_effect())
 
     def _without_effect(self) -> Iterable[str]:
@@ -332,8 +313,8 @@ class Config:
 
 
 def fields_of(agent: str, norm: str = "none") -> dict[str, dataclasses.Field[Any]]:
-    """Every setting of a run with this agent and normalization, by name."""
-    found = dataclasses.fields(RunConfig) + dataclasses.fields(AGENTS[agent].config)
+    """Return every setting of a run with this agent and normalization, by name."""
+    found = dataclasses.fields(RunConfig) + dataclasses.fields(AGENTS[agent].settings)
     own = dataclasses.fields(get_norm(norm).settings)
     return {field.name: field for field in found} | {NORM + field.name: field for field in own}
 
@@ -351,7 +332,7 @@ def make_config(values: Mapping[str, Any] | None = None, **keywords: Any) -> Con
     given = {
         name.replace("-", "_"): value for name, value in {**(values or {}), **keywords}.items()
     }
-    agent = agent_named(given.get("agent", RunConfig.agent))
+    agent = get_agent(given.get("agent", RunConfig.agent)).name
     norm = norm_named(given.get("norm", RunConfig.norm))
     fields = fields_of(agent, norm)
     for name in given:
@@ -359,7 +340,8 @@ def make_config(values: Mapping[str, Any] | None = None, **keywords: Any) -> Con
             get_norm(norm).check_parameter(name.removeprefix(NORM))
         elif name not in fields:
             raise UsageError(
-                f"unknown setting {name!r} of agent {agent}; `--agent {agent} --help` lists them"
+                f"unknown setting {name!r} of agent {agent}; `python -m wnrl.train --agent {agent} "
+                "--help` lists them"
                 + (
                     f"; did you mean norm.{name}?"
                     if NORM + name in fields
@@ -373,7 +355,7 @@ def make_config(values: Mapping[str, Any] | None = None, **keywords: Any) -> Con
     if not is_atari(env):
         resolved |= {**CONTROL_RUN, **AGENTS[agent].control}
     if preset != "none":
-        resolved |= _preset(agent, preset)
+        resolved |= AGENTS[agent].preset(preset)
         resolved |= get_norm(norm).presets.get(preset, {})
     if explicit.get("recurrent") and is_atari(env):
         resolved |= AGENTS[agent].recurrent
@@ -383,18 +365,18 @@ def make_config(values: Mapping[str, Any] | None = None, **keywords: Any) -> Con
 
 
 def config_from_json(saved: Mapping[str, Any]) -> Config:
-    """The configuration that `Config.to_json` gave; settings added since take their defaults."""
+    """Return the configuration that `Config.to_json` gave; newer settings take their defaults."""
     own = {NORM + name: value for name, value in saved.get("norm", {}).items()}
     values = {**saved["run"], **saved["agent"], **own}
-    agent, norm = agent_named(values["agent"]), norm_named(values["norm"])
-    if values.get("max_grad_norm") == math.inf:  # was taken once, and is what 0 says
+    agent, norm = get_agent(values["agent"]).name, norm_named(values["norm"])
+    if values.get("max_grad_norm") == math.inf:  # an older spelling of 0, no limit
         values["max_grad_norm"] = 0.0
     known = {name: value for name, value in values.items() if name in fields_of(agent, norm)}
     return _build(parse_all(known, agent, norm), tuple(saved["explicit"]))
 
 
 def replace(config: Config, **changes: Any) -> Config:
-    """A copy with changed settings; another normalization has its own defaults."""
+    """Return a copy with changed settings; another normalization has its own defaults."""
     kept = config.values
     if "norm" in changes:
         kept = {name: value for name, value in kept.items() if not name.startswith(NORM)}
@@ -403,11 +385,11 @@ def replace(config: Config, **changes: Any) -> Config:
 
 
 def parse_all(given: Mapping[str, Any], agent: str, norm: str) -> dict[str, Any]:
-    """Values of the right types by name; every name must be a setting of the run."""
+    """Parse values by name; every name must be a setting of the run."""
     parsed: dict[str, Any] = {}
     for kind, prefix in (
         (RunConfig, ""),
-        (AGENTS[agent].config, ""),
+        (AGENTS[agent].settings, ""),
         (type(get_norm(norm).settings), NORM),
     ):
         names = [prefix + field.name for field in dataclasses.fields(kind)]
@@ -416,26 +398,8 @@ def parse_all(given: Mapping[str, Any], agent: str, norm: str) -> dict[str, Any]
     return parsed
 
 
-def agent_named(name: Any) -> str:
-    """The agent's name. UsageError with the nearest names if there is none."""
-    if not isinstance(name, str) or name not in AGENTS:
-        raise UsageError(
-            f"--agent {name!r} is unknown; allowed: {', '.join(AGENTS)}{nearest(str(name), AGENTS)}"
-        )
-    return name
-
-
-def _preset(agent: str, preset: str) -> Mapping[str, Any]:
-    """The preset's values. UsageError if the agent has none of that name."""
-    own = AGENTS[agent].presets
-    if preset not in own:
-        there = ", ".join(own) or "none: its defaults are the published ones"
-        raise UsageError(f"--preset {preset}: agent {agent} has no such preset; it has {there}")
-    return own[preset]
-
-
 def norm_named(name: Any) -> str:
-    """The normalization's name. UsageError with the nearest names if there is none."""
+    """Return the normalization's name; SettingError with the nearest names if there is none."""
     named = parse_fields(RunConfig, {"norm": name})["norm"]
     assert isinstance(named, str)
     return named
@@ -453,4 +417,4 @@ def _build(resolved: Mapping[str, Any], explicit: Iterable[str]) -> Config:
     norm = get_norm(run.norm).settings
     own = [field.name for field in dataclasses.fields(norm) if NORM + field.name in resolved]
     norm = dataclasses.replace(norm, **{name: resolved[NORM + name] for name in own})
-    return Config(run, pick(AGENTS[resolved["agent"]].config), tuple(explicit), norm)
+    return Config(run, pick(AGENTS[resolved["agent"]].settings), tuple(explicit), norm)

@@ -16,8 +16,7 @@ from wnrl.envs.episode_gif import write_episode_gif
 from wnrl.envs.make import is_atari
 from wnrl.envs.seeding import numpy_generator
 from wnrl.envs.vector import Episode
-from wnrl.train.build import build_network, evaluation_env, evaluation_epsilon
-from wnrl.train.build_agent import build_agent
+from wnrl.train.build import build_agent, build_network, evaluation_env, resolve
 from wnrl.train.evaluation import evaluate_policy
 from wnrl.train.flags import Parser, one_line
 from wnrl.train.storage.checkpoint import Checkpoints
@@ -59,7 +58,8 @@ def evaluate_run(
     if saved is None:
         raise UsageError(f"{run_dir} has no checkpoint yet; train it longer first")
     logs: list[ActionLog] = []
-    env = evaluation_env(config, episodes, "evaluation of a run", seed)
+    parts = resolve(config)
+    env = evaluation_env(parts, episodes, "evaluation of a run", seed)
 
     def keep_first_log(episode: Episode) -> None:
         if isinstance(env, Atari) and not logs:
@@ -67,14 +67,14 @@ def evaluate_run(
         listen(episode)
 
     try:
-        network, _ = build_network(config, env)
+        network, _ = build_network(parts, env)
         with loading(run_dir, saved.step):
             network.load_state_dict(saved.network())
         # Only the agent's policy is needed, so its stores are small.
         small = replace(config, num_envs=env.num_envs, rollout_steps=1, minibatches=1)
         small = replace(small, **small.agent.calibration())
-        agent = build_agent(small, env, network, resolve_device(device))
-        chosen = evaluation_epsilon(config) if epsilon is None else epsilon
+        agent = build_agent(resolve(small), env, network, resolve_device(device))
+        chosen = parts.evaluation_epsilon if epsilon is None else epsilon
         policy = agent.policy(chosen, numpy_generator(seed, "evaluation policy"))
         played = evaluate_policy(env, policy, episodes, listen=keep_first_log)
     finally:

@@ -19,11 +19,11 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
 from stable_baselines3.common.vec_env import VecEnv, VecFrameStack
 
+from wnrl.agents.catalogue import AGENTS
 from wnrl.agents.dqn import DQNConfig
-from wnrl.config import AGENTS, Config, make_config
+from wnrl.config import Config, make_config
 from wnrl.envs.vector import EpisodeStatistics
-from wnrl.train.build import build_env, build_network
-from wnrl.train.build_agent import build_agent
+from wnrl.train.build import build_agent, build_env, build_network, resolve
 from wnrl.train.loop import Tick, run
 
 WARMUP_STEPS = 1_000  # of DQN
@@ -162,8 +162,9 @@ def configure(agent: str, norm: str, threads: int) -> Config:
 def ours(config: Config) -> Learner:
     """wnrl's agent."""
     settings, agent_name = config.agent, config.run.agent
-    env = build_env(config)
-    agent = build_agent(config, env, build_network(config, env)[0], torch.device("cpu"))
+    parts = resolve(config)
+    env = build_env(parts)
+    agent = build_agent(parts, env, build_network(parts, env)[0], torch.device("cpu"))
     env.reset()
     ticks: Iterator[Tick] = run(env, agent, EpisodeStatistics(env.num_envs), 0, 2**62)
     done = 0

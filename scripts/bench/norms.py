@@ -21,6 +21,7 @@ from workloads import ACTIONS, SHAPE, acting, updating
 from wnrl._settings import UsageError
 from wnrl.doctor.memory import keep_freed_memory
 from wnrl.nn.networks.q_network import assemble_q_network, build_q_network
+from wnrl.nn.networks.spec import NetworkSpec
 from wnrl.nn.norms.catalogue import NORMS, get_norm
 from wnrl.nn.norms.record import Norm
 from wnrl.optim.step import OptimizerSpec
@@ -46,14 +47,14 @@ def norm_of(text: str) -> Norm:
             )
     norm = get_norm(name).with_settings({parameter: value for parameter, _, value in parts})
     with torch.device("meta"):  # fail before measuring if it does not fit the network
-        assemble_q_network(SHAPE, "uint8", ACTIONS, norm=norm)
+        assemble_q_network(NetworkSpec(SHAPE, "uint8", ACTIONS, norm=norm))
     return norm
 
 
 def network(norm: Norm) -> nn.Module:
     """The Nature network, with the same initial weights for all."""
     return build_q_network(
-        SHAPE, "uint8", ACTIONS, norm=norm, generator=torch.Generator().manual_seed(0)
+        NetworkSpec(SHAPE, "uint8", ACTIONS, norm=norm), torch.Generator().manual_seed(0)
     )
 
 

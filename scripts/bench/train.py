@@ -25,7 +25,8 @@ import torch
 from learners import PEERS, Learner, configure, ours, sb3
 
 from wnrl._settings import UsageError
-from wnrl.config import AGENTS, Config
+from wnrl.agents.catalogue import AGENTS
+from wnrl.config import Config
 from wnrl.doctor.cpus import usable_cpus
 from wnrl.doctor.memory import keep_freed_memory
 from wnrl.doctor.software import git_commit

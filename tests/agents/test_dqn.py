@@ -12,19 +12,18 @@ import torch
 from agent_runs import AFTER, BEFORE
 from torch import Tensor, nn
 
-from wnrl.agents.dqn import DQN, DQNConfig, double_q_learning, q_learning
+from wnrl.agents.dqn import DQN, DQNConfig
+from wnrl.agents.learner import Learner
 from wnrl.agents.policies import epsilon_greedy
 from wnrl.config import make_config
 from wnrl.envs.vector import EpisodeStatistics, Step
-from wnrl.nn.networks.transition_values import joint_batch, separate_batches
+from wnrl.nn.networks.transition_values import Values, joint_batch, separate_batches
 from wnrl.nn.norms.catalogue import NORMS
 from wnrl.optim.step import OptimizerSpec
-from wnrl.rl import losses
-from wnrl.rl.replay import Replay
+from wnrl.rl.replay import Batch, Replay
 from wnrl.rl.schedules import linear
 from wnrl.train import command
-from wnrl.train.build import build_env, build_network
-from wnrl.train.build_agent import build_agent
+from wnrl.train.build import build_agent, build_env, build_network, resolve
 from wnrl.train.loop import run
 
 CPU = torch.device("cpu")
@@ -57,18 +56,13 @@ def agent(**changes: Any) -> DQN:
     optimizer = OptimizerSpec(learning_rate=0.5).build([{"params": list(network.parameters())}])
     replay = Replay(100, 2, (1,), "float32", 1, config.n_step, np.random.default_rng(0))
     return DQN(
-        network,
-        optimizer,
+        Learner(network, optimizer),
         replay,
         config,
         num_actions=3,
-        td_errors=q_learning,
         values=separate_batches,
-        loss=losses.huber,
         epsilon=lambda step: linear(step, 1.0, 0.1, 20),
-        after_step=lambda network: None,
         generator=np.random.default_rng(0),
-        device=CPU,
     )
 
 
@@ -177,16 +171,22 @@ def test_epsilon_is_the_share_of_random_actions() -> None:
         assert np.mean(actions == 1) == pytest.approx(share, abs=0.03)
 
 
-def test_double_q_learning_lets_the_online_network_choose() -> None:
-    online = Table([[1.0, 2.0], [5.0, 3.0]])
-    target = Table([[0.0, 0.0], [10.0, 20.0]])
+@pytest.mark.parametrize("values", [separate_batches, joint_batch])
+@pytest.mark.parametrize(("double", "value"), [(False, 20), (True, 10)])
+def test_double_q_learning_lets_the_online_network_choose(
+    values: Values, double: bool, value: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learner = agent(double=double, loss="mse")
+    learner._values = values
+    with torch.no_grad():
+        learner.network.values[:2, :2] = torch.tensor([[1.0, 2.0], [5.0, 3.0]])  # type: ignore[index]
+        learner._target.network.values[1, :2] = torch.tensor([10.0, 20.0])  # type: ignore[index]
     s = torch.tensor([[0.0]])
-    batch = (s, torch.tensor([1]), torch.tensor([0.5]), torch.tensor([0.9]), s + 1)
-    for values in (separate_batches, joint_batch):
-        td = q_learning(values, online, target, *batch)
-        assert td.tolist() == pytest.approx([0.5 + 0.9 * 20 - 2])
-        td = double_q_learning(values, online, target, *batch)
-        assert td.tolist() == pytest.approx([0.5 + 0.9 * 10 - 2])
+    batch = Batch(s, torch.tensor([1]), torch.tensor([0.5]), torch.tensor([0.9]), s + 1)
+    monkeypatch.setattr(learner.replay, "sample", lambda size, out: batch)
+    metrics = learner._learn()
+    assert metrics["train/td_error_abs"].item() == pytest.approx(0.5 + 0.9 * value - 2)
+    assert metrics["train/loss"].item() == pytest.approx(0.5 * (0.5 + 0.9 * value - 2) ** 2)
 
 
 def test_a_frozen_policy_does_not_follow_the_learner() -> None:
@@ -204,8 +204,8 @@ def test_a_frozen_policy_does_not_follow_the_learner() -> None:
 def _walk(norm: str, seed: int, steps: int, **changes: Any) -> tuple[DQN, list[float]]:
     changes = {"update_period_steps": 4, **changes}
     config = make_config(env="toy/Catch", norm=norm, seed=seed, steps=steps, **changes)
-    env = build_env(config)
-    learner = build_agent(config, env, build_network(config, env)[0], CPU)
+    env = build_env(resolve(config))
+    learner = build_agent(resolve(config), env, build_network(resolve(config), env)[0], CPU)
     env.reset()
     returns: list[float] = []
     for tick in run(env, learner, EpisodeStatistics(env.num_envs), 0, steps):
@@ -244,12 +244,15 @@ def test_a_seed_repeats_exactly_and_another_does_not() -> None:
 def test_saved_loaded_and_continued_equals_never_stopped() -> None:
     never_stopped, _ = _walk("weight", 3, 2_000)
     config = make_config(env="toy/Catch", norm="weight", seed=3, steps=2_000, update_period_steps=4)
-    env = build_env(config)
-    first = build_agent(config, env, build_network(config, env)[0], CPU)
+    env = build_env(resolve(config))
+    first = build_agent(resolve(config), env, build_network(resolve(config), env)[0], CPU)
     env.reset()
     *_, tick = run(env, first, EpisodeStatistics(env.num_envs), 0, 1_200)
-    env_again = build_env(config)
-    second = build_agent(config, env_again, build_network(config, env_again)[0], CPU)
+    parts = resolve(config)
+    env_again = build_env(parts)
+    second = build_agent(
+        resolve(config), env_again, build_network(resolve(config), env_again)[0], CPU
+    )
     second.load_state_dict(first.state_dict())
     env_again.load_state_dict(env.state_dict())
     restore_rows(first.replay, second.replay)

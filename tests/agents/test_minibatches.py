@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from wnrl.agents.minibatches import Minibatch, shuffled_rows, shuffled_sequences
+from wnrl.agents.on_policy import Minibatch, shuffled_rows, shuffled_sequences
 from wnrl.nn.networks.heads import PolicyValue
 from wnrl.rl.rollout import RolloutBatch
 

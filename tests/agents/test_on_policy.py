@@ -160,7 +160,7 @@ def test_what_follows_the_last_row_is_the_next_rollouts_first() -> None:
 
 def test_saved_in_the_middle_of_a_rollout_it_goes_on() -> None:
     whole, stopped, loaded = (Walk(Counting()) for _ in range(3))
-    assert whole.collector.began is not None
+    assert whole.collector.initial_state is not None
     expected = whole.rollouts(4)
     stopped.rollouts(2)
     stopped.step()
@@ -172,13 +172,13 @@ def test_saved_in_the_middle_of_a_rollout_it_goes_on() -> None:
     loaded.load_state_dict(torch.load(file, weights_only=True))
     while not loaded.collector.full:
         loaded.step()
-    began = loaded.collector.began
+    began = loaded.collector.initial_state
     assert began is not None
     assert began[0].flatten().tolist() == began[1].flatten().tolist() == [2.0 * T] * N
     for found, wanted in zip(loaded.collector.batch()[:-1], expected[2][:-1], strict=True):
         assert torch.equal(found, wanted)
     loaded.collector.restart()
-    began = loaded.collector.began
+    began = loaded.collector.initial_state
     assert began is not None
     assert began[0].flatten().tolist() == [3.0 * T] * N
     assert torch.equal(loaded.rollouts(1)[0].obs, expected[3].obs)

@@ -22,7 +22,7 @@ from agent_runs import (
     walked,
 )
 
-from wnrl.config import AGENTS
+from wnrl.agents.catalogue import AGENTS
 from wnrl.envs.vector import Step, VectorEnv
 from wnrl.nn.norms.catalogue import NORMS
 from wnrl.nn.norms.layers.projection import Projected
@@ -48,7 +48,7 @@ def test_these_are_all_agents_that_learn_from_rollouts() -> None:
 def test_it_learns_when_its_rollout_is_full_as_often_as_it_says(agent: str) -> None:
     config = configured(agent, **SMALL[agent])
     env, learner = built(config)
-    watch = learner.observer = Watch(learner)
+    watch = learner.learner.observer = Watch(learner)
     env.reset()
     learnt = []
     for k, tick in enumerate(ticks(env, learner, 0, 90), start=1):
@@ -69,7 +69,7 @@ def test_it_learns_when_its_rollout_is_full_as_often_as_it_says(agent: str) -> N
 @pytest.mark.parametrize("agent", ON_POLICY)
 def test_whoever_watches_is_told_before_and_after_each_step_and_changes_nothing(agent: str) -> None:
     env, learner = built(configured(agent, norm="weight", **SMALL[agent]))
-    watch = learner.observer = Watch(learner)
+    watch = learner.learner.observer = Watch(learner)
     env.reset()
     until_learnt(env, learner, 3)
     assert watch.calls == ["before", "after"] * (3 * UPDATES[agent])
@@ -99,7 +99,7 @@ def test_the_normalization_has_its_turn_after_each_step(agent: str) -> None:
 def test_the_learning_rate_falls_in_a_line_to_0_at_the_schedules_end(agent: str) -> None:
     changes = {**SMALL[agent], "learning_rate": 0.25, "learning_rate_decay": True}
     env, learner = built(configured(agent, steps=400, **changes))
-    watch = learner.observer = Watch(learner)
+    watch = learner.learner.observer = Watch(learner)
     env.reset()
     seen: dict[int, float] = {}
     for tick in ticks(env, learner, 0, 480):
@@ -113,7 +113,7 @@ def test_the_learning_rate_falls_in_a_line_to_0_at_the_schedules_end(agent: str)
     assert seen[max(seen)] == 0.0
 
     env, steady = built(configured(agent, steps=100, **{**changes, "learning_rate_decay": False}))
-    watch = steady.observer = Watch(steady)
+    watch = steady.learner.observer = Watch(steady)
     env.reset()
     until_learnt(env, steady, 12)
     assert set(watch.rates) == {0.25}

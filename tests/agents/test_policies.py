@@ -6,8 +6,8 @@ import torch
 from agent_runs import CPU, ON_POLICY, built, configured, content, ticks
 from torch import Tensor, nn
 
+from wnrl.agents.policies import SampledPolicy, sample
 from wnrl.agents.recurrence import NoMemory
-from wnrl.agents.sampling import SampledPolicy, sample
 from wnrl.nn.networks.heads import PolicyValue
 
 DRAWS = 20_000
@@ -79,7 +79,7 @@ def test_values_are_of_what_was_acted_on_last() -> None:
     obs = np.array([[3.0], [4.0]], np.float32)
     actions = policy.act(obs, no)
     assert policy.values(obs, actions).tolist() == [3.0, 4.0]
-    with pytest.raises(AssertionError, match="acted on"):
+    with pytest.raises(AssertionError, match="newest observations"):
         policy.values(np.zeros((3, 1), np.float32), np.zeros(3, np.int64))
 
 

@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from agent_runs import CPU, built, configured, step_of, ticks
+from agent_runs import built, configured, step_of, ticks
 from torch import Tensor, nn
 
-from wnrl.agents.pqn import KEPT, PQN
-from wnrl.agents.pqn_config import PQNConfig
+from wnrl.agents.learner import Learner
+from wnrl.agents.pqn import EXTRAS, PQN, PQNConfig
 from wnrl.optim.step import OptimizerSpec
 from wnrl.rl.rollout import Rollout
 
@@ -38,16 +38,13 @@ def learner_of(minibatches: int = 1, epochs: int = 1, learning_rate: float = 1.0
     )
     spec = OptimizerSpec(name="adam", learning_rate=learning_rate)
     return PQN(
-        network,
-        spec.build([{"params": [network.q]}]),
-        Rollout(2, 2, (1,), "float32", KEPT),
+        Learner(network, spec.build([{"params": [network.q]}])),
+        Rollout(2, 2, (1,), "float32", EXTRAS),
         config,
         num_actions=2,
         learning_rate=lambda step: learning_rate,
         epsilon=lambda step: 0.0,
-        after_step=lambda network: None,
         generator=np.random.default_rng(0),
-        device=CPU,
     )
 
 
@@ -108,7 +105,7 @@ class Gradient:
 
 def test_the_loss_and_its_gradient_are_those_of_hand_numbers() -> None:
     learner = learner_of()
-    gradient = learner.observer = Gradient(learner.network)
+    gradient = learner.learner.observer = Gradient(learner.network)
     metrics = filled(learner).update()
     assert metrics is not None
     assert float(metrics["train/loss"]) == pytest.approx(0.5 * (1.5**2 + 2**2 + 3**2) / 3)
@@ -134,7 +131,7 @@ def test_targets_stay_those_of_acting_through_all_epochs() -> None:
 
 def test_a_minibatch_of_rows_that_are_not_valid_is_harmless() -> None:
     learner = learner_of(minibatches=4)
-    gradient = learner.observer = Gradient(learner.network)
+    gradient = learner.learner.observer = Gradient(learner.network)
     metrics = filled(learner).update()
     assert metrics is not None
     assert all(bool(x.isfinite()) for x in metrics.values())

@@ -6,17 +6,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from agent_runs import AFTER, BLIND
 from torch import Tensor
 
 from wnrl.agents.ppo import PPO
 from wnrl.config import Config, make_config
 from wnrl.envs.vector import EpisodeStatistics, VectorEnv
-from wnrl.train.build import build_env, build_network
-from wnrl.train.build_agent import build_agent
+from wnrl.train.build import build_agent, build_env, build_network, resolve
 from wnrl.train.loop import run
 
-STEPS = 3_000
+STEPS = 5_000
 
 
 def made(norm: str = "weight", **settings: Any) -> tuple[Config, VectorEnv, PPO]:
@@ -25,8 +23,9 @@ def made(norm: str = "weight", **settings: Any) -> tuple[Config, VectorEnv, PPO]
         | {"hidden": 32, "lstm_units": 32}
         | settings
     )
-    env = build_env(config)
-    agent = build_agent(config, env, build_network(config, env)[0], torch.device("cpu"))
+    parts = resolve(config)
+    env = build_env(parts)
+    agent = build_agent(parts, env, build_network(parts, env)[0], torch.device("cpu"))
     assert isinstance(agent, PPO)
     env.reset()
     return config, env, agent
@@ -37,17 +36,15 @@ def returns_of(env: VectorEnv, agent: PPO, until_steps: int) -> list[float]:
     return [episode.raw_return for tick in ticks for episode in tick.episodes]
 
 
-@pytest.mark.usefixtures("short_memory")
 @pytest.mark.parametrize("norm", ["weight", pytest.param("none", marks=pytest.mark.slow)])
-def test_it_solves_what_needs_a_memory(norm: str, learning_seed: int) -> None:
-    _, env, agent = made(norm, seed=learning_seed)
-    assert np.mean(returns_of(env, agent, STEPS)[-100:]) > AFTER
+def test_it_solves_what_needs_a_memory(norm: str) -> None:
+    _, env, agent = made(norm)
+    assert np.mean(returns_of(env, agent, STEPS)[-50:]) > 0.9
 
 
-@pytest.mark.usefixtures("short_memory")
-def test_without_a_memory_it_does_not(learning_seed: int) -> None:
-    _, env, agent = made(recurrent=False, seed=learning_seed)
-    assert abs(np.mean(returns_of(env, agent, STEPS)[-200:])) < BLIND
+def test_without_a_memory_it_does_not() -> None:
+    _, env, agent = made(recurrent=False)
+    assert abs(np.mean(returns_of(env, agent, STEPS)[-200:])) < 0.4
 
 
 def test_acting_forgets_where_an_episode_begins_and_nowhere_else() -> None:
@@ -77,9 +74,9 @@ def test_acting_forgets_where_an_episode_begins_and_nowhere_else() -> None:
 
 
 def test_learning_sees_the_states_that_acting_had() -> None:
-    _, env, agent = made(entropy_coef=0.0, rollout_steps=12)
+    _, env, agent = made(entropy_coef=0.0)
     gaps: list[Tensor] = []
-    for tick in run(env, agent, EpisodeStatistics(env.num_envs), 0, 700):
+    for tick in run(env, agent, EpisodeStatistics(env.num_envs), 0, 2_000):
         if tick.metrics is not None:
             gaps.append(tick.metrics["train/first_ratio_gap"])
     # The first minibatch of a rollout has the policy that acted, whatever rollouts cut apart.
@@ -89,10 +86,10 @@ def test_learning_sees_the_states_that_acting_had() -> None:
 
 def test_saved_in_a_rollout_loaded_and_continued_equals_never_stopped() -> None:
     _, env, never_stopped = made()
-    returns_of(env, never_stopped, 900)
+    returns_of(env, never_stopped, 1_500)
     _, first_env, first = made()
     statistics = EpisodeStatistics(first_env.num_envs)
-    *_, tick = run(first_env, first, statistics, 0, 400)  # a rollout has 256 rows
+    *_, tick = run(first_env, first, statistics, 0, 700)  # a rollout has 256 rows
     file = io.BytesIO()
     torch.save({"agent": first.state_dict(), "env": first_env.state_dict()}, file)
     file.seek(0)
@@ -100,7 +97,7 @@ def test_saved_in_a_rollout_loaded_and_continued_equals_never_stopped() -> None:
     _, second_env, second = made()
     second.load_state_dict(saved["agent"])
     second_env.load_state_dict(saved["env"])
-    for _ in run(second_env, second, statistics, tick.agent_steps, 900):
+    for _ in run(second_env, second, statistics, tick.agent_steps, 1_500):
         pass
     for ours, theirs in zip(
         second.network.state_dict().values(),

@@ -18,16 +18,14 @@ from stable_baselines3.common.logger import configure
 from stable_baselines3.common.vec_env import DummyVecEnv
 from torch import Tensor, nn
 
-from wnrl.agents.a2c import A2C
-from wnrl.agents.a2c import KEPT as A2C_KEPT
-from wnrl.agents.a2c_config import A2CConfig
-from wnrl.agents.minibatches import shuffled_rows
-from wnrl.agents.ppo import KEPT as PPO_KEPT
-from wnrl.agents.ppo import PPO
-from wnrl.agents.ppo_config import PPOConfig
-from wnrl.agents.recurrence import NoMemory
+from wnrl.agents.a2c import A2C, A2CConfig
+from wnrl.agents.a2c import EXTRAS as A2C_EXTRAS
+from wnrl.agents.learner import Learner
+from wnrl.agents.ppo import EXTRAS as PPO_EXTRAS
+from wnrl.agents.ppo import PPO, PPOConfig
 from wnrl.envs.vector import Step
 from wnrl.nn.networks.actor_critic import ActorCritic, build_actor_critic
+from wnrl.nn.networks.spec import NetworkSpec
 from wnrl.nn.norms.catalogue import get_norm
 from wnrl.optim.step import OptimizerSpec
 from wnrl.rl.rollout import Rollout
@@ -200,30 +198,28 @@ def our_agent(
     }
     built: dict[str, Any] = {
         "learning_rate": lambda steps: 1e-3,
-        "after_step": lambda network: None,
         "generator": np.random.default_rng(1),
-        "device": torch.device("cpu"),
     }
     optimizer = OptimizerSpec("adam").build([{"params": list(network.parameters())}])
+    learner = Learner(network, optimizer)
     if algorithm is SB3A2C:
-        rollout = Rollout(ROWS, ENVS, shape, dtype, A2C_KEPT)
-        return A2C(network, optimizer, rollout, A2CConfig(**settings), **built)
-    rollout = Rollout(ROWS, ENVS, shape, dtype, PPO_KEPT)
+        rollout = Rollout(ROWS, ENVS, shape, dtype, A2C_EXTRAS)
+        return A2C(learner, rollout, A2CConfig(**settings), **built)
+    rollout = Rollout(ROWS, ENVS, shape, dtype, PPO_EXTRAS)
     config = PPOConfig(**settings, epochs=1, minibatches=1)
-    built |= {"remember": NoMemory, "minibatches": shuffled_rows, "clip": lambda steps: CLIP}
-    return PPO(network, optimizer, rollout, config, **built)
+    return PPO(learner, rollout, config, clip=lambda steps: CLIP, **built)
 
 
 def our_gradients(agent: PPO | A2C) -> tuple[dict[str, Tensor], list[Tensor]]:
     """Metrics of one update, and the gradients that it stepped by."""
     seen: list[list[Tensor]] = []
-    step = agent.optimizer.step
+    step = agent.learner.optimizer.step
 
     def recorded() -> Any:
         seen.append([p.grad.clone() for p in agent.network.parameters() if p.grad is not None])
         return step()
 
-    agent.optimizer.step = recorded  # type: ignore[method-assign]
+    agent.learner.optimizer.step = recorded  # type: ignore[method-assign]
     metrics = agent.update()
     assert metrics is not None
     assert len(seen) == 1
@@ -247,11 +243,8 @@ def test_loss_and_gradients_equal_stable_baselines3s(
     kind: str, algorithm: type[SB3PPO] | type[SB3A2C], normalize: bool
 ) -> None:
     network = build_actor_critic(
-        *SHAPES[kind],
-        ACTIONS,
-        norm=get_norm("none"),
-        separate=kind == "mlp",
-        generator=torch.Generator().manual_seed(0),
+        NetworkSpec(*SHAPES[kind], ACTIONS, norm=get_norm("none"), separate=kind == "mlp"),
+        torch.Generator().manual_seed(0),
     )
     agent = our_agent(algorithm, network, kind, normalize)
     model = sb3_model(kind, algorithm, normalize)

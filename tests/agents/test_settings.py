@@ -6,7 +6,8 @@ import pytest
 from agent_runs import ON_POLICY
 
 from wnrl._settings import UsageError
-from wnrl.config import AGENTS, make_config, replace
+from wnrl.agents.catalogue import AGENTS
+from wnrl.config import make_config, replace
 from wnrl.nn.norms.catalogue import NORMS
 
 
@@ -20,25 +21,25 @@ def settings_of(agent: str, **changes: Any) -> Any:
         (
             "ppo",
             {"minibatches": 5},
-            "--minibatches 5 does not divide the 1_024 rows of a rollout (--num-envs x "
-            "--rollout-steps); 4 does",
+            "minibatches 5 does not divide the 1_024 rows of a rollout (num_envs x "
+            "rollout_steps); 4 does",
         ),
         (
             "pqn",
             {"num_envs": 6, "rollout_steps": 5, "minibatches": 8},
-            "--minibatches 8 does not divide the 30 rows of a rollout (--num-envs x "
-            "--rollout-steps); 6 does",
+            "minibatches 8 does not divide the 30 rows of a rollout (num_envs x "
+            "rollout_steps); 6 does",
         ),
         (
             "ppo",
             {"num_envs": 2, "rollout_steps": 3, "minibatches": 50},
-            "--minibatches 50 does not divide the 6 rows of a rollout (--num-envs x "
-            "--rollout-steps); 6 does",
+            "minibatches 50 does not divide the 6 rows of a rollout (num_envs x "
+            "rollout_steps); 6 does",
         ),
         (
             "ppo",
             {"recurrent": True, "num_envs": 9, "rollout_steps": 64, "minibatches": 4},
-            "--minibatches 4 does not divide the 9 environments of a rollout (--num-envs); 3 does",
+            "minibatches 4 does not divide the 9 environments of a rollout (num_envs); 3 does",
         ),
     ],
 )
@@ -51,7 +52,7 @@ def test_minibatches_that_do_not_divide_a_rollout_are_refused_with_what_does(
 
 
 def test_a_recurrent_ppo_has_one_torso() -> None:
-    with pytest.raises(UsageError, match="leave out --separate"):
+    with pytest.raises(UsageError, match="leave out separate"):
         settings_of("ppo", recurrent=True, separate=True)
 
 
@@ -114,7 +115,7 @@ def test_pqns_preset_for_few_cores() -> None:
 
 @pytest.mark.parametrize("agent", ["a2c", "ppo"])
 def test_an_agent_without_a_preset_says_so(agent: str) -> None:
-    with pytest.raises(UsageError, match=f"agent {agent} has no such preset"):
+    with pytest.raises(UsageError, match=f"agent {agent} has no preset fast"):
         settings_of(agent, preset="fast")
 
 
@@ -134,7 +135,7 @@ def test_an_agent_without_a_preset_says_so(agent: str) -> None:
 def test_a_run_is_named_by_its_schedule_where_something_goes_by_it(
     agent: str, changes: dict[str, Any], goes: bool
 ) -> None:
-    assert settings_of(agent, **changes).goes_by_schedule is goes
+    assert settings_of(agent, **changes).depends_on_schedule is goes
     config = make_config({"agent": agent, "norm": "none", "schedule_steps": 777, **changes})
     assert ("schedule-steps=777" in config.name) is goes
 

@@ -21,9 +21,9 @@ from wnrl.nn import (
     build_q_network,
     get_norm,
 )
+from wnrl.nn.networks.spec import NetworkSpec
 from wnrl.optim.step import OptimizerSpec
-from wnrl.train.build import build_env, build_network
-from wnrl.train.build_agent import build_agent
+from wnrl.train.build import build_agent, build_env, build_network, resolve
 from wnrl.train.loop import run
 
 EPS = 1e-5  # added to every variance, here of 1 and more
@@ -136,9 +136,10 @@ def test_running_statistics_that_are_those_of_the_learnt_batch_have_no_gap(
         warmup_steps=100,
         steps=120,
     )
-    env = build_env(config)
-    agent = build_agent(config, env, build_network(config, env)[0], torch.device("cpu"))
-    agent.observer = instruments = Instruments(agent.network, agent.optimizer, 1)
+    parts = resolve(config)
+    env = build_env(parts)
+    agent = build_agent(parts, env, build_network(parts, env)[0], torch.device("cpu"))
+    agent.learner.observer = instruments = Instruments(agent.network, agent.learner.optimizer, 1)
     env.reset()
     for _ in run(env, agent, EpisodeStatistics(env.num_envs), 0, config.run.steps):
         pass
@@ -204,7 +205,7 @@ def test_with_batch_statistics_a_batch_norm_gives_means_of_zero_and_spreads_of_o
 @pytest.mark.parametrize("norm", ["none", "weight", "batch", "layer", "weight-mean"])
 def test_every_layer_of_a_q_network_is_seen(norm: str) -> None:
     network = build_q_network(
-        (4, 84, 84), "uint8", 6, norm=get_norm(norm), dueling=True, generator=torch.Generator()
+        NetworkSpec((4, 84, 84), "uint8", 6, norm=get_norm(norm), dueling=True), torch.Generator()
     )
     seen = activity(network, torch.zeros((2, 4, 84, 84), dtype=torch.uint8))
     hidden, heads = list(seen.layers)[:4], list(seen.layers)[4:]
@@ -219,7 +220,7 @@ def test_every_layer_of_a_q_network_is_seen(norm: str) -> None:
 
 OBS = (2, 12, 9)
 NETWORKS: dict[str, tuple[Any, dict[str, Any]]] = {
-    "impala": (build_q_network, {"network": "impala"}),
+    "impala": (build_q_network, {"torso": "impala"}),
     "shared": (build_actor_critic, {}),
     "separate": (build_actor_critic, {"separate": True}),
     "recurrent Q": (build_q_network, {"lstm_units": 5}),
@@ -233,7 +234,7 @@ FEATURES = {"impala": 256, "shared": 16, "separate": 16}
 def test_every_layer_of_every_network_is_seen_and_has_its_weights(norm: str, kind: str) -> None:
     record, (build, settings) = get_norm(norm), NETWORKS[kind]
     network = build(
-        OBS, "uint8", 3, norm=record, hidden=(16, 16), generator=torch.Generator(), **settings
+        NetworkSpec(OBS, "uint8", 3, norm=record, hidden=(16, 16), **settings), torch.Generator()
     )
     obs = torch.randint(0, 256, (6, *OBS), dtype=torch.uint8)
     seen, expected = activity(network, obs), network.eval()(obs)
@@ -264,7 +265,7 @@ def test_every_layer_of_every_network_is_seen_and_has_its_weights(norm: str, kin
 
 def test_what_stands_between_a_convolution_and_its_nonlinearity_may_be_a_pool_or_a_sum() -> None:
     network = build_q_network(
-        OBS, "uint8", 3, norm=get_norm("none"), network="impala", generator=torch.Generator()
+        NetworkSpec(OBS, "uint8", 3, norm=get_norm("none"), torso="impala"), torch.Generator()
     )
     seen = activity(network, torch.randint(0, 256, (6, *OBS), dtype=torch.uint8)).layers
     place = "torso.layers.section1"

@@ -20,8 +20,7 @@ from wnrl.nn import (
 )
 from wnrl.optim.step import ClippedStep
 from wnrl.optim.weight_norm import WNAdam
-from wnrl.train.build import build_env, build_network
-from wnrl.train.build_agent import build_agent
+from wnrl.train.build import build_agent, build_env, build_network, resolve
 from wnrl.train.loop import run
 
 
@@ -33,12 +32,13 @@ def vectors(
         weight_storage=storage,
         v_norm=v_norm,
     )
-    env = build_env(config)
-    agent = build_agent(config, env, build_network(config, env)[0], torch.device("cpu"))
+    parts = resolve(config)
+    env = build_env(parts)
+    agent = build_agent(parts, env, build_network(parts, env)[0], torch.device("cpu"))
     env.reset()
     for _ in run(env, agent, EpisodeStatistics(env.num_envs), 0, steps):
         pass
-    return weight_vectors(agent.network, agent.optimizer)
+    return weight_vectors(agent.network, agent.learner.optimizer)
 
 
 @pytest.mark.parametrize("v_norm", ["weight", "paper", "unit"])

@@ -11,7 +11,7 @@ import pytest
 from script_modules import SCRIPTS, load_script
 
 from wnrl._settings import UsageError
-from wnrl.config import AGENTS
+from wnrl.agents.catalogue import AGENTS
 
 bench_train = load_script("bench/train.py")
 PEERS, Learner, Turn = bench_train.PEERS, bench_train.Learner, bench_train.Turn

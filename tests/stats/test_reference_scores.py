@@ -3,7 +3,7 @@ from importlib import resources
 
 import pytest
 
-from wnrl.config import AGENTS
+from wnrl.agents.catalogue import AGENTS
 from wnrl.envs.games import game_names
 from wnrl.envs.protocols import PROTOCOLS
 from wnrl.stats.reference_scores import Reference, reference_scores

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from wnrl._settings import UsageError
-from wnrl.agents import dqn
+from wnrl.agents.catalogue import AGENTS
 from wnrl.agents.dqn import DQN
 from wnrl.config import make_config
 from wnrl.envs.protocols import protocol_named
@@ -17,6 +17,7 @@ from wnrl.instruments.weight_rows import weight_vectors
 from wnrl.nn.networks.heads import DuelingHead
 from wnrl.nn.networks.nature import NatureTorso
 from wnrl.nn.networks.q_network import assemble_q_network
+from wnrl.nn.networks.spec import NetworkSpec
 from wnrl.nn.networks.transition_values import joint_batch, separate_batches
 from wnrl.nn.norms.catalogue import NORMS
 from wnrl.nn.weight_norm.layers import WNLinear
@@ -24,23 +25,22 @@ from wnrl.optim.step import ClippedStep
 from wnrl.optim.weight_norm import WNAdam, WNAdamax, WNRMSprop
 from wnrl.rl import losses
 from wnrl.train.build import (
+    build_agent,
     build_env,
     build_network,
     check_norm,
     evaluation_env,
-    evaluation_epsilon,
-    fit_memory,
-    run_protocol,
+    resolve,
 )
-from wnrl.train.build_agent import build_agent
+from wnrl.train.memory_budget import fit_memory
 
 
 def built(env: str = "toy/Catch", **settings: object) -> DQN:
     config = make_config({"env": env, "buffer_size": 1_000, **settings})
-    environment = build_env(config)
+    environment = build_env(resolve(config))
     try:
-        network, _ = build_network(config, environment)
-        agent = build_agent(config, environment, network, torch.device("cpu"))
+        network, _ = build_network(resolve(config), environment)
+        agent = build_agent(resolve(config), environment, network, torch.device("cpu"))
     finally:
         environment.close()
     assert isinstance(agent, DQN)
@@ -48,8 +48,7 @@ def built(env: str = "toy/Catch", **settings: object) -> DQN:
 
 
 def test_double_and_the_loss_are_the_ones_asked_for() -> None:
-    assert built(double=True)._td_errors is dqn.double_q_learning
-    assert built(double=False)._td_errors is dqn.q_learning
+    assert built(double=True)._settings.double
     assert built(loss="huber")._loss is losses.huber
     assert built(loss="mse")._loss is losses.squared
 
@@ -78,8 +77,8 @@ def test_hidden_is_the_width_of_both_layers() -> None:
 )
 def test_the_optimizer_has_the_numbers_asked_for(name: str, normalizing: type, plain: type) -> None:
     numbers = {"learning_rate": 0.5, "beta1": 0.25, "optimizer_eps": 0.125, "max_grad_norm": 3.0}
-    ours = built(norm="weight", optimizer=name, **numbers).optimizer
-    theirs = built(norm="none", optimizer=name, **numbers).optimizer
+    ours = built(norm="weight", optimizer=name, **numbers).learner.optimizer
+    theirs = built(norm="none", optimizer=name, **numbers).learner.optimizer
     assert isinstance(ours, normalizing)
     assert isinstance(theirs, ClippedStep)
     assert isinstance(theirs.optimizer, plain)
@@ -91,7 +90,7 @@ def test_the_optimizer_has_the_numbers_asked_for(name: str, normalizing: type, p
 
 def test_rmsprop_is_natures_centred_one() -> None:
     for norm in ("weight", "none"):
-        optimizer = built(norm=norm, optimizer="rmsprop", optimizer_eps=0.125).optimizer
+        optimizer = built(norm=norm, optimizer="rmsprop", optimizer_eps=0.125).learner.optimizer
         assert isinstance(optimizer, WNRMSprop)
         assert optimizer.rule.moments == ("square_avg", "grad_avg")
         assert {group["alpha"] for group in optimizer.param_groups} == {0.95}
@@ -99,7 +98,7 @@ def test_rmsprop_is_natures_centred_one() -> None:
 
 
 def test_a_max_grad_norm_of_zero_clips_nothing() -> None:
-    optimizer = built(max_grad_norm=0.0).optimizer
+    optimizer = built(max_grad_norm=0.0).learner.optimizer
     assert isinstance(optimizer, WNAdam)
     assert optimizer.max_norm == math.inf
 
@@ -134,7 +133,7 @@ def learn_once(agent: DQN) -> None:
 def test_v_norm_reaches_the_layers(storage: str, v_norm: str, length: float) -> None:
     agent = built(norm="weight", weight_storage=storage, v_norm=v_norm, learning_rate=1e-9)
     learn_once(agent)
-    _, norm = weight_vectors(agent.network, agent.optimizer)["torso.layers.hidden1"]
+    _, norm = weight_vectors(agent.network, agent.learner.optimizer)["torso.layers.hidden1"]
     torch.testing.assert_close(norm, torch.full_like(norm, length))
 
 
@@ -152,18 +151,20 @@ def test_the_target_is_apart_from_the_online_network_until_it_is_copied_buffers_
     norm: str,
 ) -> None:
     agent = built(norm=norm, double=True, target_period_steps=10)
-    target = {name: value.clone() for name, value in agent._target.state_dict().items()}
+    target = {name: value.clone() for name, value in agent._target.network.state_dict().items()}
     learn_once(agent)
-    assert not agent._target.training
-    assert all(torch.equal(target[n], value) for n, value in agent._target.state_dict().items())
+    assert not agent._target.network.training
+    assert all(
+        torch.equal(target[n], value) for n, value in agent._target.network.state_dict().items()
+    )
     changed = [n for n, v in agent.network.state_dict().items() if not torch.equal(v, target[n])]
     assert changed
     statistics = [n for n, _ in agent.network.named_buffers() if not n.endswith("radius")]
     assert set(statistics) <= set(changed)
     agent._agent_steps = 10
-    agent._updates = 10  # none is due: the copy alone
+    agent.learner.updates = 10  # none is due: the copy alone
     agent.update()
-    copied = agent._target.state_dict()
+    copied = agent._target.network.state_dict()
     assert all(torch.equal(copied[n], value) for n, value in agent.network.state_dict().items())
 
 
@@ -199,15 +200,16 @@ def test_a_check_of_the_norm_assembles_from_shapes_alone(
 ) -> None:
     seen: list[torch.nn.Module] = []
 
-    def seeing(*arguments: Any, **named: Any) -> torch.nn.Module:
-        seen.append(assemble_q_network(*arguments, **named))
+    def seeing(spec: NetworkSpec) -> torch.nn.Module:
+        seen.append(assemble_q_network(spec))
         return seen[-1]
 
-    monkeypatch.setattr("wnrl.train.build_network.assemble_q_network", seeing)
+    record = dataclasses.replace(AGENTS["dqn"], assemble=seeing)
+    monkeypatch.setattr("wnrl.train.build.AGENTS", {"dqn": record})
     for storage in ("w", "gv"):
         config = make_config(env=env, norm=norm, num_envs=1, weight_storage=storage, dueling=True)
-        environment, before = build_env(config), torch.get_rng_state()
-        check_norm(config, environment)
+        environment, before = build_env(resolve(config)), torch.get_rng_state()
+        check_norm(resolve(config), environment)
         environment.close()
         assert torch.equal(before, torch.get_rng_state())
     assert len(seen) == 2
@@ -225,25 +227,28 @@ def test_a_norm_of_ones_own_that_needs_numbers_is_left_for_later(
 
     monkeypatch.setitem(NORMS, "none", dataclasses.replace(NORMS["none"], linear=counting))
     config = make_config(env="toy/Catch", norm="none")
-    check_norm(config, build_env(config))
+    check_norm(resolve(config), build_env(resolve(config)))
     with pytest.raises(UsageError, match="has no such part or layer"):
-        check_norm(make_config(env="toy/Catch", norm="none", norm_where="x"), build_env(config))
+        check_norm(
+            resolve(make_config(env="toy/Catch", norm="none", norm_where="x")),
+            build_env(resolve(config)),
+        )
 
 
 def test_a_schedule_of_its_own_without_an_update_is_refused() -> None:
-    env = build_env(make_config(env="CartPole-v1"))
+    env = build_env(resolve(make_config(env="CartPole-v1")))
     for short in (
         {"steps": 500},
         {"schedule_steps": 499},
         {"steps": 503, "update_period_steps": 4},
     ):
         with pytest.raises(
-            UsageError, match=r"nap goes by --schedule-steps .* no update after --warmup-steps 500"
+            UsageError, match=r"leaves norm nap, which follows .* no update after warmup_steps 500"
         ):
-            check_norm(make_config(short, env="CartPole-v1", norm="nap"), env)
-        check_norm(make_config(short, env="CartPole-v1", norm="layer"), env)
+            check_norm(resolve(make_config(short, env="CartPole-v1", norm="nap")), env)
+        check_norm(resolve(make_config(short, env="CartPole-v1", norm="layer")), env)
     for enough in ({"steps": 501}, {"steps": 500, "schedule_steps": 900}, {}):
-        check_norm(make_config(enough, env="CartPole-v1", norm="nap"), env)
+        check_norm(resolve(make_config(enough, env="CartPole-v1", norm="nap")), env)
 
 
 def test_a_norms_schedule_ends_with_the_runs() -> None:
@@ -282,8 +287,8 @@ def test_a_preset_is_built_as_published(
 ) -> None:
     agent = built("Breakout", preset=preset, norm=norm, num_envs=1)
     assert isinstance(agent.network.torso, NatureTorso)
-    assert isinstance(agent.optimizer, kind)
-    for built_group in agent.optimizer.param_groups:
+    assert isinstance(agent.learner.optimizer, kind)
+    for built_group in agent.learner.optimizer.param_groups:
         assert {name: built_group[name] for name in group} == group
 
 
@@ -294,29 +299,32 @@ def test_a_preset_is_built_as_published(
 def test_evaluation_is_as_random_as_the_protocol_says(
     env: str, protocol: str, epsilon: float
 ) -> None:
-    assert evaluation_epsilon(make_config(env=env, protocol=protocol)) == epsilon
+    assert resolve(make_config(env=env, protocol=protocol)).evaluation_epsilon == epsilon
 
 
 @pytest.mark.parametrize("agent", ["a2c", "ppo"])
 def test_a_drawn_policy_is_evaluated_as_it_is_and_the_protocol_says_so(agent: str) -> None:
     config = make_config(env="Pong", agent=agent)
-    assert evaluation_epsilon(config) == 0.0
-    assert run_protocol(config).description.split(", ")[-1] == "evaluated at epsilon 0"
+    assert resolve(config).evaluation_epsilon == 0.0
+    assert resolve(config).protocol.description.split(", ")[-1] == "evaluated at epsilon 0"
 
 
 def test_the_protocol_of_a_run_has_the_stack_that_it_plays_with() -> None:
-    assert run_protocol(make_config(env="Pong")) == protocol_named("classic")
-    recurrent = run_protocol(make_config(env="Pong", recurrent=True))
+    assert resolve(make_config(env="Pong")).protocol == protocol_named("classic")
+    recurrent = resolve(make_config(env="Pong", recurrent=True)).protocol
     assert recurrent.stack == 1
     assert recurrent.description.endswith(", 1 frame in an observation")
-    assert run_protocol(make_config(env="Pong", stack=2)).stack == 2
-    assert run_protocol(make_config(env="Pong", recurrent=True, stack=4)).stack == 4
+    assert resolve(make_config(env="Pong", stack=2)).protocol.stack == 2
+    assert resolve(make_config(env="Pong", recurrent=True, stack=4)).protocol.stack == 4
 
 
 def test_evaluation_plays_elsewhere_than_training() -> None:
     config = make_config(env="CartPole-v1")
-    training, evaluation = build_env(config), evaluation_env(config, 3, "evaluation", 0)
-    again, later = (evaluation_env(config, 3, "evaluation", step) for step in (0, 100))
+    training, evaluation = (
+        build_env(resolve(config)),
+        evaluation_env(resolve(config), 3, "evaluation", 0),
+    )
+    again, later = (evaluation_env(resolve(config), 3, "evaluation", step) for step in (0, 100))
     for env in (training, evaluation, again, later):
         env.reset()
     assert evaluation.num_envs == 3
@@ -328,7 +336,7 @@ def test_evaluation_plays_elsewhere_than_training() -> None:
 def test_a_default_buffer_shrinks_and_one_that_was_asked_for_does_not() -> None:
     available = 600 * 1024**2
     default = make_config(env="CartPole-v1")
-    env = build_env(default)
+    env = build_env(resolve(default))
     huge = {"env": "CartPole-v1", "buffer_size": 10**9}
     with pytest.raises(UsageError, match="buffer_size 1_000_000_000 needs"):
         fit_memory(make_config(huge), env, available, fixed=False)
@@ -342,7 +350,7 @@ def test_a_default_buffer_shrinks_and_one_that_was_asked_for_does_not() -> None:
 
 
 def test_a_rollout_and_what_is_learnt_at_once_must_fit() -> None:
-    env = build_env(make_config(env="Breakout", num_envs=1))
+    env = build_env(resolve(make_config(env="Breakout", num_envs=1)))
     available = 8 * 1024**3
     for fits in ({}, {"rollout_steps": 1_024, "minibatches": 32}):
         config = make_config(fits, env="Breakout", agent="ppo", num_envs=1)
@@ -353,6 +361,6 @@ def test_a_rollout_and_what_is_learnt_at_once_must_fit() -> None:
         {"rollout_steps": 4_096, "minibatches": 1, "network": "impala"},
     ):
         config = make_config(too_much, env="Breakout", agent="ppo", num_envs=1)
-        with pytest.raises(UsageError, match=r"a rollout of .* can be had; lower one of them"):
+        with pytest.raises(UsageError, match=r"rollout_steps .* are free; lower one of them"):
             fit_memory(config, env, available, fixed=False)
     env.close()

@@ -137,7 +137,7 @@ def test_an_agent_of_a_file_is_checked_too(tmp_path: Path) -> None:
     file = tmp_path / "run.toml"
     for value in ("3", "['dqn']", "'dqm'"):
         file.write_text(f"agent = {value}\n")
-        with pytest.raises(UsageError, match=r"--agent .* is unknown; allowed: dqn"):
+        with pytest.raises(UsageError, match=r"agent .* is unknown; allowed: dqn"):
             parse_train_flags(["--config", str(file)])
 
 

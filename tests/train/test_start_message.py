@@ -23,10 +23,10 @@ def test_the_protocol_is_told_as_the_run_plays_it() -> None:
 @pytest.mark.parametrize(
     ("settings", "why"),
     [
-        ({"steps": 500}, "500 steps are no more than the warm-up of 500 random ones"),
+        ({"steps": 500}, "500 steps are no more than the warm-up of 500 random steps"),
         (
             {"steps": 505, "recurrent": True},
-            "505 steps leave the warm-up of 500 random ones fewer than the 8 of an update",
+            "505 steps leave fewer than the 8 steps of an update after the warm-up of 500",
         ),
         ({"agent": "ppo", "steps": 255}, "255 steps are less than one rollout of 256"),
     ],
@@ -37,7 +37,7 @@ def test_a_run_that_learns_nothing_says_why(settings: dict[str, object], why: st
 
 def test_a_run_that_outlasts_its_learning_rate_says_so() -> None:
     ppo = {"agent": "ppo", "env": "CartPole-v1"}
-    told = "the learning rate is 0 after the 50,000 steps of --schedule-steps: nothing is learnt"
+    told = "the learning rate is 0 after the 50,000 steps of the schedule: nothing is learnt"
     assert notes(make_config(ppo)) == []
     assert told in notes(make_config(ppo, steps=60_000, schedule_steps=50_000), 50_000)[0]
     constant = {"steps": 60_000, "schedule_steps": 50_000, "learning_rate_decay": False}

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from wnrl.agents.observer import UpdateObserver
+from wnrl.agents.learner import UpdateObserver
 from wnrl.envs.vector import Actions, Flags, Observations, Step
 from wnrl.train.timing import Stopwatch
 
@@ -37,6 +37,7 @@ class Agent:
     update_overlaps = False
 
     def __init__(self, clock: Clock, due: Iterator[int]) -> None:
+        self.learner = self  # has the observer, as an agent's learner does
         self.observer: UpdateObserver = Counting()
         self._clock = clock
         self._due = due
@@ -61,7 +62,7 @@ class Agent:
 def test_it_tells_the_mean_time_of_an_act_and_of_one_step_of_the_optimizer() -> None:
     clock = Clock()
     agent = Agent(clock, iter([0, 3, 1]))
-    seen = agent.observer
+    seen = agent.learner.observer
 
     def wait() -> None:
         clock.now_s += 0.004

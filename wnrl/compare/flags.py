@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from wnrl._settings import UsageError, flag_name, parse_fields, setting
-from wnrl.config import RunConfig, agent_named, norm_named
+from wnrl.agents.catalogue import get_agent
+from wnrl.config import RunConfig, norm_named
 from wnrl.train.flags import Parser, add_settings, read_toml
 
 PROGRAM = "python -m wnrl.compare"
@@ -176,7 +177,7 @@ def _choices(arguments: Sequence[str]) -> tuple[str, list[str], dict[str, Any]]:
     for name, flag in _SET_BY_GRID.items():
         if name in from_file:
             raise UsageError(f"--config: {name} differs between runs; remove it and use {flag}")
-    agent = agent_named(first.get("agent", from_file.get("agent", RunConfig.agent)))
+    agent = get_agent(first.get("agent", from_file.get("agent", RunConfig.agent))).name
     norm_in_file = from_file.pop("norm", RunConfig.norm)
     norms = [norm_named(norm) for norm in first.get("norm", [norm_in_file])]
     return agent, norms, from_file

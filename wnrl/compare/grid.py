@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from wnrl._settings import SettingError, flag_name
+from wnrl.agents.catalogue import get_agent
 from wnrl.config import (
     NORM,
     OPERATIONAL,
     UNNAMED,
     Config,
     RunConfig,
-    agent_named,
     fields_of,
     make_config,
     replace,
@@ -62,7 +62,7 @@ def make_grid(
     Raises:
         UsageError: a name or value is invalid, or a setting cannot be swept.
     """
-    agent = agent_named(settings.get("agent", RunConfig.agent))
+    agent = get_agent(settings.get("agent", RunConfig.agent)).name
     fields_by_norm = {norm: fields_of(agent, get_norm(norm).name) for norm in norms}
     all_fields = list(fields_by_norm.values())
     _check_sweep(sweep, settings, all_fields)

@@ -16,7 +16,7 @@ from wnrl.config import replace
 from wnrl.doctor.cpus import MAX_THREADS, cpu_quota, usable_cpus
 from wnrl.doctor.device import resolve_device
 from wnrl.doctor.memory import available_bytes
-from wnrl.train.build import build_env, check_norm
+from wnrl.train.build import build_env, check_norm, resolve
 from wnrl.train.storage.run_folder import read_config
 
 
@@ -39,9 +39,9 @@ def check_runnable(grid: Sequence[PlannedRun]) -> None:
     first_seed = [planned for planned in grid if planned.config.run.seed == grid[0].config.run.seed]
     for name in dict.fromkeys(planned.config.run.env for planned in grid):
         configs = [planned.config for planned in first_seed if planned.config.run.env == name]
-        with contextlib.closing(build_env(configs[0], num_envs=1)) as env:
+        with contextlib.closing(build_env(resolve(configs[0]), num_envs=1)) as env:
             for config in configs:
-                check_norm(config, env)
+                check_norm(resolve(config), env)
 
 
 def plan_locally(grid: Sequence[PlannedRun], jobs: int) -> Plan:

@@ -17,9 +17,9 @@ from wnrl.config import Config, config_from_json, replace
 from wnrl.doctor.cpus import default_threads
 from wnrl.doctor.device import resolve_device
 from wnrl.doctor.memory import available_bytes, keep_freed_memory, peak_resident_bytes
-from wnrl.train.build import build_env, build_network, check_norm, fit_memory
-from wnrl.train.build_agent import build_agent
+from wnrl.train.build import build_agent, build_env, build_network, check_norm, resolve
 from wnrl.train.flags import one_line
+from wnrl.train.memory_budget import fit_memory
 from wnrl.train.speed import Speed, measure_speed
 
 
@@ -58,12 +58,13 @@ def measure_in_this_process(config: Config) -> RunCost:
     torch.set_num_threads(config.run.threads)
     keep_freed_memory()
     device = resolve_device(config.run.device)
-    with contextlib.closing(build_env(config)) as env:
-        check_norm(config, env)
+    parts = resolve(replace(config, init="default"))
+    with contextlib.closing(build_env(parts)) as env:
+        check_norm(parts, env)
         fit_memory(config, env, available_bytes(), fixed=True)  # a grid's replays never shrink
         speed = measure_speed(config, device)
-        network, _ = build_network(replace(config, init="default"), env)
-        build_agent(config, env, network, device)
+        network, _ = build_network(parts, env)
+        build_agent(parts, env, network, device)
         return RunCost(speed, peak_resident_bytes())
 
 

@@ -79,7 +79,7 @@ def differences(a: Config, b: Config, swept: Iterable[str]) -> Differences:
     names -= {*swept, "schedule_steps", *a.without_effect, *b.without_effect}
     if same_kind:
         names |= {"threads", "steps"}
-        if a.goes_by_schedule and b.goes_by_schedule and "schedule_steps" not in swept:
+        if a.depends_on_schedule and b.depends_on_schedule and "schedule_steps" not in swept:
             names.add("schedule_steps")
     return {
         name: (values_a[name], values_b[name])

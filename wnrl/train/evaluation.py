@@ -10,7 +10,7 @@ from wnrl.config import Config
 from wnrl.envs.seeding import numpy_generator
 from wnrl.envs.vector import Episode, EpisodeStatistics, VectorEnv
 from wnrl.instruments.value_error import ValueGap
-from wnrl.train.build import evaluation_env, evaluation_epsilon
+from wnrl.train.build import evaluation_env, resolve
 
 MAX_EPISODE_STEPS = 27_000  # the cap of both Atari protocols: 30 minutes of play
 
@@ -29,12 +29,12 @@ def evaluate_agent(
     Returns:
         The episodes, none if it was abandoned; and by tag, how well the values predicted them.
     """
-    run, learner = config.run, config.agent
+    run, learner, parts = config.run, config.agent, resolve(config)
     generator = numpy_generator(run.seed, "evaluation policy", agent_steps)
     with contextlib.closing(
-        evaluation_env(config, run.eval_episodes, "evaluation", agent_steps)
+        evaluation_env(parts, run.eval_episodes, "evaluation", agent_steps)
     ) as env:
-        policy = agent.policy(evaluation_epsilon(config), generator)
+        policy = agent.policy(parts.evaluation_epsilon, generator)
         values = None
         if isinstance(policy, ValuePolicy) and run.instruments_every_updates:
             values = ValueGap(

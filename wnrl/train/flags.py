@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import Any, NoReturn, get_type_hints
 
 from wnrl._settings import SettingError, UsageError, flag_name, nearest
+from wnrl.agents.catalogue import AGENTS, get_agent
 from wnrl.config import (
-    AGENTS,
     CONTROL_RUN,
     NORM,
     RunConfig,
-    agent_named,
     fields_of,
     norm_named,
 )
@@ -89,7 +88,7 @@ def add_settings(
     added = set(without)
     parts: list[tuple[str, type, str]] = [
         ("the run", RunConfig, ""),
-        (f"the agent ({agent})", AGENTS[agent].config, ""),
+        (f"the agent ({agent})", AGENTS[agent].settings, ""),
     ]
     parts += [
         (f"the normalization ({norm})", type(get_norm(norm).settings), NORM) for norm in norms
@@ -167,7 +166,7 @@ def parse_train_flags(arguments: Sequence[str]) -> tuple[dict[str, Any], dict[st
         with contextlib.suppress(UsageError):  # reported when the run is resumed
             run = read_config(Path(first.resume)).run
             chosen = {"agent": run.agent, "norm": run.norm}
-    agent = agent_named(getattr(first, "agent", chosen.get("agent", RunConfig.agent)))
+    agent = get_agent(getattr(first, "agent", chosen.get("agent", RunConfig.agent))).name
     norm = norm_named(getattr(first, "norm", chosen.get("norm", RunConfig.norm)))
     for argument in (each.split("=")[0] for each in others if each.startswith(f"--{NORM}")):
         if "resume" in first:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from wnrl.agents.base import Learner
+from wnrl.agents.base import LoopAgent
 from wnrl.envs.vector import Episode, EpisodeStatistics, VectorEnv
 
 
@@ -19,7 +19,7 @@ class Tick(NamedTuple):
 
 def run(
     env: VectorEnv,
-    agent: Learner,
+    agent: LoopAgent,
     statistics: EpisodeStatistics,
     agent_steps: int,
     until_steps: int,

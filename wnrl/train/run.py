@@ -20,8 +20,9 @@ from wnrl.doctor.device import resolve_device
 from wnrl.doctor.memory import available_bytes, keep_freed_memory, peak_resident_bytes
 from wnrl.envs.make import is_atari
 from wnrl.envs.vector import VectorEnv
-from wnrl.train.build import build_env, build_network, check_norm, fit_memory, run_protocol
+from wnrl.train.build import build_env, build_network, check_norm, resolve
 from wnrl.train.loop import Tick
+from wnrl.train.memory_budget import fit_memory
 from wnrl.train.session import Session
 from wnrl.train.speed import Speed, format_duration, measure_speed
 from wnrl.train.start_message import describe, describe_costs, describe_init
@@ -61,8 +62,8 @@ def train(
     """
     config = replace(config, threads=config.run.threads or default_threads())
     device = resolve_device(config.run.device)
-    with contextlib.closing(build_env(config)) as env:
-        check_norm(config, env)  # before the folder is claimed or a line printed
+    with contextlib.closing(build_env(resolve(config))) as env:
+        check_norm(resolve(config), env)  # before the folder is claimed or a line printed
         with RunDirectory(run_dir_of(config)) as folder:
             if folder.holds_run and not overwrite:
                 raise UsageError(
@@ -108,7 +109,7 @@ def resume(
                 return
             config = replace(config, run_dir=str(run_dir))
             device = resolve_device(config.run.device)
-            with contextlib.closing(build_env(config)) as env:
+            with contextlib.closing(build_env(resolve(config))) as env:
                 yield from _train(config, folder, saved, env, device, should_stop, say)
 
 
@@ -170,9 +171,8 @@ def _build(
         say(f"  note      {shrunk}")
     speed = measure_speed(config, device) if config.run.calibrate else None
     # The weights of a checkpoint replace whatever the initialization makes.
-    network, init_report = build_network(
-        replace(config, init="default") if done_steps else config, env
-    )
+    parts = resolve(replace(config, init="default") if done_steps else config)
+    network, init_report = build_network(parts, env)
     if init_report is not None:
         say(f"  init      {describe_init(init_report)}")
     return Session(config, folder, env, network, device, done_steps), speed
@@ -181,7 +181,7 @@ def _build(
 def _facts(config: Config, device: torch.device) -> dict[str, Any]:
     """Return what config.json says besides the settings."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor()
-    protocol = run_protocol(config) if is_atari(config.run.env) else None
+    protocol = resolve(config).protocol
     return {
         "device": {"type": device.type, "name": name or platform.machine()},
         "protocol": dataclasses.asdict(protocol) if protocol else None,

@@ -12,7 +12,7 @@ from wnrl.doctor.device import waiting_for
 from wnrl.envs.vector import EpisodeStatistics, VectorEnv
 from wnrl.instruments.instruments import Instruments
 from wnrl.instruments.weight_rows import weight_vectors
-from wnrl.train.build_agent import build_agent
+from wnrl.train.build import build_agent, resolve
 from wnrl.train.evaluation import evaluate_agent
 from wnrl.train.log.recorder import Recorder, Sources, gain_histograms
 from wnrl.train.loop import Tick, crossed, run
@@ -64,11 +64,11 @@ class Session:
         self._folder = folder
         self._env = env
         self._done_steps = done_steps
-        self._agent = agent = build_agent(config, env, network, device)
+        self._agent = agent = build_agent(resolve(config), env, network, device)
         self._statistics = EpisodeStatistics(env.num_envs)
-        self._instruments = agent.observer = Instruments(
+        self._instruments = agent.learner.observer = Instruments(
             agent.network,
-            agent.optimizer,
+            agent.learner.optimizer,
             config.run.instruments_every_updates,
             max_grad_norm=config.agent.max_grad_norm or math.inf,
         )
@@ -138,7 +138,9 @@ class Session:
         return Sources(
             scalars=agent.scalars,
             times=self._stopwatch.pop_times,
-            histograms=lambda: gain_histograms(weight_vectors(agent.network, agent.optimizer)),
+            histograms=lambda: gain_histograms(
+                weight_vectors(agent.network, agent.learner.optimizer)
+            ),
             instruments=self._instruments.pop_reading,
         )
 

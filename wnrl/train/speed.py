@@ -1,4 +1,4 @@
-"""How long a run will take, said before it starts: a short calibration and plain arithmetic."""
+"""Forecast the duration of a run before it starts, from a short calibration."""
 
 import time
 from collections.abc import Iterator
@@ -6,28 +6,29 @@ from typing import NamedTuple
 
 import torch
 
-from wnrl.config import AGENTS, AnyAgentConfig, Config, replace
+from wnrl.agents.catalogue import AGENTS
+from wnrl.agents.record import AgentSettings
+from wnrl.config import Config, replace
 from wnrl.envs.seeding import integer_seed
 from wnrl.envs.vector import EpisodeStatistics
-from wnrl.train.build import build_env, build_network
-from wnrl.train.build_agent import build_agent
+from wnrl.train.build import build_agent, build_env, build_network, resolve
 from wnrl.train.loop import Tick, run
 
 DAY_S = 86_400.0
 
 
 class Speed(NamedTuple):
-    """Seconds of an agent step."""
+    """Seconds per agent step."""
 
-    warmup_s: float  # random actions, no update
+    warmup_s: float  # random actions without updates
     learning_s: float  # acting and learning
 
 
 def measure_speed(config: Config, device: torch.device, budget_s: float = 2.0) -> Speed:
     """Run a throwaway agent for about `budget_s` seconds, half in its warm-up, half learning.
 
-    It has environments, networks and generators of its own, so that the run which follows is the
-    same with and without this. Its replay is small: sampling from a large one costs a little more.
+    The agent has its own environments, network and generators, so the run that follows is the same
+    with and without this. Its replay is small: sampling from a large one costs a little more.
     """
     scratch = replace(
         config,
@@ -35,10 +36,11 @@ def measure_speed(config: Config, device: torch.device, budget_s: float = 2.0) -
         init="default",
         **config.agent.calibration(),
     )
-    env = build_env(scratch)
+    parts = resolve(scratch)
+    env = build_env(parts)
     try:
-        network, _ = build_network(scratch, env)
-        agent = build_agent(scratch, env, network, device)
+        network, _ = build_network(parts, env)
+        agent = build_agent(parts, env, network, device)
         env.reset()
         ticks = run(env, agent, EpisodeStatistics(env.num_envs), 0, 2**62)
         start = next(ticks).agent_steps  # the first pays for allocations
@@ -53,7 +55,7 @@ def measure_speed(config: Config, device: torch.device, budget_s: float = 2.0) -
 def _seconds_per_step(
     ticks: Iterator[Tick], start_steps: int, until_steps: int, budget_s: float
 ) -> tuple[float, int]:
-    """Time ticks until agent step `until_steps` or `budget_s`; the seconds of one, and where."""
+    """Time ticks until agent step `until_steps` or `budget_s`; return s per step and the last."""
     began, steps, elapsed = time.perf_counter(), start_steps, 0.0
     while steps < until_steps and elapsed <= budget_s:
         steps = next(ticks).agent_steps
@@ -62,10 +64,10 @@ def _seconds_per_step(
 
 
 def _learning_seconds(ticks: Iterator[Tick], seen_steps: int, budget_s: float) -> float:
-    """Seconds of an agent step over whole rounds of acting and updating, for about `budget_s`.
+    """Return seconds per agent step over whole rounds of acting and updating.
 
-    The first round pays for allocations: it counts only if it takes all of the budget by itself.
-    Where no update comes in ten times the budget, it is acting that is measured.
+    The first round pays for allocations: it counts only if it takes the whole budget by itself.
+    If no update comes within ten times the budget, acting alone is measured.
     """
     began_s, began_steps, warm = time.perf_counter(), seen_steps, False
     for tick in ticks:
@@ -78,13 +80,13 @@ def _learning_seconds(ticks: Iterator[Tick], seen_steps: int, budget_s: float) -
 
 
 def duration_s(speed: Speed, warmup_steps: int, done_steps: int, until_steps: int) -> float:
-    """Seconds from agent step `done_steps` to `until_steps`."""
+    """Return the seconds from agent step `done_steps` to `until_steps`."""
     warmup = max(0, min(until_steps, warmup_steps) - done_steps)
     return warmup * speed.warmup_s + (until_steps - done_steps - warmup) * speed.learning_s
 
 
 def cheaper(config: Config, speed: Speed, done_steps: int) -> str:
-    """What to do instead of a run of more than a day, and how long that would take: one line."""
+    """Suggest alternatives to a run of more than a day, with their durations, in one line."""
     warmup_steps, offers = config.agent.warmup_steps, []
     preset = AGENTS[config.run.agent].presets.get("fast")
     if preset is not None and not done_steps and config.run.preset == "none":
@@ -104,17 +106,18 @@ def cheaper(config: Config, speed: Speed, done_steps: int) -> str:
         offers.append(f"--steps {within:_} (within a day)")
     if config.run.device in ("auto", "cpu"):
         offers.append("a CUDA device")
-    offers.append("stop it at any time and go on with --resume")
+    offers.append("stop at any time and continue with --resume")
     return ", or ".join(offers)
 
 
-def _learnt(agent: AnyAgentConfig) -> float:
-    """How often each row is learnt from, in the long run."""
-    return agent.updates(2**40) * agent.learning_batch / 2**40
+def _learnt(agent: AgentSettings) -> float:
+    """Return how often each row is learnt from, in the long run."""
+    rows: float = agent.updates(2**40) * agent.learning_batch
+    return rows / 2**40
 
 
 def format_duration(seconds: float) -> str:
-    """`40 s`, `12 min`, `3.5 h` or `2.1 days`."""
+    """Format as `40 s`, `12 min`, `3.5 h` or `2.1 days`."""
     for limit, unit, name in ((90.0, 1.0, "s"), (5_400.0, 60.0, "min"), (DAY_S, 3_600.0, "h")):
         if seconds < limit:
             value = seconds / unit

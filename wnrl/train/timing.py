@@ -36,8 +36,8 @@ class Stopwatch:
             now: a clock that never runs backwards, in s.
         """
         self._agent = agent
-        self._observer = agent.observer
-        agent.observer = self
+        self._observer = agent.learner.observer
+        agent.learner.observer = self
         self._wait = wait
         self._now = now
         self._act_s = self._update_s = 0.0

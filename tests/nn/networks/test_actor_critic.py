@@ -12,7 +12,13 @@ from wnrl._settings import UsageError
 from wnrl.nn.networks.actor_critic import ActorCritic, build_actor_critic
 from wnrl.nn.networks.data_initialization import init_from_data_
 from wnrl.nn.networks.heads import PolicyValue
-from wnrl.nn.networks.initialization import init_kaiming_normal_, init_orthogonal_
+from wnrl.nn.networks.initialization import (
+    init_kaiming_normal_,
+    init_orthogonal_,
+    reset_parameters_,
+)
+from wnrl.nn.networks.q_network import Initialize
+from wnrl.nn.networks.spec import NetworkSpec
 from wnrl.nn.norms.catalogue import NORMS, get_norm
 from wnrl.nn.norms.record import Norm
 from wnrl.nn.norms.weight import weight_normalization
@@ -24,17 +30,19 @@ KINDS = pytest.mark.parametrize("kind", SHAPES)
 
 
 def build(
-    norm: Norm | None = None, kind: str = "mlp", seed: int = 0, **settings: Any
+    norm: Norm | None = None,
+    kind: str = "mlp",
+    seed: int = 0,
+    initialize: Initialize = reset_parameters_,
+    **settings: Any,
 ) -> ActorCritic:
     dtype = "float32" if kind == "mlp" else "uint8"
     return build_actor_critic(
-        SHAPES[kind],
-        dtype,
-        3,
-        norm=norm or get_norm("none"),
-        hidden=(128, 128),
-        generator=torch.Generator().manual_seed(seed),
-        **settings,
+        NetworkSpec(
+            SHAPES[kind], dtype, 3, norm=norm or get_norm("none"), hidden=(128, 128), **settings
+        ),
+        torch.Generator().manual_seed(seed),
+        initialize,
     )
 
 
@@ -105,7 +113,7 @@ def test_activations_are_refused_at_policy_and_value() -> None:
     with pytest.raises(UsageError, match="on the output layer 'policy'"):
         build(get_norm("batch"), where="all")
     with pytest.raises(UsageError, match="num_actions is 0"):
-        build_actor_critic((5,), "float32", 0, norm=NORMS["none"], generator=torch.Generator())
+        build_actor_critic(NetworkSpec((5,), "float32", 0, norm=NORMS["none"]), torch.Generator())
 
 
 STARTS_AS_NONE = {

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from wnrl._settings import UsageError
 from wnrl.nn.networks.data_initialization import init_from_data_
 from wnrl.nn.networks.impala import LAYERS, ImpalaTorso
-from wnrl.nn.networks.initialization import init_orthogonal_
+from wnrl.nn.networks.initialization import init_orthogonal_, reset_parameters_
 from wnrl.nn.networks.named_layers import NamedLayers
-from wnrl.nn.networks.q_network import QNetwork, build_q_network
+from wnrl.nn.networks.q_network import Initialize, QNetwork, build_q_network
+from wnrl.nn.networks.spec import NetworkSpec
 from wnrl.nn.networks.torsos import torso_layers
 from wnrl.nn.norms.catalogue import NORMS, get_norm
 from wnrl.nn.norms.record import Norm
@@ -21,15 +22,16 @@ SHAPE = (2, 12, 9)
 UNIT = 2e-5  # float32 means over some thousand activations
 
 
-def build(norm: Norm | None = None, seed: int = 0, **settings: Any) -> QNetwork:
+def build(
+    norm: Norm | None = None,
+    seed: int = 0,
+    initialize: Initialize = reset_parameters_,
+    **settings: Any,
+) -> QNetwork:
     network = build_q_network(
-        SHAPE,
-        "uint8",
-        3,
-        norm=norm or get_norm("none"),
-        network="impala",
-        generator=torch.Generator().manual_seed(seed),
-        **settings,
+        NetworkSpec(SHAPE, "uint8", 3, norm=norm or get_norm("none"), torso="impala", **settings),
+        torch.Generator().manual_seed(seed),
+        initialize,
     )
     assert isinstance(network, QNetwork)
     return network
@@ -180,9 +182,9 @@ def test_data_give_every_convolution_unit_variance(name: str) -> None:
 def test_images_of_any_size_and_nothing_else() -> None:
     for dtype in ("uint8", "float32"):
         network = build_q_network(
-            (1, 1, 2), dtype, 2, norm=get_norm("none"), network="impala",
-            generator=torch.Generator(),
-        )  # fmt: skip
+            NetworkSpec((1, 1, 2), dtype, 2, norm=get_norm("none"), torso="impala"),
+            torch.Generator(),
+        )
         obs = frames(2, (1, 1, 2)) if dtype == "uint8" else frames(2, (1, 1, 2)) / 255
         assert network(obs).shape == (2, 2)
         if dtype == "uint8":
@@ -191,9 +193,9 @@ def test_images_of_any_size_and_nothing_else() -> None:
     torch.testing.assert_close(network(obs), of_pixels[1])
     with pytest.raises(UsageError, match=r"impala takes images .*\(3,\); use mlp"):
         build_q_network(
-            (3,), "float32", 2, norm=get_norm("none"), network="impala",
-            generator=torch.Generator(),
-        )  # fmt: skip
+            NetworkSpec((3,), "float32", 2, norm=get_norm("none"), torso="impala"),
+            torch.Generator(),
+        )
     with pytest.raises(UsageError, match="groups 32 does not divide a layer of 16 units"):
         build(get_norm("group"))
     assert build(get_norm("group"), width=2)(frames()).isfinite().all()

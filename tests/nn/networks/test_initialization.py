@@ -13,6 +13,7 @@ from wnrl.nn.networks.initialization import (
     reset_parameters_,
 )
 from wnrl.nn.networks.q_network import QNetwork, build_q_network
+from wnrl.nn.networks.spec import NetworkSpec
 from wnrl.nn.norms.catalogue import NORMS as CATALOGUE
 from wnrl.nn.norms.catalogue import get_norm
 from wnrl.nn.norms.layers.standardization import StandardizedLinear
@@ -38,7 +39,7 @@ def network(norm: Norm, kind: str, seed: int = 0, dueling: bool = False) -> QNet
     dtype = "uint8" if kind == "nature" else "float32"
     shape = SHAPES[kind]
     return build_q_network(
-        shape, dtype, 3, norm=norm, hidden=(16, 8), dueling=dueling, generator=generator
+        NetworkSpec(shape, dtype, 3, norm=norm, hidden=(16, 8), dueling=dueling), generator
     )
 
 

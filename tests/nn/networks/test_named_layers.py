@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from wnrl.nn.networks.named_layers import NamedLayers, with_names
 from wnrl.nn.networks.q_network import QNetwork, build_q_network
+from wnrl.nn.networks.spec import NetworkSpec
 from wnrl.nn.norms.catalogue import NORMS, get_norm
 
 PIXELS: tuple[tuple[int, ...], str] = ((2, 36, 36), "uint8")
@@ -19,7 +20,7 @@ VECTOR: tuple[tuple[int, ...], str] = ((5,), "float32")
 def built(norm: str, observation: tuple[tuple[int, ...], str], seed: int) -> QNetwork:
     generator = torch.Generator().manual_seed(seed)
     return build_q_network(
-        *observation, 3, norm=get_norm(norm), hidden=(128, 128), generator=generator
+        NetworkSpec(*observation, 3, norm=get_norm(norm), hidden=(128, 128)), generator
     )
 
 

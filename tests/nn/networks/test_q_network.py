@@ -12,6 +12,7 @@ from wnrl.nn.networks.heads import DuelingHead
 from wnrl.nn.networks.mlp import MLPTorso
 from wnrl.nn.networks.nature import NatureTorso
 from wnrl.nn.networks.q_network import QNetwork, build_q_network
+from wnrl.nn.networks.spec import NetworkSpec
 from wnrl.nn.norms.catalogue import NORMS, get_norm
 from wnrl.nn.norms.record import Norm
 from wnrl.nn.norms.weight import weight_normalization
@@ -29,7 +30,7 @@ def build(
 ) -> QNetwork:
     generator = torch.Generator().manual_seed(seed)
     return build_q_network(
-        shape, dtype, 5, norm=norm or get_norm("none"), generator=generator, **settings
+        NetworkSpec(shape, dtype, 5, norm=norm or get_norm("none"), **settings), generator
     )
 
 
@@ -146,7 +147,7 @@ def test_networks_that_cannot_be_raise() -> None:
     with pytest.raises(UsageError, match=r"hidden is \(\)"):
         build(hidden=())
     with pytest.raises(UsageError, match="num_actions is 0"):
-        build_q_network((3,), "float32", 0, norm=get_norm("none"), generator=torch.Generator())
+        build_q_network(NetworkSpec((3,), "float32", 0, norm=get_norm("none")), torch.Generator())
     with pytest.raises(ValueError, match="at least 36"):
         NatureTorso((4, 35, 84), get_norm("none"))
 

@@ -10,9 +10,10 @@ from wnrl._settings import UsageError
 from wnrl.nn.networks.actor_critic import build_actor_critic
 from wnrl.nn.networks.data_initialization import init_from_data_
 from wnrl.nn.networks.heads import PolicyValue
-from wnrl.nn.networks.initialization import init_orthogonal_
-from wnrl.nn.networks.q_network import build_q_network
+from wnrl.nn.networks.initialization import init_orthogonal_, reset_parameters_
+from wnrl.nn.networks.q_network import Initialize, build_q_network
 from wnrl.nn.networks.recurrent import Recurrent, RecurrentActorCritic, RecurrentQNetwork
+from wnrl.nn.networks.spec import NetworkSpec
 from wnrl.nn.norms.catalogue import NORMS, get_norm
 from wnrl.nn.norms.record import SAME, Norm
 from wnrl.nn.norms.weight import weight_normalization
@@ -24,19 +25,27 @@ Network = Recurrent[Any]
 
 
 def build(
-    kind: str = "q", norm: Norm | None = None, seed: int = 0, units: int = H, **settings: Any
+    kind: str = "q",
+    norm: Norm | None = None,
+    seed: int = 0,
+    units: int = H,
+    initialize: Initialize = reset_parameters_,
+    **settings: Any,
 ) -> Network:
     make: Any = build_q_network if kind.startswith("q") else build_actor_critic
     network = make(
-        (5,),
-        "float32",
-        4,
-        norm=norm or get_norm("none"),
-        hidden=(16,),
-        lstm_units=units,
-        generator=torch.Generator().manual_seed(seed),
-        **({"dueling": True} if kind == "q dueling" else {}),
-        **settings,
+        NetworkSpec(
+            (5,),
+            "float32",
+            4,
+            norm=norm or get_norm("none"),
+            hidden=(16,),
+            lstm_units=units,
+            **{"dueling": True} if kind == "q dueling" else {},
+            **settings,
+        ),
+        torch.Generator().manual_seed(seed),
+        initialize,
     )
     assert isinstance(network, Recurrent)
     return network

@@ -14,6 +14,7 @@ from wnrl.nn.networks.impala import ImpalaTorso
 from wnrl.nn.networks.mlp import MLPTorso
 from wnrl.nn.networks.nature import NatureTorso
 from wnrl.nn.networks.q_network import build_q_network
+from wnrl.nn.networks.spec import NetworkSpec
 from wnrl.nn.networks.torso import Architecture, Torso, TorsoSettings
 from wnrl.nn.networks.torsos import NETWORKS, build_torso, get_network, torso_layers
 from wnrl.nn.weight_norm.layers import WNLinear
@@ -78,13 +79,14 @@ def test_a_name_gives_its_torso_with_the_layers_that_it_says(
 
 def test_ones_own_network_is_built_placed_and_taken_away(table: dict[str, Architecture]) -> None:
     assert register_network(FLAT) is FLAT
-    settings: dict[str, Any] = {"norm": get_norm("weight"), "network": "flat", "width": 7}
-    network = build_q_network(VECTOR, "float32", 3, **settings, generator=torch.Generator())
+    settings: dict[str, Any] = {"norm": get_norm("weight"), "torso": "flat", "width": 7}
+    network = build_q_network(NetworkSpec(VECTOR, "float32", 3, **settings), torch.Generator())
     assert isinstance(network.torso, Flat)
     assert isinstance(network.torso.only, WNLinear)
     assert network(torch.ones(2, 5)).shape == (2, 3)
     bare = build_actor_critic(
-        VECTOR, "float32", 3, **settings, where="policy", separate=True, generator=torch.Generator()
+        NetworkSpec(VECTOR, "float32", 3, **settings, where="policy", separate=True),
+        torch.Generator(),
     )
     kinds = [
         type(bare.get_submodule(f"{head}_torso.only")).__name__ for head in ("policy", "value")
@@ -92,7 +94,7 @@ def test_ones_own_network_is_built_placed_and_taken_away(table: dict[str, Archit
     assert kinds == ["WNLinear", "Linear"]
     with pytest.raises(UsageError, match=r"no such part or layer.*torso \(only\)"):
         build_q_network(
-            VECTOR, "float32", 3, **settings, where="hidden1", generator=torch.Generator()
+            NetworkSpec(VECTOR, "float32", 3, **settings, where="hidden1"), torch.Generator()
         )
     for name in ("flat", "mlp", "auto", ""):
         with pytest.raises(UsageError, match="is taken or empty"):

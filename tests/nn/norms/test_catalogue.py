@@ -14,6 +14,7 @@ from wnrl._settings import UsageError, setting
 from wnrl.nn.networks.actor_critic import build_actor_critic
 from wnrl.nn.networks.q_network import QNetwork, build_q_network
 from wnrl.nn.networks.recurrent import Recurrent
+from wnrl.nn.networks.spec import NetworkSpec
 from wnrl.nn.norms.catalogue import NORMS, get_norm, register_norm
 from wnrl.nn.norms.layers.mean_only import MeanOnlyBatchNorm
 from wnrl.nn.norms.record import OTHER, SAME, SAME_ACTING, Norm
@@ -51,7 +52,7 @@ def network(norm: Norm, shape: tuple[int, ...] = MAPS, where: str = "torso") -> 
     generator = torch.Generator().manual_seed(0)
     dtype = "uint8" if len(shape) == 3 else "float32"
     return build_q_network(
-        shape, dtype, 3, norm=norm, where=where, hidden=HIDDEN, generator=generator
+        NetworkSpec(shape, dtype, 3, norm=norm, where=where, hidden=HIDDEN), generator
     )
 
 
@@ -312,23 +313,23 @@ def test_forward_and_backward_in_float64(name: str, training: bool) -> None:
 
 def q_network(norm: Norm, **settings: Any) -> nn.Module:
     return build_q_network(
-        (2, 8, 6), "uint8", 3, norm=norm, hidden=(32,), generator=torch.Generator(), **settings
+        NetworkSpec((2, 8, 6), "uint8", 3, norm=norm, hidden=(32,), **settings), torch.Generator()
     )
 
 
 def actor_critic(norm: Norm, **settings: Any) -> nn.Module:
     return build_actor_critic(
-        (2, 8, 6), "uint8", 3, norm=norm, hidden=(32,), generator=torch.Generator(), **settings
+        NetworkSpec((2, 8, 6), "uint8", 3, norm=norm, hidden=(32,), **settings), torch.Generator()
     )
 
 
 NETWORKS: dict[str, tuple[Callable[..., nn.Module], dict[str, Any]]] = {
-    "impala": (q_network, {"network": "impala"}),
+    "impala": (q_network, {"torso": "impala"}),
     "shared": (actor_critic, {}),
     "separate": (actor_critic, {"separate": True}),
-    "separate impala": (actor_critic, {"network": "impala", "separate": True}),
+    "separate impala": (actor_critic, {"torso": "impala", "separate": True}),
     "recurrent Q": (q_network, {"lstm_units": 5, "dueling": True}),
-    "recurrent actor-critic": (actor_critic, {"network": "impala", "lstm_units": 5}),
+    "recurrent actor-critic": (actor_critic, {"torso": "impala", "lstm_units": 5}),
 }
 
 
@@ -394,13 +395,8 @@ def test_a_norm_of_weights_can_be_asked_for_at_the_head() -> None:
         net = network(get_norm(name), where="all")
         assert type(net.head) is get_norm(name).linear.func  # type: ignore[attr-defined]  # a partial
     dueling = build_q_network(
-        (3,),
-        "float32",
-        2,
-        norm=get_norm("spectral"),
-        where="advantage",
-        dueling=True,
-        generator=torch.Generator(),
+        NetworkSpec((3,), "float32", 2, norm=get_norm("spectral"), where="advantage", dueling=True),
+        torch.Generator(),
     )
     assert [type(m).__name__ for m in dueling.head.children()] == ["Linear", "SpectralLinear"]
 

@@ -7,20 +7,18 @@ Not here: the torsos themselves (`wnrl.nn.networks.torsos`), action values
 Dimension key: B batch, A actions, F features.
 """
 
-from collections.abc import Sequence
+import math
 
 import torch
 from torch import Tensor, nn
 
-from wnrl._settings import UsageError
 from wnrl.nn.networks.heads import PolicyValue
-from wnrl.nn.networks.initialization import reset_parameters_
-from wnrl.nn.networks.q_network import Initialize, check_actions, initialized
+from wnrl.nn.networks.initialization import init_orthogonal_, reset_parameters_
+from wnrl.nn.networks.q_network import Initialize, initialized
 from wnrl.nn.networks.recurrent import LSTM, RecurrentActorCritic, recurrent_layers
-from wnrl.nn.networks.torso import DEFAULT_HIDDEN, Torso
-from wnrl.nn.networks.torsos import AUTO, build_torso, torso_layers
+from wnrl.nn.networks.spec import NetworkSpec
+from wnrl.nn.networks.torso import Torso
 from wnrl.nn.norms.placement import Layout, norm_at, place
-from wnrl.nn.norms.record import Norm
 
 
 class ActorCritic(nn.Module):
@@ -30,10 +28,10 @@ class ActorCritic(nn.Module):
     layer each.
 
     Args:
-        torso: of both heads, or of the policy if the value has its own.
+        torso: torso of both heads, or of the policy alone if the value has its own.
         policy: (B, F) -> (B, A).
         value: (B, F) -> (B, 1).
-        value_torso: the value's own, None to share.
+        value_torso: second torso for the value; None to share one.
     """
 
     def __init__(
@@ -63,118 +61,58 @@ class ActorCritic(nn.Module):
 
 
 def build_actor_critic(
-    shape: tuple[int, ...],
-    dtype: str,
-    num_actions: int,
-    *,
-    norm: Norm,
-    where: str = "torso",
-    hidden: Sequence[int] = DEFAULT_HIDDEN,
-    network: str = AUTO,
-    width: int = 1,
-    separate: bool = False,
-    lstm_units: int = 0,
-    generator: torch.Generator,
-    initialize: Initialize = reset_parameters_,
+    spec: NetworkSpec, generator: torch.Generator, initialize: Initialize = reset_parameters_
 ) -> ActorCritic | RecurrentActorCritic:
-    """An actor-critic for an observation, initialized from `generator` alone.
+    """Build an actor-critic whose weights are drawn from `generator` alone.
 
     Args:
-        shape: as in `assemble_actor_critic`.
-        dtype: as there.
-        num_actions: A.
-        norm: as there.
-        where: as there.
-        hidden: as there.
-        network: as there.
-        width: as there.
-        separate: as there.
-        lstm_units: as there.
+        spec: the network.
         generator: a CPU generator. The global one is left as it was.
         initialize: draws the weights; torch's distributions by default.
 
     Raises:
-        UsageError: on a type, layer width, place or number of actions that cannot be.
+        UsageError: on a type, layer width or place that cannot be.
     """
-
-    def assemble() -> ActorCritic | RecurrentActorCritic:
-        return assemble_actor_critic(
-            shape,
-            dtype,
-            num_actions,
-            norm=norm,
-            where=where,
-            hidden=hidden,
-            network=network,
-            width=width,
-            separate=separate,
-            lstm_units=lstm_units,
-        )
-
-    return initialized(assemble, norm, generator, initialize)
+    return initialized(lambda: assemble_actor_critic(spec), spec.norm, generator, initialize)
 
 
-def assemble_actor_critic(
-    shape: tuple[int, ...],
-    dtype: str,
-    num_actions: int,
-    *,
-    norm: Norm,
-    where: str = "torso",
-    hidden: Sequence[int] = DEFAULT_HIDDEN,
-    network: str = AUTO,
-    width: int = 1,
-    separate: bool = False,
-    lstm_units: int = 0,
-) -> ActorCritic | RecurrentActorCritic:
-    """An actor-critic for an observation, as torch initializes it, from the global generator.
+def assemble_actor_critic(spec: NetworkSpec) -> ActorCritic | RecurrentActorCritic:
+    """Assemble an actor-critic as torch initializes it, from the global generator.
 
-    Args:
-        shape: of one observation.
-        dtype: "uint8" or "float32", as in `ObservationSpec`.
-        num_actions: A.
-        norm: of the layers that `where` names.
-        where: words and names of `wnrl.nn.norms.placement.place`. With one torso `policy` and
-        `value`
-            are the output layers and a hidden layer is `conv1`; with two they are all hidden
-            layers of that torso, one of which is `policy.conv1`, and `head` are the outputs.
-        hidden: units of an MLP's layers.
-        network: the architecture of each torso, as in `build_torso`.
-        width: multiplies its channels, where it takes that.
-        separate: a torso for the policy and one for the value, instead of one for both.
-        lstm_units: of an LSTM between one torso and the heads, whose layer is `lstm`; 0 for none.
+    With one torso, `policy` and `value` name the output layers and a hidden layer is called
+    `conv1`. With two, they name all hidden layers of that torso, one of which is `policy.conv1`,
+    and `head` names the outputs. An LSTM counts to the torso.
 
     Raises:
-        UsageError: on a type, layer width, place or number of actions that cannot be.
+        UsageError: on a type, layer width or place that cannot be.
     """
-    check_actions(num_actions)
-    recurrent = recurrent_layers(lstm_units)
-    if recurrent and separate:
-        raise UsageError(
-            f"lstm_units {lstm_units} with separate torsos: an LSTM stands behind one torso, which "
-            "policy and value share; leave one of the two out"
-        )
-    names = torso_layers(shape, dtype, network=network, hidden=hidden, width=width)
-    heads = ("policy", "value")
-    hidden_layers = (
-        {head: tuple(f"{head}.{name}" for name in names) for head in heads}
-        if separate
-        else {"torso": (*names, *recurrent)}
-    )
-    layout = Layout(hidden_layers, {head: (head,) for head in heads}, recurrent)
-    placed = place(where, norm, layout)
+    heads, recurrent = ("policy", "value"), recurrent_layers(spec.lstm_units)
+    hidden: dict[str, tuple[str, ...]]
+    if spec.separate:
+        hidden = {head: tuple(f"{head}.{name}" for name in spec.torso_layers) for head in heads}
+    else:
+        hidden = {"torso": (*spec.torso_layers, *recurrent)}
+    layout = Layout(hidden, {head: (head,) for head in heads}, recurrent)
+    placed = place(spec.where, spec.norm, layout)
 
     def torso(prefix: str) -> Torso:
-        own = {name for name in names if prefix + name in placed}
-        return build_torso(
-            shape, dtype, norm=norm, network=network, hidden=hidden, width=width, placed=own
-        )
+        return spec.build_torso({name for name in spec.torso_layers if prefix + name in placed})
 
-    torsos = [torso("policy."), torso("value.")] if separate else [torso("")]
-    features = lstm_units or torsos[0].num_features
-    policy = norm_at("policy", norm, placed).linear(features, num_actions)
-    value = norm_at("value", norm, placed).linear(features, 1)
-    if not lstm_units:
-        return ActorCritic(torsos[0], policy, value, torsos[1] if separate else None)
-    lstm = norm_at(LSTM, norm, placed).lstm(torsos[0].num_features, lstm_units)
+    torsos = [torso("policy."), torso("value.")] if spec.separate else [torso("")]
+    features = spec.lstm_units or torsos[0].num_features
+    policy = norm_at("policy", spec.norm, placed).linear(features, spec.num_actions)
+    value = norm_at("value", spec.norm, placed).linear(features, 1)
+    if not spec.lstm_units:
+        return ActorCritic(torsos[0], policy, value, torsos[1] if spec.separate else None)
+    lstm = norm_at(LSTM, spec.norm, placed).lstm(torsos[0].num_features, spec.lstm_units)
     return RecurrentActorCritic(torsos[0], lstm, policy, value)
+
+
+def init_actor_critic_(network: nn.Module, generator: torch.Generator) -> None:
+    """Draw every weight orthogonally from `generator` alone.
+
+    The gains are those of OpenAI baselines and SB3; the gain of an LSTM is CleanRL's.
+    """
+    gains = {"policy": 0.01, "value": 1.0, "lstm": 1.0}
+    own = {module: gains[name] for name, module in network.named_children() if name in gains}
+    init_orthogonal_(network, generator, gain=math.sqrt(2), gains=own)

@@ -1,7 +1,7 @@
 """Networks with an LSTM between torso and heads, over sequences that never cross an episode border.
 
-Not here: the weight-normalized LSTM (`wnrl.nn.weight_norm.lstm`); who keeps a state between steps
-(agents).
+Not here: the weight-normalized LSTM (`wnrl.nn.weight_norm.lstm`) and keeping a state between steps
+(`wnrl.agents.recurrence`).
 
 Dimension key: T time, B batch, A actions, F features, H units of the LSTM.
 """
@@ -12,7 +12,6 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
-from wnrl._settings import UsageError
 from wnrl.nn.networks.heads import PolicyValue
 from wnrl.nn.networks.torso import Torso
 from wnrl.nn.weight_norm.lstm import State
@@ -22,7 +21,7 @@ Output = TypeVar("Output")
 
 
 class Recurrent(nn.Module, Generic[Output]):
-    """A torso, an LSTM of one layer and heads. What the heads are is a subclass's `read_out`.
+    """A torso, an LSTM of one layer and heads, which a subclass defines in `read_out`.
 
     Args:
         torso: (N, *shape) -> (N, F).
@@ -40,7 +39,7 @@ class Recurrent(nn.Module, Generic[Output]):
         return self.lstm.hidden_size
 
     def initial_state(self, batch: int) -> State:
-        """h and c (1, B, H) of sequences that begin: zeros, on the network's device."""
+        """Return h and c (1, B, H) for new sequences: zeros on the network's device."""
         like = next(self.lstm.parameters())
         return like.new_zeros(1, batch, self.lstm_units), like.new_zeros(1, batch, self.lstm_units)
 
@@ -49,20 +48,20 @@ class Recurrent(nn.Module, Generic[Output]):
         raise NotImplementedError
 
     def forward(self, obs: Tensor) -> Output:
-        """Each observation (B, *shape) as a sequence of one, from an empty state."""
+        """Take each observation (B, *shape) as a sequence of one step from an empty state."""
         hidden, _ = self.lstm(self.torso(obs).unsqueeze(0))  # (B, F) -> (1, B, H)
         return self.read_out(hidden.squeeze(0))
 
     def unroll(self, obs: Tensor, first: Tensor, state: State) -> tuple[Output, State]:
-        """Sequences (T, B, *shape) -> the heads' output (T, B, ...) and the state after them.
+        """Run over sequences (T, B, *shape); return outputs (T, B, ...) and the state after them.
 
-        The torso takes all T * B observations at once, statistics of a batch included. The LSTM
-        runs over whole stretches between steps at which an environment begins: as many calls as
-        there are such steps. `first` is read on the host, which waits for its device.
+        The torso takes all T * B observations at once, so batch statistics are over all of them.
+        The LSTM runs over whole stretches between steps at which an episode begins. `first` is
+        read on the host, which waits for the device.
 
         Args:
             obs: (T, B, *shape).
-            first: (T, B) bool, whether step t of b begins an episode: its state is zero before it,
+            first: (T, B) bool, whether step t of b begins an episode: the state before it is zero,
                 and no gradient crosses it.
             state: before the first step.
 
@@ -117,18 +116,12 @@ class RecurrentActorCritic(Recurrent[PolicyValue]):
 
 
 def recurrent_layers(lstm_units: int) -> tuple[str, ...]:
-    """The names of the recurrent layers of a network with so many units, 0 for none.
-
-    Raises:
-        UsageError: below 0.
-    """
-    if lstm_units < 0:
-        raise UsageError(f"lstm_units is {lstm_units}: it must be at least 0, which is no LSTM")
+    """Names of the recurrent layers of a network with this many LSTM units; 0 has none."""
     return (LSTM,) if lstm_units else ()
 
 
 def _stretches(first: Tensor) -> Iterator[tuple[int, int]]:
-    """(start, stop) of the steps of first (T, B) that no beginning interrupts; the first at 0."""
+    """Yield (start, stop) of the stretches in first (T, B) that no episode start interrupts."""
     steps = len(first)
     later = first[1:].any(dim=1).nonzero().flatten().tolist() if steps > 1 else []
     starts = [0, *(step + 1 for step in later)]

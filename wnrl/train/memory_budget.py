@@ -1,0 +1,83 @@
+"""Fit a run into memory before anything is allocated."""
+
+import math
+
+import numpy as np
+
+from wnrl._settings import SettingError
+from wnrl.agents.record import Storage
+from wnrl.config import Config, replace
+from wnrl.doctor import memory
+from wnrl.envs.vector import VectorEnv
+
+# Besides the replay: networks, optimizer, activations and emulators. Measured on Atari: 0.2 GiB.
+RESERVE_BYTES = 512 * 1024**2
+
+# Bytes of an update per byte of an observation: floats, activations and their gradients. Measured
+# on Atari's rows of 28 KB: 350 KB a row with the Nature network, 2.8 MB with IMPALA of width 1.
+ACTIVATION_BYTES = 12
+IMPALA_ACTIVATION_BYTES = 100
+
+
+def fit_memory(
+    config: Config, env: VectorEnv, available_bytes: int, *, fixed: bool
+) -> tuple[Config, str | None]:
+    """Decide the replay's capacity; refuse a rollout that does not fit.
+
+    Args:
+        config: configuration of the run.
+        env: its environments.
+        available_bytes: memory that this process can still take.
+        fixed: whether the capacity must stay, as in a resumed run.
+
+    Returns:
+        The configuration with a capacity that fits, and one line if it had to shrink.
+
+    Raises:
+        SettingError: a capacity that a person asked for, or a rollout, does not fit.
+    """
+    storage = config.agent.storage(env.num_envs, env.observation)
+    if not storage.shrinks:
+        _check_fixed(config, storage, env, available_bytes)
+        return config, None
+    (name,) = storage.settings
+    if storage.rows < storage.least_rows:
+        raise SettingError(
+            name,
+            f"{storage.rows} is too small; {storage.least_reason} need at least "
+            f"{storage.least_rows} transitions",
+        )
+    capacity, note = memory.check_buffer(
+        storage.rows,
+        explicit=fixed or name in config.explicit,
+        bytes_needed=storage.bytes_of,
+        available=available_bytes,
+        reserve_bytes=RESERVE_BYTES + _update_bytes(config, env),
+        minimum=max(storage.least_rows, config.agent.learning_batch),
+    )
+    return replace(config, **{name: capacity}), note
+
+
+def _update_bytes(config: Config, env: VectorEnv) -> int:
+    """Return the bytes of one update besides `RESERVE_BYTES`, by the rows seen at once."""
+    row_bytes = math.prod(env.observation.shape) * np.dtype(env.observation.dtype).itemsize
+    impala = config.run.network == "impala"
+    each = IMPALA_ACTIVATION_BYTES * config.run.width if impala else ACTIVATION_BYTES
+    update_bytes: int = each * config.agent.rows_per_update * row_bytes
+    return update_bytes
+
+
+def _check_fixed(config: Config, storage: Storage, env: VectorEnv, available_bytes: int) -> None:
+    needed = _update_bytes(config, env) + storage.bytes_of(storage.rows)
+    if needed + RESERVE_BYTES > available_bytes:
+        first, *others = storage.settings
+        values = config.values
+        raise SettingError(
+            first,
+            f"{values[first]:_} with "
+            + " and ".join(f"{name} {values[name]:_}" for name in others)
+            + f" and learning from {config.agent.learning_batch:_} rows at once need "
+            f"{memory.format_bytes(needed)}, and "
+            f"{memory.format_bytes(max(0, available_bytes - RESERVE_BYTES))} are free; lower one "
+            "of them",
+        )
