@@ -92,7 +92,7 @@ class Runner:
 
     @property
     def finished(self) -> bool:
-        """Whether every run is done or has failed for good."""
+        """Return whether every run is done or has failed for good."""
         return all(run.state in (State.DONE, State.FAILED) for run in self.runs)
 
     def poll(self) -> None:
