@@ -10,7 +10,7 @@ import torch
 from wnrl.rl.rollout import Rollout, RolloutBatch, shuffled
 
 T, N, SHAPE = 4, 3, (2, 5)
-KEPT = ("value", "log_prob")
+EXTRAS = ("value", "log_prob")
 
 
 def rows(count: int = T, dtype: str = "uint8", seed: int = 0) -> list[dict[str, Any]]:
@@ -35,7 +35,7 @@ def rows(count: int = T, dtype: str = "uint8", seed: int = 0) -> list[dict[str, 
 
 
 def filled(dtype: str = "uint8", seed: int = 0) -> Rollout:
-    rollout = Rollout(T, N, SHAPE, dtype, KEPT)
+    rollout = Rollout(T, N, SHAPE, dtype, EXTRAS)
     for row in rows(dtype=dtype, seed=seed):
         rollout.add(**row)
     return rollout
@@ -43,8 +43,8 @@ def filled(dtype: str = "uint8", seed: int = 0) -> Rollout:
 
 def tensors(batch: RolloutBatch) -> dict[str, torch.Tensor]:
     fields = dict(zip(batch._fields, batch, strict=True))
-    kept: Any = fields.pop("kept")
-    return fields | kept
+    extras: Any = fields.pop("extras")
+    return fields | extras
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
@@ -87,23 +87,23 @@ def test_on_the_cpu_nothing_is_copied() -> None:
 
 
 def test_what_was_added_may_be_written_over() -> None:
-    rollout, row = Rollout(1, N, SHAPE, "uint8", KEPT), rows(1)[0]
+    rollout, row = Rollout(1, N, SHAPE, "uint8", EXTRAS), rows(1)[0]
     rollout.add(**row)
     row["obs"][:], row["value"][:] = 0, 0
     batch = rollout.to("cpu")
     assert batch.obs.any()
-    assert batch.kept["value"].all()
+    assert batch.extras["value"].all()
 
 
-@pytest.mark.parametrize("kept", [(), ("value",), KEPT])
-def test_bytes_needed_are_the_bytes_held(kept: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("extras", [(), ("value",), EXTRAS])
+def test_bytes_needed_are_the_bytes_held(extras: tuple[str, ...]) -> None:
     # Per row and environment: 10 of uint8, an action of 8, two of 4, two of 1.
-    each = 10 + 8 + 4 + 4 + 1 + 1 + 4 * len(kept)
-    assert Rollout.bytes_needed(T, N, SHAPE, "uint8", kept) == T * N * each
-    assert Rollout.bytes_needed(T, N, SHAPE, "float32", kept) == T * N * (each + 30)
+    each = 10 + 8 + 4 + 4 + 1 + 1 + 4 * len(extras)
+    assert Rollout.bytes_needed(T, N, SHAPE, "uint8", extras) == T * N * each
+    assert Rollout.bytes_needed(T, N, SHAPE, "float32", extras) == T * N * (each + 30)
     for dtype in ("uint8", "float32"):
-        held = Rollout(T, N, SHAPE, dtype, kept).nbytes
-        assert held == Rollout.bytes_needed(T, N, SHAPE, dtype, kept)
+        held = Rollout(T, N, SHAPE, dtype, extras).nbytes
+        assert held == Rollout.bytes_needed(T, N, SHAPE, dtype, extras)
 
 
 @pytest.mark.parametrize("asked", [False, True])
@@ -116,7 +116,7 @@ def test_memory_is_pinned_only_if_asked(monkeypatch: pytest.MonkeyPatch, asked: 
         return made
 
     monkeypatch.setattr(torch, "empty", recorded)
-    Rollout(T, N, SHAPE, "uint8", KEPT, **({"pin_memory": True} if asked else {}))
+    Rollout(T, N, SHAPE, "uint8", EXTRAS, **({"pin_memory": True} if asked else {}))
     assert set(pinned) == {asked}
 
 
@@ -132,7 +132,7 @@ def test_saved_and_loaded_goes_on_as_if_never_stopped(stopped: int) -> None:
     buffer.seek(0)
     state = torch.load(buffer, weights_only=True)
     assert all(len(field) == stopped for field in state["fields"].values())
-    other = Rollout(T, N, SHAPE, "uint8", KEPT)
+    other = Rollout(T, N, SHAPE, "uint8", EXTRAS)
     other.load_state_dict(state)
     assert other.filled_rows == stopped
     for row in rows()[stopped:]:
@@ -141,8 +141,13 @@ def test_saved_and_loaded_goes_on_as_if_never_stopped(stopped: int) -> None:
     assert all(torch.equal(x, expected[name]) for name, x in tensors(other.to("cpu")).items())
 
 
+def test_saved_extras_keep_the_names_of_old_checkpoints() -> None:
+    fields = filled().state_dict()["fields"]
+    assert list(fields)[-2:] == ["kept.value", "kept.log_prob"]
+
+
 def test_a_state_holds_the_filled_rows_only_and_no_view_of_the_memory() -> None:
-    rollout = Rollout(1000, N, SHAPE, "uint8", KEPT)
+    rollout = Rollout(1000, N, SHAPE, "uint8", EXTRAS)
     rollout.add(**rows(1)[0])
     state = rollout.state_dict()
     buffer = io.BytesIO()
@@ -156,10 +161,10 @@ def test_a_state_holds_the_filled_rows_only_and_no_view_of_the_memory() -> None:
 @pytest.mark.parametrize(
     "other",
     [
-        (T + 1, N, SHAPE, "uint8", KEPT),
-        (T, N + 1, SHAPE, "uint8", KEPT),
-        (T, N, (5, 2), "uint8", KEPT),
-        (T, N, SHAPE, "float32", KEPT),
+        (T + 1, N, SHAPE, "uint8", EXTRAS),
+        (T, N + 1, SHAPE, "uint8", EXTRAS),
+        (T, N, (5, 2), "uint8", EXTRAS),
+        (T, N, SHAPE, "float32", EXTRAS),
         (T, N, SHAPE, "uint8", ("value",)),
     ],
 )
@@ -200,7 +205,7 @@ def test_a_full_rollout_takes_no_more_and_one_that_is_not_gives_nothing() -> Non
 def test_a_row_of_another_shape_or_type_is_refused_and_not_counted(
     name: str, value: Any, error: type[Exception], message: str
 ) -> None:
-    rollout = Rollout(T, N, SHAPE, "uint8", KEPT)
+    rollout = Rollout(T, N, SHAPE, "uint8", EXTRAS)
     with pytest.raises(error, match=message):
         rollout.add(**(rows(1)[0] | {name: value}))
     assert rollout.filled_rows == 0
@@ -209,15 +214,15 @@ def test_a_row_of_another_shape_or_type_is_refused_and_not_counted(
 @pytest.mark.parametrize("names", [("value",), ("value", "log_prob", "more"), ("value", "logprob")])
 def test_what_is_kept_must_be_what_was_declared(names: tuple[str, ...]) -> None:
     row = rows(1)[0]
-    for name in KEPT:
+    for name in EXTRAS:
         del row[name]
-    with pytest.raises(ValueError, match=r"kept must be \['log_prob', 'value'\], not"):
-        Rollout(T, N, SHAPE, "uint8", KEPT).add(**row, **dict.fromkeys(names, np.zeros(N)))
+    with pytest.raises(ValueError, match=r"extras must be \['log_prob', 'value'\], not"):
+        Rollout(T, N, SHAPE, "uint8", EXTRAS).add(**row, **dict.fromkeys(names, np.zeros(N)))
 
 
 @pytest.mark.parametrize(("k", "first"), [(1, True), (3, False)])
 def test_episodes_begin_right_after_a_row_that_is_not_valid(k: int, first: bool) -> None:
-    rollout, wrong = Rollout(T, N, SHAPE, "uint8", KEPT), rows()
+    rollout, wrong = Rollout(T, N, SHAPE, "uint8", EXTRAS), rows()
     wrong[k]["first"][1] = first
     for row in wrong[:k]:
         rollout.add(**row)

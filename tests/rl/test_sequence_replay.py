@@ -3,6 +3,7 @@
 import io
 import itertools
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,8 @@ from wnrl._settings import UsageError
 from wnrl.envs.toy import Corridor
 from wnrl.rl.recurrent_states import State
 from wnrl.rl.replay import Replay
-from wnrl.rl.sequence_replay import SequenceReplay, Sequences
+from wnrl.rl.sequence_replay import SequenceReplay
+from wnrl.rl.sequences import Sequences, SequenceShape
 
 UNITS = 2
 
@@ -32,9 +34,10 @@ def make_replay(rows: int = 30, num_envs: int = 1, seed: int = 0, **options: Any
         "period_steps": 2,
         "lstm_units": UNITS,
     }
-    return SequenceReplay(
-        rows * num_envs, num_envs, generator=np.random.default_rng(seed), **given | options
-    )
+    given |= options
+    shape = SequenceShape(**{field.name: given.pop(field.name) for field in fields(SequenceShape)})
+    generator = np.random.default_rng(seed)
+    return SequenceReplay(rows * num_envs, num_envs, generator=generator, shape=shape, **given)
 
 
 def state_before(row: int, num_envs: int) -> State:
@@ -324,10 +327,7 @@ def test_bytes_are_known_exactly_beforehand() -> None:
             1,
             1,
             np.random.default_rng(0),
-            burn_in_steps=0,
-            sequence_steps=2,
-            period_steps=period,
-            lstm_units=16,
+            SequenceShape(burn_in_steps=0, sequence_steps=2, period_steps=period, lstm_units=16),
         )
         assert replay.nbytes == SequenceReplay.bytes_needed(
             capacity, num_envs, (5, 6), "uint8", lstm_units=16, period_steps=period

@@ -23,6 +23,9 @@ from torch import Tensor
 
 from wnrl.rl.row_store import require_order
 
+# In saved rollouts; changing it would make old checkpoints unreadable.
+EXTRAS_PREFIX = "kept."
+
 RowField = npt.NDArray[Any] | Tensor  # one row of a field, (N, ...), on any device
 
 
@@ -35,7 +38,7 @@ class RolloutBatch(NamedTuple):
     reward: Tensor  # (T, N) float32; 0 where not valid
     discount: Tensor  # (T, N) float32; 0 where not valid
     valid: Tensor  # (T, N) bool
-    kept: dict[str, Tensor]  # each (T, N) float32: what the agent noted when it acted
+    extras: dict[str, Tensor]  # each (T, N) float32: what the agent recorded when it acted
 
     def flat(self) -> "RolloutBatch":
         """Return all rows in one dimension (T * N, ...), row k of environment n at k * N + n.
@@ -73,8 +76,8 @@ class RolloutBatch(NamedTuple):
         return self._each(lambda x: x.index_select(1, index))
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> "RolloutBatch":
-        kept = {name: change(x) for name, x in self.kept.items()}
-        return RolloutBatch._make([*map(change, self[:-1]), kept])
+        extras = {name: change(x) for name, x in self.extras.items()}
+        return RolloutBatch._make([*map(change, self[:-1]), extras])
 
     def _require_dimensions(self, ndim: int) -> None:
         if self.valid.ndim != ndim:
@@ -90,7 +93,7 @@ class Rollout:
         num_envs: N.
         shape: shape of one environment's observation.
         dtype: dtype of observations, "uint8" or "float32"; they are stored unchanged.
-        kept: names of numbers (N,) that the agent notes when it acts, such as its value.
+        extras: names of numbers (N,) that the agent records when it acts, such as its value.
         pin_memory: whether to pin the memory, so that a GPU can copy from it directly.
 
     Raises:
@@ -103,7 +106,7 @@ class Rollout:
         num_envs: int,
         shape: tuple[int, ...],
         dtype: str,
-        kept: tuple[str, ...] = ("value",),
+        extras: tuple[str, ...] = ("value",),
         *,
         pin_memory: bool = False,
     ) -> None:
@@ -116,10 +119,10 @@ class Rollout:
         self.filled_rows = 0
         self._fields = {
             name: torch.empty((steps, num_envs, *tail), dtype=kind, pin_memory=pin_memory).zero_()
-            for name, (kind, tail) in _field_types(shape, dtype, kept).items()
+            for name, (kind, tail) in _field_types(shape, dtype, extras).items()
         }
         self._arrays = {name: field.numpy() for name, field in self._fields.items()}  # same memory
-        self._kept = kept
+        self._extras = extras
 
     @staticmethod
     def bytes_needed(
@@ -127,10 +130,10 @@ class Rollout:
         num_envs: int,
         shape: tuple[int, ...],
         dtype: str,
-        kept: tuple[str, ...] = ("value",),
+        extras: tuple[str, ...] = ("value",),
     ) -> int:
         """Return the exact bytes of a rollout; the arguments are the constructor's."""
-        types = _field_types(shape, dtype, kept).values()
+        types = _field_types(shape, dtype, extras).values()
         return steps * num_envs * sum(kind.itemsize * math.prod(tail) for kind, tail in types)
 
     @property
@@ -155,7 +158,7 @@ class Rollout:
         reward: RowField,
         discount: RowField,
         valid: RowField,
-        **kept: RowField,
+        **extras: RowField,
     ) -> None:
         """Store one row; reward and discount become 0 where it is not valid.
 
@@ -166,10 +169,10 @@ class Rollout:
             reward: (N,) the rewards that followed, clipped if the learner clips.
             discount: (N,) 0 at termination and lost lives, gamma otherwise, truncation included.
             valid: (N,) bool, False at a final observation, whose action was not used.
-            **kept: (N,) each of the names in `kept`.
+            **extras: (N,) each of the names in `extras`.
 
         Raises:
-            ValueError: if the rollout is full, if a shape or the names in `kept` differ from the
+            ValueError: if the rollout is full, if a shape or the names in `extras` differ from the
                 above, or if an episode does not begin exactly after a row that is not valid.
             TypeError: if a dtype does not fit.
         """
@@ -177,8 +180,8 @@ class Rollout:
             raise ValueError(
                 f"the rollout is full with {self.steps} rows: learn from it and clear it first"
             )
-        if kept.keys() != set(self._kept):
-            raise ValueError(f"kept must be {sorted(self._kept)}, not {sorted(kept)}")
+        if extras.keys() != set(self._extras):
+            raise ValueError(f"extras must be {sorted(self._extras)}, not {sorted(extras)}")
         row = {
             "obs": obs,
             "first": first,
@@ -186,7 +189,7 @@ class Rollout:
             "reward": reward,
             "discount": discount,
             "valid": valid,
-            **{f"kept.{name}": value for name, value in kept.items()},
+            **{EXTRAS_PREFIX + name: value for name, value in extras.items()},
         }
         for name, value in row.items():
             self._write(name, value)
@@ -211,8 +214,8 @@ class Rollout:
             raise ValueError(f"the rollout has {self.filled_rows} of its {self.steps} rows")
         # Waits for the copy: the next row may be written into the same memory right away.
         moved = {name: field.to(device) for name, field in self._fields.items()}
-        kept = {name: moved.pop(f"kept.{name}") for name in self._kept}
-        return RolloutBatch(**moved, kept=kept)
+        extras = {name: moved.pop(EXTRAS_PREFIX + name) for name in self._extras}
+        return RolloutBatch(**moved, extras=extras)
 
     def state_dict(self) -> dict[str, Any]:
         """Return copies of the rows so far."""
@@ -225,7 +228,7 @@ class Rollout:
         """Restore the rows of a state.
 
         Raises:
-            ValueError: if the state is of a rollout of another length, shape, dtype or kept names.
+            ValueError: if the state is of a rollout of other steps, shapes, dtypes or extras.
         """
         fields: Mapping[str, Tensor] = state["fields"]
         rows = len(fields["valid"])
@@ -278,7 +281,7 @@ def shuffled(count: int, parts: int, generator: np.random.Generator) -> Iterator
 
 
 def _field_types(
-    shape: tuple[int, ...], dtype: str, kept: tuple[str, ...]
+    shape: tuple[int, ...], dtype: str, extras: tuple[str, ...]
 ) -> dict[str, tuple[torch.dtype, tuple[int, ...]]]:
     """The dtype and the shape within one row and environment of each field."""
     kinds = {"uint8": torch.uint8, "float32": torch.float32}
@@ -291,5 +294,5 @@ def _field_types(
         "reward": (torch.float32, ()),
         "discount": (torch.float32, ()),
         "valid": (torch.bool, ()),
-        **{f"kept.{name}": (torch.float32, ()) for name in kept},
+        **{EXTRAS_PREFIX + name: (torch.float32, ()) for name in extras},
     }

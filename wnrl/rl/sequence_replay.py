@@ -2,25 +2,16 @@
 
 Rows are stored by `wnrl.rl.replay` and drawn here as sequences in time order. Every few rows the
 state of the acting network is stored too (`wnrl.rl.recurrent_states`). Not here: how agents make
-and use those states.
+and use those states. What a sequence is: `wnrl.rl.sequences`.
 
 Source: Kapturowski et al. 2019 (R2D2, ICLR 2019), section 3: stored states and burn-in.
 
 Dimension key: B batch, N environments, H units of the recurrent layer, L learnt rows of a sequence,
 n steps of a return, T = burn-in + L + n rows of a sequence.
-
-A sequence is named by its first learnt row. That is an episode's first row, or any row whose
-burn-in begins at a stored state. All learnt rows of a sequence belong to one episode: rows from the
-next `first` on are masked out, and a final observation is only a bootstrap.
-
-The burn-in stays in that episode too. If the episode begins within the burn-in, its first row is
-repeated in every earlier place, and `first` is set at the true place alone. So the network reaches
-the learnt rows in the same state as when it acted. `first` is set nowhere else, because a network
-has to interrupt the whole batch wherever it is set.
 """
 
 from collections.abc import Mapping
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -32,26 +23,7 @@ from wnrl.rl.recurrent_states import State, StoredStates
 from wnrl.rl.replay import Replay
 from wnrl.rl.returns import n_step_return
 from wnrl.rl.row_store import Indices, Scalars
-
-
-class Sequences(NamedTuple):
-    """A batch of sequences as CPU tensors that the caller owns, time first."""
-
-    obs: Tensor  # (T, B, ...) uint8 or float32
-    first: Tensor  # (T, B) bool, the state is reset before these rows: at most one per sequence
-    action: Tensor  # (L, B) int64; this and the next four fields are of the rows after the burn-in
-    reward: Tensor  # (L, B) float32, the discounted sum of up to n rewards
-    discount: Tensor  # (L, B) float32, of the value at the bootstrap
-    bootstrap: Tensor  # (L, B) int64, the row up to n steps later, counted from the burn-in's end
-    learnt: Tensor  # (L, B) bool, False at rows that must not be learnt from
-    state: State  # before the first row
-
-    def to(self, device: torch.device) -> "Sequences":
-        """Return the same sequences on a device."""
-        obs, first, action, reward, discount, bootstrap, learnt = (x.to(device) for x in self[:7])
-        h, c = self.state
-        state = (h.to(device), c.to(device))
-        return Sequences(obs, first, action, reward, discount, bootstrap, learnt, state)
+from wnrl.rl.sequences import Sequences, SequenceShape
 
 
 class SequenceReplay:
@@ -68,11 +40,7 @@ class SequenceReplay:
         stack: frames of one observation; 1 if nothing is stacked.
         n_step: n, the most steps of a return.
         generator: the only source of randomness, owned by this replay from now on.
-        burn_in_steps: rows that update the recurrent state and are not learnt from; may be 0.
-        sequence_steps: L.
-        period_steps: rows from one stored state to the next; with half of `sequence_steps`,
-            neighbouring sequences overlap by half.
-        lstm_units: H.
+        shape: lengths of a sequence and of its recurrent state.
 
     Raises:
         UsageError: if the capacity is too small to hold a sequence at all times.
@@ -88,17 +56,9 @@ class SequenceReplay:
         stack: int,
         n_step: int,
         generator: np.random.Generator,
-        *,
-        burn_in_steps: int,
-        sequence_steps: int,
-        period_steps: int,
-        lstm_units: int,
+        shape: SequenceShape,
     ) -> None:
-        if burn_in_steps < 0 or min(sequence_steps, period_steps, lstm_units) < 1:
-            raise ValueError(
-                "burn_in_steps must be at least 0, sequence_steps, period_steps and lstm_units at "
-                f"least 1, not {burn_in_steps}, {sequence_steps}, {period_steps} and {lstm_units}"
-            )
+        burn_in_steps, period_steps = shape.burn_in_steps, shape.period_steps
         least = num_envs * self.least_rows(stack, n_step, burn_in_steps, period_steps)
         if capacity < least:
             raise UsageError(
@@ -111,9 +71,11 @@ class SequenceReplay:
         self.num_envs = num_envs
         self.stack = stack
         self.burn_in_steps = burn_in_steps
-        self.sequence_steps = sequence_steps
+        self.sequence_steps = shape.sequence_steps
         self._history_steps = burn_in_steps + stack - 1  # older rows that a first learnt row needs
-        self._states = StoredStates(self._rows.capacity_rows, num_envs, lstm_units, period_steps)
+        self._states = StoredStates(
+            self._rows.capacity_rows, num_envs, shape.lstm_units, period_steps
+        )
 
     @staticmethod
     def least_rows(stack: int, n_step: int, burn_in_steps: int, period_steps: int) -> int:
