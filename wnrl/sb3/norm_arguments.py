@@ -18,7 +18,7 @@ def find_norm(name: str, settings: Mapping[str, Any]) -> Norm:
         settings: parameters of the normalization by name.
 
     Raises:
-        UsageError: an unknown name or parameter, or a normalization that needs a loss of its own.
+        UsageError: an unknown name or parameter, or a normalization that needs another loss.
     """
     if not isinstance(name, str):
         raise UsageError(
