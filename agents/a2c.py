@@ -64,12 +64,12 @@ def a2c_loss(
 
     Source: Mnih et al. 2016, section 4 and supplement, algorithm S3.
     """
-    advantage = rows.kept["advantage"]
+    advantage = rows.extras["advantage"]
     if normalize_advantage:
         advantage = losses.normalized(advantage, rows.valid)
     log_prob = losses.log_probabilities(output.logits, rows.action)
     policy = losses.masked_mean(losses.policy_gradient(log_prob, advantage), rows.valid)
-    value = losses.masked_mean((rows.kept["return"] - output.value).square(), rows.valid)
+    value = losses.masked_mean((rows.extras["return"] - output.value).square(), rows.valid)
     entropy = losses.masked_mean(losses.entropy(output.logits), rows.valid)
     return Loss(policy + value_coef * value - entropy_coef * entropy, policy, value, entropy)
 

@@ -188,7 +188,7 @@ def with_advantages(rollout: RolloutBatch, last: Tensor, gae_lambda: float) -> R
         last: (N,) values of what follows the last row.
         gae_lambda: lambda of the advantages.
     """
-    value = rollout.kept["value"]
+    value = rollout.extras["value"]
     advantage = generalized_advantages(
         rollout.reward,
         rollout.discount,
@@ -198,7 +198,7 @@ def with_advantages(rollout: RolloutBatch, last: Tensor, gae_lambda: float) -> R
         gae_lambda,
     )
     return rollout._replace(
-        kept={**rollout.kept, "advantage": advantage, "return": advantage + value}
+        extras={**rollout.extras, "advantage": advantage, "return": advantage + value}
     )
 
 
@@ -207,7 +207,7 @@ def explained_variance(rollout: RolloutBatch) -> Tensor:
 
     NaN or -inf where all returns are equal or no row is valid.
     """
-    target, value = rollout.kept["return"], rollout.kept["value"]
+    target, value = rollout.extras["return"], rollout.extras["value"]
     return 1 - _variance(target - value, rollout.valid) / _variance(target, rollout.valid)
 
 

@@ -77,13 +77,13 @@ def ppo_loss(
 
     Source: Schulman et al. 2017, equation 9, as a loss.
     """
-    advantage = rows.kept["advantage"]
+    advantage = rows.extras["advantage"]
     if normalize_advantage:
         advantage = losses.normalized(advantage, rows.valid)
-    log_prob, old = losses.log_probabilities(output.logits, rows.action), rows.kept["log_prob"]
+    log_prob, old = losses.log_probabilities(output.logits, rows.action), rows.extras["log_prob"]
     surrogate = losses.clipped_surrogate(log_prob, old, advantage, clip)  # (B,)
     policy = losses.masked_mean(surrogate, rows.valid)
-    value = losses.masked_mean((rows.kept["return"] - output.value).square(), rows.valid)
+    value = losses.masked_mean((rows.extras["return"] - output.value).square(), rows.valid)
     entropy = losses.masked_mean(losses.entropy(output.logits), rows.valid)
     total = policy + value_coef * value - entropy_coef * entropy  # equation 9
     with torch.no_grad():

@@ -124,16 +124,16 @@ class PQN:
         target = returns.lambda_returns(
             rollout.reward,
             rollout.discount,
-            value_after(rollout.kept["value"], last),
+            value_after(rollout.extras["value"], last),
             rollout.valid,
             self._settings.q_lambda,
         )
-        return rollout._replace(kept={"return": target})
+        return rollout._replace(extras={"return": target})
 
     def _learn(self, rows: RolloutBatch) -> tuple[Tensor, Tensor]:
         def loss(network: nn.Module) -> tuple[Tensor, tuple[Tensor, Tensor]]:
             q = network(rows.obs).gather(1, rows.action[:, None])[:, 0]  # (B, A) -> (B,)
-            td = rows.kept["return"] - q
+            td = rows.extras["return"] - q
             error = losses.masked_mean(losses.squared(td), rows.valid)
             return error, (error.detach(), losses.masked_mean(td.detach().abs(), rows.valid))
 

@@ -33,7 +33,8 @@ from wnrl.envs.vector import Actions, Flags, Observations, Step
 from wnrl.nn.networks.recurrent import RecurrentQNetwork
 from wnrl.nn.weight_norm.lstm import State
 from wnrl.rl import losses
-from wnrl.rl.sequence_replay import SequenceReplay, Sequences
+from wnrl.rl.sequence_replay import SequenceReplay
+from wnrl.rl.sequences import Sequences, SequenceShape
 
 
 def sequence_td_errors(
@@ -223,10 +224,12 @@ def build(parts: AgentParts) -> RecurrentDQN:
         observation.stack,
         settings.n_step,
         parts.generator("replay"),
-        burn_in_steps=settings.burn_in_steps,
-        sequence_steps=settings.sequence_steps,
-        period_steps=settings.state_period_steps,
-        lstm_units=settings.lstm_units,
+        SequenceShape(
+            settings.burn_in_steps,
+            settings.sequence_steps,
+            settings.state_period_steps,
+            settings.lstm_units,
+        ),
     )
     return RecurrentDQN(
         parts.learner,

@@ -45,7 +45,7 @@ def learnt(
         reward=nothing,
         discount=nothing,
         valid=torch.tensor(VALID),
-        kept={"value": nothing, "advantage": advantage, "return": target},
+        extras={"value": nothing, "advantage": advantage, "return": target},
     )
     loss = a2c_loss(
         output,

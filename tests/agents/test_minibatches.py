@@ -25,7 +25,7 @@ def numbered() -> RolloutBatch:
         reward=number.float(),
         discount=number.float(),
         valid=number % 2 == 0,
-        kept={"advantage": number.float()},
+        extras={"advantage": number.float()},
     )
 
 
@@ -37,7 +37,7 @@ def check_whole(rows: RolloutBatch) -> None:
     assert torch.equal(rows.reward, number.float())
     assert torch.equal(rows.discount, number.float())
     assert torch.equal(rows.valid, number % 2 == 0)
-    assert torch.equal(rows.kept["advantage"], number.float())
+    assert torch.equal(rows.extras["advantage"], number.float())
 
 
 class Double(nn.Module):

@@ -113,7 +113,7 @@ class Walk:
 
 
 def copied(batch: RolloutBatch) -> RolloutBatch:
-    kept = {name: x.clone() for name, x in batch.kept.items()}
+    kept = {name: x.clone() for name, x in batch.extras.items()}
     return RolloutBatch._make([*(x.clone() for x in batch[:-1]), kept])
 
 
@@ -123,7 +123,7 @@ def test_rows_arrive_as_they_came_none_lost_or_doubled_between_rollouts() -> Non
     rows = RolloutBatch._make(
         [*(torch.cat(x) for x in zip(*(b[:-1] for b in batches), strict=True)), {}]
     )
-    value = torch.cat([batch.kept["value"] for batch in batches])
+    value = torch.cat([batch.extras["value"] for batch in batches])
     valid_rows = ends = 0
     for env in range(N):
         actions = [(env + k) % 3 for k in range(8 * T)]
@@ -214,9 +214,9 @@ def test_advantages_bootstrap_where_time_was_up_and_stop_where_an_episode_did() 
         reward=torch.tensor(HAND["reward"]).float(),
         discount=torch.tensor(HAND["discount"]).float(),
         valid=valid,
-        kept={"value": value, "log_prob": value + 1},
+        extras={"value": value, "log_prob": value + 1},
     )
-    kept = with_advantages(rollout, torch.tensor(LAST), 0.5).kept
+    kept = with_advantages(rollout, torch.tensor(LAST), 0.5).extras
     assert torch.equal(kept["value"], value)
     assert torch.equal(kept["log_prob"], value + 1)
     for k, env in np.ndindex(4, 3):

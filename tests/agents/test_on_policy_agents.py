@@ -160,7 +160,7 @@ def test_it_learns_lambda_returns_of_its_values_at_the_time_of_acting(
             result = function(*arguments)
             rollout = result if of_result else arguments[0]
             if not taken:  # once a rollout
-                taken.append({name: x.clone() for name, x in rollout.kept.items()})
+                taken.append({name: x.clone() for name, x in rollout.extras.items()})
             return result
 
         return keep

@@ -96,7 +96,7 @@ def test_a_row_that_is_not_valid_changes_neither_the_loss_nor_a_gradient(
         last = torch.tensor([False, False, False, True])
         own = {
             name: torch.where(last, kept, x)
-            for name, x in rows_of().kept.items()
+            for name, x in rows_of().extras.items()
             if name in ("advantage", "return", "log_prob")
         }
         rows = rows_of(action=torch.tensor([*ACTION[:3], action]), **own)

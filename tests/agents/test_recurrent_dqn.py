@@ -28,7 +28,8 @@ from wnrl.rl import losses
 from wnrl.rl.replay import Replay
 from wnrl.rl.row_store import RowStore
 from wnrl.rl.schedules import linear
-from wnrl.rl.sequence_replay import SequenceReplay, Sequences
+from wnrl.rl.sequence_replay import SequenceReplay
+from wnrl.rl.sequences import Sequences, SequenceShape
 from wnrl.train.loop import run
 
 CPU = torch.device("cpu")
@@ -79,10 +80,12 @@ def build(
         return DQN(learner, Replay(**stored), settings, values=separate_batches, **parts)
     replay = SequenceReplay(
         **stored,
-        burn_in_steps=config.burn_in_steps,
-        sequence_steps=config.sequence_steps,
-        period_steps=config.state_period_steps,
-        lstm_units=config.lstm_units,
+        shape=SequenceShape(
+            config.burn_in_steps,
+            config.sequence_steps,
+            config.state_period_steps,
+            config.lstm_units,
+        ),
     )
     return RecurrentDQN(learner, replay, config, **parts)
 
