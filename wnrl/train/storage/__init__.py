@@ -1,4 +1,4 @@
-"""What a run writes for machines: its folder, tables, checkpoints and status.
+"""The files of a run that are read back: its folder, tables, checkpoints and status.
 
-Files that are read back belong here. TensorBoard and the screen do not (`wnrl.train.log`).
+They belong here. TensorBoard and the screen do not (`wnrl.train.log`).
 """

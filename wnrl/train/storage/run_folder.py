@@ -81,7 +81,7 @@ class RunDirectory:
 
     @property
     def holds_run(self) -> bool:
-        """Whether the folder holds any file of a run."""
+        """True if the folder holds any file of a run."""
         return any(next(self.path.glob(pattern), None) for pattern in _CONTENTS)
 
     def clear(self) -> None:
