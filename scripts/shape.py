@@ -19,10 +19,11 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
 LAYOUT = tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT
+ASKING = ("isinstance", "issubclass")
 DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
-# Their parameters are torch's own, with a few more, or those that an Atari environment has.
-DROP_IN_FILES = {"wnrl/nn/weight_norm/layers.py", "wnrl/nn/weight_norm/lstm.py"}
-DROP_IN_FILES |= {"wnrl/sb3/atari_vec_env.py"}
+# Long signatures on purpose: torch's layers with more options, an environment, a setting's facts.
+LAYERS = ("wnrl/nn/weight_norm/layers.py", "wnrl/nn/weight_norm/lstm.py")
+MANY_PARAMETERS = (*LAYERS, "wnrl/sb3/atari_vec_env.py", "wnrl/_settings.py")
 
 
 class Limit(NamedTuple):
@@ -80,18 +81,12 @@ class Source:
 
     def type_checks(self, classes: set[str]) -> dict[str, int]:
         """Places that ask whether something is one of the classes."""
-        places = {}
-        for node in self.nodes:
-            match node:
-                case ast.Call(func=ast.Name(id="isinstance" | "issubclass"), args=[_, kinds]):
-                    pass
-                case ast.MatchClass(cls=kinds):
-                    pass
-                case _:
-                    continue
-            if {getattr(n, "id", getattr(n, "attr", "")) for n in ast.walk(kinds)} & classes:
-                places[f"{self.name}:{kinds.lineno}"] = 1
-        return places
+        calls = [n for n in self.nodes if isinstance(n, ast.Call) and len(n.args) == 2]
+        kinds = [n.args[1] for n in calls if getattr(n.func, "id", "") in ASKING]
+        kinds += [n.cls for n in self.nodes if isinstance(n, ast.MatchClass)]
+        names = [{getattr(n, a, "") for n in ast.walk(k) for a in ("id", "attr")} for k in kinds]
+        asked = [kind for kind, given in zip(kinds, names, strict=True) if given & classes]
+        return {f"{self.name}:{kind.lineno}": 1 for kind in asked}
 
 
 def lines_of(node: ast.stmt) -> range:
@@ -112,7 +107,7 @@ def folders() -> dict[str, int]:
 
 
 def largest(name: str, allowed: int, places: dict[str, int]) -> Limit:
-    """A limit on each of several places."""
+    """A limit on each place."""
     return Limit(name, allowed, max(places.values()), places, allowed)
 
 
@@ -121,7 +116,6 @@ def limits() -> Iterator[Limit]:
     entries = {path.name: 1 for path in (ROOT / "wnrl").iterdir() if path.name != "__pycache__"}
     yield Limit("entries of wnrl/", 18, len(entries), entries)
     yield largest("files in a folder", 16, folders())
-
     paths = {path.resolve() for top in ("wnrl", "agents") for path in (ROOT / top).rglob("*.py")}
     sources = [Source(path) for path in sorted(paths)]
     files = {s.name: len(s.code_lines) for s in sources}
@@ -133,16 +127,11 @@ def limits() -> Iterator[Limit]:
     yield Limit("code lines of a function, 90th percentile", 20, p90, {})
     plain = {f: sizes for f, sizes in functions.items() if not f.startswith("wnrl/kernels/")}
     yield largest("code lines of a function", 60, {f: lines for f, (lines, _) in plain.items()})
-    own = {f: count for f, (_, count) in plain.items() if f.split(":")[0] not in DROP_IN_FILES}
+    own = {f: count for f, (_, count) in plain.items() if not f.startswith(MANY_PARAMETERS)}
     yield largest("parameters of a function", 8, own)
-
-    settings = {
-        node.name
-        for source in sources
-        for node in source.nodes
-        if source.name.startswith("agents/") and isinstance(node, ast.ClassDef)
-        if node.name.endswith(("Config", "Settings"))
-    }
+    agents = [n for s in sources if s.name.startswith("agents/") for n in s.nodes]
+    classes = {n.name for n in agents if isinstance(n, ast.ClassDef)}
+    settings = {name for name in classes if name.endswith(("Config", "Settings"))}
     checks = {place: 1 for s in sources for place in s.type_checks(settings)}
     yield Limit("isinstance on agent settings", 0, len(checks), checks)
     ignores = {s.name: s.type_ignores for s in sources}
@@ -150,13 +139,11 @@ def limits() -> Iterator[Limit]:
     packages = [s for s in sources if s.name.endswith("__init__.py")]
     silent = {s.name: 1 for s in packages if not s.has_docstring}
     yield Limit("packages without a docstring", 0, len(silent), silent)
-    text = (ROOT / "pyproject.toml").read_text()
-    contracts = tomllib.loads(text)["tool"]["importlinter"]["contracts"]
-    layers = {layer: 1 for contract in contracts for layer in contract["layers"]}
+    tools = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]
+    layers = {layer: 1 for c in tools["importlinter"]["contracts"] for layer in c["layers"]}
     yield Limit("layers of the import contract", 12, len(layers), layers)
 
 
 if __name__ == "__main__":
-    measured = list(limits())
-    print(*measured, sep="\n")
+    print(*(measured := list(limits())), sep="\n")
     sys.exit(not all(limit.holds for limit in measured))

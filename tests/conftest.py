@@ -1,12 +1,11 @@
 """How the tests run: processes, threads, and the seeds of the tests that learn.
 
-`pytest` alone, or on folders, runs on all usable CPUs, where pytest-xdist is installed; on named
-files or tests, with --pdb or with `-n 0` it runs in one process. Each process has one torch thread;
-OMP_NUM_THREADS=N gives it N.
+Plain `pytest` runs in one process per usable CPU, if pytest-xdist is installed. With named files or
+folders, with --pdb or with `-n 0` it runs in one process. Each process has one torch thread, or
+OMP_NUM_THREADS of them.
 """
 
 import os
-from pathlib import Path
 
 THREADS = int(os.environ.setdefault("OMP_NUM_THREADS", "1"))  # torch and child processes read it
 
@@ -15,6 +14,7 @@ import torch  # noqa: E402
 
 from wnrl.doctor.cpus import cpu_quota, usable_cpus  # noqa: E402
 from wnrl.envs.toy import Catch  # noqa: E402
+from wnrl.envs.toy_memory import Memory  # noqa: E402
 
 MAX_PROCESSES = 8  # each takes about 1 GB, and loading torch a few seconds of CPU time
 
@@ -42,8 +42,9 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     """Choose the number of processes before pytest-xdist reads it."""
     option = config.option
     chosen = getattr(option, "numprocesses", 0) is not None  # 0: there is no pytest-xdist
-    files = any(Path(argument.split("::")[0]).is_file() for argument in config.args)
-    if not (chosen or files or option.usepdb or option.collectonly):
+    named = config.args_source is pytest.Config.ArgsSource.ARGS
+    is_worker = hasattr(config, "workerinput")  # which must not start workers of its own
+    if not (is_worker or chosen or named or option.usepdb or option.collectonly):
         processes = min(usable_cpus(), round(cpu_quota() or MAX_PROCESSES), MAX_PROCESSES)
         option.numprocesses = processes if processes > 1 else 0
 
@@ -61,3 +62,13 @@ def small_catch(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     monkeypatch.setattr(Catch, "ROWS", 5)
     monkeypatch.setattr(Catch, "COLUMNS", 3)
+
+
+@pytest.fixture
+def short_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the delay of toy/Memory so short that every seed learns it, on every processor.
+
+    The mean return of a policy without a memory is 0.
+    """
+    monkeypatch.setattr(Memory, "SHORTEST_STEPS", 3)
+    monkeypatch.setattr(Memory, "LONGEST_STEPS", 4)
