@@ -8,9 +8,11 @@ from pathlib import Path
 import gymnasium
 import pytest
 import torch
+from script_modules import load_script
 
+from wnrl.agents.catalogue import _AGENTS, AGENTS
 from wnrl.compare.flags import compare_parser
-from wnrl.config import AGENTS, make_config
+from wnrl.config import make_config
 from wnrl.nn import NETWORKS, NORMS, weight_norm_groups
 from wnrl.optim import OptimizerSpec
 from wnrl.train.flags import read_toml, train_parser
@@ -139,8 +141,22 @@ def test_named_settings_exist() -> None:
             assert flag in known, (name_of(page), flag)
 
 
+def test_one_dqn_update_is_short_to_read() -> None:
+    rows = table_rows(ROOT / "docs" / "dqn_update.md", "One DQN update")
+    names = [re.findall(r"`(.+?)`", cell) for row in rows for cell in row[:2]]
+    shape = load_script("shape.py")
+    total = 0
+    for (file,), wanted in zip(names[::2], names[1::2], strict=True):
+        text = (ROOT / file).read_text()
+        total += len(shape.Source(ROOT / file).code_lines)
+        for name in wanted:
+            assert re.search(rf"^ *(def|class) {name.split('.')[-1]}\b", text, re.MULTILINE), name
+    assert len(rows) <= 6
+    assert total < 900
+
+
 def table_rows(page: Path, heading: str) -> list[list[str]]:
-    section = page.read_text().split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    section = page.read_text().split(f"# {heading}\n")[1].split("\n## ")[0]
     rows = [line.strip("| \n").split(" | ") for line in section.splitlines() if line[:1] == "|"]
     return rows[2:]
 
@@ -184,7 +200,7 @@ def test_costs_of_normalizations_are_those_of_the_csv() -> None:
 @pytest.fixture
 def own_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Run in an empty folder, and take out of the catalogues what the example added."""
-    tables = (NORMS, NETWORKS, AGENTS, gymnasium.registry)
+    tables = (NORMS, NETWORKS, _AGENTS, gymnasium.registry)
     before = [dict(table) for table in tables]
     threads = torch.get_num_threads()
     monkeypatch.chdir(tmp_path)
@@ -195,14 +211,22 @@ def own_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
     torch.set_num_threads(threads)
 
 
-@pytest.mark.parametrize("section", ["A normalization", "A network", "An environment"])
+@pytest.mark.parametrize(
+    ("section", "run"),
+    [
+        ("A normalization", "CartPole-v1/dqn-pixel"),
+        ("A network", "CartPole-v1/dqn-layer-network=shallow"),
+        ("An environment", "Corridor-v0/dqn-weight"),
+        ("An agent", "CartPole-v1/d3qn-weight"),
+    ],
+)
 @pytest.mark.usefixtures("own_tables")
-def test_the_example_of_contributing_trains(section: str, tmp_path: Path) -> None:
+def test_the_example_of_contributing_trains(section: str, run: str, tmp_path: Path) -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text().split(f"\n### {section}\n")[1].split("\n##")[0]
     (example,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
     assert len([line for line in example.splitlines() if line.strip()]) <= EXAMPLE_LINES
     exec(example, {"__name__": "example"})
-    (episodes,) = tmp_path.glob("runs/*/*/seed1/episodes.csv")
+    (episodes,) = tmp_path.glob(f"runs/{run}*/seed1/episodes.csv")
     assert len(episodes.read_text().splitlines()) > 5
 
 
