@@ -17,6 +17,7 @@ CPU = torch.device("cpu")
 ON_POLICY = ("a2c", "pqn", "ppo")
 # Mean returns before and after learning on the fixture `small_catch`, where random play has -0.33.
 BEFORE, AFTER = 0.3, 0.8
+BLIND = 0.4  # of 200 episodes without a memory: 0, with a standard deviation of 0.07
 
 
 def configured(agent: str, **changes: Any) -> Config:

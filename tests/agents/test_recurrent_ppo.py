@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from agent_runs import AFTER, BLIND
 from torch import Tensor
 
 from wnrl.agents.ppo import PPO
@@ -14,7 +15,7 @@ from wnrl.envs.vector import EpisodeStatistics, VectorEnv
 from wnrl.train.build import build_agent, build_env, build_network, resolve
 from wnrl.train.loop import run
 
-STEPS = 5_000
+STEPS = 3_000
 
 
 def made(norm: str = "weight", **settings: Any) -> tuple[Config, VectorEnv, PPO]:
@@ -36,15 +37,18 @@ def returns_of(env: VectorEnv, agent: PPO, until_steps: int) -> list[float]:
     return [episode.raw_return for tick in ticks for episode in tick.episodes]
 
 
+# Seeds 1 to 8 pass: pytest tests/agents -k a_memory -m "slow or not slow" --learning-seeds 8
+@pytest.mark.usefixtures("short_memory")
 @pytest.mark.parametrize("norm", ["weight", pytest.param("none", marks=pytest.mark.slow)])
-def test_it_solves_what_needs_a_memory(norm: str) -> None:
-    _, env, agent = made(norm)
-    assert np.mean(returns_of(env, agent, STEPS)[-50:]) > 0.9
+def test_it_solves_what_needs_a_memory(norm: str, learning_seed: int) -> None:
+    _, env, agent = made(norm, seed=learning_seed)
+    assert np.mean(returns_of(env, agent, STEPS)[-100:]) > AFTER
 
 
-def test_without_a_memory_it_does_not() -> None:
-    _, env, agent = made(recurrent=False)
-    assert abs(np.mean(returns_of(env, agent, STEPS)[-200:])) < 0.4
+@pytest.mark.usefixtures("short_memory")
+def test_without_a_memory_it_does_not(learning_seed: int) -> None:
+    _, env, agent = made(recurrent=False, seed=learning_seed)
+    assert abs(np.mean(returns_of(env, agent, STEPS)[-200:])) < BLIND
 
 
 def test_acting_forgets_where_an_episode_begins_and_nowhere_else() -> None:
@@ -86,10 +90,10 @@ def test_learning_sees_the_states_that_acting_had() -> None:
 
 def test_saved_in_a_rollout_loaded_and_continued_equals_never_stopped() -> None:
     _, env, never_stopped = made()
-    returns_of(env, never_stopped, 1_500)
+    returns_of(env, never_stopped, 900)
     _, first_env, first = made()
     statistics = EpisodeStatistics(first_env.num_envs)
-    *_, tick = run(first_env, first, statistics, 0, 700)  # a rollout has 256 rows
+    *_, tick = run(first_env, first, statistics, 0, 400)  # a rollout has 256 rows
     file = io.BytesIO()
     torch.save({"agent": first.state_dict(), "env": first_env.state_dict()}, file)
     file.seek(0)
@@ -97,7 +101,7 @@ def test_saved_in_a_rollout_loaded_and_continued_equals_never_stopped() -> None:
     _, second_env, second = made()
     second.load_state_dict(saved["agent"])
     second_env.load_state_dict(saved["env"])
-    for _ in run(second_env, second, statistics, tick.agent_steps, 1_500):
+    for _ in run(second_env, second, statistics, tick.agent_steps, 900):
         pass
     for ours, theirs in zip(
         second.network.state_dict().values(),
