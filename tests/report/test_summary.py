@@ -319,7 +319,7 @@ def test_what_is_not_done_missing_or_broken_is_named_and_in_no_table(tmp_path: P
         (["--batch-size", "many"], "--batch-size takes a whole number"),
         (
             ["--env", "toy/Catch", "--norm", "weight", "batch", "--batch-size=1", "--jobs=1"],
-            "is too small",
+            "needs batches of at least",
         ),
         (["--device", "cuda:99"], "cuda:99"),
     ],

@@ -19,7 +19,7 @@ from wnrl.config import make_config
 from wnrl.nn.norms.catalogue import NORMS
 from wnrl.train import command
 from wnrl.train import run as train
-from wnrl.train.build import build_env, build_network
+from wnrl.train.build import build_env, build_network, resolve
 from wnrl.train.storage.checkpoint import Checkpoints
 from wnrl.train.storage.run_folder import read_config
 from wnrl.train.storage.run_status import RunState, read_status
@@ -363,7 +363,10 @@ def test_data_dependent_initialization_is_reported_and_changes_the_run(
         (["--steps=-1"], "at least 1 agent steps"),
         (["--buffer-size=1e15"], "--buffer-size"),
         (["--buffer-size=3"], "too small"),
-        (["--norm=batch", "--batch-size=1"], "--batch-size 1 is too small for --norm batch"),
+        (
+            ["--norm=batch", "--batch-size=1"],
+            "--norm batch needs batches of at least 2, and this run learns from 1",
+        ),
         (["--threads=1e12"], "--threads 1_000_000_000_000 is out of range"),
         (["--agent"], "python -m wnrl.train --help"),
     ],
@@ -422,7 +425,8 @@ def test_parameters_and_places_hold_on_resume_and_in_evaluation(
     (shown,) = events.Tensors("config/text_summary")
     assert b"| norm_parameters | eps=0.25, final_rate=0.5 |" in shown.tensor_proto.string_val[0]
     assert evaluate.main([str(parts), "--episodes", "2"]) == 0
-    network, _ = build_network(read_config(parts), build_env(read_config(parts)))
+    restored = resolve(read_config(parts))
+    network, _ = build_network(restored, build_env(restored))
     assert "hidden2_norm): LayerNorm((128,), eps=0.25" in repr(network)
     assert "hidden1_norm" not in repr(network)
 
@@ -439,8 +443,14 @@ def test_parameters_and_places_hold_on_resume_and_in_evaluation(
         (["--norm=group", "--norm.groups=7"], "--norm.groups 7 does not divide a layer of 128"),
         (["--norm-where=policy"], "this network has no policy head"),
         (["--norm=batch", "--norm-where=all"], "puts batch on the output layer 'head'"),
-        (["--norm=batch", "--batch-size=1"], "--batch-size 1 is too small for --norm batch"),
-        (["--norm=nap", "--steps=200"], "200 leave it no update after --warmup-steps 200"),
+        (
+            ["--norm=batch", "--batch-size=1"],
+            "--norm batch needs batches of at least 2, and this run learns from 1",
+        ),
+        (
+            ["--norm=nap", "--steps=200"],
+            "200 leaves norm nap, which follows the schedule, no update after warmup_steps",
+        ),
     ],
 )
 def test_a_normalization_that_cannot_be_is_one_line_before_anything_is_said_or_claimed(
@@ -475,7 +485,7 @@ def test_data_dependent_initialization_says_where_the_scale_is_fixed(
 ) -> None:
     assert go(*FAST, "--norm=spectral", "--init=data", "--steps=210", f"--run-dir={tmp_path}") == 0
     assert (
-        "the mean alone, for the normalization fixes the scale: torso.layers.hidden1, "
+        "only the mean, since the normalization fixes the scale: torso.layers.hidden1, "
         "torso.layers.hidden2"
     ) in capsys.readouterr().out
 

@@ -137,8 +137,8 @@ def check_norm(parts: RunParts, env: VectorEnv) -> None:
         raise SettingError(
             "schedule_steps",
             f"{run.schedule_steps:_} leaves norm {norm.name}, which follows the schedule, no update"
-            f"{f' after warmup_steps {warmup:_}' if warmup else ''}; raise it (by default it is "
-            "the first number of steps)",
+            f"{f' after warmup_steps {warmup:_}' if warmup else ''}; raise it (its default is "
+            "steps)",
         )
     # User-defined norms may read values, which meta tensors do not have; the real build reports it.
     with contextlib.suppress(NotImplementedError, RuntimeError), torch.device("meta"):
