@@ -221,7 +221,7 @@ class A2CConfig(RolloutSettings):
 
     @property
     def depends_on_schedule(self) -> bool:
-        """Whether the learning rate falls."""
+        """Return whether the learning rate falls."""
         return self.learning_rate_decay
 
     @property

@@ -43,7 +43,7 @@ class LoopAgent(Protocol):
 
     @property
     def update_overlaps(self) -> bool:
-        """Whether it may update before the outcome of the newest actions is known."""
+        """Return whether it may update before the outcome of the newest actions is known."""
         ...
 
     def act(self, obs: Observations, first: Flags) -> Actions:

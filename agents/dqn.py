@@ -259,7 +259,7 @@ class DQNConfig:
 
     @property
     def learns_from_pairs(self) -> bool:
-        """Whether an update sees both ends of each transition."""
+        """Return whether an update sees both ends of each transition."""
         return not self.recurrent
 
     @property
@@ -274,7 +274,7 @@ class DQNConfig:
 
     @property
     def depends_on_schedule(self) -> bool:
-        """Whether epsilon falls over a tenth of the schedule."""
+        """Return whether epsilon falls over a tenth of the schedule."""
         return not self.epsilon_steps
 
     @property

@@ -60,7 +60,7 @@ class Collector:
 
     @property
     def full(self) -> bool:
-        """Whether the rollout has all its rows."""
+        """Return whether the rollout has all its rows."""
         return self._rollout.full
 
     def inputs(self, obs: Observations, first: Flags) -> tuple[Tensor, Tensor]:

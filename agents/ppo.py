@@ -289,7 +289,7 @@ class PPOConfig(RolloutSettings):
 
     @property
     def depends_on_schedule(self) -> bool:
-        """Whether the learning rate or the clip range falls."""
+        """Return whether the learning rate or the clip range falls."""
         return self.learning_rate_decay or self.clip_range_decay
 
     @property

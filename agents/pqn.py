@@ -208,7 +208,7 @@ class PQNConfig(RolloutSettings):
 
     @property
     def depends_on_schedule(self) -> bool:
-        """Whether the rate falls, or epsilon over a tenth of the schedule."""
+        """Return whether the rate falls, or epsilon over a tenth of the schedule."""
         return self.learning_rate_decay or not self.epsilon_steps
 
     def updates(self, agent_steps: int) -> int:

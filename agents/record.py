@@ -54,7 +54,7 @@ class AgentSettings(Protocol):
 
     @property
     def learning_rate_decay(self) -> bool:
-        """Whether the learning rate falls to 0 at the end of the schedule."""
+        """Return whether the learning rate falls to 0 at the end of the schedule."""
         ...
 
     @property
@@ -84,7 +84,7 @@ class AgentSettings(Protocol):
 
     @property
     def clip_rewards(self) -> bool:
-        """Whether the learner sees rewards clipped to [-1, 1]."""
+        """Return whether the learner sees rewards clipped to [-1, 1]."""
         ...
 
     @property
@@ -94,7 +94,7 @@ class AgentSettings(Protocol):
 
     @property
     def recurrent(self) -> bool:
-        """Whether the network has an LSTM."""
+        """Return whether the network has an LSTM."""
         ...
 
     @property
@@ -119,12 +119,12 @@ class AgentSettings(Protocol):
 
     @property
     def learns_from_pairs(self) -> bool:
-        """Whether an update sees both ends of each transition."""
+        """Return whether an update sees both ends of each transition."""
         ...
 
     @property
     def depends_on_schedule(self) -> bool:
-        """Whether any hyperparameter follows the schedule's length."""
+        """Return whether any hyperparameter follows the schedule's length."""
         ...
 
     @property

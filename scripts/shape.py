@@ -37,7 +37,7 @@ class Limit(NamedTuple):
 
     @property
     def holds(self) -> bool:
-        """Whether the product is within the limit."""
+        """Return whether the product is within the limit."""
         return self.measured <= self.allowed
 
     def __str__(self) -> str:

@@ -271,12 +271,12 @@ class Config:
 
     @property
     def depends_on_schedule(self) -> bool:
-        """Whether anything follows `schedule_steps`, so that its length matters."""
+        """Return whether anything follows `schedule_steps`, so that its length matters."""
         return self.agent.depends_on_schedule or get_norm(self.run.norm).scheduled
 
     @property
     def rate_ends(self) -> bool:
-        """Whether nothing is learnt after `schedule_steps`, since the learning rate is 0."""
+        """Return whether nothing is learnt after `schedule_steps`, since the learning rate is 0."""
         return self.agent.learning_rate_decay and not get_norm(self.run.norm).scheduled
 
     @functools.cached_property

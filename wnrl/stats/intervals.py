@@ -40,7 +40,7 @@ class Interval:
 
     @property
     def bounded(self) -> bool:
-        """Whether the interval has ends."""
+        """Return whether the interval has ends."""
         return not math.isnan(self.low)
 
 

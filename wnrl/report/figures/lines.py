@@ -34,7 +34,7 @@ class Line(NamedTuple):
 
     @property
     def finite(self) -> bool:
-        """Whether the line has a visible point."""
+        """Return whether the line has a visible point."""
         return bool(np.isfinite(self.y).any())
 
     @property
