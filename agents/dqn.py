@@ -319,7 +319,7 @@ class DQNConfig:
             rows=self.buffer_size,
             bytes_of=bytes_of,
             settings=("buffer_size",),
-            shrinks=True,
+            shrinks_to=max(num_envs * least, self.batch_size),
             least_rows=num_envs * least,
             least_reason=f"{num_envs} environments, {reason} and {self.n_step}-step returns",
         )

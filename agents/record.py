@@ -24,15 +24,12 @@ NO_FIELDS: Mapping[str, Any] = MappingProxyType({})
 
 @dataclass(frozen=True)
 class Storage:
-    """Memory for the rows that an agent learns from.
-
-    Only a replay's capacity may shrink to fit the machine.
-    """
+    """Memory for the rows that an agent learns from."""
 
     rows: int  # transitions held, over all environments
     bytes_of: Callable[[int], int]  # rows -> bytes
     settings: tuple[str, ...]  # settings that decide the number of rows
-    shrinks: bool = False  # whether a smaller number of rows is an option
+    shrinks_to: int = 0  # fewest rows that a default may shrink to; 0: it must not shrink
     least_rows: int = 0  # fewest rows that can be learnt from
     least_reason: str = ""  # what these are needed for
 

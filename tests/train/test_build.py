@@ -32,7 +32,7 @@ from wnrl.train.build import (
     evaluation_env,
     resolve,
 )
-from wnrl.train.memory_budget import fit_memory
+from wnrl.train.memory_budget import RESERVE_BYTES, _update_bytes, fit_memory
 
 
 def built(env: str = "toy/Catch", **settings: object) -> DQN:
@@ -347,6 +347,17 @@ def test_a_default_buffer_shrinks_and_one_that_was_asked_for_does_not() -> None:
     with pytest.raises(UsageError, match="needs"):
         fit_memory(nobody_asked, env, available, fixed=True)
     assert fit_memory(default, env, available, fixed=False) == (default, None)
+
+
+def test_a_replay_of_sequences_may_shrink_below_the_rows_of_an_update() -> None:
+    config = make_config(env="toy/Catch", recurrent=True, sequence_steps=100)
+    env = build_env(resolve(config))
+    storage = config.agent.storage(env.num_envs, env.observation)
+    available = RESERVE_BYTES + _update_bytes(config, env) + storage.bytes_of(1_000)
+    shrunk, note = fit_memory(config, env, available, fixed=False)
+    env.close()
+    assert note is not None
+    assert 1_000 <= shrunk.agent.buffer_size < config.agent.learning_batch
 
 
 def test_a_rollout_and_what_is_learnt_at_once_must_fit() -> None:

@@ -34,10 +34,10 @@ def fit_memory(
         The configuration with a capacity that fits, and one line if it had to shrink.
 
     Raises:
-        SettingError: a capacity that a person asked for, or a rollout, does not fit.
+        SettingError: a capacity that a person set, or a rollout, does not fit.
     """
     storage = config.agent.storage(env.num_envs, env.observation)
-    if not storage.shrinks:
+    if not storage.shrinks_to:
         _check_fixed(config, storage, env, available_bytes)
         return config, None
     (name,) = storage.settings
@@ -49,17 +49,18 @@ def fit_memory(
         )
     capacity, note = memory.check_buffer(
         storage.rows,
+        setting=name,
         explicit=fixed or name in config.explicit,
         bytes_needed=storage.bytes_of,
         available=available_bytes,
         reserve_bytes=RESERVE_BYTES + _update_bytes(config, env),
-        minimum=max(storage.least_rows, config.agent.learning_batch),
+        minimum=storage.shrinks_to,
     )
     return replace(config, **{name: capacity}), note
 
 
 def _update_bytes(config: Config, env: VectorEnv) -> int:
-    """Return the bytes of one update besides `RESERVE_BYTES`, by the rows seen at once."""
+    """Return the bytes of one update besides `RESERVE_BYTES`, by the rows that pass through at once."""
     row_bytes = math.prod(env.observation.shape) * np.dtype(env.observation.dtype).itemsize
     impala = config.run.network == "impala"
     each = IMPALA_ACTIVATION_BYTES * config.run.width if impala else ACTIVATION_BYTES
@@ -72,11 +73,11 @@ def _check_fixed(config: Config, storage: Storage, env: VectorEnv, available_byt
     if needed + RESERVE_BYTES > available_bytes:
         first, *others = storage.settings
         values = config.values
+        parts = [f"{name} {values[name]:_}" for name in others]
+        parts.append(f"learning from {config.agent.learning_batch:_} rows at once")
         raise SettingError(
             first,
-            f"{values[first]:_} with "
-            + " and ".join(f"{name} {values[name]:_}" for name in others)
-            + f" and learning from {config.agent.learning_batch:_} rows at once need "
+            f"{values[first]:_} with {' and '.join(parts)} need "
             f"{memory.format_bytes(needed)}, and "
             f"{memory.format_bytes(max(0, available_bytes - RESERVE_BYTES))} are free; lower one "
             "of them",
