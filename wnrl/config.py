@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import math
 from collections import ChainMap
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from wnrl._settings import UsageError, flag_name, nearest, parse_fields, setting
@@ -26,7 +26,21 @@ from wnrl.nn.norms.record import NO_SETTINGS
 OURS = "ours"
 NORM = "norm."  # prefix of the names of a normalization's parameters
 
-PRESET_NAMES = ("none", *dict.fromkeys(name for x in AGENTS.values() for name in x.presets))
+
+class _PresetNames(Collection[str]):
+    """The names of all presets now: agents may be registered later."""
+
+    def __iter__(self) -> Iterator[str]:
+        names = (name for record in AGENTS.values() for name in record.presets)
+        return iter(dict.fromkeys(("none", *names)))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __contains__(self, name: object) -> bool:
+        return any(name == preset for preset in self)
+
+
 PRESETS_TEXT = "; ".join(
     f"{agent} has {', '.join(record.presets)}" for agent, record in AGENTS.items() if record.presets
 )
@@ -54,7 +68,7 @@ class RunConfig:
         "auto",
         "architecture of the torso (auto: nature for images of at least 36x36, else mlp)",
         source="Mnih et al. 2015",
-        choices=ChainMap(NETWORKS, {AUTO: NATURE}),  # live: others may be registered
+        choices=ChainMap(NETWORKS, {AUTO: NATURE}),  # others may be registered later
     )
     width: int = setting(
         1, "factor on the channels of impala", source="Espeholt et al. 2018", minimum=1, maximum=64
@@ -96,7 +110,7 @@ class RunConfig:
         "none",
         f"set of defaults: {PRESETS_TEXT}; fast is ours, the others are published",
         source=OURS,
-        choices=PRESET_NAMES,
+        choices=_PresetNames(),
     )
     protocol: str = setting(
         "classic",

@@ -60,7 +60,7 @@ def fit_memory(
 
 
 def _update_bytes(config: Config, env: VectorEnv) -> int:
-    """Return the bytes of one update besides `RESERVE_BYTES`, by the rows that pass through at once."""
+    """Return the bytes of one update besides `RESERVE_BYTES`."""
     row_bytes = math.prod(env.observation.shape) * np.dtype(env.observation.dtype).itemsize
     impala = config.run.network == "impala"
     each = IMPALA_ACTIVATION_BYTES * config.run.width if impala else ACTIVATION_BYTES
