@@ -9,14 +9,10 @@ from wnrl.agents.record import Storage
 from wnrl.config import Config, replace
 from wnrl.doctor import memory
 from wnrl.envs.vector import VectorEnv
+from wnrl.nn.networks.torsos import get_network
 
 # Besides the replay: networks, optimizer, activations and emulators. Measured on Atari: 0.2 GiB.
 RESERVE_BYTES = 512 * 1024**2
-
-# Bytes of an update per byte of an observation: floats, activations and their gradients. Measured
-# on Atari's rows of 28 KB: 350 KB a row with the Nature network, 2.8 MB with IMPALA of width 1.
-ACTIVATION_BYTES = 12
-IMPALA_ACTIVATION_BYTES = 100
 
 
 def fit_memory(
@@ -61,9 +57,10 @@ def fit_memory(
 
 def _update_bytes(config: Config, env: VectorEnv) -> int:
     """Return the bytes of one update besides `RESERVE_BYTES`."""
-    row_bytes = math.prod(env.observation.shape) * np.dtype(env.observation.dtype).itemsize
-    impala = config.run.network == "impala"
-    each = IMPALA_ACTIVATION_BYTES * config.run.width if impala else ACTIVATION_BYTES
+    shape, dtype = env.observation.shape, env.observation.dtype
+    row_bytes = math.prod(shape) * np.dtype(dtype).itemsize
+    network = get_network(config.run.network, shape, dtype)
+    each = network.activation_bytes * config.run.width
     update_bytes: int = each * config.agent.rows_per_update * row_bytes
     return update_bytes
 

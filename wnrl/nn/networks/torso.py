@@ -66,6 +66,8 @@ class Architecture:
     build: Callable[[TorsoSettings, Norm, Collection[str] | None], Torso]
     takes_width: bool = False  # whether `width` does more than be 1
     takes_hidden: bool = True  # whether `hidden` changes it
+    # Bytes of an update per byte of an observation: activations and their gradients, with width 1.
+    activation_bytes: int = 12
 
 
 def checked_dtype(dtype: str) -> torch.dtype:
