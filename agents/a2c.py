@@ -210,16 +210,6 @@ class A2CConfig(RolloutSettings):
     batch_settings = ("num_envs", "rollout_steps")
 
     @property
-    def learning_batch(self) -> int:
-        """Rows of a rollout."""
-        return self.rows
-
-    @property
-    def rows_per_update(self) -> int:
-        """Rows that pass through the network at once in an update."""
-        return self.rows
-
-    @property
     def depends_on_schedule(self) -> bool:
         """Return whether the learning rate falls."""
         return self.learning_rate_decay
@@ -228,10 +218,6 @@ class A2CConfig(RolloutSettings):
     def network_fields(self) -> Mapping[str, Any]:
         """A2C's own fields of `NetworkSpec`."""
         return {"separate": self.separate}
-
-    def updates(self, agent_steps: int) -> int:
-        """Return the number of optimizer steps in that many agent steps."""
-        return agent_steps // self.rows
 
     def calibration(self) -> Mapping[str, Any]:
         """Return no overrides for timing: a rollout is short already."""

@@ -133,10 +133,12 @@ def new_rollout(
 
 
 class RolloutSettings:
-    """What follows from the settings of any agent that learns from rollouts."""
+    """Settings that follow from others, for any agent that learns from rollouts."""
 
     num_envs: int
     rollout_steps: int
+    epochs: int = 1
+    minibatches: int = 1
 
     warmup_steps = 0
     recurrent = False
@@ -148,6 +150,16 @@ class RolloutSettings:
     def rows(self) -> int:
         """Rows of a rollout."""
         return self.num_envs * self.rollout_steps
+
+    @property
+    def learning_batch(self) -> int:
+        """Rows of a minibatch."""
+        return self.rows // self.minibatches
+
+    @property
+    def rows_per_update(self) -> int:
+        """Rows that pass through the network at once in an update."""
+        return self.learning_batch
 
     @property
     def stored(self) -> str:
@@ -163,6 +175,10 @@ class RolloutSettings:
             ),
             settings=("rollout_steps", "num_envs"),
         )
+
+    def updates(self, agent_steps: int) -> int:
+        """Return the number of optimizer steps in that many agent steps."""
+        return agent_steps // self.rows * self.epochs * self.minibatches
 
     def why_no_update(self, agent_steps: int) -> str:
         """Say why no update is due in that many agent steps, and which settings to change."""

@@ -278,16 +278,6 @@ class PPOConfig(RolloutSettings):
             raise SettingError("recurrent", "needs a single torso; leave out separate")
 
     @property
-    def learning_batch(self) -> int:
-        """Rows of a minibatch."""
-        return self.rows // self.minibatches
-
-    @property
-    def rows_per_update(self) -> int:
-        """Rows that pass through the network at once in an update."""
-        return self.learning_batch
-
-    @property
     def depends_on_schedule(self) -> bool:
         """Return whether the learning rate or the clip range falls."""
         return self.learning_rate_decay or self.clip_range_decay
@@ -297,10 +287,6 @@ class PPOConfig(RolloutSettings):
         """PPO's own fields of `NetworkSpec`."""
         lstm_units = self.lstm_units if self.recurrent else 0
         return {"separate": self.separate, "lstm_units": lstm_units}
-
-    def updates(self, agent_steps: int) -> int:
-        """Return the number of optimizer steps in that many agent steps."""
-        return agent_steps // self.rows * self.epochs * self.minibatches
 
     def calibration(self) -> Mapping[str, Any]:
         """Return overrides for timing: a rollout of one minibatch, or shorter sequences."""

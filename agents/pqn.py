@@ -197,23 +197,9 @@ class PQNConfig(RolloutSettings):
         check_minibatches(self.rows, self.minibatches, "rows", ("num_envs", "rollout_steps"))
 
     @property
-    def learning_batch(self) -> int:
-        """Rows of a minibatch."""
-        return self.rows // self.minibatches
-
-    @property
-    def rows_per_update(self) -> int:
-        """Rows that pass through the network at once in an update."""
-        return self.learning_batch
-
-    @property
     def depends_on_schedule(self) -> bool:
         """Return whether the rate falls, or epsilon over a tenth of the schedule."""
         return self.learning_rate_decay or not self.epsilon_steps
-
-    def updates(self, agent_steps: int) -> int:
-        """Return the number of optimizer steps in that many agent steps."""
-        return agent_steps // self.rows * self.epochs * self.minibatches
 
     def calibration(self) -> Mapping[str, Any]:
         """Return overrides for timing: one minibatch per rollout, final epsilon."""
