@@ -1,8 +1,8 @@
-"""A run's configuration: what it holds, where each value comes from, and its JSON.
+"""A run's configuration: its settings, the precedence of their sources, and its JSON.
 
-One flat set of names serves flags, TOML files and Python keywords; names of the normalization's
-parameters begin with `norm.`. Precedence: default (of the agent, for this kind of environment, and
-of the normalization) < preset < recurrent defaults < file < flag. Nothing is built here.
+Flags, TOML files and Python keywords share one flat set of names. Names of a normalization's
+parameters begin with `norm.`. Precedence: defaults (the agent's for this kind of environment, the
+normalization's) < preset < recurrent defaults < file < flag. Nothing is built here.
 """
 
 import dataclasses
@@ -48,7 +48,7 @@ PRESETS_TEXT = "; ".join(
 
 @dataclasses.dataclass(frozen=True)
 class RunConfig:
-    """Settings of a run, whichever its agent and normalization."""
+    """Settings that every run has, with any agent and normalization."""
 
     env: str = setting("Breakout", "Atari game or Gymnasium id with discrete actions", source=OURS)
     agent: str = setting("dqn", "algorithm", source=OURS, choices=AGENTS)
@@ -200,7 +200,8 @@ CONTROL_RUN: Mapping[str, Any] = {
     "threads": 1,  # threads waiting for each other over an MLP's few numbers cost 10 times more
 }
 
-# Settings that change what is logged and kept, never what is learnt: a resumed run may change them.
+# Settings of logging and storage. They do not change what is learnt, so a resumed run may change
+# them.
 OPERATIONAL = (
     "steps",
     "run_dir",
@@ -216,7 +217,7 @@ OPERATIONAL = (
     "calibrate",
     "wall_time",
 )
-# Settings that are no part of a run's name: the folder shows them already, or they follow from
+# Settings that are not part of a run's name: its folder shows them already, or they follow from
 # others.
 UNNAMED = (*OPERATIONAL, "env", "agent", "norm", "seed", "threads", "schedule_steps")
 
@@ -225,13 +226,13 @@ UNNAMED = (*OPERATIONAL, "env", "agent", "norm", "seed", "threads", "schedule_st
 class Config:
     """A run, its agent and its normalization.
 
-    `explicit` has the names that a person set, by flag, file or keyword.
+    Use `make_config` to make one.
     """
 
     run: RunConfig
     agent: AgentSettings
-    explicit: tuple[str, ...] = ()
-    norm: Any = NO_SETTINGS  # the parameters of the normalization, a dataclass
+    explicit: tuple[str, ...] = ()  # names that a person set, by flag, file or keyword
+    norm: Any = NO_SETTINGS  # parameters of the normalization, a dataclass
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values, as in config.json."""
@@ -244,48 +245,45 @@ class Config:
 
     @property
     def name(self) -> str:
-        """`<agent>-<norm>[-<flag>=<value>...]` with the flags that change learning, where set.
-
-        A preset is named once, not the values that it sets.
-        """
+        """Return `<agent>-<norm>[-<flag>=<value>...]` with the flags of `departures`."""
         parts = [f"{flag_name(name)}={value}" for name, value in self.departures.items()]
         return "-".join([f"{self.run.agent}-{self.run.norm}", *parts])
 
     @functools.cached_property
     def departures(self) -> dict[str, Any]:
-        """Settings by name that change learning and differ from this kind of run's defaults.
+        """Return by name the settings that change learning and differ from the defaults.
 
-        `preset` represents all that it sets.
+        A preset is one entry, without the values that it sets.
         """
         run, recurrent = self.run, {"recurrent": True} if self.agent.recurrent else {}
         defaults = make_config(
             recurrent, env=run.env, agent=run.agent, norm=run.norm, preset=run.preset
         )
-        found: dict[str, Any] = dict(recurrent)
+        departures: dict[str, Any] = dict(recurrent)
         if run.preset != "none":
-            found["preset"] = run.preset
+            departures["preset"] = run.preset
         if self.depends_on_schedule and run.schedule_steps != defaults.run.schedule_steps:
-            found["schedule_steps"] = run.schedule_steps
-        silent, usual = {*UNNAMED, *self.without_effect}, defaults.values
-        return found | {
+            departures["schedule_steps"] = run.schedule_steps
+        unnamed = {*UNNAMED, *self.without_effect}
+        return departures | {
             name: value
             for name, value in self.values.items()
-            if name not in silent and value != usual[name]
+            if name not in unnamed and value != defaults.values[name]
         }
 
     @functools.cached_property
     def values(self) -> dict[str, Any]:
-        """Every setting by name; those of the normalization begin with `norm.`."""
-        own = dataclasses.asdict(self.norm)
+        """Return every setting by name; those of the normalization begin with `norm.`."""
+        parameters = dataclasses.asdict(self.norm)
         return {
             **dataclasses.asdict(self.run),
             **dataclasses.asdict(self.agent),
-            **{NORM + name: value for name, value in own.items()},
+            **{NORM + name: value for name, value in parameters.items()},
         }
 
     @property
     def depends_on_schedule(self) -> bool:
-        """Return whether anything follows `schedule_steps`, so that its length matters."""
+        """Return whether the agent or the normalization follows `schedule_steps`."""
         return self.agent.depends_on_schedule or get_norm(self.run.norm).scheduled
 
     @property
@@ -295,7 +293,7 @@ class Config:
 
     @functools.cached_property
     def without_effect(self) -> frozenset[str]:
-        """Settings that have no effect in this run."""
+        """Return the settings that have no effect in this run."""
         return frozenset(self._without_effect())
 
     def _without_effect(self) -> Iterable[str]:
@@ -312,7 +310,7 @@ class Config:
             yield "beta1"
         atari = is_atari(self.run.env)
         network = self.run.network
-        if network == AUTO:  # an image that is no game's is told only by its environment
+        if network == AUTO:  # no environment is made here, so images outside Atari are not seen
             network = "nature" if atari else "mlp"
         if not NETWORKS[network].takes_width:
             yield "width"
@@ -328,20 +326,20 @@ class Config:
 
 def fields_of(agent: str, norm: str = "none") -> dict[str, dataclasses.Field[Any]]:
     """Return every setting of a run with this agent and normalization, by name."""
-    found = dataclasses.fields(RunConfig) + dataclasses.fields(AGENTS[agent].settings)
-    own = dataclasses.fields(get_norm(norm).settings)
-    return {field.name: field for field in found} | {NORM + field.name: field for field in own}
+    fields = dataclasses.fields(RunConfig) + dataclasses.fields(AGENTS[agent].settings)
+    parameters = dataclasses.fields(get_norm(norm).settings)
+    return {x.name: x for x in fields} | {NORM + x.name: x for x in parameters}
 
 
 def make_config(values: Mapping[str, Any] | None = None, **keywords: Any) -> Config:
-    """Resolve names and values into a configuration.
+    """Make a configuration from settings by name; all others take their defaults.
 
     Args:
-        values: parsed or textual values by name, as from flags or a TOML file.
-        keywords: the same, as keywords; they win over `values`.
+        values: values or their texts by name, as flags and TOML files give them.
+        keywords: the same as keywords; they take precedence over `values`.
 
     Raises:
-        UsageError: an unknown name, a value of the wrong type or out of range.
+        UsageError: an unknown name, or a value of the wrong type or out of range.
     """
     given = {
         name.replace("-", "_"): value for name, value in {**(values or {}), **keywords}.items()
@@ -379,9 +377,9 @@ def make_config(values: Mapping[str, Any] | None = None, **keywords: Any) -> Con
 
 
 def config_from_json(saved: Mapping[str, Any]) -> Config:
-    """Return the configuration that `Config.to_json` gave; newer settings take their defaults."""
-    own = {NORM + name: value for name, value in saved.get("norm", {}).items()}
-    values = {**saved["run"], **saved["agent"], **own}
+    """Return the configuration that `Config.to_json` wrote; newer settings take their defaults."""
+    parameters = {NORM + name: value for name, value in saved.get("norm", {}).items()}
+    values = {**saved["run"], **saved["agent"], **parameters}
     agent, norm = get_agent(values["agent"]).name, norm_named(values["norm"])
     if values.get("max_grad_norm") == math.inf:  # an older spelling of 0, no limit
         values["max_grad_norm"] = 0.0
@@ -390,12 +388,11 @@ def config_from_json(saved: Mapping[str, Any]) -> Config:
 
 
 def replace(config: Config, **changes: Any) -> Config:
-    """Return a copy with changed settings; another normalization has its own defaults."""
-    kept = config.values
+    """Return a copy with changed settings; another normalization begins with its defaults."""
+    values = config.values
     if "norm" in changes:
-        kept = {name: value for name, value in kept.items() if not name.startswith(NORM)}
-    resolved = {**kept, **changes}
-    return _build(resolved, config.explicit)
+        values = {name: value for name, value in values.items() if not name.startswith(NORM)}
+    return _build({**values, **changes}, config.explicit)
 
 
 def parse_all(given: Mapping[str, Any], agent: str, norm: str) -> dict[str, Any]:
@@ -406,9 +403,9 @@ def parse_all(given: Mapping[str, Any], agent: str, norm: str) -> dict[str, Any]
         (AGENTS[agent].settings, ""),
         (type(get_norm(norm).settings), NORM),
     ):
-        names = [prefix + field.name for field in dataclasses.fields(kind)]
-        own = {n.removeprefix(prefix): given[n] for n in names if n in given}
-        parsed |= {prefix + n: value for n, value in parse_fields(kind, own, prefix).items()}
+        names = [field.name for field in dataclasses.fields(kind)]
+        part = {name: given[prefix + name] for name in names if prefix + name in given}
+        parsed |= {prefix + name: v for name, v in parse_fields(kind, part, prefix).items()}
     return parsed
 
 
@@ -429,6 +426,6 @@ def _build(resolved: Mapping[str, Any], explicit: Iterable[str]) -> Config:
         run = dataclasses.replace(run, schedule_steps=run.steps)
     run = dataclasses.replace(run, norm_where=canonical_where(run.norm_where))
     norm = get_norm(run.norm).settings
-    own = [field.name for field in dataclasses.fields(norm) if NORM + field.name in resolved]
-    norm = dataclasses.replace(norm, **{name: resolved[NORM + name] for name in own})
+    names = [field.name for field in dataclasses.fields(norm) if NORM + field.name in resolved]
+    norm = dataclasses.replace(norm, **{name: resolved[NORM + name] for name in names})
     return Config(run, pick(AGENTS[resolved["agent"]].settings), tuple(explicit), norm)
