@@ -6,7 +6,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from wnrl.nn.networks.transition_values import Values, joint_batch, kept_buffers, separate_batches
+from wnrl.nn.networks.transition_values import (
+    Values,
+    joint_batch,
+    restored_buffers,
+    separate_batches,
+)
 
 BOTH = pytest.mark.parametrize("values", [separate_batches, joint_batch])
 
@@ -103,7 +108,7 @@ def test_buffers_come_back_even_from_an_error() -> None:
     layer = nn.BatchNorm1d(1)
 
     def fail() -> None:
-        with kept_buffers(layer):
+        with restored_buffers(layer):
             layer(S_T)
             raise RuntimeError("of its own")
 

@@ -1,6 +1,7 @@
-"""Networks with a policy and a value, from one torso or from one each.
+"""Actor-critics: networks with a policy and a value, on one torso or on one each.
 
-Layers and what normalizes them come from a `Norm` where it is placed, and are plain elsewhere.
+A `Norm` makes the layers where it is placed; all other layers are plain.
+
 Not here: the torsos themselves (`wnrl.nn.networks.torsos`), action values
 (`wnrl.nn.networks.q_network`).
 
@@ -28,7 +29,7 @@ class ActorCritic(nn.Module):
     layer each.
 
     Args:
-        torso: torso of both heads, or of the policy alone if the value has its own.
+        torso: torso of both heads, or of the policy alone if there is a `value_torso`.
         policy: (B, F) -> (B, A).
         value: (B, F) -> (B, 1).
         value_torso: second torso for the value; None to share one.
@@ -48,12 +49,9 @@ class ActorCritic(nn.Module):
         self.value = value
 
     def forward(self, obs: Tensor) -> PolicyValue:
-        """(B, *shape) -> (B, A), (B,)."""
+        """Return logits (B, A) and value (B,) of observations (B, *shape)."""
         if self.separate:
-            logits, value = (
-                self.policy(self.policy_torso(obs)),
-                self.value(self.value_torso(obs)),
-            )
+            logits, value = self.policy(self.policy_torso(obs)), self.value(self.value_torso(obs))
         else:
             features = self.torso(obs)
             logits, value = self.policy(features), self.value(features)
@@ -67,11 +65,11 @@ def build_actor_critic(
 
     Args:
         spec: the network.
-        generator: a CPU generator. The global one is left as it was.
+        generator: a CPU generator. The global one does not change.
         initialize: draws the weights; torch's distributions by default.
 
     Raises:
-        UsageError: on a type, layer width or place that cannot be.
+        UsageError: a type, layer width or place that the network cannot have.
     """
     return initialized(lambda: assemble_actor_critic(spec), spec.norm, generator, initialize)
 
@@ -79,12 +77,12 @@ def build_actor_critic(
 def assemble_actor_critic(spec: NetworkSpec) -> ActorCritic | RecurrentActorCritic:
     """Assemble an actor-critic as torch initializes it, from the global generator.
 
-    With one torso, `policy` and `value` name the output layers and a hidden layer is called
-    `conv1`. With two, they name all hidden layers of that torso, one of which is `policy.conv1`,
-    and `head` names the outputs. An LSTM counts to the torso.
+    In placement, with one torso, `policy` and `value` are the output layers, and a hidden layer is
+    `conv1`. With two torsos, `policy` and `value` are all hidden layers of that torso, a hidden
+    layer is `policy.conv1`, and `head` is both output layers. An LSTM is part of the torso.
 
     Raises:
-        UsageError: on a type, layer width or place that cannot be.
+        UsageError: a type, layer width or place that the network cannot have.
     """
     heads, recurrent = ("policy", "value"), recurrent_layers(spec.lstm_units)
     hidden: dict[str, tuple[str, ...]]
@@ -114,5 +112,5 @@ def init_actor_critic_(network: nn.Module, generator: torch.Generator) -> None:
     The gains are those of OpenAI baselines and SB3; the gain of an LSTM is CleanRL's.
     """
     gains = {"policy": 0.01, "value": 1.0, "lstm": 1.0}
-    own = {module: gains[name] for name, module in network.named_children() if name in gains}
-    init_orthogonal_(network, generator, gain=math.sqrt(2), gains=own)
+    of_module = {module: gains[name] for name, module in network.named_children() if name in gains}
+    init_orthogonal_(network, generator, gain=math.sqrt(2), gains=of_module)

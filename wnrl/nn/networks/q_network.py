@@ -1,7 +1,7 @@
-"""Networks of action values: a torso that turns observations into features, and a head.
+"""Q networks: a torso that turns observations into features, and a head for action values.
 
-Layers and what normalizes them come from a `Norm` where it is placed, and are plain elsewhere.
-Every layer has a name, by which it is placed and found: `torso.layers.conv1`, `torso.layers.fc`.
+A `Norm` makes the layers where it is placed; all other layers are plain. Placement refers to layers
+by name: `torso.layers.conv1` is `conv1`.
 
 Not here: the torsos themselves (`wnrl.nn.networks.torsos`), policies
 (`wnrl.nn.networks.actor_critic`).
@@ -28,7 +28,7 @@ Initialize = Callable[[nn.Module, torch.Generator], None]  # draws all weights o
 
 
 class QNetwork(nn.Module):
-    """Action values from a torso and a head: (B, *shape) -> (B, A)."""
+    """A torso and a head: (B, *shape) -> action values (B, A)."""
 
     def __init__(self, torso: Torso, head: nn.Module) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class QNetwork(nn.Module):
         self.head = head
 
     def forward(self, obs: Tensor) -> Tensor:
-        """(B, *shape) -> (B, A)."""
+        """Return action values (B, A) of observations (B, *shape)."""
         q: Tensor = self.head(self.torso(obs))
         return q
 
@@ -50,8 +50,9 @@ def initialized(
     """Assemble a network and draw every weight from `generator` alone.
 
     Args:
-        assemble: makes it as torch does, from the global generator, which is left as it was.
-        norm: its normalization, whose own initialization comes last.
+        assemble: builds the network as torch initializes it, from the global generator; that
+            generator's state is restored.
+        norm: normalization of the network; its part of the initialization comes last.
         generator: a CPU generator.
         initialize: draws the weights.
     """
@@ -69,11 +70,11 @@ def build_q_network(
 
     Args:
         spec: the network.
-        generator: a CPU generator. The global one is left as it was.
+        generator: a CPU generator. The global one does not change.
         initialize: draws the weights; torch's distributions by default.
 
     Raises:
-        UsageError: on a type, layer width or place that cannot be.
+        UsageError: a type, layer width or place that the network cannot have.
     """
     return initialized(lambda: assemble_q_network(spec), spec.norm, generator, initialize)
 
@@ -82,10 +83,10 @@ def assemble_q_network(spec: NetworkSpec) -> QNetwork | RecurrentQNetwork:
     """Assemble a Q network as torch initializes it, from the global generator.
 
     The head's layer is called `head`; those of a dueling head are `value` and `advantage`. An LSTM
-    counts to the torso.
+    is part of the torso in placement.
 
     Raises:
-        UsageError: on a type, layer width or place that cannot be.
+        UsageError: a type, layer width or place that the network cannot have.
     """
     outputs = ("value", "advantage") if spec.dueling else ("head",)
     recurrent = recurrent_layers(spec.lstm_units)

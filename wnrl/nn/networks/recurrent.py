@@ -1,7 +1,7 @@
-"""Networks with an LSTM between torso and heads, over sequences that never cross an episode border.
+"""Networks with an LSTM between torso and heads. Its state is reset where an episode begins.
 
-Not here: the weight-normalized LSTM (`wnrl.nn.weight_norm.lstm`) and keeping a state between steps
-(`wnrl.agents.recurrence`).
+Not here: the weight-normalized LSTM (`wnrl.nn.weight_norm.lstm`), and the state between steps of
+acting (`wnrl.agents.recurrence`).
 
 Dimension key: T time, B batch, A actions, F features, H units of the LSTM.
 """
@@ -21,7 +21,7 @@ Output = TypeVar("Output")
 
 
 class Recurrent(nn.Module, Generic[Output]):
-    """A torso, an LSTM of one layer and heads, which a subclass defines in `read_out`.
+    """A torso, an LSTM of one layer, and heads that a subclass defines in `read_out`.
 
     Args:
         torso: (N, *shape) -> (N, F).
@@ -35,20 +35,20 @@ class Recurrent(nn.Module, Generic[Output]):
 
     @property
     def lstm_units(self) -> int:
-        """H."""
+        """Return H."""
         return self.lstm.hidden_size
 
     def initial_state(self, batch: int) -> State:
-        """Return h and c (1, B, H) for new sequences: zeros on the network's device."""
+        """Return h and c (1, B, H), zeros on the network's device, for new sequences."""
         like = next(self.lstm.parameters())
         return like.new_zeros(1, batch, self.lstm_units), like.new_zeros(1, batch, self.lstm_units)
 
     def read_out(self, hidden: Tensor) -> Output:
-        """(..., H) -> the heads' output with the same leading axes."""
+        """Return the heads' output of hidden (..., H), with the same leading axes."""
         raise NotImplementedError
 
     def forward(self, obs: Tensor) -> Output:
-        """Take each observation (B, *shape) as a sequence of one step from an empty state."""
+        """Return the heads' output of observations (B, *shape), each after a state of zeros."""
         hidden, _ = self.lstm(self.torso(obs).unsqueeze(0))  # (B, F) -> (1, B, H)
         return self.read_out(hidden.squeeze(0))
 
@@ -56,17 +56,17 @@ class Recurrent(nn.Module, Generic[Output]):
         """Run over sequences (T, B, *shape); return outputs (T, B, ...) and the state after them.
 
         The torso takes all T * B observations at once, so batch statistics are over all of them.
-        The LSTM runs over whole stretches between steps at which an episode begins. `first` is
-        read on the host, which waits for the device.
+        The LSTM takes each stretch of steps in which no episode begins at once. Reading `first` on
+        the CPU waits for the device.
 
         Args:
             obs: (T, B, *shape).
-            first: (T, B) bool, whether step t of b begins an episode: the state before it is zero,
-                and no gradient crosses it.
-            state: before the first step.
+            first: (T, B) bool, whether step t of sequence b begins an episode. The state before
+                such a step is zero, and no gradient crosses it.
+            state: state before the first step.
 
         Raises:
-            ValueError: unless `first` is (T, B) bool, T at least 1, and fits the observations.
+            ValueError: `first` is not (T, B) bool, or does not fit the observations.
         """
         if first.ndim != 2 or first.dtype != torch.bool or obs.shape[:2] != first.shape:
             raise ValueError(
@@ -84,7 +84,7 @@ class Recurrent(nn.Module, Generic[Output]):
 
 
 class RecurrentQNetwork(Recurrent[Tensor]):
-    """Action values from a torso, an LSTM and a head: (B, *shape) -> (B, A), and over sequences.
+    """A torso, an LSTM and a head: (B, *shape) -> action values (B, A).
 
     Source: Hausknecht & Stone 2015, arXiv 1507.06527; with stored states, Kapturowski et al. 2019.
     """
@@ -94,16 +94,13 @@ class RecurrentQNetwork(Recurrent[Tensor]):
         self.head = head
 
     def read_out(self, hidden: Tensor) -> Tensor:
-        """(..., H) -> (..., A)."""
+        """Return action values (..., A) of hidden (..., H)."""
         q: Tensor = self.head(hidden)
         return q
 
 
 class RecurrentActorCritic(Recurrent[PolicyValue]):
-    """A policy and a value from a torso, an LSTM and two heads, and over sequences.
-
-    (B, *shape) -> `PolicyValue` of (B, A) and (B,).
-    """
+    """A torso, an LSTM and two heads: (B, *shape) -> `PolicyValue` of (B, A) and (B,)."""
 
     def __init__(self, torso: Torso, lstm: nn.LSTM, policy: nn.Module, value: nn.Module) -> None:
         super().__init__(torso, lstm)
@@ -111,17 +108,17 @@ class RecurrentActorCritic(Recurrent[PolicyValue]):
         self.value = value
 
     def read_out(self, hidden: Tensor) -> PolicyValue:
-        """(..., H) -> (..., A), (...)."""
+        """Return logits (..., A) and value (...) of hidden (..., H)."""
         return PolicyValue(self.policy(hidden), self.value(hidden).squeeze(-1))
 
 
 def recurrent_layers(lstm_units: int) -> tuple[str, ...]:
-    """Names of the recurrent layers of a network with this many LSTM units; 0 has none."""
+    """Return the names of the recurrent layers of a network; 0 units mean none."""
     return (LSTM,) if lstm_units else ()
 
 
 def _stretches(first: Tensor) -> Iterator[tuple[int, int]]:
-    """Yield (start, stop) of the stretches in first (T, B) that no episode start interrupts."""
+    """Yield (start, stop) of the stretches in first (T, B) within which no episode begins."""
     steps = len(first)
     later = first[1:].any(dim=1).nonzero().flatten().tolist() if steps > 1 else []
     starts = [0, *(step + 1 for step in later)]

@@ -1,6 +1,6 @@
 """The specification of a network: all that its builder needs to know, in one record.
 
-Not here: what is done with it (`wnrl.nn.networks.q_network`, `wnrl.nn.networks.actor_critic`).
+Not here: the builders (`wnrl.nn.networks.q_network`, `wnrl.nn.networks.actor_critic`).
 """
 
 from collections.abc import Collection
@@ -14,10 +14,10 @@ from wnrl.nn.norms.record import Norm
 
 @dataclass(frozen=True)
 class NetworkSpec:
-    """A network from observations to actions, whichever agent it serves.
+    """A network from observations to actions, for any agent.
 
     Raises:
-        SettingError: on a number of actions or LSTM units that no network has.
+        SettingError: a number of actions or LSTM units that no network has.
     """
 
     shape: tuple[int, ...]  # of one observation

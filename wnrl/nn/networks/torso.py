@@ -1,5 +1,6 @@
-"""What every torso is, and the record of one. The table of all of them is
-`wnrl.nn.networks.torsos`.
+"""Base class of torsos, and the record of an architecture.
+
+The table of architectures is in `wnrl.nn.networks.torsos`.
 
 Dimension key: B batch, F features.
 """
@@ -18,15 +19,15 @@ DEFAULT_HIDDEN = (64, 64)
 
 
 class Torso(nn.Module):
-    """Observations of one shape and type to features: (B, *shape) -> (B, F).
+    """Maps observations of one shape and type to features: (B, *shape) -> (B, F).
 
     Args:
-        shape: of one observation.
+        shape: shape of one observation.
         dtype: "uint8", divided by 255 in the forward pass and nowhere else, or "float32".
         num_features: F.
 
     Raises:
-        UsageError: on another type.
+        UsageError: another type.
     """
 
     def __init__(self, shape: tuple[int, ...], dtype: str, num_features: int) -> None:
@@ -36,7 +37,7 @@ class Torso(nn.Module):
         self.num_features = num_features
 
     def check(self, obs: Tensor) -> None:
-        """ValueError unless observations are (B, *shape) of the type."""
+        """Raise ValueError unless observations are (B, *shape) of the torso's type."""
         if obs.shape[1:] != self.shape or obs.dtype != self.dtype:
             raise ValueError(
                 f"observations are {tuple(obs.shape)} {obs.dtype}: expected (B, "
@@ -46,9 +47,9 @@ class Torso(nn.Module):
 
 @dataclass(frozen=True)
 class TorsoSettings:
-    """What the layers of a torso may depend on, whichever its architecture."""
+    """Settings that the layers of a torso may depend on, in any architecture."""
 
-    shape: tuple[int, ...]  # of one observation
+    shape: tuple[int, ...]  # shape of one observation
     dtype: str  # "uint8" or "float32"
     hidden: tuple[int, ...] = DEFAULT_HIDDEN  # units of each fully connected layer
     width: int = 1  # multiplies channels
@@ -56,25 +57,25 @@ class TorsoSettings:
 
 @dataclass(frozen=True)
 class Architecture:
-    """One kind of torso. Builders of networks and agents know records, never names."""
+    """One kind of torso. Builders of networks and agents use its record, never its name."""
 
     name: str
     summary: str  # one sentence
     paper: str
     layers: Callable[[TorsoSettings], tuple[str, ...]]  # names of the layers, in order
-    # `norm` makes the layers whose names are in the collection, all for None; others are plain.
+    # The norm makes the layers whose names are in the collection (None: all); others are plain.
     build: Callable[[TorsoSettings, Norm, Collection[str] | None], Torso]
-    takes_width: bool = False  # whether `width` does more than be 1
-    takes_hidden: bool = True  # whether `hidden` changes it
+    takes_width: bool = False  # whether `width` may differ from 1
+    takes_hidden: bool = True  # whether `hidden` has an effect
     # Bytes of an update per byte of an observation: activations and their gradients, with width 1.
     activation_bytes: int = 12
 
 
 def checked_dtype(dtype: str) -> torch.dtype:
-    """torch's type of that name.
+    """Return torch's type of that name.
 
     Raises:
-        UsageError: unless it is uint8 or float32.
+        UsageError: it is neither uint8 nor float32.
     """
     if dtype not in DTYPES:
         raise UsageError(f"observations of type {dtype!r}: allowed are {', '.join(DTYPES)}")

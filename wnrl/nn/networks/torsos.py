@@ -1,4 +1,4 @@
-"""The table of architectures: what a network can be from the observation to its features."""
+"""The table of architectures, which turn an observation into features."""
 
 from collections.abc import Collection, Sequence
 
@@ -15,10 +15,10 @@ NETWORKS: dict[str, Architecture] = {}
 
 
 def register_network(architecture: Architecture) -> Architecture:
-    """Add an architecture of one's own to the table.
+    """Add an architecture to the table, so that commands and configurations know it by name.
 
     Raises:
-        UsageError: if the name is taken or empty.
+        UsageError: the name is taken or empty.
     """
     name = architecture.name
     if not name or name == AUTO or name in NETWORKS:
@@ -32,10 +32,10 @@ for _architecture in (NATURE, IMPALA, MLP):
 
 
 def get_network(name: str, shape: tuple[int, ...], dtype: str) -> Architecture:
-    """The architecture of that name; of `auto` the one for such observations.
+    """Return the architecture with this name; `auto` selects the one for such observations.
 
     Raises:
-        UsageError: if there is none, with the nearest names.
+        UsageError: there is none; the message has the nearest names.
     """
     if name == AUTO:
         return NATURE if nature.fits(shape, dtype) else MLP
@@ -55,7 +55,7 @@ def torso_layers(
     hidden: Sequence[int] = DEFAULT_HIDDEN,
     width: int = 1,
 ) -> tuple[str, ...]:
-    """The names of the layers that `build_torso` gives a torso, in order."""
+    """Return the names of the layers of a torso from `build_torso`, in order."""
     settings = TorsoSettings(tuple(shape), dtype, tuple(hidden), width)
     return get_network(network, shape, dtype).layers(settings)
 
@@ -70,20 +70,20 @@ def build_torso(
     width: int = 1,
     placed: Collection[str] | None = None,
 ) -> Torso:
-    """A torso as torch initializes it, from the global generator (`build_q_network` does not).
+    """Build a torso as torch initializes it, from the global generator.
 
     Args:
-        shape: of one observation.
+        shape: shape of one observation.
         dtype: "uint8" or "float32", as in `ObservationSpec`.
-        norm: of the layers that are placed.
-        network: `auto` (nature for uint8 images of at least 36x36, else mlp) or a name in
-            `NETWORKS`.
-        hidden: units of an MLP's layers; of no effect on architectures that have their own.
-        width: multiplies channels, in architectures that take it.
-        placed: the names of the layers that `norm` makes; None for all. The others are plain.
+        norm: normalization of the layers in `placed`.
+        network: a name in `NETWORKS`, or `auto` (nature for uint8 images of at least 36x36, else
+            mlp).
+        hidden: units of an MLP's layers; other architectures ignore it.
+        width: multiplies channels in architectures that take it.
+        placed: names of the layers to normalize; None for all. The others are plain.
 
     Raises:
-        UsageError: on an architecture, type, width or number of units that cannot be.
+        UsageError: an unknown architecture, or a type, width or units that it cannot have.
     """
     checked_dtype(dtype)
     architecture = get_network(network, shape, dtype)

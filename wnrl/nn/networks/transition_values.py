@@ -1,7 +1,7 @@
-"""How the online and the target network see the two ends of a transition.
+"""Values of both ends of a transition, from the online and the target network.
 
-With statistics of the batch this is a choice of the normalization: an agent is given one of these
-when it is built, and never asks which.
+If layers use batch statistics, the batch that a network sees is part of the normalization. So the
+normalization chooses one of these classes, and the agent gets it when it is built.
 
 Dimension key: B batch, A actions.
 """
@@ -17,40 +17,48 @@ from torch import Tensor, nn
 class ActionValues(NamedTuple):
     """Values of all actions at both ends of a batch of transitions."""
 
-    q_tm1: Tensor  # (B, A) the online network's at s_tm1, with its gradient
-    q_t: Tensor  # (B, A) the target network's at s_t
-    q_t_selector: Tensor | None  # (B, A) the online network's at s_t, where asked for
+    q_tm1: Tensor  # (B, A) of the online network at s_tm1, with gradient
+    q_t: Tensor  # (B, A) of the target network at s_t
+    q_t_selector: Tensor | None  # (B, A) of the online network at s_t; None without `select`
 
 
 class Values(Protocol):
-    """(online, target, s_tm1 (B, ...), s_t (B, ...)) -> values; the target is left as it was."""
+    """Values both ends of a batch of transitions; the target network does not change."""
 
     def learning_batch(self, s_tm1: Tensor, s_t: Tensor) -> Tensor:
-        """What the online network takes in training mode: (B, ...) or (2B, ...)."""
+        """Return the online network's input in training mode: (B, ...) or (2B, ...)."""
         ...
 
     def __call__(
         self, online: nn.Module, target: nn.Module, s_tm1: Tensor, s_t: Tensor, *, select: bool
     ) -> ActionValues:
-        """With `select`, also the online network's values at s_t (for double Q-learning)."""
+        """Return the values of all actions.
+
+        Args:
+            online: the network that learns.
+            target: the network that values the bootstrap.
+            s_tm1: (B, ...).
+            s_t: (B, ...).
+            select: whether the online network also values s_t, for double Q-learning.
+        """
         ...
 
 
 class SeparateBatches:
-    """The online network learns on s_tm1 in training mode; all else is as in acting.
+    """Two batches: s_tm1 in training mode, s_t in evaluation mode.
 
-    The target values s_t, and the online network selects there, in evaluation mode: with frozen
-    statistics, each observation by itself.
+    In evaluation mode statistics are frozen, so each observation at s_t is valued by itself, as in
+    acting.
     """
 
     def learning_batch(self, s_tm1: Tensor, s_t: Tensor) -> Tensor:
-        """s_tm1 (B, ...)."""
+        """Return s_tm1 (B, ...)."""
         return s_tm1
 
     def __call__(
         self, online: nn.Module, target: nn.Module, s_tm1: Tensor, s_t: Tensor, *, select: bool
     ) -> ActionValues:
-        """As `Values`."""
+        """Return the values of all actions; see `Values`."""
         with torch.no_grad():
             q_t = target.eval()(s_t)
             selector = online.eval()(s_t) if select else None
@@ -58,26 +66,26 @@ class SeparateBatches:
 
 
 class JointBatch:
-    """One forward in training mode over (s_tm1, s_t), of each network.
+    """One joint batch (s_tm1, s_t) in training mode, for each network.
 
-    So both ends are normalized by the same mixture's statistics, and the online network's running
-    ones are of that mixture. The target's statistics stay those that it was copied with. Double
-    Q-learning selects with the values that the same forward gives, at no cost.
+    The statistics of the joint batch normalize both ends, and the online network's running
+    statistics follow them. The target network keeps the running statistics that it was copied with.
+    Double Q-learning selects actions from the same forward pass, at no extra cost.
 
     Source: Bhatt et al. 2024 (CrossQ), arXiv 1902.05605, section 3 and figure 2; with a target
     network, Palenicek et al. 2025, arXiv 2502.07523.
     """
 
     def learning_batch(self, s_tm1: Tensor, s_t: Tensor) -> Tensor:
-        """Both ends (2B, ...)."""
+        """Return both ends (2B, ...)."""
         return torch.cat((s_tm1, s_t))  # (B, ...), (B, ...) -> (2B, ...)
 
     def __call__(
         self, online: nn.Module, target: nn.Module, s_tm1: Tensor, s_t: Tensor, *, select: bool
     ) -> ActionValues:
-        """As `Values`."""
+        """Return the values of all actions; see `Values`."""
         both = self.learning_batch(s_tm1, s_t)
-        with torch.no_grad(), kept_buffers(target):
+        with torch.no_grad(), restored_buffers(target):
             _, q_t = target.train()(both).chunk(2)
         target.eval()
         q_tm1, q_t_online = online.train()(both).chunk(2)  # (2B, A) -> (B, A), (B, A)
@@ -89,11 +97,11 @@ joint_batch = JointBatch()
 
 
 @contextmanager
-def kept_buffers(network: nn.Module) -> Iterator[None]:
-    """Inside, buffers may change; afterwards they are as before."""
-    kept = [(buffer, buffer.clone()) for buffer in network.buffers()]
+def restored_buffers(network: nn.Module) -> Iterator[None]:
+    """Restore the network's buffers at the end of the scope."""
+    buffers = [(buffer, buffer.clone()) for buffer in network.buffers()]
     try:
         yield
     finally:
-        for buffer, value in kept:
+        for buffer, value in buffers:
             buffer.copy_(value)
