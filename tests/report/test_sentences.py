@@ -11,6 +11,7 @@ from wnrl.report.sentences import (
     evidence_sentence,
     evidence_sentences,
     findings,
+    game_warning,
     maximum_over_mean,
 )
 
@@ -170,6 +171,18 @@ def test_few_seeds_are_one_sentence_or_one_for_each_set_of_games() -> None:
         "value.",
     ]
     assert evidence_sentences(comparison()) == ["No run has a score: nothing can be concluded."]
+
+
+def test_a_warning_names_the_variants_that_have_fewer_seeds_than_others() -> None:
+    none, one = variant("none", (0, 1)), variant("rms", (0, 1), seeds=1)
+    assert game_warning(game("Pong", none, one, variant("layer", None))) == (
+        "layer has no seeds: nothing can be concluded. Run at least 3."
+    )
+    assert game_warning(game("Pong", none, one, variant("layer", (0, 1), seeds=1))) == (
+        "rms and layer have 1 seed: nothing can be concluded. Run at least 3."
+    )
+    assert game_warning(game("Pong", one)) == evidence_sentence(1)
+    assert game_warning(game("Pong", none, variant("layer", (0, 1), seeds=7))) == ""
 
 
 def test_fewer_than_five_seeds_need_a_warning() -> None:

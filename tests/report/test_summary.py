@@ -281,7 +281,7 @@ def test_what_is_not_done_missing_or_broken_is_named_and_in_no_table(tmp_path: P
     text = reported(tmp_path)
     assert "| none | 1 | 1 (no interval) |" in text
     assert "| layer | 0 | - | - | - | - |" in text
-    assert "0 seeds: nothing can be concluded. Run at least 3." in text
+    assert "**layer has no seeds: nothing can be concluded. Run at least 3.**" in text
     assert "- half: not done, 500 of 1,000 agent steps: wnrl.train: no space left\n" in text
     assert "- bare: not known to be done: no checkpoint says how far it came\n" in text
     assert "- silent: no episode ended, so there is no score\n" in text

@@ -53,6 +53,18 @@ def evidence_sentence(seeds: int) -> str:
             return ""
 
 
+def game_warning(game: Game) -> str:
+    """Return the warning that the seeds of a game need; it names the variants with the fewest."""
+    warning = evidence_sentence(game.fewest_seeds)
+    labels = [x.variant.label for x in game.variants if len(x.runs) == game.fewest_seeds]
+    if not warning or len(labels) == len(game.variants):
+        return warning
+    subject = listed(labels) if len(labels) <= _MOST_NAMED else f"{len(labels)} variants"
+    verb = "has" if len(labels) == 1 else "have"
+    seeds = counted(game.fewest_seeds, "seed") if game.fewest_seeds else "no seeds"
+    return f"{subject} {verb} {seeds}: {warning.partition(': ')[2]}"
+
+
 def evidence_sentences(comparison: Comparison) -> list[str]:
     """Return what the numbers of seeds allow to conclude: one sentence per set of equal games."""
     if not comparison.games:
@@ -63,7 +75,7 @@ def evidence_sentences(comparison: Comparison) -> list[str]:
     )
     games: dict[str, list[str]] = {}
     for game in comparison.games:
-        games.setdefault(evidence_sentence(game.fewest_seeds) or enough, []).append(game.env)
+        games.setdefault(game_warning(game) or enough, []).append(game.env)
     if len(games) == 1:
         return list(games)
     return [f"{listed(envs)}: {sentence}" for sentence, envs in games.items()]

@@ -16,16 +16,16 @@ from wnrl.report.comparison import (
 )
 from wnrl.report.number_format import compact
 from wnrl.report.run_result import WINDOW_FRACTION
-from wnrl.report.sentences import evidence_sentence
+from wnrl.report.sentences import evidence_sentence, game_warning
 from wnrl.stats.bootstrap import Coverage
 from wnrl.stats.intervals import Interval
 
 _HOW_TO_READ = f"""\
 Final return: mean raw return of the training episodes that ended in the last \
 {WINDOW_FRACTION:.0%} of the agent steps (if no episode ended there, in the same number of steps \
-before the end of the last episode). Area: mean height of the learning curve, whose points are \
-that mean over a trailing window of the same width. Intervals: 95%, Student's t over seeds, for \
-each mean separately.
+before the end of the last episode). Area: mean height of the learning curve; each of its points \
+is the mean return over a trailing window of the same width. Intervals: 95%, Student's t over \
+seeds, for each mean separately.
 
 Mean evaluation and best evaluation: the mean and the maximum of a run's evaluations, averaged \
 over seeds. Papers often report the maximum, sometimes of a single run. It grows with the number \
@@ -80,7 +80,7 @@ def summary_markdown(comparison: Comparison) -> str:
 
 def _game(game: Game, swept: Sequence[str]) -> Iterator[str]:
     yield from (f"## {game.env}", "")
-    if warning := evidence_sentence(game.fewest_seeds):
+    if warning := game_warning(game):
         yield from (f"**{warning}**", "")
     columns = ["seeds", "final return", "area", "mean evaluation", "best evaluation"]
     yield from _variant_table(swept, columns, ((x.variant, _scores(x)) for x in game.variants))

@@ -30,8 +30,8 @@ def describe(config: Config, run_dir: Path, device: torch.device, done_steps: in
     if protocol := resolve(config).protocol:
         lines.append(f"  protocol  {protocol.description}")
     lines.append(
-        f"  device    {device}, {run.threads} CPU threads, {agent.num_envs} environments, "
-        f"{agent.stored}"
+        f"  device    {device}, {run.threads} CPU thread{'s' * (run.threads > 1)}, "
+        f"{agent.num_envs} environment{'s' * (agent.num_envs > 1)}, {agent.stored}"
     )
     lines.append(f"  folder    {run_dir}")
     if agent.updates(run.steps) < 1:
@@ -39,8 +39,8 @@ def describe(config: Config, run_dir: Path, device: torch.device, done_steps: in
         lines.append(f"  note      nothing will be learnt: {run.steps:,} steps {why}")
     elif config.rate_ends and run.steps > run.schedule_steps:
         lines.append(
-            f"  note      the learning rate is 0 after the {run.schedule_steps:,} steps of the "
-            "schedule: nothing is learnt after them"
+            f"  note      the learning rate falls to 0 at {run.schedule_steps:,} agent steps, the "
+            "end of the schedule: nothing is learnt after that"
         )
     return lines
 

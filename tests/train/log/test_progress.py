@@ -112,6 +112,15 @@ def test_a_file_gets_one_line_per_interval() -> None:
     ]
 
 
+def test_the_last_line_is_written_once() -> None:
+    clock, stream = Clock(), io.StringIO()
+    progress = Progress(100, interval_s=10.0, stream=stream, now=clock)
+    clock.seconds += 10.0
+    progress.update(100, means(1.0))
+    progress.finish(100, means(1.0))
+    assert stream.getvalue() == "step 100 of 100 (100.0%), return 1.0, 10 steps/s\n"
+
+
 def test_a_terminal_gets_one_line_that_is_drawn_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     clock, stream = Clock(), Terminal()

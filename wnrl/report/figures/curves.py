@@ -24,6 +24,7 @@ from wnrl.report.figures.sheet import KeyEntry, Panel, Sheet
 from wnrl.report.figures.style import Look, looks
 from wnrl.report.number_format import counted
 from wnrl.report.run_result import WINDOW_FRACTION
+from wnrl.report.sentences import evidence_sentence, game_warning
 from wnrl.stats.reference_scores import Reference
 
 _LEFT_IN = 0.55
@@ -105,7 +106,7 @@ def _game_panel(
             *game_notes(game, "raw return"),
             *([f"no episode ended: {', '.join(without)}"] if without else []),
         ),
-        warning=panel_warning(game.fewest_seeds, warning),
+        warning=panel_warning(game_warning(game), warning),
         lines=lines,
         marks=[Mark(letters[_published(each)], each.score) for each in game.references],
         style=style,
@@ -116,7 +117,7 @@ def _aggregate_panel(aggregate: Aggregate, style: _PanelStyle, warning: str) -> 
     return _panel(
         title="All games",
         notes=(f"human-normalized IQM of {len(aggregate.games)} games",),
-        warning=panel_warning(aggregate.fewest_seeds, warning),
+        warning=panel_warning(evidence_sentence(aggregate.fewest_seeds), warning),
         lines=_lines({each.variant: each.curve for each in aggregate.variants}, style),
         marks=[],
         style=style,

@@ -9,7 +9,7 @@ from wnrl.report.figures.end_labels import PITCH_PT
 from wnrl.report.figures.style import LABEL_PT
 from wnrl.report.figures.text import width_in
 from wnrl.report.number_format import counted
-from wnrl.report.sentences import evidence_sentence
+from wnrl.report.sentences import game_warning
 
 _WIDEST = 0.34  # share of a panel's width that labels at the ends of lines may take
 _HIGHEST = 0.7  # share of the axes' height that they may take
@@ -76,18 +76,12 @@ def game_notes(game: Game, quantity: str) -> list[str]:
 
 def shared_warning(games: Sequence[Game]) -> str:
     """Return the warning about few seeds that applies to all games; empty if games differ."""
-    warnings = {evidence_sentence(game.fewest_seeds) for game in games}
+    warnings = {game_warning(game) for game in games}
     return warnings.pop() if len(warnings) == 1 else ""
 
 
-def panel_warning(seeds: int, shared: str) -> str:
-    """Return a panel's own warning about few seeds; empty if the whole figure has the same.
-
-    Args:
-        seeds: the smallest number of seeds in the panel.
-        shared: the figure's warning.
-    """
-    warning = evidence_sentence(seeds)
+def panel_warning(warning: str, shared: str) -> str:
+    """Return a panel's warning about few seeds; empty if the whole figure has the same."""
     return "" if warning == shared else warning
 
 

@@ -26,6 +26,7 @@ from wnrl.report.figures.sheet import KeyEntry, Panel, Sheet
 from wnrl.report.figures.style import LABEL_PT, Look, look_of
 from wnrl.report.figures.text import width_in
 from wnrl.report.run_result import WINDOW_FRACTION
+from wnrl.report.sentences import game_warning
 
 _LEFT_IN = 0.55
 _RIGHT_IN = 0.2
@@ -76,7 +77,7 @@ def range_sheet(comparison: Comparison, setting: str, layout: Layout) -> Sheet:
             Panel(
                 title=game.env,
                 notes=tuple(game_notes(game, "final raw return")),
-                warning=panel_warning(game.fewest_seeds, warning),
+                warning=panel_warning(game_warning(game), warning),
                 draw=partial(_draw, lines=lines, name=flag_name(setting), labelled=labelled),
                 height_in=max(height_in, len(labels) * PITCH_PT / 72),
                 left_in=_LEFT_IN,

@@ -111,6 +111,7 @@ class Progress:
         self._interval_s = _TERMINAL_INTERVAL_S if self._terminal else interval_s
         self._rate = StepRate(step, now)
         self._drawn = 0  # characters of the bar on the terminal's current line
+        self._written_step = -1  # agent steps of the newest line
 
     def update(self, step: int, recent: RecentEpisodes) -> None:
         """Write if an interval has passed; call it as often as you like.
@@ -123,8 +124,9 @@ class Progress:
             self._write(step, recent)
 
     def finish(self, step: int, recent: RecentEpisodes) -> None:
-        """Write the last line, and end the terminal's line."""
-        self._write(step, recent)
+        """Write the last line, unless `update` just did, and end the terminal's line."""
+        if step != self._written_step:
+            self._write(step, recent)
         if self._terminal:
             self.say("")
 
@@ -138,7 +140,7 @@ class Progress:
         self._stream.flush()
 
     def _write(self, step: int, recent: RecentEpisodes) -> None:
-        rate = self._rate.read(step)
+        rate, self._written_step = self._rate.read(step), step
         line = format_progress(step, self._total_steps, recent.mean_return, rate)
         if self._terminal:
             width = shutil.get_terminal_size().columns - 1
