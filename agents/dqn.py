@@ -26,7 +26,7 @@ from wnrl.agents.transition import transition_of
 from wnrl.envs.vector import Actions, Flags, Observations, ObservationSpec, Step
 from wnrl.nn.networks.initialization import reset_parameters_
 from wnrl.nn.networks.q_network import assemble_q_network
-from wnrl.nn.networks.transition_values import Values
+from wnrl.nn.norms.transition_values import Values
 from wnrl.rl import losses
 from wnrl.rl.replay import Batch, Replay
 from wnrl.rl.schedules import linear

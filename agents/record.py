@@ -17,7 +17,7 @@ from wnrl.agents.base import Agent
 from wnrl.agents.learner import Learner
 from wnrl.envs.vector import ObservationSpec
 from wnrl.nn.networks.spec import NetworkSpec
-from wnrl.nn.networks.transition_values import Values
+from wnrl.nn.norms.transition_values import Values
 
 NO_FIELDS: Mapping[str, Any] = MappingProxyType({})
 

@@ -17,8 +17,8 @@ from wnrl.agents.learner import Learner
 from wnrl.agents.policies import epsilon_greedy
 from wnrl.config import make_config
 from wnrl.envs.vector import EpisodeStatistics, Step
-from wnrl.nn.networks.transition_values import Values, joint_batch, separate_batches
 from wnrl.nn.norms.catalogue import NORMS
+from wnrl.nn.norms.transition_values import Values, joint_batch, separate_batches
 from wnrl.optim.step import OptimizerSpec
 from wnrl.rl.replay import Batch, Replay
 from wnrl.rl.schedules import linear

@@ -22,8 +22,8 @@ from wnrl.envs.vector import EpisodeStatistics, VectorEnv
 from wnrl.nn.networks.q_network import QNetwork, build_q_network
 from wnrl.nn.networks.recurrent import RecurrentQNetwork
 from wnrl.nn.networks.spec import NetworkSpec
-from wnrl.nn.networks.transition_values import separate_batches
 from wnrl.nn.norms.catalogue import NORMS, get_norm
+from wnrl.nn.norms.transition_values import separate_batches
 from wnrl.optim.step import OptimizerSpec
 from wnrl.rl import losses
 from wnrl.rl.replay import Replay

@@ -18,8 +18,8 @@ from wnrl.nn.networks.heads import DuelingHead
 from wnrl.nn.networks.nature import NatureTorso
 from wnrl.nn.networks.q_network import assemble_q_network
 from wnrl.nn.networks.spec import NetworkSpec
-from wnrl.nn.networks.transition_values import joint_batch, separate_batches
 from wnrl.nn.norms.catalogue import NORMS
+from wnrl.nn.norms.transition_values import joint_batch, separate_batches
 from wnrl.nn.weight_norm.layers import WNLinear
 from wnrl.optim.step import ClippedStep
 from wnrl.optim.weight_norm import WNAdam, WNAdamax, WNRMSprop

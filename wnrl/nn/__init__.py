@@ -19,8 +19,8 @@ from wnrl.nn.networks.q_network import QNetwork, assemble_q_network, build_q_net
 from wnrl.nn.networks.recurrent import Recurrent, RecurrentActorCritic, RecurrentQNetwork
 from wnrl.nn.networks.torso import Architecture, Torso, TorsoSettings
 from wnrl.nn.networks.torsos import NETWORKS, build_torso, register_network
-from wnrl.nn.networks.transition_values import joint_batch, separate_batches
 from wnrl.nn.norms.catalogue import NORMS, get_norm, register_norm
+from wnrl.nn.norms.convert import convert_, fold_
 from wnrl.nn.norms.layers.batch_renorm import BatchRenorm, RenormLimits
 from wnrl.nn.norms.layers.channel_norm import ChannelLayerNorm
 from wnrl.nn.norms.layers.mean_only import MeanOnlyBatchNorm
@@ -29,9 +29,9 @@ from wnrl.nn.norms.layers.spectral import SpectralConv2d, SpectralLinear, settle
 from wnrl.nn.norms.layers.standardization import StandardizedConv2d, StandardizedLinear
 from wnrl.nn.norms.placement import Layout, place
 from wnrl.nn.norms.record import Norm
+from wnrl.nn.norms.transition_values import joint_batch, separate_batches
 from wnrl.nn.norms.weight import weight_normalization
 from wnrl.nn.weight_norm.cached_weights import frozen_weights, shared_weights
-from wnrl.nn.weight_norm.convert import convert_, fold_
 from wnrl.nn.weight_norm.layers import (
     WNConv2d,
     WNLinear,

@@ -5,9 +5,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from wnrl._settings import SettingError, UsageError
-from wnrl.nn.networks.transition_values import separate_batches
 from wnrl.nn.norms.catalogue import get_norm
 from wnrl.nn.norms.record import Norm
+from wnrl.nn.norms.transition_values import separate_batches
 
 
 def find_norm(name: str, settings: Mapping[str, Any]) -> Norm:

@@ -24,9 +24,9 @@ from wnrl.envs.vector import Observations, VectorEnv
 from wnrl.nn.networks.data_initialization import InitReport, init_from_data_
 from wnrl.nn.networks.q_network import initialized
 from wnrl.nn.networks.spec import NetworkSpec
-from wnrl.nn.networks.transition_values import separate_batches
 from wnrl.nn.norms.catalogue import get_norm
 from wnrl.nn.norms.record import Norm
+from wnrl.nn.norms.transition_values import separate_batches
 from wnrl.nn.weight_norm.layers import set_vector_norms_
 from wnrl.optim.step import OptimizerSpec
 

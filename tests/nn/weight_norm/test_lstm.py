@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_sequence, pad_packed_sequence
 
 from wnrl.kernels.reference import gradients
+from wnrl.nn.norms.convert import convert_, fold_
 from wnrl.nn.weight_norm.cached_weights import frozen_weights
-from wnrl.nn.weight_norm.convert import convert_, fold_
 from wnrl.nn.weight_norm.layers import weight_norm_groups
 from wnrl.nn.weight_norm.lstm import WNLSTM
 from wnrl.optim.weight_norm import WNAdam

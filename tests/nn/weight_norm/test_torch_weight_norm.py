@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize
 
 from wnrl._settings import UsageError
-from wnrl.nn.weight_norm.convert import convert_, fold_
+from wnrl.nn.norms.convert import convert_, fold_
 from wnrl.nn.weight_norm.layers import WNConv2d, WNLinear, weight_norm_groups
 from wnrl.nn.weight_norm.lstm import WNLSTM
 from wnrl.optim.weight_norm import WNAdam

@@ -10,10 +10,10 @@ from typing import Any
 from torch import nn
 
 from wnrl._settings import SettingError, setting
-from wnrl.nn.networks.transition_values import Values, joint_batch, separate_batches
 from wnrl.nn.norms.layers.batch_renorm import BatchRenorm, RenormLimits
 from wnrl.nn.norms.layers.mean_only import MeanOnlyBatchNorm
 from wnrl.nn.norms.record import ONE_PASS, SAME_ACTING, ActivationFactory, Norm, eps_setting
+from wnrl.nn.norms.transition_values import Values, joint_batch, separate_batches
 
 VALUES: dict[str, Values] = {"evaluation": separate_batches, "joint": joint_batch}
 

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from torch import nn
 
 from wnrl._settings import SettingError, UsageError, nearest, parse_fields, setting
-from wnrl.nn.networks.transition_values import Values, separate_batches
+from wnrl.nn.norms.transition_values import Values, separate_batches
 from wnrl.nn.weight_norm.layers import weight_norm_groups
 from wnrl.optim.step import OptimizerSpec, StepOptimizer
 

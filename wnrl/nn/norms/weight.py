@@ -7,7 +7,6 @@ from typing import Any
 from torch import nn
 
 from wnrl._settings import setting
-from wnrl.nn.networks.transition_values import separate_batches
 from wnrl.nn.norms.batch import (
     VALUES,
     MeanSettings,
@@ -31,6 +30,7 @@ from wnrl.nn.norms.record import (
     no_activation_norm,
 )
 from wnrl.nn.norms.sample import plain_layers
+from wnrl.nn.norms.transition_values import separate_batches
 from wnrl.nn.weight_norm.layers import WNConv2d, WNLinear, cap_vector_norms_
 from wnrl.nn.weight_norm.lstm import WNLSTM
 from wnrl.optim.step import OptimizerSpec, ScheduledStep, StepOptimizer

@@ -6,18 +6,11 @@ What draws a `wnrl.report.comparison.Comparison` belongs here; computing what it
 # matplotlib takes most of a second to import, so it is imported only when a figure is drawn.
 
 from pathlib import Path
-from typing import NamedTuple
 
 from wnrl.report.comparison import Comparison
+from wnrl.report.figures.page_figure import PageFigure
 
-
-class PageFigure(NamedTuple):
-    """A figure for an HTML page."""
-
-    title: str  # for a heading; the figure does not contain it
-    caption: str  # one or two sentences on what is drawn
-    svg: str  # an <svg> element: transparent, drawn in `currentColor`, with unique ids
-    alt: str  # text alternative, also the <svg>'s label
+__all__ = ["PageFigure", "page_figures", "write_figures"]
 
 
 def write_figures(out: Path, comparison: Comparison) -> list[Path]:

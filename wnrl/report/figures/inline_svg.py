@@ -8,9 +8,9 @@ import re
 from matplotlib.figure import Figure
 
 from wnrl.report.comparison import Comparison
-from wnrl.report.figures import PageFigure
 from wnrl.report.figures.figure_list import figure_list
 from wnrl.report.figures.layout import NARROW, WIDE
+from wnrl.report.figures.page_figure import PageFigure
 from wnrl.report.figures.sheet import compose
 from wnrl.report.figures.style import INK, drawing
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from wnrl._settings import UsageError
 from wnrl.kernels.reference import effective_weight
 from wnrl.nn.norms.catalogue import get_norm
+from wnrl.nn.norms.convert import convert_, fold_
 from wnrl.nn.norms.weight import weight_normalization
-from wnrl.nn.weight_norm.convert import convert_, fold_
 from wnrl.nn.weight_norm.layers import WNConv2d, WNLinear, set_vector_norms_, weight_norm_groups
 from wnrl.nn.weight_norm.lstm import WNLSTM
 from wnrl.nn.weight_norm.storages import export_gv, to_gv_, to_w_

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from wnrl.nn.networks.transition_values import (
+from wnrl.nn.norms.transition_values import (
     Values,
     joint_batch,
     restored_buffers,
