@@ -18,7 +18,7 @@ Predictions = npt.NDArray[np.float32]
 
 
 class Policy(Protocol):
-    """Frozen view of an agent for evaluation, with its own recurrent state if it has one."""
+    """Frozen copy of an agent's policy for evaluation; a recurrent one has a state."""
 
     def act(self, obs: Observations, first: Flags) -> Actions:
         """Return actions (N,) for observations (N, ...); `first` (N,) marks episode starts."""
@@ -69,7 +69,7 @@ class Agent(LoopAgent, Protocol):
 
     @property
     def learner(self) -> Learner:
-        """What updates the network, and its observer."""
+        """The learner, which updates the network."""
         ...
 
     @property

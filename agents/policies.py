@@ -55,7 +55,7 @@ def sample(logits: Tensor, generator: np.random.Generator) -> Tensor:
 
 
 class GreedyPolicy:
-    """Epsilon-greedy policy on a network that no longer changes, with its own memory."""
+    """Epsilon-greedy policy on a network that no longer changes, and its memory."""
 
     def __init__(
         self,

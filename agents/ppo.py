@@ -158,7 +158,10 @@ class PPO:
         if not self._collector.full:
             return None
         settings, optimizer = self._settings, self.learner.optimizer
-        rollout, agent_steps = self._with_advantages(), self._collector.agent_steps
+        with torch.no_grad():
+            last = self._memory.peek(self.network.eval(), *self._collector.following()).value
+        rollout = with_advantages(self._collector.batch(), last, settings.gae_lambda)
+        agent_steps = self._collector.agent_steps
         set_learning_rate(optimizer, self._learning_rate(agent_steps))
         clip, initial_state = self._clip(agent_steps), self._collector.initial_state
         reports = [
@@ -177,16 +180,11 @@ class PPO:
             "train/entropy_loss": -mean.entropy,
             "train/approx_kl": mean.approx_kl,
             "train/clip_fraction": mean.clip_fraction,
-            # Above 0 only if the network learns otherwise than it acts: batch statistics, dropout.
+            # Above 0 only if learning and acting use different modes: batch statistics, dropout.
             "train/first_ratio_gap": reports[0].ratio_gap,
             "train/explained_variance": explained_variance(rollout),
             "train/grad_norm": optimizer.grad_norm,
         }
-
-    @torch.no_grad()
-    def _with_advantages(self) -> RolloutBatch:
-        last = self._memory.peek(self.network.eval(), *self._collector.following()).value
-        return with_advantages(self._collector.batch(), last, self._settings.gae_lambda)
 
     def _learn(self, minibatch: Minibatch, clip: float) -> Loss:
         def loss(network: nn.Module) -> tuple[Tensor, Loss]:
@@ -228,7 +226,7 @@ class PPO:
 
 
 # SB3's zoo has the numbers of Schulman et al. 2017 for Atari, except for the value's coefficient (1
-# there, 0.5 here) and Adam's epsilon.
+# in the paper, 0.5 in the zoo) and Adam's epsilon.
 ZOO = "SB3 zoo, ppo.yml, atari"
 SB3 = "SB3 PPO"
 PAPER = "Schulman et al. 2017, table 5"
@@ -269,7 +267,7 @@ class PPOConfig(RolloutSettings):
     clip_rewards: bool = shared.clip_rewards(True, "Mnih et al. 2015")
 
     def __post_init__(self) -> None:
-        """Raise SettingError where a rollout cannot be split into the minibatches asked for."""
+        """Raise SettingError for minibatches of unequal size, or an LSTM with two torsos."""
         if self.recurrent:  # whole sequences
             check_minibatches(self.num_envs, self.minibatches, "environments", ("num_envs",))
         else:
@@ -284,7 +282,7 @@ class PPOConfig(RolloutSettings):
 
     @property
     def network_fields(self) -> Mapping[str, Any]:
-        """PPO's own fields of `NetworkSpec`."""
+        """PPO's fields of `NetworkSpec`."""
         lstm_units = self.lstm_units if self.recurrent else 0
         return {"separate": self.separate, "lstm_units": lstm_units}
 
@@ -297,7 +295,7 @@ class PPOConfig(RolloutSettings):
         return {"rollout_steps": self.rollout_steps // self.minibatches, "minibatches": 1}
 
 
-# SB3 zoo, ppo.yml, CartPole-v1, which 50,000 of its 100,000 steps solve.
+# SB3 zoo, ppo.yml, CartPole-v1. The zoo trains for 100,000 steps; 50,000 solve it.
 CONTROL: Mapping[str, Any] = {
     "num_envs": 8,
     "rollout_steps": 32,

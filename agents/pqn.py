@@ -193,7 +193,7 @@ class PQNConfig(RolloutSettings):
     network_fields = NO_FIELDS
 
     def __post_init__(self) -> None:
-        """Raise SettingError where a rollout cannot be split into the minibatches asked for."""
+        """Raise SettingError for minibatches of unequal size."""
         check_minibatches(self.rows, self.minibatches, "rows", ("num_envs", "rollout_steps"))
 
     @property
@@ -209,8 +209,8 @@ class PQNConfig(RolloutSettings):
         return changes
 
 
-# Found on CartPole-v1, which 50,000 steps of this solve. Epsilon falls in a fixed number of steps:
-# a longer run explores no longer.
+# Tuned on CartPole-v1, which they solve in 50,000 steps. Epsilon falls in a fixed number of steps,
+# so a longer run does not explore longer.
 CONTROL: Mapping[str, Any] = {
     "num_envs": 8,
     "rollout_steps": 32,
@@ -257,8 +257,8 @@ RECORD = AgentRecord(
     control=CONTROL,
     presets={"fast": PRESET_FAST},
     assemble=assemble_q_network,
-    # purejaxql, pqn_atari.py: he_normal. Here of the head as well, which is lecun_normal there:
-    # with that our CartPole defaults fail at one seed in five.
+    # he_normal as in purejaxql's pqn_atari.py, where the head alone is lecun_normal. With that head
+    # our CartPole defaults fail on one seed in five.
     initialize=init_kaiming_normal_,
     build=build,
     greedy=True,

@@ -31,11 +31,11 @@ class Storage:
     settings: tuple[str, ...]  # settings that decide the number of rows
     shrinks_to: int = 0  # fewest rows that a default may shrink to; 0: it must not shrink
     least_rows: int = 0  # fewest rows that can be learnt from
-    least_reason: str = ""  # what these are needed for
+    least_reason: str = ""  # names what needs them, for the message
 
 
 class AgentSettings(Protocol):
-    """Frozen, flat dataclass of `setting`s, with what follows from them."""
+    """Frozen, flat dataclass of `setting`s, with properties that follow from them."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
@@ -126,12 +126,12 @@ class AgentSettings(Protocol):
 
     @property
     def network_fields(self) -> Mapping[str, Any]:
-        """The agent's own fields of `NetworkSpec`."""
+        """Fields of `NetworkSpec` that this agent sets."""
         ...
 
     @property
     def optimizer_fields(self) -> Mapping[str, Any]:
-        """The agent's own fields of `OptimizerSpec`."""
+        """Fields of `OptimizerSpec` that this agent sets."""
         ...
 
     @property
@@ -160,14 +160,14 @@ class AgentSettings(Protocol):
 class AgentParts:
     """The parts from which any agent is built."""
 
-    settings: Any  # the record's own settings
+    settings: Any  # of the record's class `settings`
     learner: Learner
     observation: ObservationSpec
     num_envs: int
     num_actions: int
     values: Values  # how networks see the two ends of a transition
     schedule_steps: int  # length of the schedules, in agent steps
-    generator: Callable[[str], np.random.Generator]  # purpose -> its own random stream
+    generator: Callable[[str], np.random.Generator]  # purpose -> random stream
 
 
 @dataclass(frozen=True)

@@ -20,11 +20,11 @@ class UsageError(ValueError):
 
 
 class SettingError(UsageError):
-    """A setting or argument whose value cannot be used.
+    """A setting or an argument has a value that cannot be used.
 
     Args:
         setting: its name in Python: `learning_rate`, or `norm.eps` for a normalization's parameter.
-        problem: the rest of the message, for example `-1 is out of range; it must be at least 0`.
+        problem: rest of the message, for example `-1 is out of range; it must be at least 0`.
     """
 
     def __init__(self, setting: str, problem: str) -> None:
@@ -34,12 +34,12 @@ class SettingError(UsageError):
 
     @property
     def flag_message(self) -> str:
-        """The message with the setting's flag in place of its name, for a command line."""
+        """Return the message with the setting's flag in place of its name, for a command line."""
         return f"--{flag_name(self.setting)} {self.problem}"
 
 
 def nearest(name: str, allowed: Iterable[str], count: int = 3) -> str:
-    """A hint that ends an error line: `; did you mean a, b?`, or nothing when none is near.
+    """Return a hint to end an error line, `; did you mean a, b?`; empty if no name is near.
 
     Compares in lower case and without `_`, `-` and spaces, so `space_invaders` finds SpaceInvaders.
     """
@@ -63,17 +63,17 @@ def setting(
     maximum: float | None = None,
     above: float | None = None,
 ) -> Any:
-    """A dataclass field with what a user needs to know about it.
+    """Return a dataclass field that describes itself to users.
 
     Args:
-        default: its value when nobody sets it.
-        meaning: one sentence without a full stop.
+        default: value if nobody sets it.
+        meaning: a noun phrase without a full stop.
         unit: for example `agent steps`, `updates`, `s`, `bytes`; empty for pure numbers.
-        source: where the default comes from (a paper's section, another project's file).
-        choices: the allowed values of a string, perhaps a live table; empty when any will do.
-        minimum: the smallest allowed number.
-        maximum: the largest allowed number; `math.inf` allows infinity, which else is refused.
-        above: the number that the value must exceed.
+        source: origin of the default (a paper's section, another project's file).
+        choices: allowed values of a string, possibly a table that grows later; empty allows any.
+        minimum: smallest allowed number.
+        maximum: largest allowed number; only `math.inf` allows infinity.
+        above: number that the value must exceed.
     """
     return dataclasses.field(
         default=default,
@@ -90,17 +90,17 @@ def setting(
 
 
 def flag_name(field: str) -> str:
-    """`buffer_size` -> `buffer-size`."""
+    """Return a setting's name as in its flag: `buffer_size` -> `buffer-size`."""
     return field.replace("_", "-")
 
 
 def parse_fields(kind: type, given: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Values of the right types by name.
+    """Return values of the right types, by name.
 
     Args:
         kind: a dataclass of settings.
-        given: parsed or textual values; every name must be a field of it.
-        prefix: of the flags, for messages.
+        given: values or their texts; every name must be a field of `kind`.
+        prefix: prefix of the settings' names, for messages.
 
     Raises:
         UsageError: a value of the wrong type or out of range.
@@ -114,10 +114,10 @@ def parse_fields(kind: type, given: Mapping[str, Any], prefix: str = "") -> dict
 
 
 def parse(name: str, value: Any, kind: type, field: dataclasses.Field[Any]) -> Any:
-    """A value of the field's type and range. `10_000` and `1e6` are whole numbers.
+    """Return a value of the field's type and range. `10_000` and `1e6` are whole numbers.
 
     Raises:
-        SettingError: it is not one; the message names the setting, the value and what is allowed.
+        SettingError: the value is none; the message says what came and what is allowed.
     """
     unit = f" {field.metadata['unit']}" if field.metadata["unit"] else ""
     if kind is str:

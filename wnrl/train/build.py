@@ -39,11 +39,15 @@ class RunParts:
 
     config: Config
     agent: AgentRecord
-    norm: Norm  # with its parameters, weight vectors in the storage asked for
+    norm: Norm  # with the run's parameters and storage of weight vectors
     optimizer: OptimizerSpec
-    protocol: AtariProtocol | None  # None outside Atari
-    evaluation_epsilon: float  # share of random actions in evaluation
+    protocol: AtariProtocol | None  # with the agent's evaluation; None outside Atari
     stack: int  # frames in an observation; 0: the environment decides
+
+    @property
+    def evaluation_epsilon(self) -> float:
+        """Share of random actions in evaluation."""
+        return self.protocol.evaluation_epsilon if self.protocol else 0.0
 
     def network(self, env: VectorEnv) -> NetworkSpec:
         """Return the specification of the network for an environment's observations."""
@@ -72,9 +76,8 @@ def resolve(config: Config) -> RunParts:
     atari = is_atari(run.env)
     stack = run.stack or (1 if settings.recurrent and atari else 0)
     protocol = protocol_named(run.protocol, stack) if atari else None
-    epsilon = protocol.evaluation_epsilon if protocol and agent.greedy else 0.0
-    if protocol:
-        protocol = dataclasses.replace(protocol, evaluation_epsilon=epsilon)
+    if protocol and not agent.greedy:
+        protocol = dataclasses.replace(protocol, evaluation_epsilon=0.0)
     optimizer = OptimizerSpec(
         name=settings.optimizer,
         learning_rate=settings.learning_rate,
@@ -85,9 +88,7 @@ def resolve(config: Config) -> RunParts:
         total_updates=max(1, settings.updates(run.schedule_steps)),
         **settings.optimizer_fields,
     )
-    return RunParts(
-        config, agent, norm.in_storage(run.weight_storage), optimizer, protocol, epsilon, stack
-    )
+    return RunParts(config, agent, norm.in_storage(run.weight_storage), optimizer, protocol, stack)
 
 
 def build_env(parts: RunParts, *, num_envs: int = 0, seed: int | None = None) -> VectorEnv:

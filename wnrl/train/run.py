@@ -62,8 +62,9 @@ def train(
     """
     config = replace(config, threads=config.run.threads or default_threads())
     device = resolve_device(config.run.device)
-    with contextlib.closing(build_env(resolve(config))) as env:
-        check_norm(resolve(config), env)  # before the folder is claimed or a line printed
+    parts = resolve(config)
+    with contextlib.closing(build_env(parts)) as env:
+        check_norm(parts, env)  # before the folder is claimed or a line printed
         with RunDirectory(run_dir_of(config)) as folder:
             if folder.holds_run and not overwrite:
                 raise UsageError(

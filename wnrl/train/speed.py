@@ -27,8 +27,8 @@ class Speed(NamedTuple):
 def measure_speed(config: Config, device: torch.device, budget_s: float = 2.0) -> Speed:
     """Run a throwaway agent for about `budget_s` seconds, half in its warm-up, half learning.
 
-    The agent has its own environments, network and generators, so the run that follows is the same
-    with and without this. Its replay is small: sampling from a large one costs a little more.
+    It shares no environment, network or generator with the run, which is the same with and without
+    this. Its replay is small; sampling from a large one costs a little more.
     """
     scratch = replace(
         config,
@@ -45,8 +45,8 @@ def measure_speed(config: Config, device: torch.device, budget_s: float = 2.0) -
         ticks = run(env, agent, EpisodeStatistics(env.num_envs), 0, 2**62)
         start = next(ticks).agent_steps  # the first pays for allocations
         warmup_steps = scratch.agent.warmup_steps
-        warmup_s, seen = _seconds_per_step(ticks, start, warmup_steps, budget_s / 2)
-        learning_s = _learning_seconds(ticks, seen, budget_s / 2)
+        warmup_s, done_steps = _seconds_per_step(ticks, start, warmup_steps, budget_s / 2)
+        learning_s = _learning_seconds(ticks, done_steps, budget_s / 2)
     finally:
         env.close()
     return Speed(warmup_s if warmup_steps else learning_s, learning_s)
@@ -56,27 +56,27 @@ def _seconds_per_step(
     ticks: Iterator[Tick], start_steps: int, until_steps: int, budget_s: float
 ) -> tuple[float, int]:
     """Time ticks until agent step `until_steps` or `budget_s`; return s per step and the last."""
-    began, steps, elapsed = time.perf_counter(), start_steps, 0.0
-    while steps < until_steps and elapsed <= budget_s:
+    start_s, steps, elapsed_s = time.perf_counter(), start_steps, 0.0
+    while steps < until_steps and elapsed_s <= budget_s:
         steps = next(ticks).agent_steps
-        elapsed = time.perf_counter() - began
-    return elapsed / max(1, steps - start_steps), steps
+        elapsed_s = time.perf_counter() - start_s
+    return elapsed_s / max(1, steps - start_steps), steps
 
 
-def _learning_seconds(ticks: Iterator[Tick], seen_steps: int, budget_s: float) -> float:
+def _learning_seconds(ticks: Iterator[Tick], start_steps: int, budget_s: float) -> float:
     """Return seconds per agent step over whole rounds of acting and updating.
 
     The first round pays for allocations: it counts only if it takes the whole budget by itself.
     If no update comes within ten times the budget, acting alone is measured.
     """
-    began_s, began_steps, warm = time.perf_counter(), seen_steps, False
+    start_s, warm = time.perf_counter(), False
     for tick in ticks:
-        elapsed, steps = time.perf_counter() - began_s, max(1, tick.agent_steps - began_steps)
-        if elapsed > (budget_s if tick.metrics is not None else 10 * budget_s):
+        elapsed_s, steps = time.perf_counter() - start_s, max(1, tick.agent_steps - start_steps)
+        if elapsed_s > (budget_s if tick.metrics is not None else 10 * budget_s):
             break
         if tick.metrics is not None and not warm:
-            began_s, began_steps, warm = time.perf_counter(), tick.agent_steps, True
-    return elapsed / steps
+            start_s, start_steps, warm = time.perf_counter(), tick.agent_steps, True
+    return elapsed_s / steps
 
 
 def duration_s(speed: Speed, warmup_steps: int, done_steps: int, until_steps: int) -> float:

@@ -298,12 +298,12 @@ class Checkpoints:
             self._remove_unneeded()
         except OSError as second:
             print(f"wnrl: could not clean {self._folder}: {second}", file=sys.stderr)
-        kept = (
+        remaining = (
             "there is no earlier checkpoint"
             if self._current is None
             else f"the checkpoint of agent step {self._current.step} is kept"
         )
-        return f"could not write checkpoint {path}: {error.strerror or error}; {kept}"
+        return f"could not write checkpoint {path}: {error.strerror or error}; {remaining}"
 
     def _path(self, step: int) -> Path:
         return self._folder / f"step_{step:09d}"

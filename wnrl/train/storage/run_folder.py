@@ -1,7 +1,7 @@
 """A run's folder: which process owns it, and the configuration in it.
 
-A folder that holds a run is never overwritten without being asked to. Two processes never write to
-the same folder: each claims it with a lock, which ends with the process, however that ends.
+Only `--overwrite` replaces a run in a folder. Two processes never write to the same folder: each
+claims it with a lock, which ends with the process, even if the process is killed.
 """
 
 import contextlib
@@ -81,7 +81,7 @@ class RunDirectory:
 
     @property
     def holds_run(self) -> bool:
-        """True if the folder holds any file of a run."""
+        """Return whether the folder holds any file of a run."""
         return any(next(self.path.glob(pattern), None) for pattern in _CONTENTS)
 
     def clear(self) -> None:

@@ -95,7 +95,7 @@ def saved_steps(folder: Path) -> int:
 
 
 def read_status(folder: Path, *, running: bool = False) -> RunStatus:
-    """Look at a run.
+    """Return how far a run is.
 
     Args:
         folder: the run's folder.
