@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from wnrl.agents.record import NO_FIELDS, Storage
-from wnrl.agents.recurrence import Memory
+from wnrl.agents.recurrence import Memory, each_tensor
 from wnrl.agents.transition import transition_of
 from wnrl.envs.vector import Flags, Observations, ObservationSpec, Step
 from wnrl.nn.networks.recurrent import Recurrent
@@ -277,8 +277,6 @@ def shuffled_sequences(
 def _unroll(rows: RolloutBatch, state: State) -> Callable[[nn.Module], Any]:
     def output(network: nn.Module) -> Any:
         unrolled, _ = cast(Recurrent[Any], network).unroll(rows.obs, rows.first, state)
-        if isinstance(unrolled, Tensor):
-            return unrolled.flatten(0, 1)
-        return type(unrolled)(*(x.flatten(0, 1) for x in unrolled))  # (T, n, ...) -> (T n, ...)
+        return each_tensor(unrolled, lambda x: x.flatten(0, 1))  # (T, n, ...) -> (T n, ...)
 
     return output

@@ -86,7 +86,7 @@ class LSTMMemory:
     def _unrolled(self, network: nn.Module, obs: Tensor, first: Tensor) -> tuple[Any, State]:
         unroll = cast(Recurrent[Any], network).unroll
         output, state = unroll(obs[None], first[None], self.state)
-        return first_step(output), state
+        return each_tensor(output, lambda x: x[0]), state  # (1, N, ...) -> (N, ...)
 
     def state_dict(self) -> dict[str, Any]:
         """Return h and c."""
@@ -104,11 +104,11 @@ class LSTMMemory:
         self.state = (state["h"].to(h), state["c"].to(c))
 
 
-def first_step(output: Any) -> Any:
-    """Return the output at the first of T steps, of a tensor (T, N, ...) or each in a tuple."""
+def each_tensor(output: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """Change a network's output: a tensor, or each tensor in a named tuple."""
     if isinstance(output, Tensor):
-        return output[0]
-    return type(output)(*(x[0] for x in output))
+        return change(output)
+    return type(output)(*(change(x) for x in output))
 
 
 MakeMemory = Callable[[nn.Module, int], Memory]  # (network, N)
