@@ -17,6 +17,7 @@ from wnrl.nn.networks.mlp import MLPTorso
 from wnrl.nn.networks.nature import NatureTorso
 from wnrl.nn.networks.q_network import QNetwork, assemble_q_network, build_q_network
 from wnrl.nn.networks.recurrent import Recurrent, RecurrentActorCritic, RecurrentQNetwork
+from wnrl.nn.networks.spec import NetworkSpec
 from wnrl.nn.networks.torso import Architecture, Torso, TorsoSettings
 from wnrl.nn.networks.torsos import NETWORKS, build_torso, register_network
 from wnrl.nn.norms.catalogue import NORMS, get_norm, register_norm
@@ -58,6 +59,7 @@ __all__ = [
     "MLPTorso",
     "MeanOnlyBatchNorm",
     "NatureTorso",
+    "NetworkSpec",
     "Norm",
     "PolicyValue",
     "ProjectedConv2d",
