@@ -252,7 +252,7 @@ class DQNConfig:
 
     @property
     def rows_per_update(self) -> int:
-        """Rows that pass through the network at once: all of a sequence in recurrent runs."""
+        """Rows in one pass through the network: all of a sequence in recurrent runs."""
         if not self.recurrent:
             return self.batch_size
         return self.batch_size * (self.burn_in_steps + self.sequence_steps + self.n_step)
@@ -336,7 +336,7 @@ class DQNConfig:
                 f"leave fewer than the {self.steps_per_update:,} steps of an update after {warmup}"
             )
         else:
-            why = f"are no more than {warmup}"
+            why = f"end within {warmup}"
         return f"{why}; change steps or warmup_steps"
 
     def calibration(self) -> Mapping[str, Any]:

@@ -158,7 +158,7 @@ class RolloutSettings:
 
     @property
     def rows_per_update(self) -> int:
-        """Rows that pass through the network at once in an update."""
+        """Rows in an update's largest pass through the network."""
         return self.learning_batch
 
     @property
@@ -182,7 +182,7 @@ class RolloutSettings:
 
     def why_no_update(self, agent_steps: int) -> str:
         """Say why no update is due in that many agent steps, and which settings to change."""
-        return f"are less than one rollout of {self.rows:,}; change steps or rollout_steps"
+        return f"are fewer than one rollout of {self.rows:,}; change steps or rollout_steps"
 
 
 def falling(start: float, falls: bool, schedule_steps: int) -> Callable[[int], float]:

@@ -111,7 +111,7 @@ class AgentSettings(Protocol):
 
     @property
     def rows_per_update(self) -> int:
-        """Rows that pass through the network at once in an update."""
+        """Rows in an update's largest pass through the network."""
         ...
 
     @property

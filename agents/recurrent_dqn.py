@@ -47,8 +47,8 @@ def sequence_td_errors(
 ) -> Tensor:
     """Return TD errors (L, B) of n-step Q-learning on the rows after the burn-in.
 
-    The online network learns in training mode; everything else is in evaluation mode. Both
-    networks start from the stored state and go through the burn-in by themselves.
+    The online network learns in training mode; everything else is in evaluation mode. Each
+    network starts from the stored state and unrolls the burn-in with its current weights.
 
     Args:
         online: learns; with `double` it selects the action at the bootstrap.

@@ -117,7 +117,7 @@ def parse(name: str, value: Any, kind: type, field: dataclasses.Field[Any]) -> A
     """Return a value of the field's type and range. `10_000` and `1e6` are whole numbers.
 
     Raises:
-        SettingError: the value is none; the message says what came and what is allowed.
+        SettingError: the value has another type or is out of range.
     """
     unit = f" {field.metadata['unit']}" if field.metadata["unit"] else ""
     if kind is str:

@@ -23,12 +23,12 @@ def test_the_protocol_is_told_as_the_run_plays_it() -> None:
 @pytest.mark.parametrize(
     ("settings", "why"),
     [
-        ({"steps": 500}, "500 steps are no more than the warm-up of 500 random steps"),
+        ({"steps": 500}, "500 steps end within the warm-up of 500 random steps"),
         (
             {"steps": 505, "recurrent": True},
             "505 steps leave fewer than the 8 steps of an update after the warm-up of 500",
         ),
-        ({"agent": "ppo", "steps": 255}, "255 steps are less than one rollout of 256"),
+        ({"agent": "ppo", "steps": 255}, "255 steps are fewer than one rollout of 256"),
     ],
 )
 def test_a_run_that_learns_nothing_says_why(settings: dict[str, object], why: str) -> None:

@@ -147,7 +147,7 @@ def check_norm(parts: RunParts, env: VectorEnv) -> None:
 
 
 def build_network(parts: RunParts, env: VectorEnv) -> tuple[nn.Module, InitReport | None]:
-    """Build the run's network as it starts, on the CPU: the same whatever device follows.
+    """Build the run's network as it starts, on the CPU, so that it is the same for every device.
 
     With `init="data"` the initialization is data-dependent (Salimans & Kingma 2016, section 3), on
     random play in environments that are seeded apart from those of training.

@@ -87,7 +87,7 @@ def _start(
 
 @contextlib.contextmanager
 def _noting_signals(received: list[int]) -> Iterator[None]:
-    """Append Ctrl-C and SIGTERM to `received` meanwhile; the second one interrupts."""
+    """Append Ctrl-C and SIGTERM to `received` inside the scope; the second one interrupts."""
 
     def note(signum: int, frame: FrameType | None) -> None:
         if received:  # the second one does not wait for the end of the step

@@ -1,6 +1,6 @@
 """A training run from Python: `train(config)` and `resume(folder)` are generators.
 
-The order of a run: claim the folder, build the parts, start or restore them, train, save, close.
+A run claims its folder, builds its parts, starts or restores them, trains, saves and closes.
 """
 
 import contextlib
@@ -171,7 +171,7 @@ def _build(
     if shrunk:
         say(f"  note      {shrunk}")
     speed = measure_speed(config, device) if config.run.calibrate else None
-    # The weights of a checkpoint replace whatever the initialization makes.
+    # A checkpoint's weights replace those of the initialization.
     parts = resolve(replace(config, init="default") if done_steps else config)
     network, init_report = build_network(parts, env)
     if init_report is not None:

@@ -1,8 +1,9 @@
-"""Everything that reads runs of earlier versions; no other module knows about them.
+"""Reads runs of earlier versions.
 
-Runs from before evaluations.csv, timings.csv and status.json have their evaluations and times in
-TensorBoard's event files alone. Checkpoints from before the layers of a network had names, or from
-before the instruments, are converted when they are loaded.
+Runs from before evaluations.csv, timings.csv and status.json have their evaluations and times only
+in TensorBoard's event files. Checkpoints from before the instruments, or from before layers had
+names, are converted when they are loaded. Networks accept layers by number themselves
+(`wnrl.nn.networks.named_layers`).
 """
 
 import csv
