@@ -14,7 +14,7 @@ def notes(config: Config, done_steps: int = 0) -> list[str]:
     return [line.split(maxsplit=1)[1] for line in lines if line.startswith("  note")]
 
 
-def test_the_protocol_is_told_as_the_run_plays_it() -> None:
+def test_the_protocol_is_note_as_the_run_plays_it() -> None:
     config = make_config(env="Pong", agent="ppo", recurrent=True)
     text = "\n".join(describe(config, Path("runs"), torch.device("cpu"), 0))
     assert "evaluated at epsilon 0, 1 frame in an observation\n" in text
@@ -37,8 +37,8 @@ def test_a_run_that_learns_nothing_says_why(settings: dict[str, object], why: st
 
 def test_a_run_that_outlasts_its_learning_rate_says_so() -> None:
     ppo = {"agent": "ppo", "env": "CartPole-v1"}
-    told = "the learning rate is 0 after the 50,000 steps of the schedule: nothing is learnt"
+    note = "the learning rate falls to 0 at 50,000 agent steps, the end of the schedule: nothing"
     assert notes(make_config(ppo)) == []
-    assert told in notes(make_config(ppo, steps=60_000, schedule_steps=50_000), 50_000)[0]
+    assert note in notes(make_config(ppo, steps=60_000, schedule_steps=50_000), 50_000)[0]
     constant = {"steps": 60_000, "schedule_steps": 50_000, "learning_rate_decay": False}
     assert notes(make_config(ppo, **constant), 50_000) == []
