@@ -194,8 +194,7 @@ class A2CConfig(RolloutSettings):
     beta1: float = shared.beta1(0.9, "Kingma & Ba 2015")
     optimizer_eps: float = shared.optimizer_eps(
         3.16e-3,
-        "the root of SB3's 1e-5, which RMSpropTFLike adds inside the root (its average begins at "
-        "1)",
+        "the square root of SB3's 1e-5, which RMSpropTFLike adds inside the root",
     )
     max_grad_norm: float = shared.max_grad_norm(0.5, SB3)
     gamma: float = shared.gamma(0.99, SB3)

@@ -227,7 +227,7 @@ class DQNConfig:
     lstm_units: int = shared.lstm_units(512, R2D2)
     burn_in_steps: int = setting(
         40,
-        "steps of a sequence that only bring its stored state up to date",
+        "first steps of a sequence, which only bring its stored state up to date",
         unit="agent steps",
         source=R2D2,
         minimum=0,
@@ -235,7 +235,7 @@ class DQNConfig:
     )
     sequence_steps: int = setting(
         80,
-        "steps of a sequence learnt from after the burn-in",
+        "steps of a sequence that are learnt from, after the burn-in",
         unit="agent steps",
         source=R2D2,
         minimum=1,

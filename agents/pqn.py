@@ -182,7 +182,7 @@ class PQNConfig(RolloutSettings):
     max_grad_norm: float = shared.max_grad_norm(10.0, PUREJAXQL)
     gamma: float = shared.gamma(0.99, PUREJAXQL)
     q_lambda: float = setting(
-        0.65, "lambda of the returns learnt", source=PUREJAXQL, minimum=0, maximum=1
+        0.65, "lambda of the lambda-returns", source=PUREJAXQL, minimum=0, maximum=1
     )
     epsilon_start: float = shared.epsilon_start(1.0, PUREJAXQL)
     epsilon_end: float = shared.epsilon_end(0.001, PUREJAXQL)

@@ -17,7 +17,7 @@ def _shared(meaning: str, **limits: Any) -> Field:
 
 num_envs = _shared("environments stepped together", minimum=1, maximum=1_024)
 learning_rate = _shared(
-    "step size of the optimizer (initial value if it decays)", above=0, maximum=1e3
+    "learning rate of the optimizer (initial value if it decays)", above=0, maximum=1e3
 )
 learning_rate_decay = _shared("linear decay of the learning rate to 0 at the end of the schedule")
 optimizer = _shared("update rule", choices=OPTIMIZER_NAMES)
@@ -47,7 +47,7 @@ gae_lambda = _shared(
 value_coef = _shared("weight of the value loss", minimum=0)
 entropy_coef = _shared("weight of the entropy bonus", minimum=0)
 normalize_advantage = _shared("scaling of advantages to zero mean and unit variance in each batch")
-separate = _shared("second torso for the value")
+separate = _shared("separate torso for the value")
 
 
 def check_minibatches(parts: int, minibatches: int, what: str, factors: tuple[str, ...]) -> None:

@@ -82,7 +82,7 @@ class RunConfig:
     )
     init: str = setting(
         "default",
-        "initialization; `data` adds the data-dependent one, on random play",
+        "initialization; data adds scales and biases computed from observations of random play",
         source="Salimans & Kingma 2016, section 3",
         choices=("default", "data"),
     )
@@ -95,15 +95,15 @@ class RunConfig:
     )
     weight_storage: str = setting(
         "w",
-        "storage of weight-normalized weights: plain, with the step in the optimizer (w), or as g "
-        "and v in the layers (gv)",
+        "storage of weight-normalized weights: w (plain weights; the optimizer steps g and v) or "
+        "gv (g and v in the layers)",
         source=OURS,
         choices=("w", "gv"),
     )
     v_norm: str = setting(
         "weight",
-        "initial ||v||: that of the weights, the paper's 0.05 sqrt(fan_in), or 1",
-        source="torch's weight_norm keeps the weights' own",
+        "initial ||v||: the weights' own norm (weight), 0.05 sqrt(fan_in) (paper), or 1 (unit)",
+        source="torch's weight_norm",
         choices=("weight", "paper", "unit"),
     )
     preset: str = setting(
@@ -123,7 +123,7 @@ class RunConfig:
     )
     schedule_steps: int = setting(
         0,
-        "length of the schedules (0: the first value of steps)",
+        "length of the schedules (0: the --steps with which the run starts)",
         source=OURS,
         unit="agent steps",
         minimum=0,
@@ -156,7 +156,7 @@ class RunConfig:
         minimum=0,
     )
     eval_episodes: int = setting(
-        10, "length of each evaluation", source=OURS, unit="episodes", minimum=1
+        10, "episodes in each evaluation", source=OURS, unit="episodes", minimum=1
     )
     log_every_steps: int = setting(
         1_000, "steps between TensorBoard scalars", source=OURS, unit="agent steps", minimum=1
@@ -184,10 +184,10 @@ class RunConfig:
         maximum=math.inf,
     )
     calibrate: bool = setting(
-        True, "measurement of the speed before the start, to forecast the duration", source=OURS
+        True, "short measurement before the start, to forecast the duration", source=OURS
     )
     wall_time: bool = setting(
-        True, "wall time in episodes.csv; without it equal runs have equal files", source=OURS
+        True, "wall time in episodes.csv; without it, equal runs have equal files", source=OURS
     )
 
 

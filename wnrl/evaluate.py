@@ -123,7 +123,9 @@ def _parser() -> Parser:
         default="auto",
         help="device of the network: auto, cpu, cuda or cuda:K [default auto]",
     )
-    parser.add_argument("--gif", metavar="FILE", help="GIF of the first episode (only Atari)")
+    parser.add_argument(
+        "--gif", metavar="FILE", help="file for a GIF of the first episode (Atari only)"
+    )
     return parser
 
 

@@ -202,7 +202,7 @@ def test_a_dry_run_measures_time_and_memory(
     out = tmp_path / "out"
     assert go(*GRID, "--seeds=3", "--steps=5000", "--dry-run", "--out", out) == 0
     output = capsys.readouterr().out
-    assert "(one run alone on this machine, toy/Catch, without" in output
+    assert "(measured with one run alone on this machine, toy/Catch, without" in output
     assert "memory  up to" in output
     assert output.count("to do") == 6
     assert not out.exists()

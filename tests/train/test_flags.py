@@ -152,7 +152,7 @@ def test_help_lists_every_setting_with_default_unit_and_source() -> None:
 
 def test_the_flags_that_help_names_for_other_environments_are_their_defaults() -> None:
     text = train_parser("dqn").format_help()
-    flags = text.split("Other environments have:")[1].split()
+    flags = text.split("On other environments they are:")[1].split()
     assert make_config(parse_train_flags(flags)[1], env="CartPole-v1").agent == (
         make_config(env="CartPole-v1").agent
     )

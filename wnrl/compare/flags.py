@@ -25,7 +25,7 @@ class CompareOptions:
     )
     ray: str = setting(
         "",
-        "Ray cluster that does the runs, HOST:PORT or auto (without it, this machine does)",
+        "Ray cluster to run on, HOST:PORT or auto (without it: this machine)",
         source="ours",
     )
     gpus_per_run: float = setting(
@@ -37,15 +37,15 @@ class CompareOptions:
     )
     memory_per_run: int = setting(
         0,
-        "memory that each run reserves on its node, in bytes (0: none); --dry-run shows what a run "
-        "needs; requires --ray",
+        "memory that each run reserves on its node, in bytes (0: none); --dry-run shows how much a "
+        "run needs; requires --ray",
         unit="bytes",
         source="ours",
         minimum=0,
     )
     only: int = setting(
         0,
-        "number of the only run to do, as listed by --dry-run; no report is written (0: all runs)",
+        "number of a single run to do, as listed by --dry-run, without a report (0: all runs)",
         source="ours",
         minimum=0,
     )
@@ -110,7 +110,8 @@ def _add_grid_flags(group: Any) -> None:
     for field in dataclasses.fields(CompareOptions):
         default = f" [default {field.default}]" if field.default != "" else ""
         text = field.metadata["meaning"] + default
-        group.add_argument(f"--{flag_name(field.name)}", metavar="VALUE", help=text)
+        metavar = "STR" if isinstance(field.default, str) else type(field.default).__name__.upper()
+        group.add_argument(f"--{flag_name(field.name)}", metavar=metavar, help=text)
     group.add_argument(
         "--sweep",
         nargs="+",

@@ -51,8 +51,8 @@ def _describe_time(plan: Plan) -> list[str]:
     first_values = " and the first swept values" if _has_sweep(configs) else ""
     return [
         f"  time    about {format_duration(total_s)} in total; one run takes {per_run}",
-        f"          (one run alone on this machine, {configs[0].run.env}{first_values}, without "
-        "evaluations and checkpoints)",
+        f"          (measured with one run alone on this machine, {configs[0].run.env}"
+        f"{first_values}, without evaluations and checkpoints)",
     ]
 
 

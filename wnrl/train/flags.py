@@ -63,10 +63,10 @@ def train_parser(agent: str, norm: str = RunConfig.norm) -> Parser:
     )
     if agent != RunConfig.agent:
         parser.help_of = f"--agent {agent} "
-    command = parser.add_argument_group("the command")
+    command = parser.add_argument_group("commands")
     command.add_argument("--resume", metavar="DIR", help="folder of a run to continue")
     command.add_argument(
-        "--overwrite", action="store_true", help="new run in place of the one in the folder"
+        "--overwrite", action="store_true", help="new run that replaces the one in the folder"
     )
     command.add_argument("--config", metavar="FILE", help="TOML file with settings by name")
     command.add_argument("--list-norms", action="store_true", help="list of all normalizations")
@@ -110,7 +110,7 @@ def _epilog(agent: str) -> str:
         for text in (
             "Precedence: default < preset < --config FILE < flag. Other agents and normalizations "
             f"have other flags: --agent {{{','.join(AGENTS)}}} --norm NAME --help.",
-            f"The defaults above are for Atari. Other environments have: {flags}",
+            f"The defaults above are for Atari. On other environments they are: {flags}",
         )
     )
 

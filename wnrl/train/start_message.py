@@ -62,7 +62,7 @@ def describe_costs(
         return [f"  memory    {held} before the first update, of {total} available"]
     warmup_steps = config.agent.warmup_steps
     total_s = duration_s(speed, warmup_steps, done_steps, config.run.steps)
-    rates = f"{1 / speed.learning_s:,.0f} steps per second learning"
+    rates = f"{1 / speed.learning_s:,.0f} steps per second while learning"
     if done_steps < warmup_steps:
         rates = f"{1 / speed.warmup_s:,.0f} in the warm-up, {rates}"
     lines = [

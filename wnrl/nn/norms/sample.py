@@ -94,7 +94,7 @@ def layer_norm_without_affine(settings: PlainLayerSettings) -> Norm:
     """Layer normalization of the whole map, without scale and shift."""
     return Norm(
         name="layer-plain",
-        summary="layer without a learned scale and shift",
+        summary="like layer, without a learned scale and shift",
         paper="Ba et al. 2016, arXiv 1607.06450; Elsayed et al. 2024 (streaming), 2410.14606",
         cost=ONE_PASS,
         activation=plain_layers(settings.eps),

@@ -54,7 +54,7 @@ def weight_normalization(
     options: dict[str, Any] = {"storage": storage, "gain": gain, "max_v_norm": max_v_norm}
     return Norm(
         name="weight",
-        summary="w = g v / ||v||: length and direction of each unit's weights are learned apart",
+        summary="w = g v / ||v||: length and direction of each unit's weights, learned separately",
         paper=SALIMANS,
         cost="acting: none; learning: row norms once per update",
         linear=partial(WNLinear, **options),
@@ -72,7 +72,7 @@ def weight_and_mean(settings: MeanSettings) -> Norm:
     return replace(
         weight_normalization(),
         name="weight-mean",
-        summary="weight and mean together: w = g v / ||v||, zero mean of each unit over the batch",
+        summary="weight and mean combined: w = g v / ||v||, zero mean of each unit over the batch",
         paper=f"{SALIMANS}, section 4",
         cost="acting: one addition; learning: row norms and one pass over each layer's activations",
         activation=mean_only(settings).activation,
@@ -95,8 +95,8 @@ class SpectralSettings:
     )
     leave_smaller: bool = setting(
         False,
-        "leave weights whose spectral norm is already smaller unchanged",
-        source="Gogianu et al. 2021: an option, off",
+        "no change to weights whose spectral norm is already smaller",
+        source="Gogianu et al. 2021, where it is an option",
     )
 
 
@@ -229,8 +229,8 @@ def normalize_and_project(settings: NapSettings) -> Norm:
 
     return Norm(
         name="nap",
-        summary="layer-plain, each weight matrix scaled to its initial norm after each step, and a "
-        "linearly falling learning rate, in place of the decay that growing weights would cause",
+        summary="layer-plain, with each weight matrix scaled back to its initial norm after each "
+        "step and a learning rate that falls linearly, as it effectively does when weights grow",
         paper="Lyle et al. 2024 (Normalize-and-Project), arXiv 2407.01800",
         cost=f"{ONE_PASS}; learning: also one pass over the weights after each step",
         linear=partial(ProjectedLinear, by_rows=False),
