@@ -86,7 +86,8 @@ def test_the_same_seed_plays_the_same_episodes(breakout: Path) -> None:
         (["--episodes=0"], "--episodes 0 is out of range; it must be at least 1"),
         (["--seed=-1"], "--seed -1 is out of range; it must be at least 0"),
         (["--epsilon=2"], "--epsilon 2.0 is out of range; it must be from 0 to 1"),
-        (["--episodes=x"], "invalid int value"),
+        (["--episodes=x"], "--episodes takes a whole number, not 'x'"),
+        (["--epsilon=x"], "--epsilon takes a number, not 'x'"),
         (["--episode=3"], "did you mean --episodes"),
     ],
 )

@@ -301,8 +301,8 @@ def test_what_is_not_done_missing_or_broken_is_named_and_in_no_table(tmp_path: P
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--report-only", "nowhere"], "no run in nowhere: it is no folder"),
-        (["--report-only", __file__], "no run in .*: it is no folder"),
+        (["--report-only", "nowhere"], "no run in nowhere: it is not a folder"),
+        (["--report-only", __file__], "no run in .*: it is not a folder"),
         (["--report-only", "."], r"no run in \.: the folder holds none"),
         (["--out", __file__, "--seeds=1", "--jobs=1"], "--out .*: File exists; choose another"),
         (["--report-only", ".", "--seeds", "3"], "takes only --sweep; drop --seeds"),

@@ -101,7 +101,7 @@ def test_help_lists_the_parameters_of_the_chosen_normalization() -> None:
             "norm.eps is not a parameter of normalization weight, which has no parameters",
         ),
         (["--resume", "there", "--norm.eps=1"], "norm.eps cannot change when a run resumes"),
-        (["--steps"], "expected one argument"),
+        (["--steps"], "--steps needs a value"),
         (["--agent"], "python -m wnrl.train --help"),
         (["--config", "nowhere.toml"], "nowhere.toml: No such file"),
     ],

@@ -10,7 +10,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from wnrl.doctor.cpus import cpu_quota, default_threads, usable_cpus
 from wnrl.doctor.memory import available_bytes, format_bytes
@@ -49,9 +49,17 @@ def format_report(findings: Sequence[Finding]) -> str:
     return "\n".join([*lines, "", "Training does not work on this machine yet. To fix:", *fixes])
 
 
+class _Parser(argparse.ArgumentParser):
+    """An argument parser that reports an error in one line, as the other commands do."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with the message; argparse calls this."""
+        self.exit(2, f"wnrl.doctor: {message}; it takes no arguments\n")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the report; return 0 if training works on this machine and 1 if not."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m wnrl.doctor",
         description="Check that training works on this machine: packages, device, CPUs, memory, "
         "disk and emulator. Exits with 1 and says what to fix if it does not.",

@@ -125,7 +125,7 @@ def take_inventory(out: Path, swept: Sequence[str], failed: Mapping[str, str]) -
         except UsageError as error:
             problems[_name(folder, out)] = one_line(error)
     if not results and not record.runs:
-        empty = "the folder holds none" if out.is_dir() else "it is no folder"
+        empty = "the folder holds none" if out.is_dir() else "it is not a folder"
         raise UsageError(f"no run in {out}: {next(iter(problems.values()), empty)}")
     for name in swept:
         check_swept(name, [result.config.values for result in results])

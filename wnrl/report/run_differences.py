@@ -110,7 +110,7 @@ def check_swept(name: str, known: Iterable[Iterable[str]]) -> None:
         raise UsageError("--sweep seed is not needed: --seeds gives the number of seeds")
     names = {each for fields in known for each in fields}
     if name not in names:
-        raise UsageError(f"--sweep {flag}: no run has this setting{nearest(name, names)}")
+        raise UsageError(f"--sweep {name}: no run has this setting{nearest(name, names)}")
 
 
 def _differences(a: Config, b: Config, swept: Sequence[str], same_threads: bool) -> Differences:

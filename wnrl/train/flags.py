@@ -29,6 +29,14 @@ from wnrl.train.storage.run_folder import read_config
 PROGRAM = "python -m wnrl.train"
 
 
+# argparse's messages, and the same in the words of the other errors.
+_REWORDED = (
+    (r"argument (\S+): expected (one|at least one) argument", r"\1 needs a value"),
+    (r"argument (\S+): invalid int value: (.*)", r"\1 takes a whole number, not \2"),
+    (r"argument (\S+): invalid float value: (.*)", r"\1 takes a number, not \2"),
+)
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser that raises UsageError where argparse prints its usage and exits."""
 
@@ -36,6 +44,8 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise UsageError; argparse calls this."""
+        for pattern, words in _REWORDED:
+            message = re.sub(pattern, words, message)
         raise UsageError(f"{message}; `{self.prog} {self.help_of}--help` lists every flag")
 
     def parse(self, arguments: Sequence[str]) -> dict[str, Any]:

@@ -104,8 +104,8 @@ def resume(
                 say(f"{run_dir} has no checkpoint yet: starting its run from the beginning")
             elif saved.step >= config.run.steps:
                 say(
-                    f"already done at {saved.step:,} of {config.run.steps:,} agent steps; give a "
-                    "larger --steps to continue"
+                    f"already done at {saved.step:,} agent steps, and --steps is "
+                    f"{config.run.steps:,}; give a larger --steps to continue"
                 )
                 return
             config = replace(config, run_dir=str(run_dir))

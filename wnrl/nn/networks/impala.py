@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 import torch
 from torch import Tensor, nn
 
-from wnrl._settings import UsageError
+from wnrl._settings import SettingError
 from wnrl.nn.networks.named_layers import NamedLayers, add_activation, add_normalization
 from wnrl.nn.networks.torso import Architecture, Torso, TorsoSettings
 from wnrl.nn.norms.placement import norm_at
@@ -127,8 +127,8 @@ LAYERS = tuple(_layer_names())
 def _build(settings: TorsoSettings, norm: Norm, placed: Collection[str] | None) -> ImpalaTorso:
     shape = settings.shape
     if len(shape) != 3:
-        raise UsageError(
-            f"network impala takes images (C, H, W), but observations are {shape}; use mlp"
+        raise SettingError(
+            "network", f"impala takes images (C, H, W), but observations are {shape}; use mlp"
         )
     return ImpalaTorso((shape[0], shape[1], shape[2]), settings.dtype, norm, placed, settings.width)
 

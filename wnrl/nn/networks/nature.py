@@ -9,7 +9,7 @@ from collections.abc import Collection
 import torch
 from torch import Tensor, nn
 
-from wnrl._settings import UsageError
+from wnrl._settings import SettingError
 from wnrl.nn.networks.named_layers import NamedLayers, add_activation
 from wnrl.nn.networks.torso import Architecture, Torso, TorsoSettings
 from wnrl.nn.norms.placement import norm_at
@@ -75,9 +75,10 @@ def fits(shape: tuple[int, ...], dtype: str) -> bool:
 def _build(settings: TorsoSettings, norm: Norm, placed: Collection[str] | None) -> NatureTorso:
     shape = settings.shape
     if not fits(shape, settings.dtype):
-        raise UsageError(
-            f"network nature takes uint8 images (C, H, W) of at least {SMALLEST}x{SMALLEST}, but "
-            f"observations are {shape} {settings.dtype}; use mlp"
+        raise SettingError(
+            "network",
+            f"nature takes uint8 images (C, H, W) of at least {SMALLEST}x{SMALLEST}, but "
+            f"observations are {shape} {settings.dtype}; use mlp",
         )
     return NatureTorso((shape[0], shape[1], shape[2]), norm, placed)
 

@@ -140,7 +140,9 @@ def read_config(run_dir: Path) -> Config:
     try:
         return config_from_json(json.loads(path.read_text()))
     except OSError as error:
-        raise UsageError(f"no run in {run_dir}: {path.name}: {error.strerror}") from None
+        raise UsageError(
+            f"no run in {run_dir}: {path.name}: {error.strerror}; name the folder of a run"
+        ) from None
     except (ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{path} cannot be read as a run's configuration: {error}") from None
 
