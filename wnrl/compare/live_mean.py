@@ -79,7 +79,7 @@ class LiveMeans:
 
     A curve averages all seeds that have started, up to the point that all of them have passed. It
     is rewritten when another seed starts or one fails for good. A killed run repeats the episodes
-    after its checkpoint, on the CPU identically, so their points remain valid; `write_means`
+    after its checkpoint (identically on the CPU), so their points remain valid; `write_means`
     rewrites every curve at the end.
     """
 

@@ -43,7 +43,7 @@ class ActionLogs:
 
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
-        """(N,) Actions in each log."""
+        """Number of actions (N,) in each log."""
         return np.array([len(actions) for actions in self._actions])
 
     def add(self, actions: Actions, first: Flags) -> None:

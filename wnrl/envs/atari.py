@@ -86,13 +86,13 @@ class Atari:
 
     @property
     def obs(self) -> npt.NDArray[np.uint8]:
-        """(N, 4, 84, 84) The newest observations; another number of frames if `stack` says so."""
+        """The newest observations (N, S, 84, 84) of S stacked frames, 4 by default."""
         self._order.look_at_newest("obs")
         return self._obs
 
     @property
     def first(self) -> Flags:
-        """(N,) True for each newest observation that is its episode's first."""
+        """Flags (N,): whether each newest observation is its episode's first."""
         self._order.look_at_newest("first")
         return self._first.copy()
 

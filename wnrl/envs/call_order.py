@@ -25,17 +25,17 @@ class CallOrder:
         self._state = _State.NEW
 
     def start(self) -> None:
-        """Record a reset or a load. RuntimeError while a step is outstanding or after close."""
+        """Record a reset or a load; RuntimeError while a step is outstanding or after close."""
         self._refuse("reset() or load_state_dict()", _State.SENT, _State.CLOSED)
         self._state = _State.READY
 
     def send(self) -> None:
-        """Record a send. RuntimeError unless the environment waits for actions."""
+        """Record a send; RuntimeError unless the environment waits for actions."""
         self.look("send()")
         self._state = _State.SENT
 
     def receive(self) -> None:
-        """Record a recv. RuntimeError unless a send came before."""
+        """Record a recv; RuntimeError unless a send came before."""
         self._refuse("recv()", _State.NEW, _State.READY, _State.CLOSED)
         self._state = _State.READY
 

@@ -97,13 +97,13 @@ class GymnasiumEnvs:
 
     @property
     def obs(self) -> npt.NDArray[np.float32]:
-        """(N, D) The newest observations."""
+        """The newest observations (N, D)."""
         self._order.look_at_newest("obs")
         return self._obs
 
     @property
     def first(self) -> Flags:
-        """(N,) True for each newest observation that is its episode's first."""
+        """Flags (N,): whether each newest observation is its episode's first."""
         self._order.look_at_newest("first")
         return self._first.copy()
 

@@ -1,4 +1,4 @@
-"""Protocols of playing Atari, whose numbers move scores more than any normalization does."""
+"""Protocols for playing Atari, which change scores more than any normalization does."""
 
 import dataclasses
 

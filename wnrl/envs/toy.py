@@ -1,7 +1,8 @@
 """Tiny environments for quick tests, and the table of all of them.
 
-`Corridor` writes into each frame where it belongs, so that a test can check every transition of a
-replay or a loop. `Catch` is learnt in seconds. `Memory` is in `wnrl.envs.toy_memory`.
+`Corridor` writes its place in the episode into each frame, so that a test can check every
+transition of a replay or a loop. `Catch` is learnt in seconds. `Memory` is in
+`wnrl.envs.toy_memory`.
 
 Dimension key: N environments.
 """

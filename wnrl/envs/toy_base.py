@@ -48,13 +48,13 @@ class Toy(ABC):
 
     @property
     def obs(self) -> Observations:
-        """(N, *shape) The newest observations."""
+        """The newest observations (N, *shape)."""
         self._order.look_at_newest("obs")
         return self._obs
 
     @property
     def first(self) -> Flags:
-        """(N,) True for each newest observation that is its episode's first."""
+        """Flags (N,): whether each newest observation is its episode's first."""
         self._order.look_at_newest("first")
         return self._first.copy()
 

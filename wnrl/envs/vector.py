@@ -67,12 +67,12 @@ class VectorEnv(Protocol):
 
     @property
     def obs(self) -> Observations:
-        """(N, *shape) The newest observations."""
+        """The newest observations (N, *shape)."""
         ...
 
     @property
     def first(self) -> Flags:
-        """(N,) True for each newest observation that is its episode's first."""
+        """Flags (N,): whether each newest observation is its episode's first."""
         ...
 
     def reset(self) -> None:

@@ -145,7 +145,7 @@ def variance_ratio(batch_var: Tensor, running_var: Tensor, eps: float = STATISTI
 
 
 def policy_churn(before: Tensor, after: Tensor) -> Tensor:
-    """Return () the share of states whose greedy action one update changed.
+    """Return the share () of states whose greedy action one update changed.
 
     Args:
         before: (B,) actions.

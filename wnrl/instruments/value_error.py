@@ -1,7 +1,8 @@
 """Errors of predicted values against realised returns on evaluation episodes, state by state.
 
-Returns are the learner's: of clipped rewards if it clips, discounted, ended by a lost life if that
-is terminal in training. The predictions are those of the acting policy, random actions included.
+Returns are those that the learner sees: discounted, of clipped rewards if it clips them, and ended
+by a lost life if that is terminal in training. Predictions are those of the acting policy, random
+actions included.
 
 Dimension key: N environments, T agent steps of an episode, S states.
 """

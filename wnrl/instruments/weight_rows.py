@@ -29,7 +29,7 @@ class LayerWeight(NamedTuple):
 
     @property
     def computed(self) -> bool:
-        """True if gains and weight vectors are the Parameters (storage "gv")."""
+        """Return whether gains and weight vectors are the Parameters (storage "gv")."""
         return isinstance(self.layer, WeightNormalized) and self.layer.storage == "gv"
 
     @property

@@ -202,7 +202,7 @@ def _launch(kernel: Any, lists: tuple[Sequence[Tensor], ...], vs: Sequence[Tenso
 
 @functools.lru_cache(maxsize=64)
 def _row_table(shapes: tuple[tuple[int, int], ...], device: torch.device) -> Tensor:
-    """Return (R, 3) int32: layer, row in the layer, length. Longest first: no long row is last.
+    """Return (R, 3) int32: layer, row in the layer, length; the longest rows come first.
 
     It is copied to the device once, which must happen before a CUDA graph is captured.
     """

@@ -77,7 +77,7 @@ def remember(out: Path, grid: Mapping[Path, Config], swept: Sequence[str]) -> No
 
 
 def check_fits(grid: Mapping[Path, Config], out: Path, swept: Sequence[str]) -> None:
-    """Refuse a grid that does not fit to the runs in its folder.
+    """Refuse a grid that does not match the runs in its folder.
 
     Args:
         grid: the configuration of each run, by its folder.

@@ -52,7 +52,7 @@ class Result:
 
     @property
     def done(self) -> bool:
-        """True if all agent steps are done."""
+        """Return whether all agent steps are done."""
         return self.agent_steps >= self.config.run.steps
 
     @property

@@ -143,7 +143,7 @@ class Rollout:
 
     @property
     def full(self) -> bool:
-        """True once all T rows are filled."""
+        """Return whether all T rows are filled."""
         return self.filled_rows == self.steps
 
     def clear(self) -> None:

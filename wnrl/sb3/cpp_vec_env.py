@@ -1,4 +1,4 @@
-"""Answers to what Stable-Baselines3 asks of each environment's Python object, without objects."""
+"""Answer what Stable-Baselines3 asks each environment's Python object; here there are none."""
 
 from typing import Any, NoReturn
 

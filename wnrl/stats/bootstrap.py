@@ -42,7 +42,7 @@ class Bands:
 
 @dataclass(frozen=True)
 class Coverage:
-    """How often an interval contains the truth in simulated experiments; NaN if unknown."""
+    """The share of simulated experiments whose interval has the true value; NaN if unknown."""
 
     share: float
     standard_error: float  # of the share, from the number of experiments

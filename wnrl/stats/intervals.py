@@ -20,7 +20,7 @@ CONCLUSIVE_SEEDS = 5  # with fewer, a difference is indicative only
 
 
 class Evidence(enum.Enum):
-    """How much a comparison with some number of seeds can show."""
+    """The conclusions that a number of seeds allows."""
 
     NONE = enum.auto()  # nothing can be concluded
     INDICATIVE = enum.auto()  # a difference is a hint

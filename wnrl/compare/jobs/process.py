@@ -23,7 +23,7 @@ _PR_SET_PDEATHSIG = 1  # prctl(2); kept across execve
 
 
 class ExitStatus(NamedTuple):
-    """How a job ended."""
+    """The end of a job: its exit code and the reason."""
 
     exit_code: int | None  # negative: killed by that signal; None: lost, and perhaps still running
     reason: str = ""  # extra reason, besides the run's last log line

@@ -19,7 +19,7 @@ _POLL_S = 0.1  # Ray can interrupt Python code, but not a system call that waits
 
 
 class ExpectedNode(NamedTuple):
-    """What every node must share with the machine that started the comparison."""
+    """The folder and the software that a node must share with the comparison's machine."""
 
     marker: Path  # file in the folder of the comparison
     token: str  # content of that file

@@ -83,7 +83,7 @@ def place(where: str, norm: Norm, layout: Layout) -> frozenset[str]:
 
 
 def _layers_by_word(layout: Layout, skipped: Collection[str]) -> dict[str, list[str]]:
-    """The layers that each allowed word stands for."""
+    """Return the layers that each allowed word means."""
     torsos = [[name for name in names if name not in skipped] for names in layout.hidden.values()]
     hidden = [name for names in torsos for name in names]
     outputs = [name for names in layout.outputs.values() for name in names]

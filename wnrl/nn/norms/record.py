@@ -110,17 +110,17 @@ class Norm:
 
     @property
     def normalizes_activations(self) -> bool:
-        """True if it puts a layer before nonlinearities."""
+        """Return whether it puts a layer before nonlinearities."""
         return self.activation is not no_activation_norm
 
     @property
     def normalizes_lstms(self) -> bool:
-        """True if it has a normalized LSTM."""
+        """Return whether it has a normalized LSTM."""
         return self.lstm is not nn.LSTM
 
     @property
     def has_place(self) -> bool:
-        """True if it replaces or adds layers, so that its placement matters."""
+        """Return whether it replaces or adds layers, so that its placement matters."""
         plain: tuple[Any, ...] = (nn.Linear, nn.Conv2d, nn.LSTM, no_activation_norm)
         return (self.linear, self.conv, self.lstm, self.activation) != plain
 

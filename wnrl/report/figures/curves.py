@@ -46,7 +46,7 @@ _Published = tuple[str, str, int | None]  # algorithm, source and number of runs
 
 @dataclass(frozen=True)
 class _PanelStyle:
-    """What all panels of a figure share."""
+    """Looks, labels and height that all panels of a figure share."""
 
     look: Mapping[Variant, Look]
     labelled: bool  # lines are labelled at their ends

@@ -15,8 +15,10 @@ class RecentEpisodes:
     """The newest episodes of a run; SB3 logs their means as `rollout/ep_rew_mean` and so on."""
 
     def __init__(self, size: int = 100) -> None:
-        """Args:
-        size: number of episodes in the means (SB3's stats_window_size: 100).
+        """Start without episodes.
+
+        Args:
+            size: number of episodes in the means (SB3's stats_window_size: 100).
         """
         self._returns: deque[float] = deque(maxlen=size)
         self._lengths: deque[int] = deque(maxlen=size)

@@ -58,9 +58,11 @@ class StepRate:
     """Agent steps per second between two readings."""
 
     def __init__(self, step: int = 0, now: Callable[[], float] = time.monotonic) -> None:
-        """Args:
-        step: agent steps done when the clock starts; they do not count.
-        now: a clock that never runs backwards, in s.
+        """Start the clock.
+
+        Args:
+            step: agent steps done when the clock starts; they do not count.
+            now: a clock that never runs backwards, in s.
         """
         self._now = now
         self._step, self._read_s = step, now()
