@@ -33,7 +33,7 @@ from wnrl.optim.step import set_learning_rate
 from wnrl.rl import losses
 from wnrl.rl.rollout import Rollout, RolloutBatch
 
-EXTRAS = ("value",)  # of each row at the time of acting
+EXTRAS = ("value",)  # stored with each row at the time of acting
 
 
 class Loss(NamedTuple):

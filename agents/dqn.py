@@ -51,7 +51,7 @@ class DQN:
         epsilon: Callable[[int], float],
         generator: np.random.Generator,
     ) -> None:
-        """Take built things.
+        """Take the built parts.
 
         Args:
             learner: its network maps obs (B, ...) to action values (B, A).

@@ -62,7 +62,7 @@ class Learner:
 
         Args:
             network: on its device.
-            optimizer: of the network's parameters.
+            optimizer: optimizer of the network's parameters.
             after_step: change that the normalization makes to the network after each step.
         """
         self.network = network

@@ -41,7 +41,7 @@ from wnrl.optim.step import set_learning_rate
 from wnrl.rl import losses
 from wnrl.rl.rollout import Rollout, RolloutBatch
 
-EXTRAS = ("value", "log_prob")  # of each row at the time of acting
+EXTRAS = ("value", "log_prob")  # stored with each row at the time of acting
 
 
 class Loss(NamedTuple):

@@ -215,7 +215,7 @@ CONTROL: Mapping[str, Any] = {
     "num_envs": 8,
     "rollout_steps": 32,
     "epochs": 4,
-    "minibatches": 4,  # of 64 rows
+    "minibatches": 4,  # 64 rows each
     "learning_rate": 2e-3,
     "gamma": 0.98,
     "q_lambda": 0.95,

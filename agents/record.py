@@ -160,7 +160,7 @@ class AgentSettings(Protocol):
 class AgentParts:
     """The parts from which any agent is built."""
 
-    settings: Any  # of the record's class `settings`
+    settings: Any  # instance of the record's class `settings`
     learner: Learner
     observation: ObservationSpec
     num_envs: int

@@ -22,7 +22,7 @@ NOOP = 0  # the first of every game's actions
 class ActionLog(NamedTuple):
     """The newest episode of one environment, ready to be played again."""
 
-    seed: int  # of the emulator's last seeded reset
+    seed: int  # seed of the emulator's last seeded reset
     actions: npt.NDArray[np.uint8]  # (T,) every action sent since
     start: int  # actions before the newest episode's first observation; 0: it began at the seed
 

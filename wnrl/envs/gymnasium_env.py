@@ -89,7 +89,9 @@ class GymnasiumEnvs:
         self._copies = [first_copy, *(self._make() for _ in range(num_envs - 1))]
         self._order = CallOrder()
         self._episodes = [0] * num_envs
-        self._actions: list[list[int]] = [[] for _ in range(num_envs)]  # of each newest episode
+        self._actions: list[list[int]] = [
+            [] for _ in range(num_envs)
+        ]  # actions of each newest episode
         self._obs = np.zeros((num_envs, *self.observation.shape), np.float32)
         self._first = np.zeros(num_envs, np.bool_)
         self._ended = np.zeros(num_envs, np.bool_)

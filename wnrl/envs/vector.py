@@ -32,7 +32,7 @@ class ObservationSpec(NamedTuple):
     and has a leading axis of length 1 only if `shape` says so.
     """
 
-    shape: tuple[int, ...]  # of one observation, (4, 84, 84) on Atari, (4,) on CartPole
+    shape: tuple[int, ...]  # shape of one observation, (4, 84, 84) on Atari, (4,) on CartPole
     dtype: str  # "uint8" for pixels, "float32" for vectors
     stack: int  # frames along axis 0 that a replay may rebuild; 1: nothing is stacked
 

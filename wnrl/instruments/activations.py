@@ -37,7 +37,7 @@ class LayerActivity(NamedTuple):
     """Statistics of one layer over a batch and all positions."""
 
     preactivation: Moments  # before the nonlinearity, after the normalization
-    output: Moments | None  # of the layer itself; None if that is the pre-activation
+    output: Moments | None  # moments of the layer's output; None if that is the pre-activation
     mean_activation: Tensor | None  # (U,) E|h_i| after the nonlinearity; None without one
 
 

@@ -19,7 +19,7 @@ class Counters:
         self._updates = 0
         self._clipped: Tensor | float = 0.0  # updates with a clipped gradient
         self._flips: dict[str, Tensor | int] = {}  # sign changes of each weight's gains
-        self._signs: dict[str, Tensor] = {}  # of the gains at the last reading
+        self._signs: dict[str, Tensor] = {}  # signs of the gains at the last reading
         self._reported: tuple[int, Tensor | float] = (0, 0.0)  # updates, clipped in that reading
 
     def update(self, clipped: Tensor) -> None:

@@ -29,7 +29,7 @@ UNALIGNED = tl.constexpr(4)
 # Fields of the row state, each an array over all rows.
 NORM = tl.constexpr(0)
 SIGN = tl.constexpr(1)
-FIRST_MOMENT = tl.constexpr(2)  # of the gain
+FIRST_MOMENT = tl.constexpr(2)  # first moment of the gain
 SECOND_MOMENT = tl.constexpr(3)
 UPDATES = tl.constexpr(4)
 GAIN = tl.constexpr(5)  # this one and the next two are written by the measuring launch

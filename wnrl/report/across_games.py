@@ -33,7 +33,7 @@ from wnrl.stats.human_scores import ATARI_5_WEIGHTS, atari_5, has_human_score, h
 from wnrl.stats.learning_curves import curve
 from wnrl.stats.scores import Array, interquartile_mean, mean_score, median_score, optimality_gap
 
-GRID_POINTS = 25  # of the IQM over training; each point has its own bootstrap
+GRID_POINTS = 25  # points of the IQM over training; each has its own bootstrap
 CURVE_RESAMPLES = 2_000
 THRESHOLDS = 101
 # Profiles end at eight times a human's score, as in rliable's example for 200M frames. Games such

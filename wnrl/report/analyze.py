@@ -21,7 +21,7 @@ from wnrl.stats.intervals import t_interval
 from wnrl.stats.learning_curves import curve
 from wnrl.stats.reference_scores import Reference, reference_scores
 
-GRID_POINTS = 100  # of a learning curve
+GRID_POINTS = 100  # points of a learning curve
 _VERSIONS = ("wnrl", "torch", "ale-py", "gymnasium")
 
 

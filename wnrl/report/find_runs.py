@@ -36,7 +36,7 @@ class Record(NamedTuple):
 class Inventory:
     """The runs that a comparison is made from."""
 
-    results: tuple[Result, ...]  # of all runs that can be read, done or not
+    results: tuple[Result, ...]  # results of all runs that can be read, done or not
     planned: tuple[tuple[str, Variant], ...]  # environment and variant, each once
     problems: dict[str, str]  # why runs, by name, are missing, not done or without a score
     swept: tuple[str, ...]  # settings, by name

@@ -29,7 +29,7 @@ from wnrl.train.storage.run_status import saved_steps
 
 Array = npt.NDArray[np.float64]
 
-WINDOW_FRACTION = 0.1  # of the agent steps, at their end
+WINDOW_FRACTION = 0.1  # share of the agent steps, at their end
 
 
 @dataclass(frozen=True, eq=False)

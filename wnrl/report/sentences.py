@@ -163,7 +163,7 @@ def _compare(variants: Sequence[_Labelled], quantity: str, seeds: int, digits: i
 
     Args:
         variants: at least one, all with bounded intervals.
-        quantity: what the intervals are of.
+        quantity: name of the quantity, for example "mean final return".
         seeds: the smallest number of seeds.
         digits: decimals of the numbers.
     """

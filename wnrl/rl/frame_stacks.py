@@ -33,7 +33,7 @@ def gather_stacks(ring: Rows, rows: Indices, envs: Indices, stack: int, out: Ten
     np.take(all_frames, positions, axis=0, out=frames, mode="clip")
     # A frame belongs to an earlier episode if a newer frame of the stack is a first.
     newer_first = ring.first[slots[:, :0:-1], envs[:, None]]  # (B, S - 1), newest first
-    foreign = np.logical_or.accumulate(newer_first, axis=1)[:, ::-1]  # of frames 0 to S - 2
+    foreign = np.logical_or.accumulate(newer_first, axis=1)[:, ::-1]  # frames 0 to S - 2
     batch_index, frame_index = np.nonzero(foreign)
     frames[batch_index * stack + frame_index] = 0
 

@@ -264,7 +264,7 @@ def shuffled(count: int, parts: int, generator: np.random.Generator) -> Iterator
     """Shuffle range(count) and split it into parts whose sizes differ by at most one.
 
     Args:
-        count: how many numbers to shuffle.
+        count: number of numbers to shuffle.
         parts: number of minibatches, at most `count`.
         generator: draws one permutation when the first part is taken.
 

@@ -45,7 +45,7 @@ class Coverage:
     """The share of simulated experiments whose interval has the true value; NaN if unknown."""
 
     share: float
-    standard_error: float  # of the share, from the number of experiments
+    standard_error: float  # error of the share, from the number of experiments
 
 
 def stratified_interval(

@@ -64,7 +64,7 @@ def human_normalized(game: str, raw_return: npt.ArrayLike) -> Array:
 
     Args:
         game: as in `human_scores`.
-        raw_return: of any shape.
+        raw_return: raw scores of any shape.
 
     Returns:
         The scores, in the same shape.

@@ -13,8 +13,8 @@ class Tick(NamedTuple):
     """The result of one step of all environments."""
 
     agent_steps: int  # actions used by the environments since the start of the run
-    episodes: list[Episode]  # that ended in this step
-    metrics: dict[str, Tensor] | None  # of the newest update; None if no update was due
+    episodes: list[Episode]  # episodes that ended in this step
+    metrics: dict[str, Tensor] | None  # metrics of the newest update; None if none was due
 
 
 def run(

@@ -54,10 +54,10 @@ class Session:
 
         Args:
             config: the run's configuration.
-            folder: claimed.
-            env: built, not reset.
-            network: initialized.
-            device: where the agent computes.
+            folder: the run's folder, claimed.
+            env: the environments, built but not reset.
+            network: the network, initialized.
+            device: the agent's device.
             done_steps: agent steps done, 0 for a new run.
         """
         self.config = config

@@ -54,7 +54,7 @@ def node_problem(expected: ExpectedNode) -> str:
 
 
 def run_on_node(arguments: Sequence[str], log: Path, expected: ExpectedNode) -> ExitStatus:
-    """Do a run in a process of this worker, and wait for it.
+    """Execute a run in a process of this worker, and wait for it.
 
     Ray cancels a task with an interrupt. The first one asks the process to write a checkpoint and
     end, the second one kills it. The process also ends if the worker does.

@@ -127,8 +127,8 @@ class Screen:
         self._interval_s = _TERMINAL_INTERVAL_S if self._is_terminal else interval_s
         self._now = now
         self._shown_s = -math.inf if self._is_terminal else now()
-        self._drawn_lines = 0  # of the table on the terminal
-        self._final_status: dict[str, RunStatus] = {}  # of runs that no longer change
+        self._drawn_lines = 0  # lines of the table on the terminal
+        self._final_status: dict[str, RunStatus] = {}  # status of runs that no longer change
 
     def print_line(self, line: str) -> None:
         """Print a line above the table."""

@@ -155,7 +155,7 @@ def _initialize_(
     variance, mean = torch.var_mean(output, dim=others, correction=0)  # (B, O, ...) -> (O,)
     length = torch.linalg.vector_norm(_effective_weight(layer).flatten(1), dim=1)  # -> (O,)
     length = torch.where(length > 0, length, 1.0)
-    sigma = variance.sqrt() / length  # of t
+    sigma = variance.sqrt() / length  # deviation of t
     scale = deviation / (sigma.clamp(min=sigma_floor) * length)
     if layer.bias is not None:
         layer.bias.copy_((layer.bias - mean) * scale)

@@ -16,7 +16,7 @@ from wnrl.nn.norms.placement import norm_at
 from wnrl.nn.norms.record import Norm
 
 CHANNELS = {"section1": 16, "section2": 32, "section3": 32}
-BLOCKS = ("block1", "block2")  # of each section
+BLOCKS = ("block1", "block2")  # blocks of each section
 FEATURES = 256
 
 

@@ -20,7 +20,7 @@ class NetworkSpec:
         SettingError: a number of actions or LSTM units that no network has.
     """
 
-    shape: tuple[int, ...]  # of one observation
+    shape: tuple[int, ...]  # shape of one observation
     dtype: str  # "uint8" or "float32", as in `ObservationSpec`
     num_actions: int
     norm: Norm  # normalization of the layers that `where` names

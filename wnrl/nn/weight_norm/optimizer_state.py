@@ -30,7 +30,7 @@ class OptimizerPair:
 
     plain: type[torch.optim.Optimizer]
     normalizing: type[torch.optim.Optimizer]
-    settings: tuple[str, ...]  # of a group, with the same name in both
+    settings: tuple[str, ...]  # settings of a group, with the same name in both
     options: tuple[str, ...] = ()  # per group in torch's, per optimizer in `wnrl.optim`
 
 
@@ -141,7 +141,7 @@ def state_of_torch(
     """Return torch's moments of a parameter from a state of `wnrl.optim`.
 
     Args:
-        state: of w or of a plain parameter.
+        state: state of w or of a plain parameter.
         target: g, v or the plain parameter.
         names: the moments' names.
         suffix: "_g" for the moments of g.

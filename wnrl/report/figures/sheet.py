@@ -38,7 +38,7 @@ class Panel:
 
     title: str
     notes: tuple[str, ...]  # small type below the title
-    warning: str  # that its seeds are too few; may be empty
+    warning: str  # says that its seeds are too few; may be empty
     draw: Callable[[Axes], None]  # called with axes of their final size
     height_in: float  # height of the axes
     left_in: float  # space left of the axes, for tick labels
@@ -58,7 +58,7 @@ class Sheet:
     """A whole figure."""
 
     title: str
-    warning: str  # that the seeds of all panels are too few; may be empty
+    warning: str  # says that the seeds of all panels are too few; may be empty
     key: tuple[KeyEntry, ...]
     rows: tuple[tuple[Panel | None, ...], ...]  # panels of equal width; None leaves a gap
     small_print: tuple[str, ...]

@@ -5,7 +5,7 @@ A chart is a title and the regular expressions of its tags; several layers share
 
 from collections.abc import Mapping
 
-Chart = list[str]  # of regular expressions of tags
+Chart = list[str]  # regular expressions of tags
 Layout = Mapping[str, Mapping[str, Chart]]  # category -> title -> chart
 
 LAYOUT: Layout = {

@@ -14,7 +14,7 @@ _BAR_CELLS = 20
 
 
 def format_seconds(seconds: float) -> str:
-    """Return `1:02:03`, or `2 d 1:02:03` from a day on."""
+    """Return `1:02:03`, or `2 d 1:02:03` for a day or more."""
     days, rest = divmod(round(seconds), 86_400)
     clock = f"{rest // 3600}:{rest // 60 % 60:02d}:{rest % 60:02d}"
     return f"{days} d {clock}" if days else clock

@@ -217,8 +217,8 @@ def _described(config: Config) -> dict[str, Any]:
 def gain_histograms(vectors: Mapping[str, tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
     """Return weight norm's gains g and lengths ||v|| by TensorBoard tag.
 
-    The tags differ from those of the scalars `norm/*`: of two kinds under one tag, TensorBoard
-    shows only the first.
+    The tags differ from those of the scalars `norm/*`, because TensorBoard shows only the first of
+    two kinds under one tag.
 
     Args:
         vectors: gains (O,) and lengths (O,) of each layer.

@@ -51,7 +51,7 @@ class ReplaySegments:
         """Bring a checkpoint's rows back.
 
         Args:
-            rows: of the checkpoint.
+            rows: rows of the checkpoint.
             replay: its `load_state_dict` is done, so that its counters are right.
 
         Raises:

@@ -22,8 +22,8 @@ class RenormLimits:
         ValueError: limits out of range, or an end before the start.
     """
 
-    r_max: float = 3.0  # of the scale correction, at least 1 and finite
-    d_max: float = 5.0  # of the shift correction, at least 0 and finite
+    r_max: float = 3.0  # limit of the scale correction, at least 1 and finite
+    d_max: float = 5.0  # limit of the shift correction, at least 0 and finite
     start_updates: int = 5_000  # forward passes as plain batch norm
     r_end_updates: int = 40_000  # forward passes after which r_max is reached
     d_end_updates: int = 25_000  # forward passes after which d_max is reached
