@@ -14,7 +14,7 @@ def notes(config: Config, done_steps: int = 0) -> list[str]:
     return [line.split(maxsplit=1)[1] for line in lines if line.startswith("  note")]
 
 
-def test_the_protocol_is_note_as_the_run_plays_it() -> None:
+def test_the_protocol_is_shown_as_the_run_plays_it() -> None:
     config = make_config(env="Pong", agent="ppo", recurrent=True)
     text = "\n".join(describe(config, Path("runs"), torch.device("cpu"), 0))
     assert "evaluated at epsilon 0, 1 frame in an observation\n" in text
