@@ -283,7 +283,7 @@ def test_what_is_not_done_missing_or_broken_is_named_and_in_no_table(tmp_path: P
     assert "| layer | 0 | - | - | - | - |" in text
     assert "**layer has no seeds: nothing can be concluded. Run at least 3.**" in text
     assert "- half: not done, 500 of 1,000 agent steps: wnrl.train: no space left\n" in text
-    assert "- bare: not known to be done: no checkpoint says how far it came\n" in text
+    assert "- bare: no checkpoint, so it is unknown whether it is done\n" in text
     assert "- silent: no episode ended, so there is no score\n" in text
     assert "- gone: missing\n" in text
     assert "cannot be read as a run's configuration" in text
@@ -303,7 +303,10 @@ def test_what_is_not_done_missing_or_broken_is_named_and_in_no_table(tmp_path: P
     [
         (["--report-only", "nowhere"], "no run in nowhere: it is not a folder"),
         (["--report-only", __file__], "no run in .*: it is not a folder"),
-        (["--report-only", "."], r"no run in \.: the folder holds none"),
+        (
+            ["--report-only", "."],
+            r"no run in \.: the folder holds none; name a folder that holds runs",
+        ),
         (["--out", __file__, "--seeds=1", "--jobs=1"], "--out .*: File exists; choose another"),
         (["--report-only", ".", "--seeds", "3"], "takes only --sweep; drop --seeds"),
         (["--report-only", ".", "--sweep", "gamma=1"], "--report-only takes only the name, gamma"),

@@ -212,7 +212,7 @@ def _run(
             time.sleep(_POLL_S)
     finally:
         if any(run.state is State.RUNNING for run in runner.runs):
-            screen.print_line("stopping: every run writes a checkpoint (press Ctrl-C to kill them)")
+            screen.print_line("stopping: every run writes a checkpoint (Ctrl-C kills them at once)")
         runner.stop()
         signals.defer = False
     screen.show(runner.runs)

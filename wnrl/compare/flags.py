@@ -45,7 +45,7 @@ class CompareOptions:
     )
     only: int = setting(
         0,
-        "number of a single run to do, as listed by --dry-run, without a report (0: all runs)",
+        "number of the only run to execute, as listed by --dry-run; no report (0: all runs)",
         source="ours",
         minimum=0,
     )
@@ -191,7 +191,7 @@ def _check_options(options: Mapping[str, Any]) -> None:
             raise UsageError(f"--{flag_name(name)} requires --ray")
     for name in ("ray", "jobs"):
         if options.get("only") and options.get(name):
-            raise UsageError(f"--only does one run on this machine; drop --{name}")
+            raise UsageError(f"--only executes one run on this machine; drop --{name}")
 
 
 def _parse_sweep(given: Sequence[str], *, names_only: bool) -> dict[str, list[str]]:

@@ -126,6 +126,7 @@ def take_inventory(out: Path, swept: Sequence[str], failed: Mapping[str, str]) -
             problems[_name(folder, out)] = one_line(error)
     if not results and not record.runs:
         empty = "the folder holds none" if out.is_dir() else "it is not a folder"
+        empty += "; name a folder that holds runs"
         raise UsageError(f"no run in {out}: {next(iter(problems.values()), empty)}")
     for name in swept:
         check_swept(name, [result.config.values for result in results])
@@ -154,7 +155,7 @@ def _name(folder: Path, out: Path) -> str:
 
 def _how_far(result: Result) -> str:
     if result.agent_steps == 0 and result.episodes:
-        return "not known to be done: no checkpoint says how far it came"
+        return "no checkpoint, so it is unknown whether it is done"
     return f"not done, {result.agent_steps:,} of {result.config.run.steps:,} agent steps"
 
 
