@@ -76,7 +76,7 @@ def test_whole_numbers_may_be_written_with_underscores_or_an_exponent() -> None:
         ),
         ({"steps": "many"}, "steps takes a whole number of agent steps, not 'many'"),
         ({"steps": "1.5"}, "steps takes a whole number"),
-        ({"steps": 0}, "steps 0 is out of range; it must be at least 1 agent steps"),
+        ({"steps": 0}, "steps 0 is out of range; it must be at least 1 agent step$"),
         ({"steps": float("inf")}, "steps takes a whole number"),
         ({"gamma": 1.5}, "gamma 1.5 is out of range; it must be at most 1"),
         ({"gamma": "nan"}, "gamma is not a number"),

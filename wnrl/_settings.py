@@ -175,4 +175,6 @@ def _check_range(name: str, number: float, limits: Mapping[str, Any]) -> None:
         unit = ""
     else:
         return
+    if allowed.endswith(" 1"):
+        unit = unit.removesuffix("s")  # at least 1 agent step
     raise SettingError(name, f"{number:_} is out of range; it must be {allowed}{unit}")

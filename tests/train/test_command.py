@@ -360,7 +360,7 @@ def test_data_dependent_initialization_is_reported_and_changes_the_run(
         (["--lerning-rate=1"], "did you mean --learning-rate"),
         (["--device=cuda:99"], "cuda:99"),
         (["--resume=nowhere"], "no run in nowhere"),
-        (["--steps=-1"], "at least 1 agent steps"),
+        (["--steps=-1"], "at least 1 agent step"),
         (["--buffer-size=1e15"], "--buffer-size"),
         (["--buffer-size=3"], "too small"),
         (

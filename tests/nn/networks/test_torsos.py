@@ -112,11 +112,11 @@ def test_networks_that_cannot_be_are_told_why() -> None:
         torso_layers(VECTOR, "float32", network="natur")
     cases: list[tuple[dict[str, Any], str]] = [
         ({"network": "nature"}, r"nature takes uint8 images .* at least 36x36.*\(5,\) float32"),
-        ({"network": "mlp", "width": 2}, "width 2 for the network mlp.*other than impala"),
-        ({"width": 0}, "width 0 for the network mlp"),
+        ({"network": "mlp", "width": 2}, "width 2 does not apply to mlp, only to impala"),
+        ({"width": 0}, "width 0 is out of range; it must be at least 1"),
     ]
     for settings, message in cases:
         with pytest.raises(UsageError, match=message):
             build_torso(VECTOR, "float32", norm=get_norm("none"), **settings)
-    with pytest.raises(UsageError, match="width 0 for the network impala"):
+    with pytest.raises(UsageError, match="width 0 is out of range"):
         build_torso(FRAMES, "uint8", norm=get_norm("none"), network="impala", width=0)

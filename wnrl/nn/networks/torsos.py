@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 
-from wnrl._settings import UsageError, nearest
+from wnrl._settings import SettingError, UsageError, nearest
 from wnrl.nn.networks import nature
 from wnrl.nn.networks.impala import IMPALA
 from wnrl.nn.networks.mlp import MLP
@@ -87,11 +87,13 @@ def build_torso(
     """
     checked_dtype(dtype)
     architecture = get_network(network, shape, dtype)
-    if width < 1 or (width != 1 and not architecture.takes_width):
+    if width < 1:
+        raise SettingError("width", f"{width} is out of range; it must be at least 1")
+    if width != 1 and not architecture.takes_width:
         takers = ", ".join(name for name, each in NETWORKS.items() if each.takes_width)
-        raise UsageError(
-            f"width {width} for the network {architecture.name}: it must be a whole number of at "
-            f"least 1, and networks other than {takers} have no other width than 1"
+        raise SettingError(
+            "width",
+            f"{width} does not apply to {architecture.name}, only to {takers}: leave it out",
         )
     settings = TorsoSettings(tuple(shape), dtype, tuple(hidden), width)
     return architecture.build(settings, norm, placed)
