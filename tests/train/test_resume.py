@@ -53,7 +53,7 @@ def run_whole(command: list[str], run_dir: Path) -> tuple[float, int]:
         text=True,
         check=True,
     )
-    announced = re.search(r"memory +([0-9.]+) (MiB|GiB) at its peak", done.stdout)
+    announced = re.search(r"memory +([0-9.]+) (MiB|GiB) at the peak", done.stdout)
     assert announced is not None
     units = {"MiB": 1024**2, "GiB": 1024**3}
     return float(announced[1]) * units[announced[2]], int(done.stdout.split()[-1]) * 1024
