@@ -48,6 +48,7 @@ class Learner:
     Attributes:
         network: the network that acts and learns.
         optimizer: steps its parameters and clips their gradients.
+        device: device of the network, which stays on it.
         observer: watches every update; nobody until one is attached.
         updates: updates done since the start of the run.
     """
@@ -67,14 +68,10 @@ class Learner:
         """
         self.network = network
         self.optimizer = optimizer
+        self.device = next(network.parameters()).device
         self.observer: UpdateObserver = Unobserved()
         self.updates = 0
         self._after_step = after_step
-
-    @property
-    def device(self) -> torch.device:
-        """Device of the network."""
-        return next(self.network.parameters()).device
 
     def step(
         self,
