@@ -4,11 +4,10 @@ import copy
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from sb3_models import ALGORITHMS, STEPS, env_of, make, same_weights
+from sb3_models import ALGORITHMS, STEPS, cart_pole, env_of, make, same_weights
 from stable_baselines3 import DQN, PPO
 from stable_baselines3.common.callbacks import CheckpointCallback, EvalCallback
 from stable_baselines3.common.evaluation import evaluate_policy
@@ -108,14 +107,10 @@ def test_evaluate_policy_and_callbacks_take_a_normalized_model(tmp_path: Path) -
     assert not model.policy.q_net.training
 
 
-def _cart_pole() -> Any:
-    return env_of("MlpPolicy")
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("start_method", ["forkserver", "spawn"])
 def test_environments_in_processes_of_their_own(start_method: str) -> None:
-    env = SubprocVecEnv([_cart_pole, _cart_pole], start_method=start_method)
+    env = SubprocVecEnv([cart_pole, cart_pole], start_method=start_method)
     try:
         PPO(WNActorCriticMlpPolicy, env, n_steps=8, batch_size=8, n_epochs=1, device="cpu").learn(
             32
