@@ -49,7 +49,7 @@ class Learner:
         network: the network that acts and learns.
         optimizer: steps its parameters and clips their gradients.
         device: device of the network, which stays on it.
-        observer: watches every update; nobody until one is attached.
+        observer: watches every update; does nothing until one is attached.
         updates: updates done since the start of the run.
     """
 

@@ -66,7 +66,7 @@ def setting(
     """Return a dataclass field that describes itself to users.
 
     Args:
-        default: value if nobody sets it.
+        default: value if it is not set.
         meaning: a noun phrase without a full stop.
         unit: for example `agent steps`, `updates`, `s`, `bytes`; empty for pure numbers.
         source: origin of the default (a paper's section, another project's file).

@@ -160,6 +160,6 @@ def _how_far(result: Result) -> str:
 
 
 def _why_failed(folder: Path, failed: Mapping[str, str]) -> str:
-    """Return why a run failed, after a colon; empty if nobody knows."""
+    """Return why a run failed, after a colon; empty if unknown."""
     why = failed.get(str(folder)) or failure(folder)
     return f": {why}" if why else ""

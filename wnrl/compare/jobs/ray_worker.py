@@ -72,7 +72,7 @@ def run_on_node(arguments: Sequence[str], log: Path, expected: ExpectedNode) -> 
         signal.signal(signal.SIGINT, signal.default_int_handler)
     with log.open("a") as file:
         file.write(f"on node {socket.gethostname()}\n")
-    # Run the package that was checked, whatever else is installed on the node.
+    # Run the package that was checked, not another one installed on the node.
     path = [str(Path(wnrl.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
     process = start_process(arguments, log, {"PYTHONPATH": os.pathsep.join(path)})
     stop = process.terminate

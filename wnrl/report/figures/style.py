@@ -104,6 +104,6 @@ def looks(comparison: Comparison) -> dict[Variant, Look]:
 
 @contextlib.contextmanager
 def drawing() -> Iterator[None]:
-    """Use matplotlib's defaults and our settings in this context, whatever the user's settings."""
+    """Use matplotlib's defaults and our settings in this context; ignore the user's settings."""
     with matplotlib.style.context(["default", _RC]):
         yield

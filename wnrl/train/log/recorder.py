@@ -147,7 +147,7 @@ class Recorder:
         self.progress.update(tick.agent_steps, self.recent)
 
     def finish(self, state: RunState) -> None:
-        """Log the end of the run, whatever the intervals."""
+        """Log the end of the run regardless of the intervals."""
         self._write_scalars()
         if self._run.histogram_every_steps:
             self._write_histograms()

@@ -112,7 +112,7 @@ def read_status(folder: Path, *, running: bool = False) -> RunStatus:
 
 
 def failure(folder: Path) -> str:
-    """Return why a run failed last, in one line; empty if it did not fail or nobody knows."""
+    """Return why a run last failed, in one line; empty if it did not fail or if unknown."""
     status = _read(folder)
     if status is not None:
         return status.error
