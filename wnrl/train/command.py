@@ -13,6 +13,7 @@ from wnrl._settings import UsageError, flag_name
 from wnrl.config import make_config
 from wnrl.nn.norms.catalogue import NORMS
 from wnrl.nn.norms.record import Norm
+from wnrl.train.exit_codes import ExitCode
 from wnrl.train.flags import describe as describe_setting
 from wnrl.train.flags import one_line, parse_train_flags
 from wnrl.train.loop import Tick
@@ -50,24 +51,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         commands, settings = parse_train_flags(sys.argv[1:] if arguments is None else arguments)
         if "list_norms" in commands:
             print(list_norms())
-            return 0
+            return ExitCode.DONE
         ticks = _start(commands, settings, received)
         with _noting_signals(received):
             for _ in ticks:
                 pass
     except UsageError as error:
         print(f"wnrl.train: {one_line(error)}", file=sys.stderr)
-        return 2
+        return ExitCode.UNUSABLE
     except CheckpointError as error:
         print(f"wnrl.train: {error}", file=sys.stderr)
-        return 1
+        return ExitCode.FAILED
     except KeyboardInterrupt:
         print(
             "wnrl.train: stopped at once; --resume continues from the last checkpoint",
             file=sys.stderr,
         )
         return 128 + (received or [signal.SIGINT])[0]
-    return 128 + received[0] if received else 0
+    return 128 + received[0] if received else ExitCode.DONE
 
 
 def _start(

@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 from wnrl.compare.jobs import ray_worker
-from wnrl.compare.jobs.process import UNUSABLE, ExitStatus
+from wnrl.compare.jobs.process import ExitStatus
 from wnrl.compare.jobs.ray_worker import (
     ExpectedNode,
     installed_software,
     node_problem,
     run_on_node,
 )
+from wnrl.train.exit_codes import ExitCode
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ def test_a_node_with_other_software_is_refused(expected: ExpectedNode, name: str
 
 def test_nothing_is_run_where_something_is_missing(expected: ExpectedNode, tmp_path: Path) -> None:
     status = run_on_node(["-c", ""], tmp_path / "log", expected._replace(token="another"))
-    assert status.exit_code == UNUSABLE
+    assert status.exit_code == ExitCode.UNUSABLE
     assert "does not see" in status.reason
     assert not (tmp_path / "log").exists()
 

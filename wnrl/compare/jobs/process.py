@@ -17,8 +17,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, NoReturn, Protocol
 
-UNUSABLE = 2  # exit code of a run whose input cannot be used; a retry would change nothing
-
 _PR_SET_PDEATHSIG = 1  # prctl(2); kept across execve
 
 

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import wnrl
-from wnrl.compare.jobs.process import UNUSABLE, ExitStatus, start_process
+from wnrl.compare.jobs.process import ExitStatus, start_process
 from wnrl.doctor.software import git_commit, versions
+from wnrl.train.exit_codes import ExitCode
 
 _POLL_S = 0.1  # Ray can interrupt Python code, but not a system call that waits
 
@@ -65,7 +66,7 @@ def run_on_node(arguments: Sequence[str], log: Path, expected: ExpectedNode) -> 
         expected: what the node must have.
     """
     if problem := node_problem(expected):
-        return ExitStatus(UNUSABLE, problem)
+        return ExitStatus(ExitCode.UNUSABLE, problem)
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         # A cluster that a script started in the background ignores SIGINT, and Ray's interrupt
         # would be lost.

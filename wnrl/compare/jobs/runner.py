@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wnrl.compare.grid import PlannedRun, train_arguments
-from wnrl.compare.jobs.process import UNUSABLE, ExitStatus, Job, Launch, launch_locally
+from wnrl.compare.jobs.process import ExitStatus, Job, Launch, launch_locally
+from wnrl.train.exit_codes import ExitCode
 from wnrl.train.storage.run_folder import CONFIG, in_use
 from wnrl.train.storage.run_status import saved_steps
 from wnrl.train.storage.train_log import TRAIN_LOG, last_line
@@ -150,7 +151,7 @@ class Runner:
             return
         last_output = last_line(run.folder / TRAIN_LOG, run.log_from_byte)
         run.error = status.reason or last_output or f"exit code {status.exit_code}"
-        unusable = status.exit_code == UNUSABLE
+        unusable = status.exit_code == ExitCode.UNUSABLE
         if unusable and in_use(run.folder):  # another process claimed it in the meantime
             run.state = State.WAITING
             return
