@@ -92,6 +92,16 @@ def test_a_point_is_the_mean_over_seeds_with_its_t_interval(tmp_path: Path) -> N
     assert find_runs(tmp_path) == []
 
 
+def test_the_mean_of_a_variant_with_a_long_name_is_next_to_its_seeds(tmp_path: Path) -> None:
+    names = ("learning_rate", "optimizer_eps", "max_grad_norm", "epsilon_end", "gamma")
+    comparison = Comparison(tmp_path / "study", 1, sweep={name: ["0.0123456789"] for name in names})
+    (run,) = comparison.runs
+    comparison.play(run, [(5, 1.0), (31, 1.0)])
+    assert run.folder.parent.name != run.planned.config.name
+    LiveMeans(tmp_path, names).update(comparison.runs)  # of all studies in the folder
+    assert len(points(run.folder.parent)) == 3
+
+
 def test_the_file_goes_on_and_no_point_comes_twice(tmp_path: Path) -> None:
     comparison = Comparison(tmp_path, seeds=2)
     above = comparison.runs[0].folder.parent

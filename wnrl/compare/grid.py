@@ -22,7 +22,7 @@ from wnrl.config import (
 )
 from wnrl.nn.norms.catalogue import get_norm
 from wnrl.report.run_differences import check_swept
-from wnrl.train.storage.run_folder import variant_folder
+from wnrl.train.storage.variant_folder import variant_folder
 
 _SWITCH = {"true": True, "on": True, "false": False, "off": False}
 _ALWAYS_GIVEN = ("env", "agent", "norm", "seed", "steps", "threads", "calibrate")

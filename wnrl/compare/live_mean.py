@@ -25,8 +25,8 @@ from wnrl.report.run_result import WINDOW_FRACTION, Result, read_episodes
 from wnrl.report.sentences import evidence_sentence
 from wnrl.stats.intervals import Interval, t_interval
 from wnrl.stats.learning_curves import curve
-from wnrl.train.storage.run_folder import variant_folder
 from wnrl.train.storage.train_log import tail
+from wnrl.train.storage.variant_folder import folder_name, variant_folder
 
 Points = npt.NDArray[np.int64]  # (K,) agent steps, increasing
 
@@ -143,7 +143,8 @@ def _variants(out: Path, seeds: Iterable[_Seed], swept: Sequence[str]) -> dict[P
     variants = {}
     for group in groups.values():
         config, parent = group[0].config, group[0].folder.parent
-        in_place = parent.name == config.name and parent.is_relative_to(out)
+        named = parent.name in (config.name, folder_name(config))
+        in_place = named and parent.is_relative_to(out)
         folder = (parent if in_place else variant_folder(out, config)) / MEAN
         variants[folder] = sorted(group, key=lambda seed: seed.config.run.seed)
     return variants

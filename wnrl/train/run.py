@@ -27,7 +27,8 @@ from wnrl.train.session import Session
 from wnrl.train.speed import Speed, format_duration, measure_speed
 from wnrl.train.start_message import describe, describe_costs, describe_init
 from wnrl.train.storage.checkpoint import Checkpoints, Saved
-from wnrl.train.storage.run_folder import RunDirectory, read_config, variant_folder
+from wnrl.train.storage.run_folder import RunDirectory, read_config
+from wnrl.train.storage.variant_folder import variant_folder
 
 
 def _never() -> bool:

@@ -177,8 +177,3 @@ def _writer(run_dir: Path, agent_step: int) -> str:
     earlier = [part for part in parts if part["from_agent_step"] < agent_step]
     commit = earlier[-1]["commit"] if earlier else None
     return f"commit {commit}" if commit else "an unknown commit"
-
-
-def variant_folder(out: Path, config: Config) -> Path:
-    """Return the folder above a variant's seeds: `<out>/<Env>/<agent>-<norm>[-<flag>=<value>]`."""
-    return out / config.run.env.replace("/", "-").replace(":", "-") / config.name
