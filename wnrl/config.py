@@ -256,9 +256,8 @@ class Config:
         A preset is one entry, without the values that it sets.
         """
         run, recurrent = self.run, {"recurrent": True} if self.agent.recurrent else {}
-        defaults = make_config(
-            recurrent, env=run.env, agent=run.agent, norm=run.norm, preset=run.preset
-        )
+        names = {"env": run.env, "agent": run.agent, "norm": run.norm, "preset": run.preset}
+        defaults = _with_defaults({**recurrent, **names})
         departures: dict[str, Any] = dict(recurrent)
         if run.preset != "none":
             departures["preset"] = run.preset
@@ -362,6 +361,17 @@ def make_config(values: Mapping[str, Any] | None = None, **keywords: Any) -> Con
             )
     explicit = parse_all(given, agent, norm)
     env = canonical_name(explicit.get("env", RunConfig.env))
+    return _with_defaults({**explicit, "env": env, "agent": agent}, tuple(sorted(explicit)))
+
+
+def _with_defaults(explicit: Mapping[str, Any], names: tuple[str, ...] = ()) -> Config:
+    """Return the configuration of parsed values; the environment need not exist here.
+
+    Args:
+        explicit: parsed values by name, with env and agent.
+        names: names that a person set.
+    """
+    env, agent, norm = explicit["env"], explicit["agent"], explicit.get("norm", RunConfig.norm)
     preset = explicit.get("preset", "none")
     resolved: dict[str, Any] = {}
     if not is_atari(env):
@@ -371,9 +381,7 @@ def make_config(values: Mapping[str, Any] | None = None, **keywords: Any) -> Con
         resolved |= get_norm(norm).presets.get(preset, {})
     if explicit.get("recurrent") and is_atari(env):
         resolved |= AGENTS[agent].recurrent
-    resolved |= explicit
-    resolved |= {"env": env, "agent": agent}
-    return _build(resolved, tuple(sorted(explicit)))
+    return _build({**resolved, **explicit}, names)
 
 
 def config_from_json(saved: Mapping[str, Any]) -> Config:

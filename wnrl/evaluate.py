@@ -18,7 +18,7 @@ from wnrl.envs.seeding import numpy_generator
 from wnrl.envs.vector import Episode
 from wnrl.train.build import build_agent, build_network, evaluation_env, resolve
 from wnrl.train.evaluation import evaluate_policy
-from wnrl.train.flags import Parser, one_line
+from wnrl.train.flags import Parser, add_import, import_named, one_line
 from wnrl.train.storage.checkpoint import Checkpoints
 from wnrl.train.storage.run_folder import loading, read_config
 
@@ -85,7 +85,9 @@ def evaluate_run(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Evaluate from the command line; return the exit code."""
     try:
-        given = _parser().parse(sys.argv[1:] if arguments is None else arguments)
+        arguments = sys.argv[1:] if arguments is None else arguments
+        import_named(arguments)
+        given = _parser().parse(arguments)
         _check(given)
         _evaluate_and_print(given)
     except UsageError as error:
@@ -126,6 +128,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "--gif", metavar="FILE", help="file for a GIF of the first episode (Atari only)"
     )
+    add_import(parser)
     return parser
 
 

@@ -152,11 +152,11 @@ def test_an_environment_that_cannot_be_played_again_is_found_out() -> None:
     ("name", "message"),
     [
         ("Pendulum-v1", r"'Pendulum-v1' has actions Box.*choose an id with Discrete actions"),
-        (".x:Y-v0", "cannot import the module of '.x:Y-v0'"),
+        (".x:Y-v0", "'.x' is not the name of a module"),
         ("Images-v0", r"'Images-v0' has images \(8, 8, 3\).*Atari game"),
         ("CartPole-v7", "'CartPole-v7' is not a registered Gymnasium id; did you mean CartPole-v1"),
-        ("no_such_module:X-v0", "cannot import the module of 'no_such_module:X-v0'"),
-        (":X-v0", "cannot import the module of ':X-v0'"),
+        ("no_such_module:X-v0", "needs the module no_such_module, which is not imported"),
+        (":X-v0", "'' is not the name of a module"),
     ],
 )
 def test_what_is_not_supported_is_refused_with_what_is(name: str, message: str) -> None:

@@ -27,7 +27,7 @@ from wnrl.compare.plan import Plan, check_runnable, plan_locally, plan_on_cluste
 from wnrl.compare.plan_text import describe_plan, list_grid
 from wnrl.report.find_runs import check_fits, read_record, remember
 from wnrl.report.run_differences import variant_settings
-from wnrl.train.flags import one_line
+from wnrl.train.flags import import_named, one_line
 from wnrl.train.storage.run_status import RunStatus, read_status
 
 if TYPE_CHECKING:
@@ -73,7 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signals = StopSignals()
     with signals.installed():
         try:
-            parsed = parse_compare_flags(arguments)
+            modules = tuple(import_named(arguments))
+            parsed = parse_compare_flags(arguments)._replace(modules=modules)
             if parsed.report_only is not None:
                 write_report(parsed.report_only, list(parsed.sweep))
                 return 0
@@ -136,6 +137,7 @@ def _make_grid(arguments: CompareArguments, out: Path) -> list[PlannedRun]:
         sweep=arguments.sweep,
         seeds=arguments.options.seeds,
         out=out,
+        modules=arguments.modules,
     )
     only = arguments.options.only
     if only > len(grid):

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from wnrl._settings import UsageError, flag_name, parse_fields, setting
 from wnrl.agents.catalogue import get_agent
 from wnrl.config import RunConfig, norm_named
-from wnrl.train.flags import Parser, add_settings, read_toml
+from wnrl.train.flags import Parser, add_import, add_settings, read_toml
 
 PROGRAM = "python -m wnrl.compare"
 _SET_BY_GRID = {"seed": "--seeds", "run_dir": "--out"}  # settings of a run, and the grid's flags
@@ -62,6 +62,7 @@ class CompareArguments(NamedTuple):
     sweep: dict[str, list[str]]
     dry_run: bool
     report_only: Path | None
+    modules: tuple[str, ...] = ()  # imported by this process and by every run
 
 
 def compare_parser(agent: str, norms: Sequence[str]) -> Parser:
@@ -87,6 +88,7 @@ def compare_parser(agent: str, norms: Sequence[str]) -> Parser:
     if agent != RunConfig.agent:
         parser.help_of = f"--agent {agent} "
     _add_grid_flags(parser.add_argument_group("the grid"))
+    add_import(parser.add_argument_group("modules"))
     add_settings(parser, agent, norms, without=("env", "norm", *_SET_BY_GRID))
     return parser
 
@@ -141,6 +143,7 @@ def parse_compare_flags(arguments: Sequence[str]) -> CompareArguments:
     """
     agent, norms, from_file = _choices(arguments)
     given = compare_parser(agent, list(dict.fromkeys(norms))).parse(arguments)
+    given.pop("import", None)  # done by `import_named`
     excluded = sorted(set(given) - {"report_only", "sweep"})
     if "report_only" in given and excluded:
         raise UsageError(

@@ -35,6 +35,7 @@ class PlannedRun(NamedTuple):
 
     config: Config
     folder: Path
+    modules: tuple[str, ...] = ()  # imported by its process
 
 
 def make_grid(
@@ -45,6 +46,7 @@ def make_grid(
     sweep: Mapping[str, Sequence[str]],
     seeds: int,
     out: Path,
+    modules: tuple[str, ...] = (),
 ) -> list[PlannedRun]:
     """Return the runs in starting order: every run with the first seed before any with the second.
 
@@ -58,6 +60,7 @@ def make_grid(
         sweep: values to try, as text, by setting.
         seeds: number of seeds; they are 1, 2, ...
         out: folder of the comparison, which contains every run's folder.
+        modules: imported by the process of every run.
 
     Raises:
         UsageError: a name or value is invalid, or a setting cannot be swept.
@@ -77,7 +80,8 @@ def make_grid(
         given = {"calibrate": False, **settings, **swept, "env": env, "norm": norm, "seed": seed}
         config = make_config(_without_foreign_parameters(given, fields_by_norm[norm]))
         folder = variant_folder(out, config) / f"seed{seed}"
-        grid.setdefault(folder, PlannedRun(replace(config, run_dir=str(folder)), folder))
+        planned = PlannedRun(replace(config, run_dir=str(folder)), folder, modules)
+        grid.setdefault(folder, planned)
     return list(grid.values())
 
 
@@ -133,13 +137,15 @@ def train_arguments(planned: PlannedRun, *, resume: bool) -> list[str]:
         resume: the run's folder already holds it.
     """
     config, values = planned.config, planned.config.values
+    modules = [f"--import={module}" for module in planned.modules]
     if resume:
         changeable = (set(config.explicit) | {"steps", "calibrate"}) & set(OPERATIONAL)
         names = sorted(changeable - {"run_dir"})
-        return ["--resume", str(planned.folder), *(_flag(name, values[name]) for name in names)]
+        flags = [_flag(name, values[name]) for name in names]
+        return [*modules, "--resume", str(planned.folder), *flags]
     given = {*config.explicit, *_ALWAYS_GIVEN, *({"buffer_size"} & set(values))} - {"run_dir"}
     flags = [_flag(name, values[name]) for name in sorted(given)]
-    return [*flags, f"--run-dir={planned.folder}"]
+    return [*modules, *flags, f"--run-dir={planned.folder}"]
 
 
 def _flag(name: str, value: Any) -> str:

@@ -130,7 +130,7 @@ def with_costs(plan: Plan, *, fixed_jobs: bool) -> Plan:
     for planned in plan.grid:
         run = planned.config.run
         if run.env == plan.grid[0].config.run.env and run.norm in norms_to_do - set(costs):
-            costs[run.norm] = measure_cost(planned.config)
+            costs[run.norm] = measure_cost(planned)
     jobs = plan.jobs
     peak_bytes = max((cost.peak_bytes for cost in costs.values()), default=0)
     if peak_bytes and not fixed_jobs:

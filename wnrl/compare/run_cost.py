@@ -12,13 +12,14 @@ from typing import NamedTuple
 import torch
 
 from wnrl._settings import SettingError, UsageError
+from wnrl.compare.grid import PlannedRun
 from wnrl.compare.jobs.process import tethered
 from wnrl.config import Config, config_from_json, replace
 from wnrl.doctor.cpus import default_threads
 from wnrl.doctor.device import resolve_device
 from wnrl.doctor.memory import available_bytes, keep_freed_memory, peak_resident_bytes
 from wnrl.train.build import build_agent, build_env, build_network, check_norm, resolve
-from wnrl.train.flags import one_line
+from wnrl.train.flags import import_named, one_line
 from wnrl.train.memory_budget import fit_memory
 from wnrl.train.speed import Speed, measure_speed
 
@@ -30,7 +31,7 @@ class RunCost(NamedTuple):
     peak_bytes: int  # 0 if the system does not report it
 
 
-def measure_cost(config: Config) -> RunCost:
+def measure_cost(planned: PlannedRun) -> RunCost:
     """Measure a run's cost in a subprocess; takes seconds.
 
     Nothing else of the comparison may run meanwhile.
@@ -38,16 +39,17 @@ def measure_cost(config: Config) -> RunCost:
     Raises:
         SettingError: the run does not work on this machine.
     """
+    modules = [f"--import={module}" for module in planned.modules]
     done = subprocess.run(
-        tethered([sys.executable, "-m", "wnrl.compare.run_cost"]),
-        input=json.dumps(config.to_json()),
+        tethered([sys.executable, "-m", "wnrl.compare.run_cost", *modules]),
+        input=json.dumps(planned.config.to_json()),
         capture_output=True,
         text=True,
         check=False,
     )
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        raise SettingError("norm", f"{config.run.norm} cannot be run: {lines[-1]}")
+        raise SettingError("norm", f"{planned.config.run.norm} cannot be run: {lines[-1]}")
     measured = json.loads(done.stdout.splitlines()[-1])
     return RunCost(Speed(measured["warmup_s"], measured["learning_s"]), measured["peak_bytes"])
 
@@ -71,6 +73,7 @@ def measure_in_this_process(config: Config) -> RunCost:
 def main() -> int:
     """Read a configuration from standard input and write its cost to standard output, as JSON."""
     try:
+        import_named(sys.argv[1:])
         cost = measure_in_this_process(config_from_json(json.load(sys.stdin)))
     except UsageError as error:
         print(one_line(error), file=sys.stderr)

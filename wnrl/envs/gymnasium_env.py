@@ -6,7 +6,7 @@ depends only on its seed and actions resumes bit for bit: the episode is played 
 Dimension key: N environments, D numbers in an observation.
 """
 
-import importlib
+import sys
 import zlib
 from collections.abc import Mapping
 from typing import Any
@@ -29,20 +29,16 @@ def gymnasium_ids() -> tuple[str, ...]:
 
 
 def gymnasium_spec(name: str) -> EnvSpec:
-    """Return the registered environment of that id.
+    """Return the registered environment of that id. Imports nothing: the name may be a stranger's.
 
     Args:
-        name: `CartPole-v1`, or `module:Name-v0` to import the module that registers the id first.
+        name: `CartPole-v1`, or `module:Name-v0`, whose module must have been imported before.
 
     Raises:
-        UsageError: no such id or module, or an id of the ALE.
+        UsageError: no such id, a module that was not imported, or an id of the ALE.
     """
-    module, colon, environment = name.rpartition(":")
-    if colon:
-        try:
-            importlib.import_module(module)
-        except (ImportError, TypeError, ValueError) as error:
-            raise UsageError(f"cannot import the module of {name!r}: {error}") from error
+    _check_imported(name)
+    environment = name.rpartition(":")[2]
     spec = gymnasium.registry.get(environment)
     if spec is None:
         hint = nearest(environment, gymnasium_ids())
@@ -50,6 +46,19 @@ def gymnasium_spec(name: str) -> EnvSpec:
     if _is_ale(spec):
         raise UsageError(f"{environment!r} is the ALE's; name the game alone, like Breakout")
     return spec
+
+
+def _check_imported(name: str) -> None:
+    """Refuse `module:Name-v0` unless the module is imported; it is never imported here."""
+    module, colon, _ = name.rpartition(":")
+    if not colon or module in sys.modules:
+        return
+    if not all(part.isidentifier() for part in module.split(".")):
+        raise UsageError(f"{name!r}: {module!r} is not the name of a module; write MODULE:ID")
+    raise UsageError(
+        f"{name!r} needs the module {module}, which is not imported by itself; if you trust it, "
+        f"add --import {module} (in Python: import {module})"
+    )
 
 
 def _is_ale(spec: EnvSpec) -> bool:

@@ -40,6 +40,7 @@ def canonical_name(name: str) -> str:
     raise UsageError(
         f"unknown environment {name!r}"
         + (hint or f"; name an Atari game, a Gymnasium id or one of {', '.join(TOYS)}")
+        + ("" if hint else "; --import MODULE imports a module that registers ids")
     )
 
 

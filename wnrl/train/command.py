@@ -15,7 +15,7 @@ from wnrl.nn.norms.catalogue import NORMS
 from wnrl.nn.norms.record import Norm
 from wnrl.train.exit_codes import ExitCode
 from wnrl.train.flags import describe as describe_setting
-from wnrl.train.flags import one_line, parse_train_flags
+from wnrl.train.flags import import_named, one_line, parse_train_flags
 from wnrl.train.loop import Tick
 from wnrl.train.run import resume, train
 from wnrl.train.storage.checkpoint import CheckpointError
@@ -48,7 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     received: list[int] = []  # signals
     try:
-        commands, settings = parse_train_flags(sys.argv[1:] if arguments is None else arguments)
+        arguments = sys.argv[1:] if arguments is None else arguments
+        import_named(arguments)
+        commands, settings = parse_train_flags(arguments)
         if "list_norms" in commands:
             print(list_norms())
             return ExitCode.DONE

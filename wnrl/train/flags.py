@@ -7,6 +7,7 @@ file and a Python keyword get the same error for the same mistake.
 import argparse
 import contextlib
 import dataclasses
+import importlib
 import re
 import textwrap
 import tomllib
@@ -80,8 +81,46 @@ def train_parser(agent: str, norm: str = RunConfig.norm) -> Parser:
     )
     command.add_argument("--config", metavar="FILE", help="TOML file with settings by name")
     command.add_argument("--list-norms", action="store_true", help="list of all normalizations")
+    add_import(command)
     add_settings(parser, agent, [norm])
     return parser
+
+
+def add_import(group: Any) -> None:
+    """Add the flag `--import`, which `import_named` reads."""
+    group.add_argument(
+        "--import",
+        action="append",
+        metavar="MODULE",
+        help="Python module to import first, such as one that registers environments; repeatable. "
+        "Nothing else is imported, whatever a file or a run folder names",
+    )
+
+
+def import_named(arguments: Sequence[str]) -> list[str]:
+    """Import the modules that a command line names, with `--import MODULE` or `--env MODULE:ID`.
+
+    Only commands call this, before they parse their flags. A file, a run folder or a Python call
+    may name `MODULE:ID` too, but never imports it: the name may be a stranger's.
+
+    Returns:
+        The modules, for the processes that the command starts.
+
+    Raises:
+        UsageError: a module cannot be imported.
+    """
+    peek = Parser(add_help=False, allow_abbrev=False)
+    peek.add_argument("--import", nargs="*", action="extend", default=[])
+    peek.add_argument("--env", nargs="*", action="extend", default=[])
+    named = vars(peek.parse_known_args(arguments)[0])
+    modules = named["import"] + [env.rpartition(":")[0] for env in named["env"] if ":" in env]
+    for module in dict.fromkeys(modules):
+        try:
+            importlib.import_module(module)
+        except (Exception, SystemExit) as error:  # the module may raise whatever it likes
+            what = f"{type(error).__name__}: {error}"
+            raise UsageError(f"cannot import the module {module!r}: {what}") from error
+    return list(dict.fromkeys(modules))
 
 
 def add_settings(

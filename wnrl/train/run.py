@@ -204,11 +204,13 @@ def _summary(session: Session, run_dir: Path) -> str:
     finished = done and config.rate_ends and until_steps >= config.run.schedule_steps
     gif = f" --gif {run_dir}/play.gif" if is_atari(config.run.env) else ""
     further = f" --steps {2 * until_steps:_}" if done else ""
-    resume_line = f"  resume    python -m wnrl.train --resume {run_dir}{further}\n"
+    module = config.run.env.rpartition(":")[0]
+    needs = f" --import {module}" if module else ""
+    resume_line = f"  resume    python -m wnrl.train --resume {run_dir}{needs}{further}\n"
     return (
         f"{'done' if done else 'stopped'} at {steps:,} of {until_steps:,} agent steps after "
         f"{format_duration(recorder.elapsed_s)}: {scored}\n"
-        f"  evaluate  python -m wnrl.evaluate {run_dir}{gif}\n"
+        f"  evaluate  python -m wnrl.evaluate {run_dir}{needs}{gif}\n"
         f"{'' if finished else resume_line}"
         f"  watch     tensorboard --logdir {run_dir}"
     )
