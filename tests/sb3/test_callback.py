@@ -36,7 +36,7 @@ def test_instruments_are_logged_and_change_nothing(
     assert {f"norm/{name}/{layer}" for name in instruments} <= tags
     assert {"norm/policy_churn", "norm/gradient_clipped", "norm/srank"} <= tags
     assert (f"norm/v_norm/{layer}" in tags) == (norm == "weight")
-    assert (f"norm/statistics_gap/{layer}_norm" in tags) == (norm in ("batch", "projection"))
+    assert (f"norm/statistics_gap/{layer}.norm" in tags) == (norm in ("batch", "projection"))
     assert same_weights(model.policy, make(algorithm, policy, norm=norm).learn(64).policy)
     assert not model.policy.optimizer._optimizer_step_pre_hooks
 

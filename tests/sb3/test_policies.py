@@ -82,10 +82,13 @@ def test_every_entry_of_the_catalogue_learns_from_images(name: str) -> None:
 
 def test_activations_are_normalized_between_a_layer_and_its_nonlinearity() -> None:
     extractor = make("PPO", "CnnPolicy", norm="layer").policy.features_extractor
-    kinds = [type(layer).__name__ for layer in extractor.cnn]
-    assert kinds == ["Conv2d", "LayerNorm", "ReLU"] * 3 + ["Flatten"]
-    assert [type(layer) for layer in extractor.linear] == [nn.Linear, nn.LayerNorm, nn.ReLU]
-    assert extractor.cnn.get_submodule("0_norm").normalized_shape == (32, 9, 9)  # (40 - 8) / 4 + 1
+    assert [type(layer).__name__ for layer in extractor.cnn] == ["Conv2d", "ReLU"] * 3 + ["Flatten"]
+    assert extractor.cnn[0].norm.normalized_shape == (32, 9, 9)  # (40 - 8) / 4 + 1
+    before: list[torch.Tensor] = []
+    extractor.cnn[1].register_forward_pre_hook(lambda _, inputs: before.append(inputs[0]))
+    extractor(torch.rand(1, 1, 40, 40))
+    assert before[0].mean().abs() < 1e-5
+    assert (before[0].std() - 1).abs() < 1e-3
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,9 @@ def activity(network: nn.Module, obs: Tensor, *, batch_statistics: bool = False)
                 def leave(layer: nn.Module, inputs: Any, output: Any, name: str = name) -> None:
                     recorder.leave_layer(name, layer, output)
 
-                hooks.enter_context(_removed(layer.register_forward_hook(leave)))
+                # First, because a layer's own normalization may be another hook (`attach_norm_`).
+                hook = layer.register_forward_hook(leave, prepend=True)
+                hooks.enter_context(_removed(hook))
             elif isinstance(layer, NONLINEARITIES):
 
                 def begin(layer: nn.Module, inputs: Any) -> None:

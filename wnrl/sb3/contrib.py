@@ -5,6 +5,9 @@ Only `weight` and `weight-mean` normalize an LSTM; with other normalizations it 
 
 from typing import Any
 
+import torch
+from torch import Tensor, nn
+
 try:
     from sb3_contrib.common.recurrent.policies import (
         RecurrentActorCriticCnnPolicy,
@@ -32,6 +35,12 @@ class NormalizedRecurrent(NormalizedActorCritic):
 
     Unlike the stock policy's, its `save` keeps the LSTM's arguments.
     """
+
+    lstm_actor: nn.LSTM  # set by the stock policy
+
+    def _forward_heads(self, actor_features: Tensor, critic_features: Tensor) -> None:
+        latent = torch.zeros(1, self.lstm_actor.hidden_size)  # LSTMs have no pre-activations
+        super()._forward_heads(latent, latent)
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         layers, _, units = self.__dict__["lstm_hidden_state_shape"]

@@ -2,8 +2,8 @@
 
 Stable-Baselines3 hard-codes `nn.Linear` and `nn.Conv2d` and initializes only those, so it first
 builds a plain network. A normalization of weights then starts from the same function; one of
-activations is inserted between a layer and its nonlinearity. Layers keep their names, so a saved
-network loads into the other kind, except for what a normalization adds.
+activations becomes a part of its layer. Layers keep their names and positions, so a saved network
+loads into the other kind, except for what a normalization adds.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -14,9 +14,10 @@ from torch import Tensor, nn
 
 from wnrl._settings import UsageError
 from wnrl.instruments.activations import same_modes
+from wnrl.nn.norms.attached import attach_norm_
 from wnrl.nn.norms.record import Norm
 
-Shapes = Mapping[nn.Module, tuple[int, ...]]  # shape of each layer's output, without the batch
+Shapes = Mapping[nn.Module, tuple[int, ...]]  # pre-activation shape of each layer
 Kind = type[nn.Module]
 _SIZES: dict[Kind, tuple[str, ...]] = {  # constructor arguments by position
     nn.Linear: ("in_features", "out_features"),
@@ -46,16 +47,21 @@ def normalize_(
         network: network whose layers are exactly of the types nn.Linear, nn.Conv2d and nn.LSTM.
         norm: their normalization. The caller calls its `initialize`.
         placed: names of layers in `network.named_modules()`.
-        forward: function that runs all convolutions of the network once, on any observation.
+        forward: function that runs the network once, on any observation.
 
     Raises:
-        UsageError: activations cannot be normalized because no module follows the layer.
+        UsageError: the output of a layer cannot be normalized.
     """
-    chosen = [layer for name, layer in network.named_modules() if name in placed]
+    chosen = {layer: name for name, layer in network.named_modules() if name in placed}
+    shapes: Shapes = {}
     with torch.random.fork_rng(devices=[]):  # constructors draw weights that are not kept
         if norm.normalizes_activations:
-            _add_activation_norms_(network, norm, _output_shapes(chosen, network, forward))
+            shapes = _output_shapes(chosen, norm, network, forward)
         made = {layer: _remade(layer, norm) for layer in chosen}
+        for layer, shape in shapes.items():
+            sequential = _sequential_of(layer, chosen[layer], norm, network)
+            if (normalization := norm.activation(shape)) is not None:
+                attach_norm_(sequential, made[layer], normalization.train(layer.training))
     for parent in network.modules():
         for name, child in parent._modules.items():
             if child in made:  # under every parent, because a layer may be shared
@@ -84,51 +90,63 @@ def _remade(layer: nn.Module, norm: Norm) -> nn.Module:
 
 
 def _output_shapes(
-    layers: Collection[nn.Module], network: nn.Module, forward: Callable[[], object]
+    layers: Mapping[nn.Module, str],
+    norm: Norm,
+    network: nn.Module,
+    forward: Callable[[], object],
 ) -> Shapes:
-    """Return output shapes: known for linear layers, from one forward pass for convolutions."""
+    """Return the shapes of what layers, given with their names, put out in one forward pass.
+
+    Raises:
+        UsageError: the pass reads a layer's weights without calling the layer.
+    """
     shapes: dict[nn.Module, tuple[int, ...]] = {}
-    handles = []
-    for layer in layers:
-        if type(layer) is nn.Linear:
-            shapes[layer] = (layer.out_features,)
-        elif type(layer) is nn.Conv2d:
 
-            def note(layer: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
-                shapes[layer] = tuple(output.shape[1:])
+    def note(layer: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+        shapes[layer] = tuple(output.shape[1:] if type(layer) is nn.Conv2d else output.shape[-1:])
 
-            handles.append(layer.register_forward_hook(note))
-    if handles:
-        with same_modes(network):  # in training mode statistics would change
-            network.eval()
-            forward()
+    normalized = {layer: name for layer, name in layers.items() if type(layer) is not nn.LSTM}
+    handles = [layer.register_forward_hook(note) for layer in normalized]
+    with same_modes(network):  # in training mode statistics would change
+        network.eval()
+        forward()
     for handle in handles:
         handle.remove()
-    return shapes
-
-
-def _add_activation_norms_(network: nn.Module, norm: Norm, shapes: Shapes) -> None:
-    """Add `<name>_norm` after each layer `<name>`, as in the networks of `wnrl.nn`."""
-    placed = set(shapes)
-    for parent_name, parent in list(network.named_modules()):
-        children = list(parent._modules.items())
-        if placed.isdisjoint(child for _, child in children):
-            continue
-        if not isinstance(parent, nn.Sequential):
-            name = next(name for name, child in children if child in placed)
+    for layer, name in normalized.items():
+        if layer not in shapes:
             raise UsageError(
-                f"norm {norm.name!r} goes between a layer and its nonlinearity, and what follows "
-                f"{'.'.join(filter(None, (parent_name, name)))!r} is unknown, because the layer is "
-                "not in an nn.Sequential: leave it out of norm_where, or use norm 'weight'"
+                f"norm {norm.name!r} would change nothing at {name!r}, because the forward pass "
+                "never calls this layer as a module: call it, leave it out of norm_where, or use "
+                "norm 'weight'"
             )
-        parent._modules.clear()
-        for name, child in children:
-            parent.add_module(name, child)
-            if child in placed:
-                assert child is not None
-                normalization = norm.activation(shapes[child])
-                if normalization is not None:
-                    parent.add_module(f"{name}_norm", normalization.train(child.training))
+    return {layer: shapes[layer] for layer in normalized}
+
+
+def _sequential_of(layer: nn.Module, name: str, norm: Norm, network: nn.Module) -> nn.Sequential:
+    """Return the only module that holds a layer, which says what follows the layer.
+
+    Raises:
+        UsageError: it is not an nn.Sequential, or the layer has several positions.
+    """
+    parents = [
+        parent
+        for parent in network.modules()
+        for child in parent._modules.values()
+        if child is layer
+    ]
+    if len(parents) > 1:
+        raise UsageError(
+            f"norm {norm.name!r} needs a place of its own after each layer, and {name!r} has "
+            f"{len(parents)} places: use one layer for each, leave it out of norm_where, or use "
+            "norm 'weight'"
+        )
+    if not isinstance(parents[0], nn.Sequential):
+        raise UsageError(
+            f"norm {norm.name!r} goes between a layer and its nonlinearity, and what follows "
+            f"{name!r} is unknown, because the layer is not in an nn.Sequential: leave it out of "
+            "norm_where, or use norm 'weight'"
+        )
+    return parents[0]
 
 
 def to_memory_format_(network: nn.Module, memory_format: torch.memory_format) -> None:

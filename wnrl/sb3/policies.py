@@ -18,9 +18,9 @@ from stable_baselines3.common.policies import (
     MultiInputActorCriticPolicy,
 )
 from stable_baselines3.common.preprocessing import preprocess_obs
-from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, MlpExtractor
 from stable_baselines3.dqn.policies import CnnPolicy, DQNPolicy, MultiInputPolicy
-from torch import nn
+from torch import Tensor, nn
 
 from wnrl._settings import UsageError
 from wnrl.nn.norms.layers.spectral import Spectral
@@ -94,7 +94,7 @@ class NormalizedPolicy(BasePolicy):
         with policy_arguments():
             placed = place(self.norm_where, norm, self._layout())
             for network in networks:
-                normalize_(network, norm, placed, partial(self._extract, network))
+                normalize_(network, norm, placed, partial(self._forward_once, network))
         learning, *copies = networks
         norm.initialize(learning)
         for network in copies:
@@ -117,14 +117,9 @@ class NormalizedPolicy(BasePolicy):
             return norm
         return norm.in_storage("gv")  # any optimizer may step gains and vectors
 
-    @torch.no_grad()
-    def _extract(self, network: nn.Module) -> None:
-        """Run the features extractors of a network once."""
-        space = self.observation_space
-        obs = preprocess_obs(empty_observations(space), space, self.normalize_images)
-        for extractor in network.children():
-            if isinstance(extractor, BaseFeaturesExtractor):
-                extractor(obs)
+    def _forward_once(self, network: nn.Module) -> None:
+        """Run every layer of a network, the learning one or a copy, on any observation."""
+        raise NotImplementedError
 
     def _follow_steps(self) -> None:
         """Call the normalization's `after_step` after each step of the optimizer."""
@@ -167,6 +162,9 @@ class NormalizedValues(NormalizedPolicy):
     def _layout(self) -> Layout:
         return value_layout(self._networks()[0])
 
+    def _forward_once(self, network: nn.Module) -> None:
+        network(empty_observations(self.observation_space))
+
     def set_training_mode(self, mode: bool) -> None:
         """Set the mode, which algorithms do before each update and each rollout."""
         super().set_training_mode(mode)
@@ -184,13 +182,27 @@ class NormalizedActorCritic(NormalizedPolicy):
     `share_features_extractor`.
     """
 
-    action_dist: Distribution  # set by the stock policy
+    # Set by the stock policy:
+    action_dist: Distribution
+    pi_features_extractor: BaseFeaturesExtractor
+    vf_features_extractor: BaseFeaturesExtractor
+    mlp_extractor: MlpExtractor
 
     def _networks(self) -> list[nn.Module]:
         return [self]
 
     def _layout(self) -> Layout:
         return actor_critic_layout(self)
+
+    def _forward_once(self, network: nn.Module) -> None:
+        space = self.observation_space
+        obs = preprocess_obs(empty_observations(space), space, self.normalize_images)
+        actor, critic = self.pi_features_extractor(obs), self.vf_features_extractor(obs)
+        self._forward_heads(actor, critic)
+
+    def _forward_heads(self, actor_features: Tensor, critic_features: Tensor) -> None:
+        self.mlp_extractor.forward_actor(actor_features)
+        self.mlp_extractor.forward_critic(critic_features)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "action_dist": without_graph(self.action_dist)}

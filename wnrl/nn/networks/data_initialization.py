@@ -96,7 +96,9 @@ def init_from_data_(
         deviation = head_scale if module in in_heads else 1.0
         if isinstance(module, nn.Linear | nn.Conv2d) and deviation is not None:
             layers.append(module)
-            handles.append(module.register_forward_hook(partial(initialize, name, deviation)))
+            # First, because a layer's own normalization may be another hook (`attach_norm_`).
+            hook = partial(initialize, name, deviation)
+            handles.append(module.register_forward_hook(hook, prepend=True))
     try:
         with _modes_and_buffers_restored(network):
             network.train()  # use the batch's statistics, as in learning
