@@ -328,7 +328,7 @@ def test_two_processes_do_not_share_a_folder(
     ticks = train.train(make_config(env="toy/Catch", calibrate=False, run_dir=str(tmp_path)))
     next(ticks)
     assert go(*FAST, f"--run-dir={tmp_path}", "--overwrite") == 2
-    assert "in use by another process" in capsys.readouterr().err
+    assert "in use by process" in capsys.readouterr().err
     ticks.close()
 
 

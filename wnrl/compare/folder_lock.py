@@ -1,12 +1,12 @@
 """Lock the folder of a comparison, so that two comparisons never work in it at the same time."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from wnrl._settings import SettingError, UsageError
+from wnrl.train.storage.atomic_files import make_directory
+from wnrl.train.storage.file_lock import Busy, FileLock
 
 _LOCK = ".compare.lock"
 
@@ -23,37 +23,19 @@ def locked(out: Path, *, shared: bool = False) -> Iterator[None]:
     Raises:
         UsageError: another comparison uses the folder, or it cannot be written or locked.
     """
+    lock = FileLock(out / _LOCK)
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        unlock = _lock_shared(out / _LOCK) if shared else _lock(out / _LOCK)
-    except (BlockingIOError, Timeout):
+        make_directory(out)
+        lock.acquire(shared=shared)
+    except Busy as owner:
         raise UsageError(
-            f"{out} is in use by another comparison; wait for it or choose another folder"
+            f"{out} is in use by another comparison, {owner}; wait for it or choose another folder"
         ) from None
+    except ModuleNotFoundError:
+        raise UsageError("runs that share a folder need a POSIX system's file locks") from None
     except OSError as error:
         raise SettingError("out", f"{out}: {error.strerror}; choose another folder") from None
     try:
         yield
     finally:
-        unlock()
-
-
-def _lock(path: Path) -> Callable[[], None]:
-    lock = FileLock(path)
-    lock.acquire(timeout=0)
-    return lock.release
-
-
-def _lock_shared(path: Path) -> Callable[[], None]:
-    """Lock the same file as `_lock`, whose library has no shared locks of this kind."""
-    try:
-        import fcntl
-    except ModuleNotFoundError:
-        raise UsageError("runs that share a folder need a POSIX system's file locks") from None
-    file = path.open("a+b")
-    try:
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        file.close()
-        raise
-    return file.close
+        lock.release()

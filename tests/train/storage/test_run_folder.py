@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from disks.file_calls import FileCalls
 
 from wnrl._settings import UsageError
-from wnrl.train.storage.run_folder import RunDirectory, in_use
+from wnrl.config import make_config
+from wnrl.train.storage.run_folder import RunDirectory, in_use, read_config
 
 OWNER = """
 import sys, time
@@ -40,7 +42,10 @@ def test_a_claim_ends_with_its_process_even_if_that_is_killed(
     tmp_path: Path, owner: "subprocess.Popen[str]"
 ) -> None:
     assert in_use(tmp_path)
-    with pytest.raises(UsageError, match="in use by another process"), RunDirectory(tmp_path):
+    with (
+        pytest.raises(UsageError, match=f"in use by process {owner.pid} on"),
+        RunDirectory(tmp_path),
+    ):
         pass
     assert in_use(tmp_path)  # the failed claim has not released the other one
     owner.kill()
@@ -95,3 +100,14 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     path = tmp_path / "file" / "run"
     with pytest.raises(UsageError, match=r"file/run: Not a directory; choose another folder"):
         RunDirectory(path).__enter__()
+
+
+def test_a_power_cut_loses_neither_the_folder_nor_its_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = FileCalls(tmp_path, monkeypatch)
+    with RunDirectory(tmp_path / "runs" / "seed1") as folder:
+        assert calls.index("sync", ".") < calls.index("sync", "runs")
+        folder.write_config(make_config(env="toy/Catch"), {}, 0)
+    calls.check_arrival("runs/seed1/config.json")
+    assert read_config(tmp_path / "runs/seed1").run.env == "toy/Catch"

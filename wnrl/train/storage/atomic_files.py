@@ -102,7 +102,8 @@ def make_directory(path: Path) -> None:
     """Create a folder, and those above it, so that a power cut does not lose the entry."""
     if path.is_dir():
         return
-    make_directory(path.parent)
+    if not path.parent.exists():
+        make_directory(path.parent)
     path.mkdir(exist_ok=True)
     sync_directory(path.parent)
 
@@ -132,7 +133,19 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def replace_text(path: Path, text: str) -> None:
-    """Write a text file atomically: readers see the old content or the new."""
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+def replace_text(path: Path, text: str, *, sync: bool = True) -> None:
+    """Write a text file atomically: readers see the old content or the new.
+
+    Args:
+        path: the file.
+        text: its new content.
+        sync: wait until the disk has the file and its entry in the folder; False for what is
+            written again every few seconds.
+    """
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+        file.write(text)
+        file.flush()
+        if sync:
+            os.fsync(file.fileno())
+    if sync:
+        sync_directory(path.parent)

@@ -6,7 +6,6 @@ claims it with a lock, which ends with the process, even if the process is kille
 
 import contextlib
 import json
-import os
 import shutil
 import textwrap
 from collections.abc import Iterator
@@ -14,12 +13,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from wnrl._settings import UsageError
 from wnrl.config import Config, config_from_json
 from wnrl.doctor.software import git_commit, versions
+from wnrl.train.storage.atomic_files import make_directory, replace_text
 from wnrl.train.storage.csv_log import EPISODES, EVALUATIONS, TIMINGS
+from wnrl.train.storage.file_lock import Busy, FileLock
 from wnrl.train.storage.run_status import STATUS, StatusFile
 
 CONFIG = "config.json"
@@ -43,7 +42,7 @@ class RunDirectory:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.status = StatusFile(path)
-        self._lock = FileLock(path / _LOCK, thread_local=False)
+        self._lock = FileLock(path / _LOCK)
 
     def __enter__(self) -> "RunDirectory":
         """Claim the folder, and make it if it does not exist.
@@ -52,12 +51,12 @@ class RunDirectory:
             UsageError: it cannot be made or written, or another process owns it.
         """
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            self._lock.acquire(timeout=_CLAIM_S)
-        except Timeout:
+            make_directory(self.path)
+            self._lock.acquire(timeout_s=_CLAIM_S)
+        except Busy as owner:
             raise UsageError(
-                f"run folder {self.path} is in use by another process; wait for it or choose "
-                "another folder with --run-dir"
+                f"run folder {self.path} is in use by {owner}; wait for it or choose another "
+                "folder with --run-dir"
             ) from None
         except OSError as error:
             raise UsageError(
@@ -107,13 +106,7 @@ class RunDirectory:
         part = {"from_agent_step": agent_steps, "commit": git_commit(), "versions": versions()}
         newest = {"versions": part["versions"], "commit": part["commit"]}
         record = {**config.to_json(), **facts, **newest, "parts": [*parts, part]}
-        temporary = self.path / f"{CONFIG}.tmp"
-        with temporary.open("w") as file:
-            json.dump(record, file, indent=2)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        replace_text(path, f"{json.dumps(record, indent=2)}\n")
 
 
 def in_use(run_dir: Path) -> bool:
@@ -122,10 +115,7 @@ def in_use(run_dir: Path) -> bool:
     if not path.exists():
         return False
     try:
-        with FileLock(path, timeout=0, thread_local=False):
-            return False
-    except Timeout:
-        return True
+        return FileLock(path).owner() is not None
     except OSError:  # the process that claims the folder will report it
         return False
 

@@ -50,7 +50,7 @@ class StatusFile:
         """Replace the file. A disk that is full now is tried again at the next write."""
         text = json.dumps(dataclasses.asdict(status), indent=2)
         with contextlib.suppress(OSError):
-            replace_text(self._run_dir / STATUS, f"{text}\n")
+            replace_text(self._run_dir / STATUS, f"{text}\n", sync=False)
 
     def start(self, agent_steps: int, total_steps: int) -> None:
         """Write that a process begins to work on the run.
