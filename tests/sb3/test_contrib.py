@@ -105,7 +105,7 @@ def test_the_callback_reads_quantiles_and_refuses_lstms() -> None:
 
 
 def test_quantiles_stand_as_sb3_contrib_has_them() -> None:
-    from wnrl.sb3.network_view import network_view
+    from wnrl.sb3.callback import network_view
 
     policy = make("QRDQN", "MlpPolicy").policy
     seen = torch.linspace(-1, 1, 12).reshape(3, 4)

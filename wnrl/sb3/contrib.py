@@ -3,7 +3,7 @@
 Only `weight` and `weight-mean` normalize an LSTM; with other normalizations it stays plain.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +27,7 @@ from wnrl.sb3.policies import NormalizedActorCritic, NormalizedValues
 class NormalizedQuantiles(NormalizedValues):
     """Mixin that goes before a policy of QR-DQN."""
 
+    algorithms: ClassVar[tuple[str, ...]] = ("QRDQN",)
     network_name = "quantile_net"
 
 
@@ -36,6 +37,7 @@ class NormalizedRecurrent(NormalizedActorCritic):
     Unlike the stock policy's, its `save` keeps the LSTM's arguments.
     """
 
+    algorithms: ClassVar[tuple[str, ...]] = ("RecurrentPPO",)
     lstm_actor: nn.LSTM  # set by the stock policy
 
     def _forward_heads(self, actor_features: Tensor, critic_features: Tensor) -> None:

@@ -14,6 +14,8 @@ from wnrl.nn.networks.nature import SMALLEST
 from wnrl.nn.norms.catalogue import NONE
 from wnrl.nn.norms.placement import Layout, place
 from wnrl.nn.norms.record import build_optimizer, leave_alone
+from wnrl.nn.weight_norm.layers import weight_norm_groups
+from wnrl.sb3.builder import check_extractor_steps
 from wnrl.sb3.layer_names import plain_layers
 from wnrl.sb3.norm_arguments import find_norm, policy_arguments
 from wnrl.sb3.normalize import normalize_, to_memory_format_
@@ -37,6 +39,8 @@ def _normalize_(
     with policy_arguments():
         placed = place(where, record, Layout({"torso": plain_layers(extractor)}, {}))
         normalize_(extractor, record, placed, lambda: extractor(torch.zeros(1, *shape)))
+    if any(group["weight_norm"] for group in weight_norm_groups(extractor)):
+        check_extractor_steps(type(extractor), record)
     mark_weights_(extractor)
 
 

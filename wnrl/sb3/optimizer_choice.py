@@ -10,6 +10,7 @@ from torch import nn
 from wnrl._settings import UsageError
 from wnrl.nn.norms.record import Norm, build_optimizer
 from wnrl.nn.weight_norm.layers import weight_norm_groups
+from wnrl.nn.weight_norm.parametrization import computed_weights
 from wnrl.optim.step import ClippedStep, OptimizerSpec
 from wnrl.sb3.optimizers import (
     InOneList,
@@ -19,6 +20,7 @@ from wnrl.sb3.optimizers import (
     PolicyWNRMSprop,
     PolicyWNSGD,
     mark_weights_,
+    start_again_with_other_parameters,
 )
 
 # Options of torch's optimizers that choose an implementation and change no step.
@@ -82,6 +84,8 @@ def policy_optimizer(
         mark_weights_(network)
         settings = {name: value for name, value in settings.items() if name in _parameters(ours)}
     optimizer: torch.optim.Optimizer = any_kind(network.parameters(), lr=learning_rate, **settings)
+    if next(computed_weights(network), None) is not None:
+        optimizer.register_load_state_dict_pre_hook(start_again_with_other_parameters)
     return optimizer
 
 

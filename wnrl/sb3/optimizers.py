@@ -68,6 +68,23 @@ class InOneList(torch.optim.Optimizer):
             group["lr"] = first["lr"]
 
 
+def start_again_with_other_parameters(
+    optimizer: torch.optim.Optimizer, state_dict: dict[str, Any]
+) -> dict[str, Any] | None:
+    """Replace a state for other parameters, those of w for g and v, by an empty one; a load hook.
+
+    Only its learning rate stays.
+    """
+    if _sizes(state_dict) == _sizes(own := optimizer.state_dict()):
+        return None
+    rate = state_dict["param_groups"][0]["lr"]
+    return {"state": {}, "param_groups": [{**group, "lr": rate} for group in own["param_groups"]]}
+
+
+def _sizes(state_dict: dict[str, Any]) -> list[int]:
+    return [len(group["params"]) for group in state_dict["param_groups"]]
+
+
 class PolicyWNAdam(InOneList, WNAdam):
     """`WNAdam`, for the parameters of a policy."""
 

@@ -7,7 +7,7 @@ any policy of the same kind: `class Mine(NormalizedActorCritic, MyActorCriticPol
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from stable_baselines3.common.distributions import Distribution
@@ -26,6 +26,7 @@ from wnrl._settings import UsageError
 from wnrl.nn.norms.layers.spectral import Spectral
 from wnrl.nn.norms.placement import Layout, place
 from wnrl.nn.norms.record import Norm, leave_alone
+from wnrl.sb3.builder import check_algorithm, in_storage_of_algorithm
 from wnrl.sb3.clone_policy import without_graph
 from wnrl.sb3.extractors import OWN_EXTRACTORS
 from wnrl.sb3.layer_names import actor_critic_layout, value_layout
@@ -49,8 +50,10 @@ class NormalizedPolicy(BasePolicy):
             have storage "gv", and `optimizer_class` steps gains and vectors.
 
     Raises:
-        UsageError: an argument that cannot be used.
+        UsageError: an argument that cannot be used, or another algorithm's policy.
     """
+
+    algorithms: ClassVar[tuple[str, ...]]  # names of those whose policy it is
 
     def __init__(
         self,
@@ -60,6 +63,7 @@ class NormalizedPolicy(BasePolicy):
         norm_settings: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> None:
+        check_algorithm(type(self), self.algorithms)
         self.norm = norm
         self.norm_where = norm_where
         self.norm_settings = dict(norm_settings or {})
@@ -112,7 +116,7 @@ class NormalizedPolicy(BasePolicy):
 
     def _norm_record(self) -> Norm:
         # By name each time, because a record holds functions that cannot be pickled.
-        norm = find_norm(self.norm, self.norm_settings)
+        norm = in_storage_of_algorithm(find_norm(self.norm, self.norm_settings))
         if has_normalizing_form(self.optimizer_class, self.optimizer_kwargs):
             return norm
         return norm.in_storage("gv")  # any optimizer may step gains and vectors
@@ -154,6 +158,7 @@ def _refuse_extractor_norm(extractor_options: Mapping[str, Any]) -> None:
 class NormalizedValues(NormalizedPolicy):
     """Mixin that goes before a policy of action values with a target network."""
 
+    algorithms: ClassVar[tuple[str, ...]] = ("DQN",)
     network_name = "q_net"  # the target network has this name and `_target`
 
     def _networks(self) -> list[nn.Module]:
@@ -182,6 +187,7 @@ class NormalizedActorCritic(NormalizedPolicy):
     `share_features_extractor`.
     """
 
+    algorithms: ClassVar[tuple[str, ...]] = ("PPO", "A2C", "TRPO")
     # Set by the stock policy:
     action_dist: Distribution
     pi_features_extractor: BaseFeaturesExtractor
