@@ -1,6 +1,8 @@
-"""Runs of whole on-policy agents on toys, as the loop runs them, for the tests that need one."""
+"""Runs of whole agents on toys, as the loop runs them, for the tests that need one."""
 
+import dataclasses
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from wnrl.config import Config, make_config
 from wnrl.envs.vector import EpisodeStatistics, Step, VectorEnv
 from wnrl.train.build import build_agent, build_env, build_network, resolve
 from wnrl.train.loop import Tick, run
+from wnrl.train.storage.checkpoint_manifest import read_manifest, write_manifest
 
 CPU = torch.device("cpu")
 ON_POLICY = ("a2c", "pqn", "ppo")
@@ -96,3 +99,11 @@ class Watch:
         """Note it."""
         self.calls.append("after")
         self.weights.append(content(self._learner))
+
+
+def forget_records(run_dir: Path) -> None:
+    """Make a run's checkpoints as they were before they held records of their settings."""
+    for path in (run_dir / "checkpoints").glob("step_*/manifest.json"):
+        manifest = dataclasses.replace(read_manifest(path), record={})
+        with path.open("wb") as file:
+            write_manifest(file, manifest)

@@ -13,11 +13,13 @@ from wnrl.doctor.device import resolve_device
 from wnrl.envs.action_log import ActionLog
 from wnrl.envs.atari import Atari
 from wnrl.envs.episode_gif import write_episode_gif
+from wnrl.envs.guarded_env import EnvironmentFault
 from wnrl.envs.make import is_atari
 from wnrl.envs.seeding import numpy_generator
 from wnrl.envs.vector import Episode
 from wnrl.train.build import build_agent, build_network, evaluation_env, resolve
 from wnrl.train.evaluation import evaluate_policy
+from wnrl.train.faults.exit import report_fault
 from wnrl.train.flags import Parser, add_import, import_named, one_line
 from wnrl.train.storage.checkpoint import Checkpoints
 from wnrl.train.storage.run_folder import loading, read_config
@@ -93,6 +95,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UsageError as error:
         print(f"wnrl.evaluate: {one_line(error)}", file=sys.stderr)
         return 2
+    except EnvironmentFault as fault:
+        return report_fault("wnrl.evaluate", fault)
     except KeyboardInterrupt:
         print("wnrl.evaluate: stopped without a result", file=sys.stderr)
         return 130

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from agent_runs import forget_records
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
@@ -164,6 +165,7 @@ def test_a_state_that_cannot_be_read_is_one_line_that_names_its_commit(
     saved["agent"]["hidden"] = 7  # as if networks were built otherwise since
     saved["parts"][0]["commit"] = "0123abcd"
     file.write_text(json.dumps(saved))
+    forget_records(tmp_path)
     capsys.readouterr()
     for call in (
         partial(go, "--resume", tmp_path, "--steps=300"),
@@ -476,6 +478,7 @@ def test_a_schedule_is_checked_when_a_run_begins_and_not_when_it_goes_on(tmp_pat
     saved = json.loads(file.read_text())
     saved["run"]["schedule_steps"] = 200
     file.write_text(json.dumps(saved))
+    forget_records(tmp_path)
     assert go("--resume", tmp_path, "--steps=350") == 0
     assert evaluate.main([str(tmp_path), "--episodes=1"]) == 0
 

@@ -20,7 +20,7 @@ from wnrl.compare.flags import PROGRAM, CompareArguments, CompareOptions, parse_
 from wnrl.compare.folder_lock import locked
 from wnrl.compare.grid import PlannedRun, make_grid
 from wnrl.compare.jobs.process import Launch, launch_locally
-from wnrl.compare.jobs.runner import Run, Runner, State
+from wnrl.compare.jobs.runner import NOT_DONE, Run, Runner, State
 from wnrl.compare.jobs.table import Screen
 from wnrl.compare.live_mean import LiveMeans
 from wnrl.compare.plan import Plan, check_runnable, plan_locally, plan_on_cluster, with_costs
@@ -66,8 +66,8 @@ class StopSignals:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `wnrl.compare` from the command line and return its exit code.
 
-    0: all runs are done. 1: a run failed for good. 2: the input cannot be used. 130, 143: stopped
-    by Ctrl-C or SIGTERM, with a checkpoint of every run.
+    0: all runs are done. 1: a run diverged or failed for good. 2: the input cannot be used. 130,
+    143: stopped by Ctrl-C or SIGTERM, with a checkpoint of every run.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     signals = StopSignals()
@@ -123,7 +123,7 @@ def compare(arguments: CompareArguments, signals: StopSignals) -> int:
         runs = _run(*_runs_here(options, plan, cluster), launch, arguments.sweep, signals, means)
         if signals.received:
             return 128 + signals.received[0]
-        failed = {str(run.folder): run.error for run in runs if run.state is State.FAILED}
+        failed = {str(run.folder): run.error for run in runs if run.state in NOT_DONE}
         if not options.only:
             write_report(out, failed=failed)
     return 1 if failed else 0

@@ -19,6 +19,7 @@ from gymnasium.envs.registration import EnvSpec
 
 from wnrl._settings import UsageError, nearest
 from wnrl.envs.call_order import CallOrder, check_actions, check_num_envs
+from wnrl.envs.guarded_env import GuardedEnv
 from wnrl.envs.seeding import integer_seed
 from wnrl.envs.vector import Actions, Flags, ObservationSpec, Step
 
@@ -92,10 +93,11 @@ class GymnasiumEnvs:
         try:
             self.num_actions, self._action_start = _discrete(name, first_copy.action_space)
             self.observation = _vector(name, first_copy.observation_space)
+            guarded = GuardedEnv(first_copy, 0)
         except UsageError:
             first_copy.close()
             raise
-        self._copies = [first_copy, *(self._make() for _ in range(num_envs - 1))]
+        self._copies = [guarded, *(GuardedEnv(self._make(), env) for env in range(1, num_envs))]
         self._order = CallOrder()
         self._episodes = [0] * num_envs
         self._actions: list[list[int]] = [
@@ -119,9 +121,15 @@ class GymnasiumEnvs:
         return self._first.copy()
 
     def reset(self) -> None:
-        """Start every environment's first episode, from the seed given at construction."""
+        """Start every environment's first episode, from the seed given at construction.
+
+        Raises:
+            EnvironmentFault: an environment raised or returned what it must not.
+        """
         self._order.start()
-        self._obs = np.stack([self._begin(env, episode=0) for env in range(self.num_envs)])
+        self._obs = np.stack([self._first_obs(env, 0) for env in range(self.num_envs)])
+        self._episodes = [0] * self.num_envs
+        self._actions = [[] for _ in range(self.num_envs)]
         self._first = np.ones(self.num_envs, np.bool_)
         self._ended = np.zeros(self.num_envs, np.bool_)
 
@@ -132,7 +140,12 @@ class GymnasiumEnvs:
         self._sent = sent
 
     def recv(self) -> Step:
-        """Step the copies one after the other."""
+        """Step the copies one after the other.
+
+        Raises:
+            EnvironmentFault: an environment raised or returned what it must not. The state is then
+                still that before the step, and can be saved; only a load or a reset can go on.
+        """
         self._order.receive()
         first = self._ended
         obs = np.empty_like(self._obs)
@@ -141,9 +154,15 @@ class GymnasiumEnvs:
         capped = np.zeros(self.num_envs, np.bool_)
         for env, action in enumerate(self._sent.tolist()):
             if first[env]:
-                obs[env] = self._begin(env, self._episodes[env] + 1)
+                obs[env] = self._first_obs(env, self._episodes[env] + 1)
             else:
                 obs[env], reward[env], terminated[env], capped[env] = self._act(env, action)
+        for env, action in enumerate(self._sent.tolist()):  # only now: no environment raised
+            if first[env]:
+                self._episodes[env] += 1
+                self._actions[env] = []
+            else:
+                self._actions[env].append(action)
         self._obs = obs
         self._first = first
         self._ended = terminated | capped
@@ -185,9 +204,11 @@ class GymnasiumEnvs:
         for env, (episode, actions) in enumerate(
             zip(state["episodes"], state["actions"], strict=True)
         ):
-            self._obs[env] = self._begin(env, episode)
+            self._obs[env] = self._first_obs(env, episode)
             for action in actions.tolist():
                 self._obs[env] = self._act(env, action)[0]
+        self._episodes = list(state["episodes"])
+        self._actions = [actions.tolist() for actions in state["actions"]]
         self._first = np.array(state["first"], np.bool_)
         self._ended = np.array(state["ended"], np.bool_)
         if self._checksums() != state["checksums"]:
@@ -215,25 +236,13 @@ class GymnasiumEnvs:
     def _checksums(self) -> list[int]:
         return [zlib.crc32(observation.tobytes()) for observation in self._obs]
 
-    def _begin(self, env: int, episode: int) -> npt.NDArray[np.float32]:
+    def _first_obs(self, env: int, episode: int) -> npt.NDArray[np.float32]:
         """Start an episode of one environment and return its first observation (D,)."""
-        self._episodes[env] = episode
-        self._actions[env] = []
-        seed = integer_seed(self._seed, "environment", env, episode)
-        obs, _ = self._copies[env].reset(seed=seed)
-        return self._flatten(obs)
-
-    def _flatten(self, obs: Any) -> npt.NDArray[np.float32]:
-        flat: npt.NDArray[np.float32] = np.asarray(
-            gymnasium.spaces.flatten(self._copies[0].observation_space, obs), np.float32
-        )
-        return flat
+        return self._copies[env].reset(integer_seed(self._seed, "environment", env, episode))
 
     def _act(self, env: int, action: int) -> tuple[npt.NDArray[np.float32], float, bool, bool]:
         """Step one environment; return observation (D,), reward, terminated, time limit reached."""
-        self._actions[env].append(action)
-        obs, reward, terminated, capped, _ = self._copies[env].step(self._action_start + action)
-        return self._flatten(obs), float(reward), terminated, capped
+        return self._copies[env].step(self._action_start + action)
 
 
 def _discrete(name: str, space: gymnasium.Space[Any]) -> tuple[int, int]:

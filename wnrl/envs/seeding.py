@@ -5,6 +5,8 @@ No global generator is used. Different purposes and different seeds have differe
 """
 
 import zlib
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,3 +30,21 @@ def numpy_generator(seed: int, purpose: str, *index: int) -> np.random.Generator
 def torch_generator(seed: int, purpose: str, *index: int) -> torch.Generator:
     """Return the torch CPU generator of one consumer."""
     return torch.Generator().manual_seed(integer_seed(seed, purpose, *index))
+
+
+def jumped(state: Any, times: int) -> Any:
+    """Return a nested state whose NumPy generators continue with other, independent numbers.
+
+    Args:
+        state: dicts, lists, tuples and values; generators are the states of their bit generators.
+        times: jumps; different numbers of jumps give different streams.
+    """
+    if isinstance(state, Mapping) and state.get("bit_generator") == "PCG64":
+        generator = np.random.PCG64()
+        generator.state = dict(state)  # type: ignore[assignment]  # as PCG64 gave it
+        return generator.jumped(times).state
+    if isinstance(state, Mapping):
+        return {key: jumped(value, times) for key, value in state.items()}
+    if isinstance(state, list | tuple):
+        return type(state)(jumped(value, times) for value in state)
+    return state

@@ -11,9 +11,12 @@ from typing import Any
 
 from wnrl._settings import UsageError, flag_name
 from wnrl.config import make_config
+from wnrl.envs.guarded_env import EnvironmentFault
 from wnrl.nn.norms.catalogue import NORMS
 from wnrl.nn.norms.record import Norm
 from wnrl.train.exit_codes import ExitCode
+from wnrl.train.faults.exit import report_fault
+from wnrl.train.faults.finite import NotFiniteLearning
 from wnrl.train.flags import describe as describe_setting
 from wnrl.train.flags import import_named, one_line, parse_train_flags
 from wnrl.train.loop import Tick
@@ -43,8 +46,7 @@ def _describe_norm(norm: Norm) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train from the command line; return the exit code.
 
-    0: done; 1: the last checkpoint could not be written; 2: unusable input; 130 or 143: stopped by
-    Ctrl-C or SIGTERM, with a checkpoint.
+    `ExitCode` names 0 to 4; 130 or 143: stopped by Ctrl-C or SIGTERM, with a checkpoint.
     """
     received: list[int] = []  # signals
     try:
@@ -61,6 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UsageError as error:
         print(f"wnrl.train: {one_line(error)}", file=sys.stderr)
         return ExitCode.UNUSABLE
+    except (EnvironmentFault, NotFiniteLearning) as fault:
+        return report_fault("wnrl.train", fault)
     except CheckpointError as error:
         print(f"wnrl.train: {error}", file=sys.stderr)
         return ExitCode.FAILED

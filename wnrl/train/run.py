@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import platform
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +18,24 @@ from wnrl.config import OPERATIONAL, Config, make_config, replace
 from wnrl.doctor.cpus import default_threads
 from wnrl.doctor.device import resolve_device
 from wnrl.doctor.memory import available_bytes, keep_freed_memory, peak_resident_bytes
+from wnrl.envs.guarded_env import EnvironmentFault, EnvironmentRaised, NotFiniteStep
 from wnrl.envs.make import is_atari
 from wnrl.envs.vector import VectorEnv
 from wnrl.train.build import build_env, build_network, check_norm, resolve
+from wnrl.train.faults.finite import NotFiniteLearning
+from wnrl.train.faults.repeat_check import repeats
 from wnrl.train.loop import Tick
 from wnrl.train.memory_budget import fit_memory
 from wnrl.train.session import Session
 from wnrl.train.speed import Speed, format_duration, measure_speed
 from wnrl.train.start_message import describe, describe_costs, describe_init
 from wnrl.train.storage.checkpoint import Checkpoints, Saved
-from wnrl.train.storage.run_folder import RunDirectory, read_config
+from wnrl.train.storage.run_folder import FAULT, RunDirectory, read_config
+from wnrl.train.storage.run_record import changes, check_settings, make_record
 from wnrl.train.storage.variant_folder import variant_folder
+
+NOT_FINITE = (NotFiniteLearning, NotFiniteStep)
+MAX_ROLLBACKS = 5  # after that the learning rate is a 32nd, and more would not help
 
 
 def _never() -> bool:
@@ -109,6 +116,8 @@ def resume(
                     f"{config.run.steps:,}; give a larger --steps to continue"
                 )
                 return
+            else:
+                check_settings(config, saved.manifest.record, saved.step)
             config = replace(config, run_dir=str(run_dir))
             device = resolve_device(config.run.device)
             with contextlib.closing(build_env(resolve(config))) as env:
@@ -140,53 +149,131 @@ def _train(
     say: Callable[[str], None],
 ) -> Iterator[Tick]:
     """Build, start or restore, train: the whole life of a run in a claimed folder."""
+    config, speed = _announce(config, folder, saved, env, device, say)
+    session = _build(config, folder, saved, env, device, _rollbacks(saved), say)
+    with _explaining(folder):
+        if saved is None:
+            session.start()  # only now: a run that cannot be built has changed nothing
+        else:
+            session.restore(saved)
     done_steps = 0 if saved is None else saved.step
-    session, speed = _build(config, folder, env, device, done_steps, say)
-    if saved is None:
-        session.start()  # only now: a run that cannot be built has changed nothing
-    else:
-        session.restore(saved)
-    config = session.config
-    with folder.status.recording_failure():
-        folder.write_config(config, _facts(config, device), done_steps)
+    with folder.status.recording_failure(diverged=NOT_FINITE), _explaining(folder):
+        folder.write_config(config, _facts(session, device), done_steps)
         for line in describe_costs(config, peak_resident_bytes(), speed, done_steps):
             say(line)
-        yield from session.train(should_stop)
+        while True:
+            try:
+                yield from session.train(should_stop)
+                break
+            except NOT_FINITE as fault:
+                saved = Checkpoints(folder.path).latest()
+                rollbacks = (*session.rollbacks, str(fault))
+                if config.run.on_nonfinite == "stop" or saved is None:
+                    raise
+                if len(rollbacks) > MAX_ROLLBACKS:
+                    fault.add_note(f"the run was rolled back {MAX_ROLLBACKS} times already")
+                    raise
+            say(
+                f"{rollbacks[-1]}: back to the checkpoint of agent step {saved.step:,}, with the "
+                f"learning rate halved to {config.agent.learning_rate * 0.5 ** len(rollbacks):g}"
+            )
+            del session  # before the next one takes as much memory
+            session = _build(config, folder, saved, env, device, rollbacks, say)
+            session.restore(saved)
+            folder.write_config(config, _facts(session, device), saved.step)
     say(_summary(session, folder.path))
+
+
+def _rollbacks(saved: Saved | None) -> tuple[str, ...]:
+    """Return why the run was rolled back before a checkpoint, each time."""
+    return () if saved is None else tuple(saved.manifest.record.get("rollbacks", ()))
+
+
+@contextlib.contextmanager
+def _explaining(folder: RunDirectory) -> Iterator[None]:
+    """Add to a fault what is kept and how to go on; keep an environment's own traceback."""
+    try:
+        yield
+    except EnvironmentRaised as fault:
+        folder.write_fault(fault)
+        fault.add_note(f"its traceback is in {folder.path / FAULT}")
+        fault.add_note(_kept(folder))
+        raise
+    except EnvironmentFault as fault:
+        fault.add_note(_kept(folder))
+        raise
+    except NotFiniteLearning as fault:
+        fault.add_note(_kept(folder))
+        fault.add_note("try a lower learning rate, or --on-nonfinite rollback")
+        raise
+
+
+def _kept(folder: RunDirectory) -> str:
+    steps = Checkpoints(folder.path).steps()
+    if not steps:
+        return "there is no checkpoint yet"
+    return f"--resume {folder.path} continues from the checkpoint of agent step {steps[-1]:,}"
+
+
+def _announce(
+    config: Config,
+    folder: RunDirectory,
+    saved: Saved | None,
+    env: VectorEnv,
+    device: torch.device,
+    say: Callable[[str], None],
+) -> tuple[Config, Speed | None]:
+    """Say what is run and measure its speed; return it as it fits into the memory."""
+    torch.set_num_threads(config.run.threads)
+    keep_freed_memory()
+    done_steps = 0 if saved is None else saved.step
+    config, shrunk = fit_memory(config, env, available_bytes(), fixed=done_steps > 0)
+    for line in describe(config, folder.path, device, done_steps):
+        say(line)
+    notes = [shrunk] if shrunk else []
+    if saved is not None:
+        notes += [
+            f"{change}: results may differ from a run that never stopped"
+            for change in changes(make_record(config), saved.manifest.record)
+        ]
+    elif not is_atari(config.run.env) and not repeats(lambda: build_env(resolve(config))):
+        notes.append(
+            f"{config.run.env} depends on more than its seed and actions: "
+            "this run cannot be resumed"
+        )
+    for note in notes:
+        say(f"  note      {note}")
+    return config, measure_speed(config, device) if config.run.calibrate else None
 
 
 def _build(
     config: Config,
     folder: RunDirectory,
+    saved: Saved | None,
     env: VectorEnv,
     device: torch.device,
-    done_steps: int,
+    rollbacks: Sequence[str],
     say: Callable[[str], None],
-) -> tuple[Session, Speed | None]:
-    """Announce the run and build its parts; nothing in its folder changes."""
-    torch.set_num_threads(config.run.threads)
-    keep_freed_memory()
-    config, shrunk = fit_memory(config, env, available_bytes(), fixed=done_steps > 0)
-    for line in describe(config, folder.path, device, done_steps):
-        say(line)
-    if shrunk:
-        say(f"  note      {shrunk}")
-    speed = measure_speed(config, device) if config.run.calibrate else None
+) -> Session:
+    """Build the parts of a run; nothing in its folder changes."""
+    done_steps = 0 if saved is None else saved.step
     # A checkpoint's weights replace those of the initialization.
     parts = resolve(replace(config, init="default") if done_steps else config)
     network, init_report = build_network(parts, env)
     if init_report is not None:
         say(f"  init      {describe_init(init_report)}")
-    return Session(config, folder, env, network, device, done_steps), speed
+    return Session(config, folder, env, network, device, done_steps, rollbacks)
 
 
-def _facts(config: Config, device: torch.device) -> dict[str, Any]:
+def _facts(session: Session, device: torch.device) -> dict[str, Any]:
     """Return what config.json says besides the settings."""
+    config = session.config
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor()
     protocol = resolve(config).protocol
     return {
         "device": {"type": device.type, "name": name or platform.machine()},
         "protocol": dataclasses.asdict(protocol) if protocol else None,
+        "rollbacks": list(session.rollbacks),
     }
 
 

@@ -1,24 +1,28 @@
 """The moving parts of a run: started or restored, trained, evaluated and saved."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
 from torch import nn
 
-from wnrl.config import Config
+from wnrl.config import Config, replace
 from wnrl.doctor.device import waiting_for
+from wnrl.envs.guarded_env import EnvironmentFault
+from wnrl.envs.seeding import jumped
 from wnrl.envs.vector import EpisodeStatistics, VectorEnv
 from wnrl.instruments.instruments import Instruments
 from wnrl.instruments.weight_rows import weight_vectors
 from wnrl.train.build import build_agent, resolve
 from wnrl.train.evaluation import evaluate_agent
+from wnrl.train.faults.finite import check_metrics, check_weights
 from wnrl.train.log.recorder import Recorder, Sources, gain_histograms
 from wnrl.train.loop import Tick, crossed, run
 from wnrl.train.storage import old_runs
 from wnrl.train.storage.checkpoint import CheckpointError, Checkpoints, Saved
 from wnrl.train.storage.run_folder import RunDirectory, loading
+from wnrl.train.storage.run_record import make_record
 from wnrl.train.storage.run_status import RunState
 from wnrl.train.timing import Stopwatch
 
@@ -49,6 +53,7 @@ class Session:
         network: nn.Module,
         device: torch.device,
         done_steps: int,
+        rollbacks: Sequence[str] = (),
     ) -> None:
         """Build the parts; nothing in the folder changes.
 
@@ -59,12 +64,16 @@ class Session:
             network: the network, initialized.
             device: the agent's device.
             done_steps: agent steps done, 0 for a new run.
+            rollbacks: why the run was rolled back, each time; each halves the learning rate.
         """
         self.config = config
+        self.rollbacks = tuple(rollbacks)
+        learning_rate = config.agent.learning_rate * 0.5 ** len(rollbacks)
         self._folder = folder
         self._env = env
         self._done_steps = done_steps
-        self._agent = agent = build_agent(resolve(config), env, network, device)
+        parts = resolve(replace(config, learning_rate=learning_rate) if rollbacks else config)
+        self._agent = agent = build_agent(parts, env, network, device)
         self._statistics = EpisodeStatistics(env.num_envs)
         self._instruments = agent.learner.observer = Instruments(
             agent.network,
@@ -73,7 +82,11 @@ class Session:
             max_grad_norm=config.agent.max_grad_norm or math.inf,
         )
         self._stopwatch = Stopwatch(agent, wait=waiting_for(device))
-        self._checkpoints = Checkpoints(folder.path, keep=config.run.keep_checkpoints)
+        self._checkpoints = Checkpoints(
+            folder.path,
+            keep=config.run.keep_checkpoints,
+            record=make_record(config, self.rollbacks),
+        )
         self.recorder = Recorder(config, folder.status, done_steps)
         self._parts: dict[str, Stateful] = {
             "agent": agent,
@@ -102,8 +115,15 @@ class Session:
                 self._instruments.state_dict(),
                 self.config.run.eval_episodes,
             )
+            if len(self.rollbacks) > len(saved.manifest.record.get("rollbacks", ())):
+                state["agent"] = jumped(state["agent"], len(self.rollbacks))
+            optimizer = self._agent.learner.optimizer
+            rates = [group["lr"] for group in optimizer.param_groups]
             for name, part in self._parts.items():
                 part.load_state_dict(state[name])
+            if self.rollbacks:  # the rates of the checkpoint may be from before
+                for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                    group["lr"] = rate
             self._checkpoints.resume(saved, self._agent.rows)
 
     def train(self, should_stop: Callable[[], bool]) -> Iterator[Tick]:
@@ -111,27 +131,46 @@ class Session:
 
         Args:
             should_stop: called after each step; True ends the session with a checkpoint.
+
+        Raises:
+            EnvironmentFault: an environment failed; what was learnt until then is saved.
+            NotFiniteLearning: NaN or infinity was learnt; nothing is saved.
+            CheckpointError: the last checkpoint could not be written.
         """
-        settings, recorder = self.config.run, self.recorder
+        recorder = self.recorder
         recorder.open(self._folder.path, self._sources())
-        steps, stopping = self._done_steps, False
         try:
-            for tick in run(self._env, self._stopwatch, self._statistics, steps, settings.steps):
-                before, steps = steps, tick.agent_steps
-                recorder.tick(tick)
-                if crossed(recorder.evaluated_steps, steps, settings.eval_every_steps):
-                    self._evaluate(steps, should_stop)
-                stopping = should_stop()
-                last = stopping or steps >= settings.steps
-                if last or crossed(before, steps, settings.checkpoint_every_steps):
-                    self._save(steps, last)
-                yield tick
-                if stopping:
-                    break
-            recorder.finish(RunState.DONE if steps >= settings.steps else RunState.STOPPED)
+            yield from self._steps(should_stop)
+        except EnvironmentFault:
+            if recorder.agent_steps > self._done_steps:
+                self._save(recorder.agent_steps, last=False)
+            raise
+        except (ArithmeticError, RuntimeError, ValueError):
+            check_weights(self._agent.learner)  # NaN is what breaks other code, and says less
+            raise
         finally:
             recorder.progress.say("")  # the next output begins on a new line
             recorder.close()
+
+    def _steps(self, should_stop: Callable[[], bool]) -> Iterator[Tick]:
+        settings, recorder = self.config.run, self.recorder
+        steps, stopping = self._done_steps, False
+        for tick in run(self._env, self._stopwatch, self._statistics, steps, settings.steps):
+            before, steps = steps, tick.agent_steps
+            recorder.tick(tick)
+            if crossed(before, steps, settings.log_every_steps):
+                check_metrics(recorder.metrics)
+                check_weights(self._agent.learner)
+            if crossed(recorder.evaluated_steps, steps, settings.eval_every_steps):
+                self._evaluate(steps, should_stop)
+            stopping = should_stop()
+            last = stopping or steps >= settings.steps
+            if last or crossed(before, steps, settings.checkpoint_every_steps):
+                self._save(steps, last)
+            yield tick
+            if stopping:
+                break
+        recorder.finish(RunState.DONE if steps >= settings.steps else RunState.STOPPED)
 
     def _sources(self) -> Sources:
         agent = self._agent
@@ -150,6 +189,8 @@ class Session:
             self.recorder.evaluation(episodes, scalars)
 
     def _save(self, agent_steps: int, last: bool) -> None:
+        check_metrics(self.recorder.metrics)
+        check_weights(self._agent.learner)  # a checkpoint with NaN would replace a good one
         state = {name: part.state_dict() for name, part in self._parts.items()}
         agent = self._agent
         try:

@@ -29,6 +29,11 @@ class State(enum.Enum):
     RUNNING = "running"
     DONE = "done"
     FAILED = "failed"
+    DIVERGED = "diverged"  # NaN or infinity; a retry would meet it again
+
+
+NOT_DONE = (State.FAILED, State.DIVERGED)
+ENDED = (State.DONE, *NOT_DONE)
 
 
 @dataclass
@@ -93,8 +98,8 @@ class Runner:
 
     @property
     def finished(self) -> bool:
-        """Return whether every run is done or has failed for good."""
-        return all(run.state in (State.DONE, State.FAILED) for run in self.runs)
+        """Return whether every run is done, has diverged or has failed for good."""
+        return all(run.state in ENDED for run in self.runs)
 
     def poll(self) -> None:
         """Handle the jobs that have ended, and start as many runs as there is room for."""
@@ -155,6 +160,9 @@ class Runner:
         if unusable and in_use(run.folder):  # another process claimed it in the meantime
             run.state = State.WAITING
             return
+        if status.exit_code == ExitCode.NOT_FINITE:
+            self._finish(run, State.DIVERGED)
+            return
         progress = saved_steps(run.folder) > run.steps_at_start
         run.failures_in_a_row = 0 if progress else run.failures_in_a_row + 1
         if run.failures_in_a_row > MAX_RETRIES or unusable:
@@ -166,7 +174,7 @@ class Runner:
 
     def _finish(self, run: Run, state: State) -> None:
         run.state = state
-        error = f": {run.error}" if state is State.FAILED else ""
+        error = f": {run.error}" if state in NOT_DONE else ""
         self._report(f"{run.folder} {state.value}{error}")
 
     def stop(self) -> None:

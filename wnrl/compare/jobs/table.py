@@ -17,6 +17,7 @@ _COLUMNS = ["run", "state", "agent steps", "return", "steps/s", "left"]
 _PRIORITY = (
     State.RUNNING,
     State.FAILED,
+    State.DIVERGED,
     State.IN_USE,
     State.QUEUED,
     State.WAITING,

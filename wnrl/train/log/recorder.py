@@ -54,7 +54,7 @@ class Recorder:
         self.episodes = 0
         self.evaluated_steps = 0  # agent steps at the last evaluation
         self._status_interval_s = min(self._run.progress_every_s, _STATUS_INTERVAL_S)
-        self._metrics: dict[str, Tensor] = {}
+        self.metrics: dict[str, Tensor] = {}  # of the newest update
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a checkpoint; `open` then cuts the tables back to it."""
@@ -135,7 +135,7 @@ class Recorder:
             self.recent.add(episode)
             self.episodes += 1
         if tick.metrics is not None:
-            self._metrics = tick.metrics
+            self.metrics = tick.metrics
         if reading := self._sources.instruments():
             self._board.metrics(tick.agent_steps, reading)
         if crossed(before, tick.agent_steps, self._run.log_every_steps):
@@ -186,7 +186,7 @@ class Recorder:
             shown = [None if cell is None else f"{cell:.6g}" for cell in cells]
             self._timing_log.write(self._steps, *shown)
         self._board.rollout(self._steps, self.recent, self._log_rate.read(self._steps))
-        self._board.metrics(self._steps, {**self._metrics, **self._sources.scalars(), **times})
+        self._board.metrics(self._steps, {**self.metrics, **self._sources.scalars(), **times})
 
     def _write_histograms(self) -> None:
         self._board.histograms(self._steps, self._sources.histograms())

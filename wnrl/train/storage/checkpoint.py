@@ -41,6 +41,7 @@ from wnrl.train.storage.checkpoint_manifest import (
     write_manifest,
 )
 from wnrl.train.storage.replay_segments import ReplaySegments
+from wnrl.train.storage.run_record import EMPTY, Record
 
 _NETWORK, _STATE = "network.pt", "state.pt"
 _STEP_NAME = re.compile(r"step_(\d{9,})")
@@ -83,12 +84,13 @@ class Checkpoints:
     one process may save to a folder; any process may read it.
     """
 
-    def __init__(self, run_dir: Path, keep: int = 2) -> None:
+    def __init__(self, run_dir: Path, keep: int = 2, record: Record = EMPTY) -> None:
         """Nothing is read, written or removed yet.
 
         Args:
             run_dir: the run's folder.
             keep: number of the newest checkpoints that stay on disk.
+            record: what the run is trained with; each checkpoint holds it.
 
         Raises:
             ValueError: `keep` is below 1.
@@ -98,6 +100,7 @@ class Checkpoints:
         self._folder = Path(run_dir) / "checkpoints"
         self._segments = ReplaySegments(self._folder / "replay")
         self._keep = keep
+        self._record = record
         self._current: Saved | None = None  # the newest one that this process read or wrote
         self._clean = False  # whether leftovers of earlier processes are removed
 
@@ -236,7 +239,7 @@ class Checkpoints:
             _NETWORK: write_file(temporary / _NETWORK, lambda file: torch.save(weights, file)),
             _STATE: write_file(temporary / _STATE, lambda file: torch.save(dict(state), file)),
         }
-        manifest = Manifest(step, files, replay)
+        manifest = Manifest(step, files, replay, self._record)
         write_file(temporary / MANIFEST, lambda file: write_manifest(file, manifest))
         sync_directory(temporary)
         temporary.rename(path)

@@ -1,13 +1,14 @@
-"""The manifest of a checkpoint: its step, its files' fingerprints, its replay's segments."""
+"""The manifest of a checkpoint: its step, its files, its replay's segments, the run's record."""
 
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from wnrl.train.storage.atomic_files import Fingerprint
+from wnrl.train.storage.run_record import EMPTY, Record
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
@@ -51,6 +52,7 @@ class Manifest:
     step: int  # agent steps done
     files: Mapping[str, Fingerprint]  # in the checkpoint's folder, by name
     replay: ReplayRows | None  # None if the agent has no replay
+    record: Record = field(default_factory=dict)  # what it was trained with
 
 
 def write_manifest(file: BinaryIO, manifest: Manifest) -> None:
@@ -69,6 +71,7 @@ def write_manifest(file: BinaryIO, manifest: Manifest) -> None:
                 {"start": s.start, "stop": s.stop, **s.content._asdict()} for s in replay.segments
             ],
         },
+        "record": dict(manifest.record),
     }
     body["checksum"] = _checksum(body)
     file.write(json.dumps(body, indent=2).encode())
@@ -89,7 +92,8 @@ def read_manifest(path: Path) -> Manifest:
         if body.pop("checksum") != _checksum(body):
             raise BrokenCheckpoint(f"{path.name} has another checksum than when it was written")
         files = {name: Fingerprint(**content) for name, content in body["files"].items()}
-        return Manifest(body["agent_step"], files, _replay_rows(body["replay"]))
+        replay, record = _replay_rows(body["replay"]), body.get("record", EMPTY)
+        return Manifest(body["agent_step"], files, replay, record)
     except OSError as error:
         raise BrokenCheckpoint(f"{path.name}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:

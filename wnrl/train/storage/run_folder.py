@@ -8,6 +8,7 @@ import contextlib
 import json
 import shutil
 import textwrap
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +23,7 @@ from wnrl.train.storage.file_lock import Busy, FileLock
 from wnrl.train.storage.run_status import STATUS, StatusFile
 
 CONFIG = "config.json"
+FAULT = "fault.txt"  # traceback of an environment that raised; no part of the run
 _LOCK = ".lock"
 # All that a run writes, and so all that --overwrite removes.
 _CONTENTS = (
@@ -69,7 +71,7 @@ class RunDirectory:
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
-        traceback: TracebackType | None,
+        trace: TracebackType | None,
     ) -> None:
         """Release the claim; remove a folder that was made for a run that could not begin."""
         if not self.holds_run:
@@ -85,12 +87,18 @@ class RunDirectory:
 
     def clear(self) -> None:
         """Remove what a run writes, and nothing else; config.json stays until it is replaced."""
-        for pattern in _CONTENTS[1:]:
+        for pattern in (*_CONTENTS[1:], FAULT):
             for path in self.path.glob(pattern):
                 if path.is_dir() and not path.is_symlink():
                     shutil.rmtree(path)
                 else:
                     path.unlink()
+
+    def write_fault(self, fault: Exception) -> None:
+        """Write the traceback of an environment's own error to fault.txt, if the disk takes it."""
+        text = "".join(traceback.format_exception(fault.__cause__ or fault))
+        with contextlib.suppress(OSError):
+            replace_text(self.path / FAULT, text)
 
     def write_config(self, config: Config, facts: dict[str, Any], agent_steps: int) -> None:
         """Replace config.json.

@@ -24,6 +24,7 @@ class RunState(enum.StrEnum):
     DONE = "done"
     STOPPED = "stopped"
     FAILED = "failed"
+    DIVERGED = "diverged"  # NaN or infinity
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,8 +73,12 @@ class StatusFile:
         )
 
     @contextlib.contextmanager
-    def recording_failure(self) -> Iterator[None]:
-        """Write to the file how the code inside ends early: stopped or failed."""
+    def recording_failure(self, diverged: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+        """Write to the file how the code inside ends early: stopped, failed or diverged.
+
+        Args:
+            diverged: errors that mean NaN or infinity.
+        """
         try:
             yield
         except (KeyboardInterrupt, GeneratorExit):
@@ -81,7 +86,8 @@ class StatusFile:
             raise
         except Exception as error:
             text = str(error) if str(error) else type(error).__name__
-            self._end(RunState.FAILED, textwrap.shorten(text, 1_000))
+            state = RunState.DIVERGED if isinstance(error, diverged) else RunState.FAILED
+            self._end(state, textwrap.shorten(text, 1_000))
             raise
 
     def _end(self, state: RunState, error: str = "") -> None:

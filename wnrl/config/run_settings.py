@@ -1,0 +1,222 @@
+"""Settings that every run has, with any agent and normalization.
+
+Settings of agents and normalizations are next to them; `wnrl.config.config` puts all together.
+"""
+
+import dataclasses
+import math
+from collections import ChainMap
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from wnrl._settings import setting
+from wnrl.agents.catalogue import AGENTS
+from wnrl.envs.protocols import PROTOCOLS
+from wnrl.nn.networks.nature import NATURE
+from wnrl.nn.networks.torsos import AUTO, NETWORKS
+from wnrl.nn.norms.catalogue import NORMS
+
+OURS = "ours"
+
+
+class _PresetNames(Collection[str]):
+    """The names of all presets now: agents may be registered later."""
+
+    def __iter__(self) -> Iterator[str]:
+        names = (name for record in AGENTS.values() for name in record.presets)
+        return iter(dict.fromkeys(("none", *names)))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __contains__(self, name: object) -> bool:
+        return any(name == preset for preset in self)
+
+
+PRESETS_TEXT = "; ".join(
+    f"{agent} has {', '.join(record.presets)}" for agent, record in AGENTS.items() if record.presets
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """Settings that every run has, with any agent and normalization."""
+
+    env: str = setting("Breakout", "Atari game or Gymnasium id with discrete actions", source=OURS)
+    agent: str = setting("dqn", "algorithm", source=OURS, choices=AGENTS)
+    norm: str = setting(
+        "weight",
+        "normalization of the network; its parameters are norm.<parameter>",
+        source=OURS,
+        choices=NORMS,
+    )
+    norm_where: str = setting(
+        "torso",
+        "normalized layers, separated by commas: torso, head, policy, value, penultimate, all, or "
+        "layer names (conv1 conv2 conv3 fc; hidden1 hidden2; head)",
+        source="ours: all hidden layers, as in the papers",
+    )
+    network: str = setting(
+        "auto",
+        "architecture of the torso (auto: nature for images of at least 36x36, else mlp)",
+        source="Mnih et al. 2015",
+        choices=ChainMap(NETWORKS, {AUTO: NATURE}),  # others may be registered later
+    )
+    width: int = setting(
+        1, "factor on the channels of impala", source="Espeholt et al. 2018", minimum=1, maximum=64
+    )
+    stack: int = setting(
+        0,
+        "frames in an Atari observation (0: 4, or 1 in recurrent runs)",
+        source="Mnih et al. 2015",
+        minimum=0,
+        maximum=64,
+    )
+    init: str = setting(
+        "default",
+        "initialization; data adds scales and biases computed from observations of random play",
+        source="Salimans & Kingma 2016, section 3",
+        choices=("default", "data"),
+    )
+    init_observations: int = setting(
+        2_048,
+        "observations of random play for the data-dependent initialization",
+        unit="observations",
+        source="ours; the paper took 500 images",
+        minimum=2,
+    )
+    weight_storage: str = setting(
+        "w",
+        "storage of weight-normalized weights: w (plain weights; the optimizer steps g and v) or "
+        "gv (g and v in the layers)",
+        source=OURS,
+        choices=("w", "gv"),
+    )
+    v_norm: str = setting(
+        "weight",
+        "initial ||v||: the weights' own norm (weight), 0.05 sqrt(fan_in) (paper), or 1 (unit)",
+        source="torch's weight_norm",
+        choices=("weight", "paper", "unit"),
+    )
+    preset: str = setting(
+        "none",
+        f"set of defaults: {PRESETS_TEXT}; fast is ours, the others are published",
+        source=OURS,
+        choices=_PresetNames(),
+    )
+    protocol: str = setting(
+        "classic",
+        "Atari protocol: classic (Mnih et al. 2015) or sticky (Machado et al. 2018)",
+        source=OURS,
+        choices=PROTOCOLS,
+    )
+    steps: int = setting(
+        10_000_000, "length of the run", unit="agent steps", source="SB3 zoo: 40M frames", minimum=1
+    )
+    schedule_steps: int = setting(
+        0,
+        "length of the schedules (0: the --steps with which the run starts)",
+        source=OURS,
+        unit="agent steps",
+        minimum=0,
+    )
+    seed: int = setting(1, "random seed", source=OURS, minimum=0)
+    device: str = setting("auto", "device: auto, cpu, cuda or cuda:K", source=OURS)
+    threads: int = setting(
+        0,
+        "CPU threads for torch (0: one per core, at most 8)",
+        source=OURS,
+        minimum=0,
+        maximum=1_024,
+    )
+    run_dir: str = setting(
+        "", "folder of the run (empty: runs/<Env>/<agent>-<norm>.../seed<k>)", source=OURS
+    )
+    checkpoint_every_steps: int = setting(
+        50_000,
+        "steps between checkpoints (0: only at the end)",
+        source=OURS,
+        unit="agent steps",
+        minimum=0,
+    )
+    keep_checkpoints: int = setting(2, "newest checkpoints to keep", source=OURS, minimum=1)
+    eval_every_steps: int = setting(
+        250_000,
+        "steps between evaluations (0: never)",
+        unit="agent steps",
+        source="Mnih et al. 2015",
+        minimum=0,
+    )
+    eval_episodes: int = setting(
+        10, "episodes in each evaluation", source=OURS, unit="episodes", minimum=1
+    )
+    log_every_steps: int = setting(
+        1_000, "steps between TensorBoard scalars", source=OURS, unit="agent steps", minimum=1
+    )
+    histogram_every_steps: int = setting(
+        25_000,
+        "steps between histograms of g and ||v|| (0: never)",
+        source=OURS,
+        unit="agent steps",
+        minimum=0,
+    )
+    instruments_every_updates: int = setting(
+        500,
+        "updates between readings of the instruments, tags norm/* (0: never)",
+        source="ours: under 1% of the time",
+        unit="updates",
+        minimum=0,
+    )
+    on_nonfinite: str = setting(
+        "stop",
+        "reaction to NaN or infinity: stop, or rollback to the last checkpoint with half the "
+        "learning rate and other random numbers",
+        source=OURS,
+        choices=("stop", "rollback"),
+    )
+    progress_every_s: float = setting(
+        10.0,
+        "time between progress lines (inf: never)",
+        source=OURS,
+        unit="s",
+        minimum=0,
+        maximum=math.inf,
+    )
+    calibrate: bool = setting(
+        True, "short measurement before the start, to forecast the duration", source=OURS
+    )
+    wall_time: bool = setting(
+        True, "wall time in episodes.csv; without it, equal runs have equal files", source=OURS
+    )
+
+
+CONTROL_RUN: Mapping[str, Any] = {
+    "steps": 50_000,
+    "eval_every_steps": 10_000,
+    "log_every_steps": 500,
+    "histogram_every_steps": 5_000,
+    "init_observations": 512,
+    "threads": 1,  # threads waiting for each other over an MLP's few numbers cost 10 times more
+}
+
+# Settings of logging and storage. They do not change what is learnt, so a resumed run may change
+# them.
+OPERATIONAL = (
+    "steps",
+    "run_dir",
+    "device",
+    "checkpoint_every_steps",
+    "keep_checkpoints",
+    "eval_every_steps",
+    "eval_episodes",
+    "log_every_steps",
+    "histogram_every_steps",
+    "instruments_every_updates",
+    "on_nonfinite",
+    "progress_every_s",
+    "calibrate",
+    "wall_time",
+)
+# Settings that are not part of a run's name: its folder shows them already, or they follow from
+# others.
+UNNAMED = (*OPERATIONAL, "env", "agent", "norm", "seed", "threads", "schedule_steps")
