@@ -169,7 +169,7 @@ def test_kills_of_runs_and_of_the_command_change_nothing(
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_to_interrupt_it_leaves_no_process_and_a_checkpoint_of_each_run(
     tmp_path: Path, signum: signal.Signals
 ) -> None:
@@ -193,6 +193,33 @@ def test_to_interrupt_it_leaves_no_process_and_a_checkpoint_of_each_run(
     assert len(folders) == 2
     assert all(saved_steps(folder) > 0 for folder in folders)
     assert all(json.loads((f / "config.json").read_text())["parts"] for f in folders)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_the_second_signal_kills_the_runs(tmp_path: Path) -> None:
+    grid = [*GRID, "--seeds=1", "--steps=1e7", "--checkpoint-every-steps=0", "--out", tmp_path]
+    command = Command(*grid)
+    until(
+        all(len(text) > 200 for text in episodes(tmp_path).values())
+        and len(episodes(tmp_path)) == 2
+        for _ in iter(int, 1)
+    )
+    children = list(command.children())
+    for pid in children:
+        os.kill(pid, signal.SIGSTOP)  # a run that cannot write its checkpoint
+    command.process.send_signal(signal.SIGTERM)
+    assert command.process.stdout is not None
+    line = ""
+    while "stopping: every run writes a checkpoint" not in line:
+        line = command.process.stdout.readline()
+        assert line, "it ended at the first signal"
+    command.process.send_signal(signal.SIGINT)
+    output = command.process.communicate(timeout=LIMIT_S)[0]
+    assert command.process.returncode == 128 + signal.SIGTERM
+    assert "stopped; to continue, repeat the command" in output
+    assert "Traceback" not in output
+    assert not any(Path(f"/proc/{pid}").exists() for pid in children)
 
 
 @pytest.mark.slow

@@ -2,10 +2,6 @@
 
 import json
 import os
-import signal
-import subprocess
-import sys
-import time
 from collections import OrderedDict
 from functools import partial
 from pathlib import Path
@@ -284,28 +280,6 @@ def test_calibration_ends_even_if_no_update_is_ever_due(
     monkeypatch.setattr(train, "measure_speed", partial(train.measure_speed, budget_s=0.2))
     arguments = ["--update-period-steps=1e9", "--n-step=40", "--num-envs=1", "--steps=300"]
     assert go("--env=toy/Catch", *arguments, f"--run-dir={tmp_path}") == 0
-
-
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_a_run_with_a_checkpoint_from_which_it_goes_on(
-    tmp_path: Path, signum: signal.Signals
-) -> None:
-    run = tmp_path / "run"
-    command = [sys.executable, "-m", "wnrl.train", *FAST, "--steps=1e8", f"--run-dir={run}"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    deadline = time.monotonic() + 60
-    while not (run / "episodes.csv").exists() or (run / "episodes.csv").stat().st_size < 100:
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    process.send_signal(signum)
-    out, _ = process.communicate(timeout=60)
-    assert process.returncode == 128 + signum
-    assert "stopped at" in out
-    assert read_status(run).state is RunState.STOPPED
-    saved = Checkpoints(run).latest()
-    assert saved is not None
-    assert go("--resume", run, "--steps", saved.step + 50) == 0
 
 
 def test_a_folder_that_holds_a_run_is_kept(

@@ -6,12 +6,10 @@ where it stopped.
 
 import contextlib
 import shlex
-import signal
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from wnrl._settings import UsageError, flag_name
@@ -28,6 +26,7 @@ from wnrl.compare.plan_text import describe_plan, list_grid
 from wnrl.report.find_runs import check_fits, read_record, remember
 from wnrl.report.run_differences import variant_settings
 from wnrl.train.flags import import_named, one_line
+from wnrl.train.process.stop_signals import StopSignals
 from wnrl.train.storage.run_status import RunStatus, read_status
 
 if TYPE_CHECKING:
@@ -36,41 +35,15 @@ if TYPE_CHECKING:
 _POLL_S = 0.2
 
 
-class StopSignals:
-    """Handles Ctrl-C and SIGTERM.
-
-    While `defer` is set, the first signal is only recorded, so that the runs can be asked to end.
-    Any other signal raises KeyboardInterrupt.
-    """
-
-    def __init__(self) -> None:
-        self.received: list[int] = []
-        self.defer = False
-
-    def __call__(self, signum: int, frame: FrameType | None) -> None:
-        self.received.append(signum)
-        if not self.defer or len(self.received) > 1:
-            raise KeyboardInterrupt
-
-    @contextlib.contextmanager
-    def installed(self) -> Iterator[None]:
-        """Handle the signals inside the context."""
-        previous = {s: signal.signal(s, self) for s in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for signum, handler in previous.items():
-                signal.signal(signum, handler)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `wnrl.compare` from the command line and return its exit code.
 
     0: all runs are done. 1: a run diverged or failed for good. 2: the input cannot be used. 130,
-    143: stopped by Ctrl-C or SIGTERM, with a checkpoint of every run.
+    143, 129: stopped by Ctrl-C, SIGTERM or SIGHUP, with a checkpoint of every run.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    signals = StopSignals()
+    stopped = f"stopped; to continue, repeat the command: {PROGRAM} {shlex.join(arguments)}"
+    signals = StopSignals(stopped)
     with signals.installed():
         try:
             modules = tuple(import_named(arguments))
@@ -82,13 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except UsageError as error:
             print(f"wnrl.compare: {one_line(error)}", file=sys.stderr)
             return 2
-        except KeyboardInterrupt:
-            exit_code = 128 + signals.received[0]
     if signals.received:
-        print(
-            f"stopped; to continue, repeat the command: {PROGRAM} {shlex.join(arguments)}",
-            file=sys.stderr,
-        )
+        print(stopped, file=sys.stderr)
     return exit_code
 
 
@@ -204,7 +172,8 @@ def _run(
     names = {str(planned.folder): _name(planned, swept) for planned in grid}
     screen = Screen(names, _read_status, interval_s=grid[0].config.run.progress_every_s)
     runner = Runner(grid, at_a_time, launch=launch, report=screen.print_line)
-    signals.defer = True
+    signals.before_leaving = runner.kill
+    signals.defer(stopping := "stopping: every run writes a checkpoint (Ctrl-C kills them at once)")
     try:
         while not (runner.finished or signals.received):
             runner.poll()
@@ -213,10 +182,10 @@ def _run(
                 means.update(runner.runs)
             time.sleep(_POLL_S)
     finally:
-        if any(run.state is State.RUNNING for run in runner.runs):
-            screen.print_line("stopping: every run writes a checkpoint (Ctrl-C kills them at once)")
+        if not signals.received and any(run.state is State.RUNNING for run in runner.runs):
+            screen.print_line(stopping)
         runner.stop()
-        signals.defer = False
+        signals.undefer()
     screen.show(runner.runs)
     return runner.runs
 

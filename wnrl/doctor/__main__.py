@@ -2,7 +2,7 @@
 
 import sys
 
-from wnrl.doctor.command import main
+from wnrl import run_command
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command("doctor", sys.argv[1:]))

@@ -46,12 +46,18 @@ def _silent(line: str) -> None:
     pass
 
 
+def _nothing(folder: RunDirectory) -> None:
+    pass
+
+
 def train(
     config: Config,
     *,
     overwrite: bool = False,
     should_stop: Callable[[], bool] = _never,
     say: Callable[[str], None] = _silent,
+    claimed: Callable[[RunDirectory], None] = _nothing,
+    began: Callable[[RunDirectory], None] = _nothing,
 ) -> Iterator[Tick]:
     """Start a run; yields after every step of its environments.
 
@@ -63,6 +69,8 @@ def train(
         overwrite: replace the run in the folder, once the new one is ready to begin.
         should_stop: called after each step; True ends the run with a checkpoint.
         say: called with each line for the user.
+        claimed: called with the run's folder once this process owns it.
+        began: called when everything is built, before the folder changes.
 
     Raises:
         UsageError: the configuration cannot be run here, or the folder cannot be used.
@@ -79,7 +87,8 @@ def train(
                     f"{folder.path} already holds a run; continue it with --resume {folder.path}, "
                     "replace it with --overwrite, or choose another folder with --run-dir"
                 )
-            yield from _train(config, folder, None, env, device, should_stop, say)
+            claimed(folder)
+            yield from _train(config, folder, None, env, device, should_stop, say, began)
 
 
 def resume(
@@ -88,6 +97,8 @@ def resume(
     *,
     should_stop: Callable[[], bool] = _never,
     say: Callable[[str], None] = _silent,
+    claimed: Callable[[RunDirectory], None] = _nothing,
+    began: Callable[[RunDirectory], None] = _nothing,
 ) -> Iterator[Tick]:
     """Continue the run in a folder from its newest checkpoint; otherwise like `train`.
 
@@ -98,6 +109,8 @@ def resume(
         settings: new values by name, only of `wnrl.config.OPERATIONAL`; `steps` makes it longer.
         should_stop: as in `train`.
         say: as in `train`.
+        claimed: as in `train`.
+        began: called when everything is restored.
 
     Raises:
         UsageError: no run, no usable checkpoint, or a setting that cannot change.
@@ -105,6 +118,7 @@ def resume(
     """
     read_config(run_dir)  # fail before claiming a folder that holds no run
     with RunDirectory(run_dir) as folder:
+        claimed(folder)
         config = _changed(read_config(run_dir), settings)
         with folder.status.recording_failure():
             saved = Checkpoints(run_dir).latest()
@@ -121,7 +135,7 @@ def resume(
             config = replace(config, run_dir=str(run_dir))
             device = resolve_device(config.run.device)
             with contextlib.closing(build_env(resolve(config))) as env:
-                yield from _train(config, folder, saved, env, device, should_stop, say)
+                yield from _train(config, folder, saved, env, device, should_stop, say, began)
 
 
 def _changed(config: Config, settings: Mapping[str, Any]) -> Config:
@@ -147,15 +161,19 @@ def _train(
     device: torch.device,
     should_stop: Callable[[], bool],
     say: Callable[[str], None],
+    began: Callable[[RunDirectory], None],
 ) -> Iterator[Tick]:
     """Build, start or restore, train: the whole life of a run in a claimed folder."""
     config, speed = _announce(config, folder, saved, env, device, say)
     session = _build(config, folder, saved, env, device, _rollbacks(saved), say)
     with _explaining(folder):
         if saved is None:
+            env.reset()
+            began(folder)
             session.start()  # only now: a run that cannot be built has changed nothing
         else:
             session.restore(saved)
+            began(folder)
     done_steps = 0 if saved is None else saved.step
     with folder.status.recording_failure(diverged=NOT_FINITE), _explaining(folder):
         folder.write_config(config, _facts(session, device), done_steps)

@@ -97,8 +97,7 @@ class Session:
         }
 
     def start(self) -> None:
-        """Begin a new run, in place of what the folder holds."""
-        self._env.reset()
+        """Begin a new run, its environments reset, in place of what the folder holds."""
         self._folder.clear()
         self._folder.status.start(0, self.config.run.steps)
 

@@ -22,7 +22,7 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from wnrl._settings import SettingError, UsageError
-from wnrl.compare.jobs.process import ExitStatus
+from wnrl.compare.jobs.process import ExitStatus, tethered
 from wnrl.compare.jobs.ray_resources import Node, Share
 from wnrl.compare.jobs.ray_worker import ExpectedNode, installed_software, node_problem, run_on_node
 from wnrl.doctor.software import versions
@@ -173,7 +173,7 @@ def _check_answers(address: str) -> None:
     code = "import ray, sys; ray.init(sys.argv[1], logging_level='ERROR', log_to_driver=False)"
     try:
         done = subprocess.run(
-            [sys.executable, "-c", code, address],
+            tethered([sys.executable, "-c", code, address]),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

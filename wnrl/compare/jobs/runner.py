@@ -186,13 +186,18 @@ class Runner:
             for job in jobs:
                 job.wait()
         except KeyboardInterrupt:
-            for job in jobs:
-                job.kill()
-            for job in jobs:
-                job.wait()
+            self.kill()
             raise
         finally:
             for run in self.runs:
                 if run.job is not None and run.job.poll() is not None:
                     run.job = None
                     run.state = State.DONE if is_done(run.planned) else State.WAITING
+
+    def kill(self) -> None:
+        """End every job without a checkpoint. It may be called from another thread."""
+        jobs = [job for run in self.runs if (job := run.job) is not None]
+        for job in jobs:
+            job.kill()
+        for job in jobs:
+            job.wait()

@@ -73,6 +73,10 @@ class RunDirectory:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        """Release the claim."""
+        self.release()
+
+    def release(self) -> None:
         """Release the claim; remove a folder that was made for a run that could not begin."""
         if not self.holds_run:
             with contextlib.suppress(OSError):  # something else is in it

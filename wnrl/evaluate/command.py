@@ -1,4 +1,7 @@
-"""`python -m wnrl.evaluate RUN_DIR [--episodes 30] [--gif FILE]`: evaluate a run."""
+"""`python -m wnrl.evaluate RUN_DIR [--episodes 30] [--gif FILE]`: evaluate a run.
+
+It writes nothing but the GIF, so a signal ends it at once.
+"""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -21,6 +24,7 @@ from wnrl.train.build import build_agent, build_network, evaluation_env, resolve
 from wnrl.train.evaluation import evaluate_policy
 from wnrl.train.faults.exit import report_fault
 from wnrl.train.flags import Parser, add_import, import_named, one_line
+from wnrl.train.process.stop_signals import StopSignals
 from wnrl.train.storage.checkpoint import Checkpoints
 from wnrl.train.storage.run_folder import loading, read_config
 
@@ -85,21 +89,23 @@ def evaluate_run(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Evaluate from the command line; return the exit code."""
-    try:
-        arguments = sys.argv[1:] if arguments is None else arguments
-        import_named(arguments)
-        given = _parser().parse(arguments)
-        _check(given)
-        _evaluate_and_print(given)
-    except UsageError as error:
-        print(f"wnrl.evaluate: {one_line(error)}", file=sys.stderr)
-        return 2
-    except EnvironmentFault as fault:
-        return report_fault("wnrl.evaluate", fault)
-    except KeyboardInterrupt:
-        print("wnrl.evaluate: stopped without a result", file=sys.stderr)
-        return 130
+    """Evaluate from the command line; return the exit code.
+
+    0: done; 1 or 4: the environment failed; 2: unusable input; 130, 143 or 129: stopped by Ctrl-C,
+    SIGTERM or SIGHUP.
+    """
+    with StopSignals("wnrl.evaluate: stopped without a result").installed():
+        try:
+            arguments = sys.argv[1:] if arguments is None else arguments
+            import_named(arguments)
+            given = _parser().parse(arguments)
+            _check(given)
+            _evaluate_and_print(given)
+        except UsageError as error:
+            print(f"wnrl.evaluate: {one_line(error)}", file=sys.stderr)
+            return 2
+        except EnvironmentFault as fault:
+            return report_fault("wnrl.evaluate", fault)
     return 0
 
 
@@ -186,7 +192,3 @@ def _check(given: dict[str, Any]) -> None:
         raise UsageError(f"--seed {given['seed']} is out of range; it must be at least 0")
     if given["epsilon"] is not None and not 0 <= given["epsilon"] <= 1:
         raise UsageError(f"--epsilon {given['epsilon']} is out of range; it must be from 0 to 1")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,64 @@
+"""Commands whose output has no reader, is closed or is full."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from command_processes import (
+    CommandProcess,
+    close_output,
+    fill_output,
+    nobody_reads,
+    nothing,
+    show_ascii_only,
+)
+
+from wnrl.train.storage.checkpoint import Checkpoints
+from wnrl.train.storage.csv_log import EPISODES
+
+SHORT = ["--env=toy/Catch", "--warmup-steps=200", "--no-calibrate", "--eval-every-steps=0"]
+SHORT += ["--steps=300", "--no-wall-time"]
+LOST = {"nobody reads": nobody_reads, "closed": close_output, "full": fill_output}
+
+
+@pytest.mark.parametrize("lost", LOST)
+def test_a_run_without_output_trains_and_saves_the_same(tmp_path: Path, lost: str) -> None:
+    tables = []
+    for name, before in (("whole", nothing), ("lost", LOST[lost])):
+        run = tmp_path / name
+        process = CommandProcess(
+            "train", *SHORT, f"--run-dir={run}", folder=tmp_path, before=before
+        )
+        assert process.wait() == 0
+        assert Checkpoints(run).latest() is not None
+        tables.append((run / EPISODES).read_bytes())
+    assert tables[0] == tables[1]
+    evaluate = CommandProcess("evaluate", run, "--episodes=3", folder=tmp_path, before=LOST[lost])
+    assert evaluate.wait() == 0
+
+
+@pytest.mark.parametrize("flag", ["--list-norms", "--help"])
+@pytest.mark.parametrize("lost", ["nobody reads", "closed"])
+def test_a_list_without_a_reader_is_no_error(tmp_path: Path, flag: str, lost: str) -> None:
+    assert CommandProcess("train", flag, folder=tmp_path, before=LOST[lost]).wait() == 0
+
+
+def test_a_full_disk_under_the_output_is_reported_once(tmp_path: Path) -> None:
+    process = CommandProcess("train", "--list-norms", folder=tmp_path, before=fill_output)
+    assert process.wait() == 0
+    assert process.err == "wnrl: no more output is printed: No space left on device\n"
+
+
+def test_what_an_output_cannot_show_is_escaped(tmp_path: Path) -> None:
+    process = CommandProcess("train", "--env=Brëakout", folder=tmp_path, before=show_ascii_only)
+    assert process.wait() == 2
+    assert process.err.startswith(r"wnrl.train: unknown environment 'Br\xebakout'")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX shell")
+def test_a_pipe_that_is_cut_shows_no_traceback_even_while_python_ends(tmp_path: Path) -> None:
+    shell = f"{sys.executable} -m wnrl.doctor --help 2>{tmp_path}/err | true; echo ${{PIPESTATUS}}"
+    done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=True)
+    assert done.stdout == "0\n"
+    assert (tmp_path / "err").read_text() == ""
