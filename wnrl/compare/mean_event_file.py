@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from wnrl.stats.intervals import Interval
+from wnrl.train.log.event_file import creation_time
 
 _NAME = "events.out.tfevents.*.mean"
 
@@ -34,7 +35,7 @@ def start_file(folder: Path, text: str, envs: Sequence[str]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for earlier in sorted(folder.glob(_NAME))[:-1]:
         earlier.unlink()
-    path = folder / _NAME.replace("*", f"{time.time():.6f}")
+    path = folder / _NAME.replace("*", f"{creation_time(folder):.6f}")
     events = [
         {"file_version": "brain.Event:2"},
         {"session_log": SessionLog(status=SessionLog.START)},  # hides everything read so far

@@ -19,7 +19,7 @@ from wnrl.train.flags import import_named, one_line, parse_train_flags
 from wnrl.train.loop import Tick
 from wnrl.train.process.stop_signals import StopSignals
 from wnrl.train.run import resume, train
-from wnrl.train.storage.checkpoint import CheckpointError
+from wnrl.train.storage.atomic_files import StorageError
 from wnrl.train.storage.run_folder import RunDirectory
 
 
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return ExitCode.UNUSABLE
         except (EnvironmentFault, NotFiniteLearning) as fault:
             return report_fault("wnrl.train", fault)
-        except CheckpointError as error:
+        except StorageError as error:
             print(f"wnrl.train: {error}", file=sys.stderr)
             return ExitCode.FAILED
     return 128 + signals.received[0] if signals.received else ExitCode.DONE

@@ -193,8 +193,17 @@ class Session:
         state = {name: part.state_dict() for name, part in self._parts.items()}
         agent = self._agent
         try:
-            self._checkpoints.save(agent_steps, state, agent.network.state_dict(), agent.rows)
+            self._checkpoints.save(
+                agent_steps,
+                state,
+                agent.network.state_dict(),
+                agent.rows,
+                before=lambda: self.recorder.sync(state["recorder"]),
+            )
         except CheckpointError as error:
             if last:
-                raise
+                path = self._folder.path
+                raise CheckpointError(
+                    f"{error}; make room, then finish with --resume {path}"
+                ) from error
             self.recorder.progress.say(f"wnrl: {error}; training continues until the next one")

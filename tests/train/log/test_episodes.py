@@ -32,8 +32,6 @@ def test_episodes_are_on_disk_line_by_line(tmp_path: Path) -> None:
     assert (tmp_path / "episodes.csv").read_text() == (
         "agent_step,env,raw_return,length,wall_time_s\n400,2,12.0,80,2.500\n404,0,-0.1,81,2.500\n"
     )
-    log.close()
-    log.close()
 
 
 def test_a_resumed_log_is_byte_for_byte_that_of_a_run_never_stopped(tmp_path: Path) -> None:
@@ -44,7 +42,6 @@ def test_a_resumed_log_is_byte_for_byte_that_of_a_run_never_stopped(tmp_path: Pa
     state = killed.state_dict()
     killed.write(20, episode(2.0))
     killed.write(30, episode(3.0))
-    killed.close()
     with (tmp_path / "killed.csv").open("a") as file:
         file.write("40,3,4")  # the kill came in the middle of a line
     resumed = EpisodeLog(tmp_path / "killed.csv", resume=True, wall_time=False)
@@ -52,8 +49,6 @@ def test_a_resumed_log_is_byte_for_byte_that_of_a_run_never_stopped(tmp_path: Pa
     for log in (straight, resumed):
         log.write(20, episode(2.0))
     assert resumed.state_dict() == straight.state_dict()
-    straight.close()
-    resumed.close()
     assert (tmp_path / "straight.csv").read_bytes() == (tmp_path / "killed.csv").read_bytes()
     assert (tmp_path / "killed.csv").read_text().endswith("20,3,2.0,7,0\n")
 
@@ -63,14 +58,12 @@ def test_wall_time_is_summed_over_the_parts_of_a_run(tmp_path: Path) -> None:
     log = EpisodeLog(tmp_path / "episodes.csv", now=clock)
     clock.seconds += 5.0
     state = log.state_dict()
-    log.close()
     clock.seconds += 1000.0  # not training
     resumed = EpisodeLog(tmp_path / "episodes.csv", resume=True, now=clock)
     clock.seconds += 30.0  # neither: the checkpoint is being read
     resumed.load_state_dict(state)
     clock.seconds += 2.0
     resumed.write(9, episode(1.0))
-    resumed.close()
     assert (tmp_path / "episodes.csv").read_text().endswith("9,3,1.0,7,7.000\n")
 
 
@@ -81,7 +74,6 @@ def test_a_log_that_does_not_fit_its_run_is_refused(tmp_path: Path) -> None:
     log = EpisodeLog(path, wall_time=False)
     log.write(10, episode(1.0))
     state = log.state_dict()
-    log.close()
     with pytest.raises(UsageError, match="holds an earlier run's episodes"):
         EpisodeLog(path)
     path.write_text("agent_step")
@@ -90,7 +82,6 @@ def test_a_log_that_does_not_fit_its_run_is_refused(tmp_path: Path) -> None:
         resumed.write(20, episode(2.0))
     with pytest.raises(UsageError, match="has 10 bytes but had 58 at the checkpoint"):
         resumed.load_state_dict(state)
-    resumed.close()
 
 
 def test_means_go_over_the_last_episodes_and_survive_a_round_trip() -> None:

@@ -135,9 +135,10 @@ def test_the_configuration_is_in_the_runs_own_event_file(tmp_path: Path) -> None
 def test_tensorboard_is_imported_when_it_is_used_and_without_a_warning(tmp_path: Path) -> None:
     script = """
         import sys
+        from pathlib import Path
         import wnrl.train.log.tensorboard
         assert "tensorboard" not in sys.modules
-        wnrl.train.log.tensorboard.TensorBoard(sys.argv[1]).close()
+        wnrl.train.log.tensorboard.TensorBoard(Path(sys.argv[1])).close()
     """
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", textwrap.dedent(script), str(tmp_path)],

@@ -107,6 +107,8 @@ def test_equal_weights_give_equal_files_wherever_they_lay(tmp_path: Path) -> Non
         "layer.weight": torch.nn.Parameter(storage[:6].view(3, 2).t()),
         "layer.bias": torch.nn.Parameter(storage[1:3]),
     }
+    for name in ("a", "b", "c"):
+        (tmp_path / name).mkdir()
     paths = [
         Checkpoints(tmp_path / "a").save(1, {"x": 1}, weights(2.0)),
         Checkpoints(tmp_path / "b").save(2, {"y": 2}, view),
@@ -227,6 +229,7 @@ def test_resume_refuses_a_replay_that_does_not_fit(tmp_path: Path) -> None:
         checkpoints.resume(saved)
     with pytest.raises(ValueError, match=r"rows \[0, 0\), .* holds \[2, 12\)"):
         checkpoints.resume(saved, Rows(capacity=10))
+    (tmp_path / "b").mkdir()
     save(Checkpoints(tmp_path / "b"), 1)
     without = Checkpoints(tmp_path / "b").latest()
     assert without is not None

@@ -74,7 +74,6 @@ def test_a_state_without_tables_gets_them_from_the_event_files(tmp_path: Path) -
         log = CsvLog(tmp_path / table, HEADERS[table], resume=True)
         log.load_state_dict(recorder[name])
         assert log.state_dict() == recorder[name]
-        log.close()
 
 
 def test_a_state_without_instruments_gets_ones_that_have_read_nothing(tmp_path: Path) -> None:

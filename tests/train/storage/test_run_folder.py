@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from disks.file_calls import FileCalls
+from file_calls import FileCalls
 
 from wnrl._settings import UsageError
 from wnrl.config import make_config

@@ -74,7 +74,7 @@ class EpisodeLog:
         Raises:
             UsageError: the file exists already (`resume` False) or is missing (True).
         """
-        self._table = CsvLog(path, HEADERS[EPISODES], resume=resume)
+        self.table = CsvLog(path, HEADERS[EPISODES], resume=resume)
         self._wall_time = wall_time
         self._now = now
         self._start_s = now()
@@ -93,20 +93,16 @@ class EpisodeLog:
             episode: the finished episode.
         """
         wall_time = f"{self.wall_time_s:.3f}" if self._wall_time else "0"
-        self._table.write(
+        self.table.write(
             agent_step, episode.env, episode.raw_return, episode.length_steps, wall_time
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the file's length and the training time."""
-        return {**self._table.state_dict(), "wall_time_s": self.wall_time_s}
+        """Return the table's length and the training time."""
+        return {**self.table.state_dict(), "wall_time_s": self.wall_time_s}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Cut the file back to its length at the checkpoint; UsageError if it is shorter."""
-        self._table.load_state_dict(state)
+        self.table.load_state_dict(state)
         self._earlier_s = state["wall_time_s"]
         self._start_s = self._now()
-
-    def close(self) -> None:
-        """Close the file. Harmless when repeated."""
-        self._table.close()

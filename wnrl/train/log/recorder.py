@@ -1,6 +1,5 @@
 """The recorder of a run: it listens to the loop's ticks and changes nothing in it."""
 
-import contextlib
 import dataclasses
 import math
 import time
@@ -15,9 +14,12 @@ from wnrl.config import OPERATIONAL, Config
 from wnrl.envs.vector import Episode
 from wnrl.train.log.board_layout import LAYOUT
 from wnrl.train.log.episodes import EpisodeLog, RecentEpisodes
+from wnrl.train.log.outage import Outage, reason, require_written
 from wnrl.train.log.progress import Progress, StepRate
 from wnrl.train.log.tensorboard import TensorBoard
 from wnrl.train.loop import Tick, crossed
+from wnrl.train.storage.append_file import AppendFile
+from wnrl.train.storage.atomic_files import storage_errors
 from wnrl.train.storage.csv_log import EPISODES, EVALUATIONS, HEADERS, TIMINGS, CsvLog
 from wnrl.train.storage.run_status import RunState, RunStatus, StatusFile
 
@@ -62,20 +64,39 @@ class Recorder:
         self.episodes = state["episodes"]
         self.evaluated_steps = state["evaluated_steps"]
         self._resumed_logs = {name: state[name] for name in ("log", "evaluations", "timings")}
+        self.metrics = dict(state.get("metrics", {}))  # checkpoints of before have none
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all but the newest metrics, which the next update replaces."""
+        """Return everything that moves; `sync` waits until the disk has the tables as they are."""
+        self._try_again()
         return {
             **{name: log.state_dict() for name, log in self._logs().items()},
             "recent": self.recent.state_dict(),
             "episodes": self.episodes,
             "evaluated_steps": self.evaluated_steps,
+            "metrics": dict(self.metrics),
         }
+
+    def sync(self, state: Mapping[str, Any]) -> None:
+        """Wait until the disk has the tables of a state. Another thread may record meanwhile.
+
+        Raises:
+            OSError: rows of them are not written, or cannot be synced.
+        """
+        for name, table in self._tables().items():
+            table.sync(state[name])
 
     def _logs(self) -> dict[str, EpisodeLog | CsvLog]:
         """Return the tables by their names in the state."""
         return {
             "log": self._episode_log,
+            "evaluations": self._evaluation_log,
+            "timings": self._timing_log,
+        }
+
+    def _tables(self) -> dict[str, CsvLog]:
+        return {
+            "log": self._episode_log.table,
             "evaluations": self._evaluation_log,
             "timings": self._timing_log,
         }
@@ -89,25 +110,27 @@ class Recorder:
 
         Raises:
             UsageError: a table exists already, or does not fit to the checkpoint.
+            StorageError: a file cannot be written.
         """
         run, steps, resume = self._run, self._steps, self._resumed_logs is not None
         self._sources = sources
-        with contextlib.ExitStack() as files:
+        self._run_dir = run_dir
+        with storage_errors(run_dir):
             self._episode_log = EpisodeLog(
                 run_dir / EPISODES, resume=resume, wall_time=run.wall_time
             )
-            files.callback(self._episode_log.close)
             self._evaluation_log = CsvLog(
                 run_dir / EVALUATIONS, HEADERS[EVALUATIONS], resume=resume
             )
-            files.callback(self._evaluation_log.close)
             self._timing_log = CsvLog(run_dir / TIMINGS, HEADERS[TIMINGS], resume=resume)
-            files.callback(self._timing_log.close)
             for name, state in (self._resumed_logs or {}).items():
                 self._logs()[name].load_state_dict(state)
             self._board = TensorBoard(run_dir, steps + 1 if resume else None)
-            files.callback(self._board.close)
-            self._files = files.pop_all()
+        tables = [table.file for table in self._tables().values()]
+        self._files: list[AppendFile] = [*tables, self._board.events.file]
+        self._outage = Outage(
+            run_dir, [*self._files, self._status], lambda line: self.progress.say(line)
+        )
         if not resume:
             self._board.arrange(LAYOUT)
             self._board.describe(_described(self._config))
@@ -143,14 +166,22 @@ class Recorder:
         if crossed(before, tick.agent_steps, self._run.histogram_every_steps):
             self._write_histograms()
         if self._status_rate.elapsed_s >= self._status_interval_s:
+            self._try_again()
             self._write_status(RunState.RUNNING, self._status_rate.read(self._steps))
+        self._outage.watch()
         self.progress.update(tick.agent_steps, self.recent)
 
     def finish(self, state: RunState) -> None:
-        """Log the end of the run regardless of the intervals."""
+        """Log the end of the run regardless of the intervals.
+
+        Raises:
+            StorageError: rows of a table are missing on the disk.
+        """
         self._write_scalars()
         if self._run.histogram_every_steps:
             self._write_histograms()
+        self._try_again()
+        require_written(self._run_dir, [table.file for table in self._tables().values()])
         elapsed_s = time.monotonic() - self._start_s
         self._write_status(state, (self._steps - self._done_steps) / max(elapsed_s, 1e-9))
         self.progress.finish(self._steps, self.recent)
@@ -176,8 +207,18 @@ class Recorder:
         )
 
     def close(self) -> None:
-        """Flush and close the files. Harmless when repeated."""
-        self._files.close()
+        """Write what is left, and say what could not be. Harmless when repeated."""
+        self._try_again()
+        events = self._board.events
+        if events.file.pending_bytes or events.lost_points:
+            self.progress.say(
+                f"wnrl: {events.file.path.name} lacks points: {reason(events.file.error)}; "
+                "the tables are complete unless another line says otherwise"
+            )
+
+    def _try_again(self) -> None:
+        for file in self._files:
+            file.flush()
 
     def _write_scalars(self) -> None:
         times = self._sources.times()

@@ -10,7 +10,9 @@ from torch import Tensor
 from wnrl.envs.vector import Episode
 from wnrl.train.log.board_layout import Layout
 from wnrl.train.log.episodes import RecentEpisodes
+from wnrl.train.log.event_file import EventFile, histogram_edges
 
+_HISTOGRAM_EDGES = histogram_edges()
 _RESULTS = ("rollout/ep_rew_mean", "eval/mean_reward")  # columns of TensorBoard's hparams table
 
 
@@ -24,10 +26,11 @@ class TensorBoard:
             run_dir: the run's folder.
             purge_step: on resume, the checkpoint's agent step + 1. TensorBoard then hides what an
                 earlier part of the run wrote from there on.
-        """
-        from torch.utils.tensorboard import SummaryWriter  # slow to import
 
-        self._writer = SummaryWriter(str(run_dir), purge_step=purge_step)
+        Raises:
+            OSError: the file cannot be written.
+        """
+        self.events = EventFile(run_dir, purge_step)
 
     def describe(self, config: Mapping[str, object]) -> None:
         """Write the run's configuration: hyperparameters to compare by, and a table as text.
@@ -39,30 +42,37 @@ class TensorBoard:
             config: every setting, with the same names in all runs; anything but numbers and
                 strings is shown as text.
         """
-        from torch.utils.tensorboard.summary import hparams
+        from torch.utils.tensorboard import summary  # slow to import
 
         plain = {
             name: value if type(value) in (int, float, str) else str(value)
             for name, value in config.items()
         }
-        writer = self._writer._get_file_writer()
-        for summary in hparams(plain, dict.fromkeys(_RESULTS)):
-            writer.add_summary(summary)
+        for part in summary.hparams(plain, dict.fromkeys(_RESULTS)):
+            self.events.add(summary=part)
         rows = [f"| {name} | {value} |" for name, value in plain.items()]
-        self._writer.add_text("config", "\n".join(["| setting | value |", "|---|---|", *rows]))
+        text = "\n".join(["| setting | value |", "|---|---|", *rows])
+        self.events.add(summary=summary.text("config", text))
 
     def arrange(self, layout: Layout) -> None:
         """Write the order of the Custom Scalars page; once per run."""
+        from torch.utils.tensorboard import summary  # slow to import
+
         charts = {
             category: {title: ["Multiline", tags] for title, tags in titles.items()}
             for category, titles in layout.items()
         }
-        self._writer.add_custom_scalars(charts)
+        self.events.add(summary=summary.custom_scalars(charts))
 
     def episode(self, agent_step: int, episode: Episode) -> None:
         """Write a finished episode, under CleanRL's names."""
-        self._writer.add_scalar("charts/episodic_return", episode.raw_return, agent_step)
-        self._writer.add_scalar("charts/episodic_length", episode.length_steps, agent_step)
+        self.events.scalars(
+            agent_step,
+            {
+                "charts/episodic_return": episode.raw_return,
+                "charts/episodic_length": episode.length_steps,
+            },
+        )
 
     def rollout(self, agent_step: int, recent: RecentEpisodes, steps_per_s: float) -> None:
         """Write the means over the newest episodes and the speed, under SB3's names.
@@ -73,15 +83,18 @@ class TensorBoard:
             steps_per_s: agent steps per second, not emulator frames.
         """
         if recent.mean_return is not None and recent.mean_length_steps is not None:
-            self._writer.add_scalar("rollout/ep_rew_mean", recent.mean_return, agent_step)
-            self._writer.add_scalar("rollout/ep_len_mean", recent.mean_length_steps, agent_step)
-        self._writer.add_scalar("time/fps", steps_per_s, agent_step)
+            means = {
+                "rollout/ep_rew_mean": recent.mean_return,
+                "rollout/ep_len_mean": recent.mean_length_steps,
+            }
+            self.events.scalars(agent_step, means)
+        self.events.scalars(agent_step, {"time/fps": steps_per_s})
 
     def metrics(self, agent_step: int, metrics: Mapping[str, Tensor | float]) -> None:
         """Write an update's metrics: `loss` becomes `train/loss`, a name with a slash is a tag.
 
-        Call it at the log interval only: it waits for the device. It also flushes the file, so that
-        a kill loses at most one interval.
+        Call it at the log interval only: it waits for the device. It also writes what has gathered,
+        so that a kill loses at most one interval.
 
         Args:
             agent_step: agent steps done.
@@ -90,10 +103,10 @@ class TensorBoard:
         Raises:
             ValueError: a tensor of more than one element.
         """
-        for name, value in to_floats(metrics).items():
-            tag = name if "/" in name else f"train/{name}"
-            self._writer.add_scalar(tag, value, agent_step)
-        self._writer.flush()
+        floats = to_floats(metrics).items()
+        tagged = {name if "/" in name else f"train/{name}": value for name, value in floats}
+        self.events.scalars(agent_step, tagged)
+        self.events.file.flush()
 
     def histograms(self, agent_step: int, tensors: Mapping[str, Tensor]) -> None:
         """Write distributions by tag, such as the gains and the vector norms of each layer.
@@ -104,11 +117,14 @@ class TensorBoard:
             agent_step: agent steps done.
             tensors: values of any shape, by tag.
         """
+        from torch.utils.tensorboard import summary  # slow to import
+
         for tag, tensor in tensors.items():
             values = tensor.detach().to("cpu", torch.float32)
             finite = values[values.isfinite()]
             if finite.numel():
-                self._writer.add_histogram(tag, finite.numpy(), agent_step)
+                part = summary.histogram(tag, finite.numpy(), _HISTOGRAM_EDGES)
+                self.events.add(step=agent_step, summary=part)
 
     def evaluation(
         self, agent_step: int, returns: Sequence[float], lengths_steps: Sequence[int]
@@ -125,13 +141,13 @@ class TensorBoard:
             )
         mean_return = math.fsum(returns) / len(returns)
         mean_length = sum(lengths_steps) / len(lengths_steps)
-        self._writer.add_scalar("eval/mean_reward", mean_return, agent_step)
-        self._writer.add_scalar("eval/mean_ep_length", mean_length, agent_step)
-        self._writer.flush()
+        means = {"eval/mean_reward": mean_return, "eval/mean_ep_length": mean_length}
+        self.events.scalars(agent_step, means)
+        self.events.file.flush()
 
     def close(self) -> None:
-        """Flush and close the file."""
-        self._writer.close()
+        """Write what has gathered. The file is open only while it is written."""
+        self.events.file.flush()
 
 
 def to_floats(metrics: Mapping[str, Tensor | float]) -> dict[str, float]:

@@ -4,6 +4,7 @@ What the files mean belongs to `wnrl.train.storage.checkpoint`.
 """
 
 import contextlib
+import errno
 import hashlib
 import os
 import shutil
@@ -13,6 +14,38 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
 _CHUNK_BYTES = 1 << 20
+# Of a disk that is full or away, or a system without free descriptors: it may be better later.
+_MAY_PASS = {
+    getattr(errno, name)
+    for name in ("ENOSPC", "EDQUOT", "EMFILE", "ENFILE", "EIO", "ESTALE")
+    if hasattr(errno, name)
+}
+
+
+class StorageError(RuntimeError):
+    """Files of a run could not be written; the message says which, why and what to do."""
+
+
+def may_pass(error: OSError) -> bool:
+    """Return whether an error may be gone at the next attempt, after making room for example."""
+    return error.errno in _MAY_PASS
+
+
+@contextlib.contextmanager
+def storage_errors(run_dir: Path) -> Iterator[None]:
+    """Turn an OSError inside into a StorageError of one line.
+
+    Args:
+        run_dir: folder of the run whose files are written inside.
+    """
+    try:
+        yield
+    except OSError as error:
+        path = os.fsdecode(error.filename or run_dir)
+        raise StorageError(
+            f"cannot write {path}: {error.strerror or error}; make room or choose another folder "
+            "with --run-dir, then start again"
+        ) from error
 
 
 class Fingerprint(NamedTuple):

@@ -15,7 +15,7 @@ import re
 import shutil
 import sys
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,8 @@ from torch import Tensor
 from wnrl._settings import UsageError
 from wnrl.rl.row_store import RowStore
 from wnrl.train.storage.atomic_files import (
+    StorageError,
     fingerprint,
-    make_directory,
     remove_directory,
     sync_directory,
     write_file,
@@ -48,7 +48,7 @@ _STEP_NAME = re.compile(r"step_(\d{9,})")
 _STEP_LEFTOVER = re.compile(r"step_\d{9,}\.tmp")
 
 
-class CheckpointError(RuntimeError):
+class CheckpointError(StorageError):
     """A checkpoint could not be written; the message says why and which one is kept."""
 
 
@@ -169,6 +169,8 @@ class Checkpoints:
         state: Mapping[str, Any],
         network: Mapping[str, Tensor],
         replay: RowStore | None = None,
+        *,
+        before: Callable[[], None] = lambda: None,
     ) -> Path:
         """Write a checkpoint, then remove what the kept ones do not need.
 
@@ -179,6 +181,8 @@ class Checkpoints:
             state: everything that moves, made of tensors and plain values.
             network: the weights; equal weights give equal files, byte for byte.
             replay: the agent's replay, whose new rows are written.
+            before: waits until the disk has the other files that the state refers to; OSError if
+                it cannot.
 
         Returns:
             The checkpoint's folder.
@@ -203,7 +207,10 @@ class Checkpoints:
             )
         path = self._path(step)
         try:
-            make_directory(self._folder)
+            before()
+            if not self._folder.is_dir():
+                self._folder.mkdir()  # not the run's folder: that may be a mount that is gone
+                sync_directory(self._folder.parent)
             if not self._clean:
                 self._remove_unneeded()
                 self._clean = True
@@ -299,8 +306,8 @@ class Checkpoints:
         """Remove what the failed save left; return in one line what happened and what is kept."""
         try:
             self._remove_unneeded()
-        except OSError as second:
-            print(f"wnrl: could not clean {self._folder}: {second}", file=sys.stderr)
+        except OSError:
+            self._clean = False  # the next save tries again
         remaining = (
             "there is no earlier checkpoint"
             if self._current is None

@@ -5,12 +5,12 @@ remembers how long the file was, and resuming cuts it back to that. So the file 
 byte for byte that of a run that was never stopped.
 """
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from wnrl._settings import UsageError
+from wnrl.train.storage.append_file import AppendFile
 
 EPISODES, EVALUATIONS, TIMINGS = "episodes.csv", "evaluations.csv", "timings.csv"
 HEADERS = {
@@ -21,10 +21,13 @@ HEADERS = {
 
 
 class CsvLog:
-    """One table of a run. Each row is on disk as soon as it is written."""
+    """One table of a run. Each row is in the file as soon as it is written.
+
+    While the disk refuses rows, they are kept in memory, in order, for `file.flush`.
+    """
 
     def __init__(self, path: Path, header: str, *, resume: bool = False) -> None:
-        """Start the file, or open it to continue once `load_state_dict` has been called.
+        """Start the file, or prepare to continue it once `load_state_dict` has been called.
 
         Args:
             path: the file, in a folder that exists.
@@ -33,58 +36,62 @@ class CsvLog:
 
         Raises:
             UsageError: the file exists already (`resume` False) or is missing (True).
+            OSError: it cannot be written.
         """
-        self._path = Path(path)
+        self.file = AppendFile(Path(path))
+        self._ready = not resume
+        if resume:
+            if not path.exists():
+                raise UsageError(
+                    f"{path} is missing, but the checkpoint needs it: restore it from a copy, "
+                    "or start a new run in another folder"
+                )
+            return
         try:
-            self._file = self._path.open("r+b" if resume else "xb", buffering=0)
+            self.file.create()
         except FileExistsError:
             raise UsageError(
-                f"{self._path} holds an earlier run's {self._path.stem}: resume that run, "
+                f"{path} holds an earlier run's {path.stem}: resume that run, "
                 "or choose another folder"
             ) from None
-        except FileNotFoundError:
-            if not resume:
-                raise
-            raise UsageError(
-                f"{self._path} is missing, but the checkpoint needs it: restore it from a copy, "
-                "or start a new run in another folder"
-            ) from None
-        self._ready = not resume
-        if not resume:
-            self._file.write(header.encode())
+        self.file.add(header.encode())
+        self.file.flush()
+        if self.file.error is not None:
+            raise self.file.error
 
     def write(self, *cells: object) -> None:
         """Append a row; None becomes an empty cell."""
         self._check_ready()
         row = ",".join("" if cell is None else str(cell) for cell in cells)
-        self._file.write(f"{row}\n".encode())
+        self.file.add(f"{row}\n".encode())
+        if self.file.error is None:  # otherwise the next interval tries again
+            self.file.flush()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the file's length, after waiting until the disk has the file."""
+        """Return the table's length, with the rows that are not written yet."""
         self._check_ready()
-        os.fsync(self._file.fileno())
-        return {"size_bytes": self._file.tell()}
+        return {"size_bytes": self.file.size_bytes}
+
+    def sync(self, state: Mapping[str, Any]) -> None:
+        """Wait until the disk has the table as it was in a state; OSError if it cannot."""
+        self.file.sync(state["size_bytes"])
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Cut the file back to its length at the checkpoint.
 
         Raises:
             UsageError: the file is shorter than that.
+            OSError: it cannot be written.
         """
-        size_bytes = self._path.stat().st_size
+        path, size_bytes = self.file.path, self.file.path.stat().st_size
         if size_bytes < state["size_bytes"]:
             raise UsageError(
-                f"{self._path} has {size_bytes} bytes but had {state['size_bytes']} at the "
+                f"{path} has {size_bytes} bytes but had {state['size_bytes']} at the "
                 "checkpoint: restore it from a copy, or start a new run in another folder"
             )
-        self._file.truncate(state["size_bytes"])
-        self._file.seek(state["size_bytes"])
+        self.file.reopen(state["size_bytes"])
         self._ready = True
-
-    def close(self) -> None:
-        """Close the file. Harmless when repeated."""
-        self._file.close()
 
     def _check_ready(self) -> None:
         if not self._ready:
-            raise RuntimeError(f"{self._path} was opened to resume: call load_state_dict first")
+            raise RuntimeError(f"{self.file.path} was opened to resume: call load_state_dict first")

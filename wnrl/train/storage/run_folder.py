@@ -17,7 +17,13 @@ from typing import Any
 from wnrl._settings import UsageError
 from wnrl.config import Config, config_from_json
 from wnrl.doctor.software import git_commit, versions
-from wnrl.train.storage.atomic_files import make_directory, replace_text
+from wnrl.train.storage.atomic_files import (
+    StorageError,
+    make_directory,
+    may_pass,
+    replace_text,
+    storage_errors,
+)
 from wnrl.train.storage.csv_log import EPISODES, EVALUATIONS, TIMINGS
 from wnrl.train.storage.file_lock import Busy, FileLock
 from wnrl.train.storage.run_status import STATUS, StatusFile
@@ -51,6 +57,7 @@ class RunDirectory:
 
         Raises:
             UsageError: it cannot be made or written, or another process owns it.
+            StorageError: the same, for a reason that may pass, such as a full disk.
         """
         try:
             make_directory(self.path)
@@ -61,7 +68,7 @@ class RunDirectory:
                 "folder with --run-dir"
             ) from None
         except OSError as error:
-            raise UsageError(
+            raise (StorageError if may_pass(error) else UsageError)(
                 f"run folder {self.path}: {error.strerror or error}; choose another folder with "
                 "--run-dir"
             ) from None
@@ -91,12 +98,13 @@ class RunDirectory:
 
     def clear(self) -> None:
         """Remove what a run writes, and nothing else; config.json stays until it is replaced."""
-        for pattern in (*_CONTENTS[1:], FAULT):
-            for path in self.path.glob(pattern):
-                if path.is_dir() and not path.is_symlink():
-                    shutil.rmtree(path)
-                else:
-                    path.unlink()
+        with storage_errors(self.path):
+            for pattern in (*_CONTENTS[1:], FAULT):
+                for path in self.path.glob(pattern):
+                    if path.is_dir() and not path.is_symlink():
+                        shutil.rmtree(path)
+                    else:
+                        path.unlink()
 
     def write_fault(self, fault: Exception) -> None:
         """Write the traceback of an environment's own error to fault.txt, if the disk takes it."""
@@ -118,7 +126,8 @@ class RunDirectory:
         part = {"from_agent_step": agent_steps, "commit": git_commit(), "versions": versions()}
         newest = {"versions": part["versions"], "commit": part["commit"]}
         record = {**config.to_json(), **facts, **newest, "parts": [*parts, part]}
-        replace_text(path, f"{json.dumps(record, indent=2)}\n")
+        with storage_errors(self.path):
+            replace_text(path, f"{json.dumps(record, indent=2)}\n")
 
 
 def in_use(run_dir: Path) -> bool:

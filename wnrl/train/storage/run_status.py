@@ -46,12 +46,18 @@ class StatusFile:
     def __init__(self, run_dir: Path) -> None:
         """Nothing is read or written yet."""
         self._run_dir = run_dir
+        self.path = run_dir / STATUS
+        self.error: OSError | None = None  # why the newest attempt to write failed
 
     def write(self, status: RunStatus) -> None:
-        """Replace the file. A disk that is full now is tried again at the next write."""
+        """Replace the file. Sets `error` instead of raising OSError: the next write tries again."""
         text = json.dumps(dataclasses.asdict(status), indent=2)
-        with contextlib.suppress(OSError):
-            replace_text(self._run_dir / STATUS, f"{text}\n", sync=False)
+        try:
+            replace_text(self.path, f"{text}\n", sync=False)
+        except OSError as error:
+            self.error = error
+        else:
+            self.error = None
 
     def start(self, agent_steps: int, total_steps: int) -> None:
         """Write that a process begins to work on the run.
