@@ -20,13 +20,20 @@ MAX_PROCESSES = 8  # each takes about 1 GB, and loading torch a few seconds of C
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the flag for the distributions in the comments of tests that learn."""
+    """Add the flags of the long forms of some tests."""
     parser.addoption(
         "--learning-seeds",
         type=int,
         default=1,
         metavar="N",
         help="seeds, from 1, on which each test that learns runs (default: 1)",
+    )
+    parser.addoption(
+        "--kills",
+        type=int,
+        default=10,
+        metavar="N",
+        help="SIGKILLs per agent in the slow tests of killed runs (default: 10)",
     )
 
 

@@ -1,0 +1,61 @@
+"""Runs that are killed again and again end as runs that were never stopped, byte for byte.
+
+`pytest tests/train/test_kills.py -m slow --kills 60` is the long form.
+"""
+
+import random
+from pathlib import Path
+
+import pytest
+from kills import differences, run_killed, run_whole
+
+COMMON = ["--no-wall-time", "--no-calibrate", "--threads=1", "--log-every-steps=100"]
+TOY = [
+    *COMMON,
+    "--env=toy/Catch",
+    "--steps=900",
+    "--warmup-steps=100",
+    "--checkpoint-every-steps=150",
+    "--eval-every-steps=200",
+]
+ATARI = [*COMMON, "--checkpoint-every-steps=400", "--eval-every-steps=800", "--eval-episodes=2"]
+DQN = ["--warmup-steps=200", "--buffer-size=1000", "--num-envs=4", "--steps=2400"]
+ROLLOUTS = ["--num-envs=4", "--rollout-steps=16", "--steps=2400"]
+RECURRENT_DQN = ["--recurrent", "--burn-in-steps=4", "--sequence-steps=8", "--batch-size=8"]
+AGENTS = {
+    "dqn": ["--env=Breakout", "--norm=weight", *DQN],
+    "recurrent-dqn": ["--env=Pong", "--norm=layer", "--protocol=sticky", *DQN, *RECURRENT_DQN],
+    "pqn": ["--agent=pqn", "--env=Breakout", "--norm=rms", "--protocol=sticky", *ROLLOUTS],
+    "a2c": ["--agent=a2c", "--env=Pong", "--norm=batch", *ROLLOUTS],
+    "ppo": ["--agent=ppo", "--env=Breakout", "--norm=spectral", *ROLLOUTS],
+    "recurrent-ppo": [
+        "--agent=ppo", "--recurrent", "--env=Pong", "--norm=weight", "--weight-storage=gv",
+        "--protocol=sticky", *ROLLOUTS,
+    ],
+}  # fmt: skip
+
+
+def test_a_run_killed_in_every_phase_ends_as_one_never_stopped(tmp_path: Path) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    run_whole(TOY, whole)
+    hit = run_killed(TOY, killed, 4, random.Random(1))
+    assert sum(hit.values()) >= 3
+    assert differences(whole, killed) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("agent", AGENTS)
+def test_an_atari_run_killed_in_every_phase_ends_as_one_never_stopped(
+    agent: str, tmp_path: Path, pytestconfig: pytest.Config
+) -> None:
+    arguments = [*ATARI, *AGENTS[agent]]
+    wanted, kills, number = pytestconfig.getoption("--kills"), 0, 0
+    whole = tmp_path / "whole"
+    run_whole(arguments, whole)
+    while kills < wanted:
+        number += 1
+        run = tmp_path / f"killed{number}"
+        hit = run_killed(arguments, run, min(10, wanted - kills), random.Random(number))
+        print(agent, dict(hit))
+        kills += sum(hit.values())
+        assert differences(whole, run) == []
