@@ -80,6 +80,23 @@ def test_a_run_that_says_that_it_cannot_be_is_not_repeated(tmp_path: Path) -> No
     assert (runner.runs[0].retries, runner.runs[0].error) == (0, "wnrl.train: wrong")
 
 
+def test_a_run_that_diverged_is_counted_and_not_repeated(tmp_path: Path) -> None:
+    lines: list[str] = []
+    diverged = saving(STEPS // 10, "print('wnrl.train: train/loss is nan'); sys.exit(4)")
+    runner = Runner(grid(tmp_path), 1, command=diverged, report=lines.append)
+    until(runner, lambda: runner.finished)
+    run = runner.runs[0]
+    assert (run.state, run.retries) == (State.DIVERGED, 0)
+    assert lines[-1].endswith("diverged: wnrl.train: train/loss is nan")
+
+
+def test_a_run_that_hung_is_repeated(tmp_path: Path) -> None:
+    hung = saving(STEPS // 2, "print('wnrl.train: hung'); sys.exit(3)")
+    runner = Runner(grid(tmp_path), 1, command=hung)
+    until(runner, lambda: runner.finished)
+    assert (runner.runs[0].state, runner.runs[0].retries) == (State.DONE, 1)
+
+
 def test_progress_gives_a_run_its_retries_back(tmp_path: Path) -> None:
     killed = saving(STEPS // 10, "os.kill(os.getpid(), signal.SIGKILL)")
     runner = Runner(grid(tmp_path), 1, command=killed)
