@@ -122,6 +122,12 @@ class RunConfig:
     )
     seed: int = setting(1, "random seed", source=OURS, minimum=0)
     device: str = setting("auto", "device: auto, cpu, cuda or cuda:K", source=OURS)
+    deterministic: bool = setting(
+        False,
+        "deterministic algorithms on the GPU: slower, and repeatable bit for bit on the same GPU "
+        "model and versions; CPUs repeat without it",
+        source="PyTorch's notes on reproducibility",
+    )
     threads: int = setting(
         0,
         "CPU threads for torch (0: one per core, at most 8)",

@@ -1,8 +1,10 @@
 """Resolve a device name to a device that torch can use here."""
 
 import functools
+import os
 import re
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -44,3 +46,17 @@ def waiting_for(device: torch.device) -> Callable[[], None]:
     if device.type == "cuda":
         return functools.partial(torch.cuda.synchronize, device)
     return lambda: None
+
+
+def use_deterministic_algorithms() -> None:
+    """Let torch use only operations that repeat bit for bit on the same GPU model and versions.
+
+    An operation that has no such form raises RuntimeError. Call it before the first use of CUDA:
+    cuBLAS reads its workspace's size once. It holds for the whole process.
+    Source: PyTorch's notes on reproducibility.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.backends.cudnn.benchmark = False
+    settings: Any = torch.utils.deterministic  # declares no types
+    settings.fill_uninitialized_memory = False  # nothing here reads such memory
+    torch.use_deterministic_algorithms(True)

@@ -16,7 +16,7 @@ import torch
 from wnrl._settings import SettingError, UsageError, flag_name
 from wnrl.config import OPERATIONAL, Config, make_config, replace
 from wnrl.doctor.cpus import default_threads
-from wnrl.doctor.device import resolve_device
+from wnrl.doctor.device import resolve_device, use_deterministic_algorithms
 from wnrl.doctor.memory import available_bytes, keep_freed_memory, peak_resident_bytes
 from wnrl.envs.guarded_env import EnvironmentFault, EnvironmentRaised, NotFiniteStep
 from wnrl.envs.make import is_atari
@@ -243,6 +243,8 @@ def _announce(
 ) -> tuple[Config, Speed | None]:
     """Say what is run and measure its speed; return it as it fits into the memory."""
     torch.set_num_threads(config.run.threads)
+    if config.run.deterministic:
+        use_deterministic_algorithms()
     keep_freed_memory()
     done_steps = 0 if saved is None else saved.step
     config, shrunk = fit_memory(config, env, available_bytes(), fixed=done_steps > 0)
