@@ -8,8 +8,12 @@ Python does (`learning_rate`); only commands turn that name into a flag.
 import dataclasses
 import difflib
 import math
+import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, get_type_hints
+
+_LARGEST = 2**63 - 1  # of whole numbers without a limit of their own
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # surrogates are not UTF-8
 
 
 class UsageError(ValueError):
@@ -89,6 +93,19 @@ def setting(
     )
 
 
+def printable(text: str) -> bool:
+    """Return whether a text is UTF-8 without control characters, so that it can be shown."""
+    return not _UNPRINTABLE.search(text)
+
+
+def cut(text: str, most: int) -> str:
+    """Return a text without its middle if it has more than this many characters."""
+    if len(text) <= most:
+        return text
+    end = most // 2 - 2
+    return f"{text[: most - end - 3]}...{text[-end:]}"
+
+
 def flag_name(field: str) -> str:
     """Return a setting's name as in its flag: `buffer_size` -> `buffer-size`."""
     return field.replace("_", "-")
@@ -124,6 +141,8 @@ def parse(name: str, value: Any, kind: type, field: dataclasses.Field[Any]) -> A
         choices = field.metadata["choices"]
         if not isinstance(value, str):
             raise SettingError(name, f"takes text, not {value!r}")
+        if not printable(value):
+            raise SettingError(name, f"takes text without control characters, not {value!r}")
         if choices and value not in choices:
             raise SettingError(
                 name,
@@ -170,6 +189,8 @@ def _check_range(name: str, number: float, limits: Mapping[str, Any]) -> None:
         allowed = f"at most {high:_}"
     elif above is not None and number <= above:
         allowed = f"more than {above:_}"
+    elif isinstance(number, int) and number > _LARGEST:
+        allowed = f"at most {_LARGEST:_}"
     elif math.isinf(number) and high != math.inf:
         allowed = "finite"
         unit = ""

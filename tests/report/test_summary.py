@@ -114,12 +114,13 @@ def test_five_seeds_have_no_warning(tmp_path: Path) -> None:
 
 
 def test_a_swept_setting_is_a_column_once_it_is_named(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)  # short names: the line is not cut
     make_run(tmp_path / "a", [1.0], learning_rate=1e-3)
     make_run(tmp_path / "b", [2.0], learning_rate=1e-2)
-    assert refused(capsys, "--report-only", tmp_path) == (
-        f"wnrl.compare: {tmp_path}/a and {tmp_path}/b differ in more than environment, "
+    assert refused(capsys, "--report-only", ".") == (
+        "wnrl.compare: a and b differ in more than environment, "
         "normalization and seed: --learning-rate 0.001 vs 0.01; compare them with --sweep "
         "learning_rate, or keep them in separate folders\n"
     )

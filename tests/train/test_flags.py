@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from wnrl._settings import UsageError
+from wnrl._settings import SettingError, UsageError
 from wnrl.config import fields_of, make_config
-from wnrl.train.flags import describe, parse_train_flags, train_parser
+from wnrl.train import command
+from wnrl.train.flags import describe, one_line, parse_train_flags, read_toml, train_parser
 
 
 def test_flags_become_settings_and_commands() -> None:
@@ -164,3 +165,48 @@ def test_a_flag_of_another_agent_is_told_where_the_flags_of_this_one_are() -> No
         UsageError, match=r"'--recurrent'; `python -m wnrl.train --agent a2c --help`"
     ):
         parse_train_flags(["--agent", "a2c", "--recurrent"])
+
+
+def test_a_message_is_never_longer_than_a_line() -> None:
+    short = UsageError(f"a/{'b' * 200}: is not a number")
+    assert one_line(short) == str(short)
+    long = one_line(SettingError("norm_eps", f"{'x' * 6000!r} is out of range; it must be under 1"))
+    assert len(long) == 280
+    assert long.startswith("--norm-eps 'xxx")
+    assert long.endswith("xxx' is out of range; it must be under 1")
+    many = one_line(UsageError("what came " + "a b " * 2_000 + "what to do"))
+    assert len(many) == 280
+    assert many.startswith("what came a b")
+    assert many.endswith("a b what to do")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\xef\xbb\xbfsteps = 5", ""),
+        (b"a" + b".a" * 50_000 + b" = 1", "has 100,005 bytes|dots"),
+        (b"a" + b".a" * 20_000 + b" = 1", "more than 1000 lines, dots or brackets"),
+        (b"x = " + b"[" * 5_000, "more than 1000 lines, dots or brackets"),
+        (b"x = " + b"[" * 900, "is not TOML"),
+        (b"x = " + b"9" * 5_000, "is not TOML"),
+        (b"\xff", "is not TOML"),
+    ],
+)
+def test_a_file_of_settings_is_read_or_refused_at_once(
+    content: bytes, message: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "run.toml"
+    file.write_bytes(content)
+    if not message:
+        assert read_toml(str(file)) == {"steps": 5}
+        return
+    with pytest.raises(UsageError, match=message):
+        read_toml(str(file))
+
+
+def test_text_that_cannot_be_shown_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    for text in ("a\x00b", "a\x1b[31m", "a\udcff"):
+        with pytest.raises(UsageError, match="without control characters"):
+            make_config(run_dir=text)
+        assert command.main([f"--run-dir={text}"]) == 2
+        assert "is not UTF-8 or has control characters" in capsys.readouterr().err

@@ -13,6 +13,7 @@ from typing import Any
 
 from wnrl.stats.intervals import Interval
 from wnrl.train.log.event_file import creation_time
+from wnrl.train.untrusted.files import refuse_special
 
 _NAME = "events.out.tfevents.*.mean"
 
@@ -32,6 +33,7 @@ def start_file(folder: Path, text: str, envs: Sequence[str]) -> Path:
     from tensorboard.compat.proto.event_pb2 import SessionLog
     from torch.utils.tensorboard import summary
 
+    refuse_special(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for earlier in sorted(folder.glob(_NAME))[:-1]:
         earlier.unlink()

@@ -9,10 +9,11 @@ from wnrl.config.config import (
     norm_named,
     replace,
 )
-from wnrl.config.run_settings import CONTROL_RUN, OPERATIONAL, UNNAMED, RunConfig
+from wnrl.config.run_settings import CONTROL_RUN, MAX_STEPS, OPERATIONAL, UNNAMED, RunConfig
 
 __all__ = [
     "CONTROL_RUN",
+    "MAX_STEPS",
     "NORM",
     "OPERATIONAL",
     "UNNAMED",

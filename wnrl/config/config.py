@@ -188,10 +188,14 @@ def _with_defaults(explicit: Mapping[str, Any], names: tuple[str, ...] = ()) -> 
 
 
 def config_from_json(saved: Mapping[str, Any]) -> Config:
-    """Return the configuration that `Config.to_json` wrote; newer settings take their defaults."""
+    """Return the configuration that `Config.to_json` wrote; newer settings take their defaults.
+
+    Raises:
+        UsageError: a name or a value is invalid.
+    """
     parameters = {NORM + name: value for name, value in saved.get("norm", {}).items()}
     values = {**saved["run"], **saved["agent"], **parameters}
-    agent, norm = get_agent(values["agent"]).name, norm_named(values["norm"])
+    agent, norm = get_agent(values.get("agent")).name, norm_named(values.get("norm"))
     if values.get("max_grad_norm") == math.inf:  # an older spelling of 0, no limit
         values["max_grad_norm"] = 0.0
     known = {name: value for name, value in values.items() if name in fields_of(agent, norm)}

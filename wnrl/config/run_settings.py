@@ -17,6 +17,7 @@ from wnrl.nn.networks.torsos import AUTO, NETWORKS
 from wnrl.nn.norms.catalogue import NORMS
 
 OURS = "ours"
+MAX_STEPS = 10**15  # of a run; products with it still fit in 64 bits
 
 
 class _PresetNames(Collection[str]):
@@ -111,7 +112,12 @@ class RunConfig:
         choices=PROTOCOLS,
     )
     steps: int = setting(
-        10_000_000, "length of the run", unit="agent steps", source="SB3 zoo: 40M frames", minimum=1
+        10_000_000,
+        "length of the run",
+        unit="agent steps",
+        source="SB3 zoo: 40M frames",
+        minimum=1,
+        maximum=MAX_STEPS,
     )
     schedule_steps: int = setting(
         0,
@@ -119,6 +125,7 @@ class RunConfig:
         source=OURS,
         unit="agent steps",
         minimum=0,
+        maximum=MAX_STEPS,
     )
     seed: int = setting(1, "random seed", source=OURS, minimum=0)
     device: str = setting("auto", "device: auto, cpu, cuda or cuda:K", source=OURS)

@@ -8,10 +8,12 @@ import argparse
 import importlib.util
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, NoReturn
 
+from wnrl._settings import UsageError, cut
 from wnrl.doctor.cpus import cpu_quota, default_threads, usable_cpus
 from wnrl.doctor.memory import available_bytes, format_bytes
 from wnrl.doctor.software import NOT_INSTALLED, git_commit, versions
@@ -50,21 +52,25 @@ def format_report(findings: Sequence[Finding]) -> str:
 
 
 class _Parser(argparse.ArgumentParser):
-    """An argument parser that reports an error in one line, as the other commands do."""
+    """An argument parser that raises UsageError where argparse prints its usage and exits."""
 
     def error(self, message: str) -> NoReturn:
-        """Exit with the message; argparse calls this."""
-        self.exit(2, f"wnrl.doctor: {message}; it takes no arguments\n")
+        """Raise UsageError; argparse calls this."""
+        raise UsageError(f"{cut(message, 200)}; wnrl.doctor takes no arguments")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the report; return 0 if training works on this machine and 1 if not."""
+    """Print the report; return 0 if training works on this machine, 1 if not, 2 for bad flags."""
     parser = _Parser(
         prog="python -m wnrl.doctor",
         description="Check that training works on this machine: packages, device, CPUs, memory, "
         "disk and emulator. Exits with 1 and says what to fix if it does not.",
     )
-    parser.parse_args(arguments)
+    try:
+        parser.parse_args(arguments)
+    except UsageError as error:
+        print(f"wnrl.doctor: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
     findings = list(examine())
     print(format_report(findings))
     return 1 if any(finding.fix for finding in findings) else 0

@@ -9,8 +9,8 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NamedTuple
+from pathlib import Path, PurePath
+from typing import NamedTuple
 
 from wnrl._settings import UsageError
 from wnrl.config import Config, replace
@@ -21,15 +21,20 @@ from wnrl.train.flags import one_line
 from wnrl.train.storage.atomic_files import replace_text
 from wnrl.train.storage.run_folder import read_config
 from wnrl.train.storage.run_status import failure
+from wnrl.train.untrusted.files import MEBIBYTE
+from wnrl.train.untrusted.typed_json import read_json
 
 _RECORD = "compare.json"
+Value = str | bool | int | float | None  # of a setting
 
 
 class Record(NamedTuple):
     """The content of compare.json: the runs that all commands planned in a folder."""
 
     sweep: list[str]  # swept settings, by name
-    runs: dict[str, dict[str, Any]]  # the compared settings of each run, by its name in the folder
+    runs: dict[
+        str, dict[str, Value]
+    ]  # the compared settings of each run, by its name in the folder
 
 
 @dataclass(frozen=True)
@@ -50,14 +55,27 @@ def read_record(out: Path) -> Record:
     """
     path = out / _RECORD
     try:
-        record = json.loads(path.read_text())
-        return Record(list(record["sweep"]), dict(record["runs"]))
+        record = read_json(path, Record, limit_bytes=64 * MEBIBYTE)
+        for name, values in record.runs.items():
+            _check_planned(name, values)
     except (FileNotFoundError, NotADirectoryError):
         return Record([], {})
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError) as error:
         raise UsageError(
-            f"{path} cannot be read: {error}; remove it, the runs are found without it"
+            f"{path} cannot be read: {getattr(error, 'strerror', '') or error}; remove it, the "
+            "runs are found without it"
         ) from None
+    return record
+
+
+def _check_planned(name: str, values: Mapping[str, Value]) -> None:
+    """Raise ValueError unless a planned run lies in its folder and has what is compared."""
+    path = PurePath(name)
+    if path.is_absolute() or ".." in path.parts or not name.isprintable():
+        raise ValueError(f"{name!r} is not the name of a run in this folder")
+    for setting in ("env", "norm"):
+        if setting not in values:
+            raise ValueError(f"run {name!r} has no {setting}")
 
 
 def remember(out: Path, grid: Mapping[Path, Config], swept: Sequence[str]) -> None:

@@ -5,27 +5,26 @@ Dimension key: E episodes, K evaluations.
 
 import csv
 import functools
-import json
 import math
 import os
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from wnrl._settings import UsageError
-from wnrl.config import Config
+from wnrl.config import MAX_STEPS, Config
 from wnrl.envs.make import is_atari
 from wnrl.report.number_format import counted
 from wnrl.stats.learning_curves import area_under_curve, final_window
 from wnrl.train.storage import old_runs
 from wnrl.train.storage.csv_log import EPISODES, EVALUATIONS, TIMINGS
-from wnrl.train.storage.run_folder import CONFIG, read_config
+from wnrl.train.storage.run_folder import CONFIG, read_config, read_config_file
 from wnrl.train.storage.run_status import saved_steps
+from wnrl.train.untrusted.files import TABLE_BYTES, read_text
 
 Array = npt.NDArray[np.float64]
 
@@ -122,11 +121,9 @@ def read_result(folder: Path) -> Result:
     Raises:
         UsageError: there is no run, or it cannot be read.
     """
-    config = read_config(folder)
-    record = json.loads((folder / CONFIG).read_text())
+    config, record = read_config(folder), read_config_file(folder)
     steps, returns, wall_s = read_episodes(folder / EPISODES)
     evaluation_steps, evaluations, act_ms, update_ms = _evaluations_and_times(folder)
-    parts: list[dict[str, Any]] = record.get("parts", [])
     return Result(
         folder=folder,
         config=config,
@@ -138,9 +135,9 @@ def read_result(folder: Path) -> Result:
         act_ms=_median(act_ms),
         update_ms=_median(update_ms),
         wall_s=wall_s or None,
-        machine=_machine(config, record.get("device", {})),
-        commits=tuple(dict.fromkeys(part["commit"] or "unknown" for part in parts)),
-        versions=record.get("versions", {}),
+        machine=_machine(config, record.device),
+        commits=tuple(dict.fromkeys(part.commit or "unknown" for part in record.parts)),
+        versions=record.versions,
     )
 
 
@@ -185,15 +182,19 @@ def _read_columns(path: Path, *names: str, gaps: bool = False) -> Array:
         UsageError: it cannot be read, a number is not finite, or the agent steps fall.
     """
     try:
-        header, *lines = path.read_text().split("\n")[:-1] or [""]
+        header, *lines = read_text(path, TABLE_BYTES).split("\n")[:-1] or [""]
         columns = [header.split(",").index(name) for name in names] if lines else []
         rows = [_numbers(row, columns, gaps) for row in csv.reader(lines)]
         table = np.array(rows, dtype=np.float64).reshape(-1, len(names))
         if not (gaps or np.isfinite(table).all()) or (np.diff(table[:, 0]) < 0).any():
             raise ValueError("a number is not finite, or the agent steps fall")
+        if not ((table[:, 0] >= 0) & (table[:, 0] <= MAX_STEPS)).all():
+            raise ValueError(f"an agent step is not from 0 to {MAX_STEPS:_}")
     except FileNotFoundError:
         return np.empty((0, len(names)))
-    except (OSError, ValueError, IndexError) as error:
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, IndexError, csv.Error) as error:
         raise UsageError(f"{path} cannot be read as a run's {path.stem}: {error}") from None
     return table
 

@@ -15,7 +15,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, get_type_hints
 
-from wnrl._settings import SettingError, UsageError, flag_name, nearest
+from wnrl._settings import SettingError, UsageError, cut, flag_name, nearest, printable
 from wnrl.agents.catalogue import AGENTS, get_agent
 from wnrl.config import (
     CONTROL_RUN,
@@ -26,8 +26,12 @@ from wnrl.config import (
 )
 from wnrl.nn.norms.catalogue import get_norm
 from wnrl.train.storage.run_folder import read_config
+from wnrl.train.untrusted.files import read_text
 
 PROGRAM = "python -m wnrl.train"
+_TOML_BYTES, _TOML_MOST = 1 << 16, 1_000
+_LONGEST_LINE = 280  # characters of an error; with the command's name at most 300
+_LONGEST_WORD = 60  # characters, in an error that is too long
 
 
 # argparse's messages, and the same in the words of the other errors.
@@ -51,7 +55,7 @@ class Parser(argparse.ArgumentParser):
 
     def parse(self, arguments: Sequence[str]) -> dict[str, Any]:
         """Return the given values by name; UsageError with the nearest flag for an unknown one."""
-        known, unknown = self.parse_known_args(arguments)
+        known, unknown = self.parse_known_args(list(arguments))
         if unknown:
             flags = [s for action in self._actions for s in action.option_strings]
             raise UsageError(
@@ -107,8 +111,13 @@ def import_named(arguments: Sequence[str]) -> list[str]:
         The modules, for the processes that the command starts.
 
     Raises:
-        UsageError: a module cannot be imported.
+        UsageError: a module cannot be imported, or an argument cannot be printed.
     """
+    for argument in arguments:
+        if not printable(argument):
+            raise UsageError(
+                f"{argument!r} is not UTF-8 or has control characters; rename the file or folder"
+            )
     peek = Parser(add_help=False, allow_abbrev=False)
     peek.add_argument("--import", nargs="*", action="extend", default=[])
     peek.add_argument("--env", nargs="*", action="extend", default=[])
@@ -250,14 +259,25 @@ def read_toml(path: str) -> dict[str, Any]:
     """
     text = ""
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = read_text(Path(path), _TOML_BYTES)
+        _check_size(text)
         table = tomllib.loads(text)
     except OSError as error:
         raise UsageError(f"--config {path}: {error.strerror}; name a readable TOML file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         hint = _BOTH_FORMS if _NORM_VALUE.search(text) and _NORM_TABLE.search(text) else ""
         raise UsageError(f"--config {path} is not TOML: {error}{hint}") from None
     return _flatten(table)
+
+
+def _check_size(text: str) -> None:
+    """Raise ValueError if the file is far beyond any list of settings.
+
+    `tomllib` takes time with the square of a key's parts, and calls itself for each bracket.
+    """
+    lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
+    if len(lines) > _TOML_MOST or any(text.count(mark) > _TOML_MOST for mark in ".[{"):
+        raise ValueError(f"more than {_TOML_MOST} lines, dots or brackets")
 
 
 # TOML forbids norm = "layer" next to norm.eps = 1e-3, which would make norm a table.
@@ -287,6 +307,16 @@ def _flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def one_line(error: UsageError) -> str:
-    """Return the message as a command prints it: one line, with flags for the names of settings."""
+    """Return the message as a command prints it: one short line, with flags for settings' names.
+
+    A message that is too long loses the middle of its long words, then its own middle: what came
+    is at its beginning, and what to do at its end.
+    """
     message = error.flag_message if isinstance(error, SettingError) else str(error)
-    return " ".join(textwrap.dedent(message).split())
+    words = textwrap.dedent(message).split()
+    for k in sorted(range(len(words)), key=lambda k: -len(words[k])):
+        excess = len(" ".join(words)) - _LONGEST_LINE
+        if excess <= 0 or len(words[k]) <= _LONGEST_WORD:
+            break
+        words[k] = cut(words[k], max(_LONGEST_WORD, len(words[k]) - excess))
+    return cut(" ".join(words), _LONGEST_LINE)

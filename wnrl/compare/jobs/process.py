@@ -17,6 +17,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, NoReturn, Protocol
 
+from wnrl.train.storage.train_log import open_log
+
 _PR_SET_PDEATHSIG = 1  # prctl(2); kept across execve
 
 
@@ -109,7 +111,7 @@ def start_process(
     Raises:
         OSError: the log cannot be written, or the process cannot be created.
     """
-    with log.open("ab") as file:
+    with open_log(log) as file:
         return subprocess.Popen(
             tethered([sys.executable, *arguments]),
             stdin=subprocess.DEVNULL,

@@ -26,6 +26,7 @@ from wnrl.compare.jobs.process import ExitStatus, tethered
 from wnrl.compare.jobs.ray_resources import Node, Share
 from wnrl.compare.jobs.ray_worker import ExpectedNode, installed_software, node_problem, run_on_node
 from wnrl.doctor.software import versions
+from wnrl.train.storage.train_log import open_log
 
 _CONNECT_S = 30
 _CHECK_NODES_S = 120  # a node's first task waits until Ray has started a worker there
@@ -117,7 +118,7 @@ class RayLaunch:
 
     def __call__(self, arguments: Sequence[str], log: Path) -> "RayJob":
         """Submit a run; it starts when a node has room for it."""
-        log.touch()
+        open_log(log).close()
         queued_bytes = log.stat().st_size
         return RayJob(self._task.remote(list(arguments), log, self._expected), log, queued_bytes)
 

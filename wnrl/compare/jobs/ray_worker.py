@@ -15,6 +15,7 @@ import wnrl
 from wnrl.compare.jobs.process import ExitStatus, start_process
 from wnrl.doctor.software import git_commit, versions
 from wnrl.train.exit_codes import ExitCode
+from wnrl.train.storage.train_log import open_log
 
 _POLL_S = 0.1  # Ray can interrupt Python code, but not a system call that waits
 
@@ -71,8 +72,8 @@ def run_on_node(arguments: Sequence[str], log: Path, expected: ExpectedNode) -> 
         # A cluster that a script started in the background ignores SIGINT, and Ray's interrupt
         # would be lost.
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    with log.open("a") as file:
-        file.write(f"on node {socket.gethostname()}\n")
+    with open_log(log) as file:
+        file.write(f"on node {socket.gethostname()}\n".encode())
     # Run the package that was checked, not another one installed on the node.
     path = [str(Path(wnrl.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
     process = start_process(arguments, log, {"PYTHONPATH": os.pathsep.join(path)})

@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wnrl._settings import UsageError
+from wnrl._settings import UsageError, cut
 from wnrl.rl.row_store import RowStore
 from wnrl.train.storage.atomic_files import (
     StorageError,
@@ -34,6 +34,8 @@ from wnrl.train.storage.atomic_files import (
 )
 from wnrl.train.storage.checkpoint_manifest import (
     MANIFEST,
+    NETWORK,
+    STATE,
     BrokenCheckpoint,
     Manifest,
     ReplayRows,
@@ -42,10 +44,11 @@ from wnrl.train.storage.checkpoint_manifest import (
 )
 from wnrl.train.storage.replay_segments import ReplaySegments
 from wnrl.train.storage.run_record import EMPTY, Record
+from wnrl.train.untrusted.files import is_folder, refuse_special, special
+from wnrl.train.untrusted.torch_file import load_plain
 
-_NETWORK, _STATE = "network.pt", "state.pt"
-_STEP_NAME = re.compile(r"step_(\d{9,})")
-_STEP_LEFTOVER = re.compile(r"step_\d{9,}\.tmp")
+_STEP_NAME = re.compile(r"step_([0-9]{9,18})")
+_STEP_LEFTOVER = re.compile(r"step_[0-9]{9,18}\.tmp")
 
 
 class CheckpointError(StorageError):
@@ -66,15 +69,20 @@ class Saved:
 
     def network(self) -> dict[str, Tensor]:
         """Load the weights, on the CPU."""
-        return self._load(_NETWORK)
+        return self._load(NETWORK)
 
     def state(self) -> dict[str, Any]:
         """Load the state that was passed to `Checkpoints.save`, with tensors on the CPU."""
-        return self._load(_STATE)
+        return self._load(STATE)
 
     def _load(self, name: str) -> dict[str, Any]:
-        loaded: dict[str, Any] = torch.load(self.path / name, map_location="cpu", weights_only=True)
-        return loaded
+        """Load a file; BrokenCheckpoint if it holds something else than what was saved."""
+        try:
+            return load_plain(self.path / name)
+        except OSError as error:
+            raise BrokenCheckpoint(f"{name}: {error.strerror or error}") from error
+        except ValueError as error:
+            raise BrokenCheckpoint(f"{name}: {error}") from error
 
 
 class Checkpoints:
@@ -105,16 +113,24 @@ class Checkpoints:
         self._clean = False  # whether leftovers of earlier processes are removed
 
     def steps(self) -> list[int]:
-        """Return the agent steps of the checkpoints on disk, valid or not, oldest first."""
-        if not self._folder.is_dir():
-            return []
-        names = (_STEP_NAME.fullmatch(path.name) for path in self._folder.iterdir())
+        """Return the agent steps of the checkpoints on disk, valid or not, oldest first.
+
+        Raises:
+            UsageError: the folder cannot be read, or is a link, which is not followed.
+        """
+        try:
+            inside = list(self._folder.iterdir()) if is_folder(self._folder) else []
+        except OSError as error:
+            raise UsageError(
+                f"{self._folder}: {error.strerror}; name the folder of a run with its checkpoints"
+            ) from None
+        names = (_STEP_NAME.fullmatch(path.name) for path in inside)
         return sorted(int(match[1]) for match in names if match)
 
     def latest(self, *, with_replay: bool = True) -> Saved | None:
         """Return the newest checkpoint whose every byte is as it was written; None without any.
 
-        A damaged one is named on stderr, and the one before it is tried.
+        A damaged one is skipped for the one before it, and named on stderr.
 
         Args:
             with_replay: verify the replay's segments too; an evaluation does not need them.
@@ -122,23 +138,22 @@ class Checkpoints:
         Raises:
             UsageError: there are checkpoints, but none can be used.
         """
-        reasons = []
+        reasons: dict[Path, BrokenCheckpoint] = {}
         for step in reversed(self.steps()):
             try:
                 saved = self._read(step)
                 self._verify(saved, with_replay)
-            except BrokenCheckpoint as reason:
-                path = self._path(step)
-                reasons.append(f"{path.name}: {reason}")
-                print(
-                    f"wnrl: checkpoint {path} is broken ({reason}); trying the one before it",
-                    file=sys.stderr,
-                )
+            except BrokenCheckpoint as error:
+                reasons[self._path(step)] = error
             else:
+                for path, reason in reasons.items():
+                    line = f"wnrl: checkpoint {path} is broken ({cut(str(reason), 100)})"
+                    print(f"{line}; using {saved.path.name}", file=sys.stderr)
                 return saved
         if reasons:
             raise UsageError(
-                f"no usable checkpoint in {self._folder}: {'; '.join(reasons)}; "
+                f"no usable checkpoint in {self._folder}: "
+                f"{'; '.join(f'{path.name}: {reason}' for path, reason in reasons.items())}; "
                 "restore one from a copy, or start a new run in another folder"
             )
         return None
@@ -243,8 +258,8 @@ class Checkpoints:
             for name, tensor in network.items()
         }
         files = {
-            _NETWORK: write_file(temporary / _NETWORK, lambda file: torch.save(weights, file)),
-            _STATE: write_file(temporary / _STATE, lambda file: torch.save(dict(state), file)),
+            NETWORK: write_file(temporary / NETWORK, lambda file: torch.save(weights, file)),
+            STATE: write_file(temporary / STATE, lambda file: torch.save(dict(state), file)),
         }
         manifest = Manifest(step, files, replay, self._record)
         write_file(temporary / MANIFEST, lambda file: write_manifest(file, manifest))
@@ -256,18 +271,22 @@ class Checkpoints:
     def _read(self, step: int) -> Saved:
         """Read a checkpoint's manifest; BrokenCheckpoint if it cannot be used."""
         path = self._path(step)
+        if kind := special(path):
+            raise BrokenCheckpoint(f"it is {kind}")
         manifest = read_manifest(path / MANIFEST)
         if manifest.step != step:
             raise BrokenCheckpoint(f"{MANIFEST} belongs to agent step {manifest.step}")
         return Saved(path, manifest)
 
     def _verify(self, saved: Saved, with_replay: bool) -> None:
-        """Raise BrokenCheckpoint unless every file is as it was written, byte for byte."""
+        """Raise BrokenCheckpoint unless every file is as it was written, and can be loaded."""
         expected = {saved.path / name: content for name, content in saved.manifest.files.items()}
         if with_replay and saved.manifest.replay is not None:
             expected |= self._segments.files(saved.manifest.replay)
         for file, content in expected.items():
             try:
+                refuse_special(file.parent)
+                refuse_special(file)
                 size_bytes = file.stat().st_size
                 if size_bytes != content.size_bytes:
                     raise BrokenCheckpoint(
@@ -279,6 +298,8 @@ class Checkpoints:
                     )
             except OSError as error:
                 raise BrokenCheckpoint(f"{file.name}: {error.strerror}") from error
+        saved.network()
+        saved.state()
 
     def _remove_unneeded(self) -> None:
         """Remove old checkpoints, later ones that a resume discarded, segments and leftovers."""

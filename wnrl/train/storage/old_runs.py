@@ -20,6 +20,7 @@ from wnrl.nn.networks.named_layers import with_names
 from wnrl.train.storage.atomic_files import replace_text
 from wnrl.train.storage.csv_log import EPISODES, EVALUATIONS, HEADERS, TIMINGS
 from wnrl.train.storage.train_log import tail
+from wnrl.train.untrusted.files import special
 
 _RECENT_EPISODES = 100
 
@@ -44,6 +45,9 @@ def read_scalars(run_dir: Path) -> Scalars:
     """
     if not next(run_dir.glob("events.out.tfevents.*"), None):
         return Scalars({}, {}, {}, {})
+    for file in run_dir.glob("*tfevents*"):  # TensorBoard opens them all
+        if kind := special(file):
+            raise UsageError(f"{file} is {kind}; remove it")
     # slow to import
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

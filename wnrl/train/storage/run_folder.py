@@ -10,6 +10,7 @@ import shutil
 import textwrap
 import traceback
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -27,6 +28,9 @@ from wnrl.train.storage.atomic_files import (
 from wnrl.train.storage.csv_log import EPISODES, EVALUATIONS, TIMINGS
 from wnrl.train.storage.file_lock import Busy, FileLock
 from wnrl.train.storage.run_status import STATUS, StatusFile
+from wnrl.train.storage.train_log import TRAIN_LOG
+from wnrl.train.untrusted.files import special
+from wnrl.train.untrusted.typed_json import read_json
 
 CONFIG = "config.json"
 FAULT = "fault.txt"  # traceback of an environment that raised; no part of the run
@@ -61,6 +65,7 @@ class RunDirectory:
         """
         try:
             make_directory(self.path)
+            _refuse_links(self.path)
             self._lock.acquire(timeout_s=_CLAIM_S)
         except Busy as owner:
             raise UsageError(
@@ -122,7 +127,7 @@ class RunDirectory:
                 versions and commit to the list of parts.
         """
         path = self.path / CONFIG
-        parts = json.loads(path.read_text())["parts"] if agent_steps else []
+        parts = [asdict(part) for part in read_config_file(self.path).parts] if agent_steps else []
         part = {"from_agent_step": agent_steps, "commit": git_commit(), "versions": versions()}
         newest = {"versions": part["versions"], "commit": part["commit"]}
         record = {**config.to_json(), **facts, **newest, "parts": [*parts, part]}
@@ -133,12 +138,66 @@ class RunDirectory:
 def in_use(run_dir: Path) -> bool:
     """Return whether a process owns the run folder now."""
     path = run_dir / _LOCK
-    if not path.exists():
+    if special(path) or not path.exists():
         return False
     try:
         return FileLock(path).owner() is not None
     except OSError:  # the process that claims the folder will report it
         return False
+
+
+def _refuse_links(run_dir: Path) -> None:
+    """Refuse a folder in which a run would read, write or delete something outside of it."""
+    names = tuple(pattern.removesuffix("*") for pattern in (*_CONTENTS, _LOCK, TRAIN_LOG))
+    paths = [path for path in run_dir.iterdir() if path.name.startswith(names)]
+    checkpoints = run_dir / "checkpoints"
+    if not special(checkpoints):
+        paths += checkpoints.rglob("*")  # follows no links
+    for path in paths:
+        kind = special(path)
+        if path.parent == run_dir and path.is_dir() != (path == checkpoints):
+            kind = kind or "a folder" if path.is_dir() else "no folder"
+        if kind:
+            raise UsageError(f"{path} is {kind}; remove it, or restore it from a copy")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a run: from its beginning or a resume on, by one version."""
+
+    from_agent_step: int
+    commit: str | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ConfigFile:
+    """The content of config.json, as far as it is read."""
+
+    run: dict[str, Any]  # settings by name, unchecked
+    agent: dict[str, Any]
+    explicit: list[str]
+    norm: dict[str, Any] = field(default_factory=dict)
+    device: dict[str, str] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    parts: list[Part] = field(default_factory=list)
+
+
+def read_config_file(run_dir: Path) -> ConfigFile:
+    """Read the config.json of the run in a folder; the settings are not checked.
+
+    Raises:
+        UsageError: there is none, or it cannot be read.
+    """
+    path = run_dir / CONFIG
+    try:
+        return read_json(path, ConfigFile)
+    except OSError as error:
+        raise UsageError(
+            f"no run in {run_dir}: {path.name}: {error.strerror}; name the folder of a run"
+        ) from None
+    except ValueError as error:
+        raise UsageError(_unusable(path, error)) from None
 
 
 def read_config(run_dir: Path) -> Config:
@@ -147,15 +206,15 @@ def read_config(run_dir: Path) -> Config:
     Raises:
         UsageError: there is none, or it cannot be read.
     """
-    path = run_dir / CONFIG
+    record = read_config_file(run_dir)
     try:
-        return config_from_json(json.loads(path.read_text()))
-    except OSError as error:
-        raise UsageError(
-            f"no run in {run_dir}: {path.name}: {error.strerror}; name the folder of a run"
-        ) from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{path} cannot be read as a run's configuration: {error}") from None
+        return config_from_json(vars(record))
+    except ValueError as error:
+        raise UsageError(_unusable(run_dir / CONFIG, error)) from None
+
+
+def _unusable(path: Path, error: ValueError) -> str:
+    return f"{path} cannot be read as a run's configuration: {error}"
 
 
 @contextlib.contextmanager
@@ -171,12 +230,12 @@ def loading(run_dir: Path, agent_step: int) -> Iterator[None]:
     """
     try:
         yield
-    except UsageError:
+    except (UsageError, OSError):
         raise
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        why = textwrap.shorten(f"{type(error).__name__}: {error}", 240)
+    except Exception as error:  # a part of a run may fail in any way on a state that is not its own
+        why = textwrap.shorten(f"{type(error).__name__}: {error}", 120)
         raise UsageError(
-            f"the checkpoint of agent step {agent_step:,} in {run_dir}, which "
+            f"the checkpoint of agent step {agent_step:,}, which "
             f"{_writer(run_dir, agent_step)} wrote, cannot be read by this version ({why}); "
             "resume it with the version that wrote it"
         ) from error
@@ -184,7 +243,9 @@ def loading(run_dir: Path, agent_step: int) -> Iterator[None]:
 
 def _writer(run_dir: Path, agent_step: int) -> str:
     """Name the commit that did a run's agent step, from config.json."""
-    parts = json.loads((run_dir / CONFIG).read_text()).get("parts", [])
-    earlier = [part for part in parts if part["from_agent_step"] < agent_step]
-    commit = earlier[-1]["commit"] if earlier else None
-    return f"commit {commit}" if commit else "an unknown commit"
+    parts: list[Part] = []
+    with contextlib.suppress(UsageError):
+        parts = read_config_file(run_dir).parts
+    earlier = [part for part in parts if part.from_agent_step < agent_step]
+    commit = earlier[-1].commit if earlier else None
+    return f"commit {commit[:12]}" if commit else "an unknown commit"

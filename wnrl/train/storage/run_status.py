@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import enum
 import json
+import math
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from wnrl.train.storage import old_runs
 from wnrl.train.storage.atomic_files import replace_text
 from wnrl.train.storage.checkpoint import Checkpoints
 from wnrl.train.storage.train_log import TRAIN_LOG, last_line
+from wnrl.train.untrusted.typed_json import read_json
 
 STATUS = "status.json"
 
@@ -140,7 +142,8 @@ def failure(folder: Path) -> str:
 def _read(folder: Path) -> RunStatus | None:
     """Read status.json; None if it is missing or damaged."""
     try:
-        fields = json.loads((folder / STATUS).read_text(encoding="utf-8"))
-        return RunStatus(**{**fields, "state": RunState(fields["state"])})
-    except (OSError, ValueError, KeyError, TypeError):
+        status = read_json(folder / STATUS, RunStatus)
+    except (OSError, ValueError):
         return None
+    known = status.steps_per_s is not None and math.isfinite(status.steps_per_s)
+    return status if known else dataclasses.replace(status, steps_per_s=None)
