@@ -128,8 +128,7 @@ def test_a_replay_that_does_not_fit_is_refused_and_not_made_smaller() -> None:
 def test_a_run_that_goes_on_is_told_only_what_may_change() -> None:
     planned = grid(steps="1_000", batch_size="64", eval_episodes="3")[0]
     assert train_arguments(planned, resume=True) == [
-        "--resume",
-        str(planned.folder),
+        f"--resume={planned.folder}",
         "--no-calibrate",
         "--eval-episodes=3",
         "--steps=1000",

@@ -1,6 +1,7 @@
 """summary.md and scores.csv of runs with handwritten files or results."""
 
 import csv
+import html
 import json
 import re
 from pathlib import Path
@@ -8,7 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hand_comparisons import aggregate, comparison, game, variant
 from made_results import made_result
+from markdown_it import MarkdownIt
 
 from wnrl.compare import command as compare
 from wnrl.config import make_config
@@ -348,3 +351,28 @@ def test_a_file_says_what_all_have_and_no_seed(
     assert "seed differs between runs; remove it and use --seeds" in refused(
         capsys, "--config", file
     )
+
+
+def test_markup_in_names_and_errors_is_shown_and_not_rendered() -> None:
+    nasty = "<b>`x`|[y](z)\x1b[31m\n# *w* _v_"
+    shown = html.escape("<b>`x`|[y](z)\\x1b[31m\\n# *w* _v_", quote=False)
+    games = [
+        game(nasty, variant("none", (0, 1), seeds=2, values=(nasty,)), variant("rms", None)),
+        game("Pong", variant("none", (0, 1), values=("1",))),
+    ]
+    total = aggregate(["Pong", nasty], {"none": (0.1, 0.2), nasty: (0.3, 0.5)}, [nasty])
+    problems = {f"- {nasty}": nasty}
+    text = summary_markdown(
+        comparison(
+            *games, aggregate=total, swept=("x",), facts={"commit": nasty}, problems=problems
+        )
+    )
+    page = MarkdownIt("gfm-like", {"linkify": False}).render(text)
+    assert page.count(shown) == 10
+    assert f"<h2>{shown}</h2>" in page
+    assert f"<li>commit: {shown}</li>" in page
+    assert f"<li>- {shown}: {shown}</li>" in page
+    assert f"<td>none</td>\n<td>{shown}</td>\n<td>2</td>" in page
+    assert page.count("<table>") == 6
+    tags = "h1 h2 p ul li strong code table thead tbody tr th td"
+    assert set(re.findall(r"<(\w+)", page)) == set(tags.split())

@@ -5,7 +5,6 @@ where it stopped.
 """
 
 import contextlib
-import shlex
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -26,7 +25,9 @@ from wnrl.compare.plan_text import describe_plan, list_grid
 from wnrl.report.find_runs import check_fits, read_record, remember
 from wnrl.report.run_differences import variant_settings
 from wnrl.train.flags import import_named, one_line
+from wnrl.train.foreign_text import quoted_line
 from wnrl.train.process.stop_signals import StopSignals
+from wnrl.train.storage.run_folder import check_name
 from wnrl.train.storage.run_status import RunStatus, read_status
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     143, 129: stopped by Ctrl-C, SIGTERM or SIGHUP, with a checkpoint of every run.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    stopped = f"stopped; to continue, repeat the command: {PROGRAM} {shlex.join(arguments)}"
+    stopped = f"stopped; to continue, repeat the command: {PROGRAM} {quoted_line(arguments)}"
     signals = StopSignals(stopped)
     with signals.installed():
         try:
@@ -72,6 +73,7 @@ def compare(arguments: CompareArguments, signals: StopSignals) -> int:
     """
     options = arguments.options
     out = Path(options.out).absolute() if options.ray else Path(options.out)
+    check_name(out)
     grid = _make_grid(arguments, out)
     with contextlib.ExitStack() as stack:
         cluster = stack.enter_context(_connect(options.ray)) if options.ray else None

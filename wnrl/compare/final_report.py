@@ -13,6 +13,7 @@ from wnrl.report.find_runs import take_inventory
 from wnrl.report.page import write_page
 from wnrl.report.scores_csv import scores_csv
 from wnrl.report.summary import summary_markdown
+from wnrl.train.foreign_text import quoted, visible
 from wnrl.train.storage.atomic_files import replace_text
 
 _SEED = 0  # for resampling, so that the same runs always give the same report
@@ -52,6 +53,6 @@ def write_report(
     except OSError as error:
         raise UsageError(
             f"cannot write {error.filename or out}: {error.strerror or error}; fix this, then "
-            f"make the report with --report-only {out}"
+            f"make the report with --report-only {quoted(out)}"
         ) from None
-    print(f"wrote {', '.join(path.name for path in written)} to {out}")
+    print(f"wrote {', '.join(path.name for path in written)} to {visible(out)}")

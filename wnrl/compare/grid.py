@@ -142,7 +142,7 @@ def train_arguments(planned: PlannedRun, *, resume: bool) -> list[str]:
         changeable = (set(config.explicit) | {"steps", "calibrate"}) & set(OPERATIONAL)
         names = sorted(changeable - {"run_dir"})
         flags = [_flag(name, values[name]) for name in names]
-        return [*modules, "--resume", str(planned.folder), *flags]
+        return [*modules, f"--resume={planned.folder}", *flags]
     given = {*config.explicit, *_ALWAYS_GIVEN, *({"buffer_size"} & set(values))} - {"run_dir"}
     flags = [_flag(name, values[name]) for name in sorted(given)]
     return [*modules, *flags, f"--run-dir={planned.folder}"]

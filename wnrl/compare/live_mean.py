@@ -25,6 +25,7 @@ from wnrl.report.run_result import WINDOW_FRACTION, Result, read_episodes
 from wnrl.report.sentences import evidence_sentence
 from wnrl.stats.intervals import Interval, t_interval
 from wnrl.stats.learning_curves import curve
+from wnrl.train.foreign_text import markdown
 from wnrl.train.storage.train_log import tail
 from wnrl.train.storage.variant_folder import folder_name, variant_folder
 
@@ -227,8 +228,8 @@ def _describe(included: Sequence[_Seed], seeds: Sequence[_Seed]) -> str:
     config = included[0].config
     window_steps = WINDOW_FRACTION * config.run.steps
     lines = [
-        f"{config.run.env}, {config.name}: mean over {counted(len(included), 'seed')}: "
-        f"{', '.join(numbers)}.",
+        f"{markdown(config.run.env)}, {markdown(config.name)}: mean over "
+        f"{counted(len(included), 'seed')}: {', '.join(numbers)}.",
         f"Seeds left out (not started, not done or failed): {', '.join(others)}." if others else "",
         f"Each seed's curve is the mean raw return of the training episodes that ended in the last "
         f"{window_steps:,.0f} agent steps ({WINDOW_FRACTION:.0%} of the run).",

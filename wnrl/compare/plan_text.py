@@ -9,6 +9,7 @@ from wnrl.compare.plan import Plan
 from wnrl.config import Config
 from wnrl.doctor.memory import available_bytes, format_bytes
 from wnrl.report.number_format import counted
+from wnrl.train.foreign_text import visible
 from wnrl.train.speed import duration_s, format_duration
 from wnrl.train.storage.run_status import saved_steps
 
@@ -82,5 +83,5 @@ def list_grid(plan: Plan) -> list[str]:
     for number, planned in enumerate(plan.grid, 1):
         saved, steps = saved_steps(planned.folder), planned.config.run.steps
         progress = "done" if saved >= steps else f"{saved:,} of {steps:,}" if saved else "to do"
-        lines.append(f"{number:>4}  {planned.folder}  {progress}")
+        lines.append(f"{number:>4}  {visible(planned.folder)}  {progress}")
     return lines

@@ -45,6 +45,7 @@ def measure_cost(planned: PlannedRun) -> RunCost:
         input=json.dumps(planned.config.to_json()),
         capture_output=True,
         text=True,
+        errors="replace",
         check=False,
     )
     if done.returncode:

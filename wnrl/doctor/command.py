@@ -118,7 +118,7 @@ def _memory() -> str:
 
 
 def _disk() -> str:
-    return f"{format_bytes(shutil.disk_usage('.').free)} free in {os.getcwd()}"
+    return f"{format_bytes(shutil.disk_usage('.').free)} free for the current folder"
 
 
 def _emulator() -> str:

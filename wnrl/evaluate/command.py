@@ -24,6 +24,7 @@ from wnrl.train.build import build_agent, build_network, evaluation_env, resolve
 from wnrl.train.evaluation import evaluate_policy
 from wnrl.train.faults.exit import report_fault
 from wnrl.train.flags import Parser, add_import, import_named, one_line
+from wnrl.train.foreign_text import visible
 from wnrl.train.process.stop_signals import StopSignals
 from wnrl.train.storage.checkpoint import Checkpoints
 from wnrl.train.storage.run_folder import loading, read_config
@@ -160,13 +161,13 @@ def _evaluate_and_print(given: dict[str, Any]) -> None:
             flush=True,
         ),
     )
-    print(f"{run_dir} {describe(evaluation)}", flush=True)
+    print(f"{visible(run_dir)} {describe(evaluation)}", flush=True)
     if given["gif"]:
         assert evaluation.first_log is not None, "Atari keeps logs"
         frames = write_episode_gif(Path(given["gif"]), run.env, run.protocol, evaluation.first_log)
         print(
-            f"{given['gif']}: the first {frames:,} agent steps of the first episode that ended "
-            f"(raw return {evaluation.episodes[0].raw_return:.1f})"
+            f"{visible(given['gif'])}: the first {frames:,} agent steps of the first episode that "
+            f"ended (raw return {evaluation.episodes[0].raw_return:.1f})"
         )
 
 

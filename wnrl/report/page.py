@@ -25,6 +25,7 @@ from wnrl.report.sentences import (
     findings,
     maximum_over_mean,
 )
+from wnrl.train.foreign_text import visible
 from wnrl.train.storage.atomic_files import replace_text
 
 PAGE = "report.html"
@@ -120,9 +121,18 @@ def _length(game: Game) -> str:
 @functools.cache
 def _template() -> jinja2.Template:
     environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_shown,
     )
     return environment.from_string(_data("report.html"))
+
+
+def _shown(value: object) -> object:
+    """Show control characters in text; jinja escapes it afterwards, and leaves markup alone."""
+    return value if isinstance(value, Markup) else visible(value)
 
 
 def _data(name: str) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from wnrl.report.run_differences import variant_settings
 from wnrl.report.run_result import Result
+from wnrl.train.foreign_text import visible
 
 
 def scores_csv(out: Path, results: Sequence[Result], swept: Sequence[str]) -> str:
@@ -28,7 +29,7 @@ def scores_csv(out: Path, results: Sequence[Result], swept: Sequence[str]) -> st
         run = result.config.run
         writer.writerow(
             {
-                "run": result.folder.relative_to(out),
+                "run": visible(result.folder.relative_to(out)),
                 **variant_settings(result.config, swept),
                 "agent": run.agent,
                 "seed": run.seed,

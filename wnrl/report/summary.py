@@ -19,6 +19,7 @@ from wnrl.report.run_result import WINDOW_FRACTION
 from wnrl.report.sentences import evidence_sentence, game_warning
 from wnrl.stats.bootstrap import Coverage
 from wnrl.stats.intervals import Interval
+from wnrl.train.foreign_text import markdown
 
 _HOW_TO_READ = f"""\
 Final return: mean raw return of the training episodes that ended in the last \
@@ -52,7 +53,7 @@ in the same way; their coverage is not simulated.
 def summary_markdown(comparison: Comparison) -> str:
     """Return the summary."""
     lines = ["# Comparison", ""]
-    lines += [f"- {name}: {value}" for name, value in comparison.facts.items()]
+    lines += [f"- {name}: {markdown(value)}" for name, value in comparison.facts.items()]
     lines.append("")
     if len(machines(scores for game in comparison.games for scores in game.variants)) > 1:
         lines += [
@@ -73,15 +74,18 @@ def summary_markdown(comparison: Comparison) -> str:
         ]
     if comparison.problems:
         lines += ["## Not in the tables", ""]
-        lines += [f"- {name}: {reason}" for name, reason in comparison.problems.items()]
+        lines += [
+            f"- {markdown(name)}: {markdown(reason)}"
+            for name, reason in comparison.problems.items()
+        ]
         lines.append("")
     return "\n".join(lines)
 
 
 def _game(game: Game, swept: Sequence[str]) -> Iterator[str]:
-    yield from (f"## {game.env}", "")
+    yield from (f"## {markdown(game.env)}", "")
     if warning := game_warning(game):
-        yield from (f"**{warning}**", "")
+        yield from (f"**{markdown(warning)}**", "")
     columns = ["seeds", "final return", "area", "mean evaluation", "best evaluation"]
     yield from _variant_table(swept, columns, ((x.variant, _scores(x)) for x in game.variants))
     if with_runs := [scores for scores in game.variants if scores.runs]:
@@ -97,12 +101,12 @@ def _references(game: Game) -> Iterator[str]:
         ["algorithm", "score", "frames", "runs", "protocol", "source"],
         (
             [
-                reference.algorithm,
+                markdown(reference.algorithm),
                 _number(reference.score),
                 f"{reference.frames:,}",
                 str(reference.runs or "-"),
-                reference.protocol,
-                reference.source,
+                markdown(reference.protocol),
+                markdown(reference.source),
             ]
             for reference in game.references
         ),
@@ -111,11 +115,11 @@ def _references(game: Game) -> Iterator[str]:
 
 def _all_games(aggregate: Aggregate, swept: Sequence[str]) -> Iterator[str]:
     yield from ("## All games", "")
-    yield f"Over {len(aggregate.games)} games: {', '.join(aggregate.games)}."
+    yield f"Over {len(aggregate.games)} games: {', '.join(map(markdown, aggregate.games))}."
     if aggregate.left_out:
         yield (
             "Left out because a human score or runs of a variant are missing: "
-            f"{', '.join(aggregate.left_out)}."
+            f"{', '.join(map(markdown, aggregate.left_out))}."
         )
     yield ""
     if warning := evidence_sentence(aggregate.fewest_seeds):
@@ -135,7 +139,11 @@ def _all_games(aggregate: Aggregate, swept: Sequence[str]) -> Iterator[str]:
         yield from _table(
             ["variant", "compared with", "probability"],
             (
-                [each.better.label, each.worse.label, _interval(each.probability)]
+                [
+                    markdown(each.better.label),
+                    markdown(each.worse.label),
+                    _interval(each.probability),
+                ]
                 for each in aggregate.improvements
             ),
         )
@@ -177,9 +185,10 @@ def _variant_table(
     swept: Sequence[str], columns: Sequence[str], rows: Iterable[tuple[Variant, Sequence[str]]]
 ) -> Iterator[str]:
     """Yield a table with one row per variant."""
-    names = ["norm", *(flag_name(name) for name in swept)]
+    names = ["norm", *(markdown(flag_name(name)) for name in swept)]
     yield from _table(
-        [*names, *columns], ([variant.norm, *variant.values, *row] for variant, row in rows)
+        [*names, *columns],
+        ([*map(markdown, (variant.norm, *variant.values)), *row] for variant, row in rows),
     )
 
 

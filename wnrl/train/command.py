@@ -16,6 +16,7 @@ from wnrl.train.faults.exit import report_fault
 from wnrl.train.faults.finite import NotFiniteLearning
 from wnrl.train.flags import describe as describe_setting
 from wnrl.train.flags import import_named, one_line, parse_train_flags
+from wnrl.train.foreign_text import visible
 from wnrl.train.loop import Tick
 from wnrl.train.process.stop_signals import StopSignals
 from wnrl.train.run import resume, train
@@ -65,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except (EnvironmentFault, NotFiniteLearning) as fault:
             return report_fault("wnrl.train", fault)
         except StorageError as error:
-            print(f"wnrl.train: {error}", file=sys.stderr)
+            print(f"wnrl.train: {visible(error)}", file=sys.stderr)
             return ExitCode.FAILED
     return 128 + signals.received[0] if signals.received else ExitCode.DONE
 

@@ -25,6 +25,7 @@ from wnrl.config import (
     norm_named,
 )
 from wnrl.nn.norms.catalogue import get_norm
+from wnrl.train.foreign_text import joined
 from wnrl.train.storage.run_folder import read_config
 from wnrl.train.untrusted.files import read_text
 
@@ -313,7 +314,7 @@ def one_line(error: UsageError) -> str:
     is at its beginning, and what to do at its end.
     """
     message = error.flag_message if isinstance(error, SettingError) else str(error)
-    words = textwrap.dedent(message).split()
+    words = joined(message).split(" ")  # as they are, so that paths stay
     for k in sorted(range(len(words)), key=lambda k: -len(words[k])):
         excess = len(" ".join(words)) - _LONGEST_LINE
         if excess <= 0 or len(words[k]) <= _LONGEST_WORD:

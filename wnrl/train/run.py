@@ -24,6 +24,7 @@ from wnrl.envs.vector import VectorEnv
 from wnrl.train.build import build_env, build_network, check_norm, resolve
 from wnrl.train.faults.finite import NotFiniteLearning
 from wnrl.train.faults.repeat_check import repeats
+from wnrl.train.foreign_text import quoted, visible
 from wnrl.train.loop import Tick
 from wnrl.train.memory_budget import fit_memory
 from wnrl.train.session import Session
@@ -84,8 +85,9 @@ def train(
         with RunDirectory(run_dir_of(config)) as folder:
             if folder.holds_run and not overwrite:
                 raise UsageError(
-                    f"{folder.path} already holds a run; continue it with --resume {folder.path}, "
-                    "replace it with --overwrite, or choose another folder with --run-dir"
+                    f"{folder.path} already holds a run; continue it with --resume "
+                    f"{quoted(folder.path)}, replace it with --overwrite, or choose another "
+                    "folder with --run-dir"
                 )
             claimed(folder)
             yield from _train(config, folder, None, env, device, should_stop, say, began)
@@ -123,7 +125,9 @@ def resume(
         with folder.status.recording_failure():
             saved = Checkpoints(run_dir).latest()
             if saved is None:
-                say(f"{run_dir} has no checkpoint yet: starting its run from the beginning")
+                say(
+                    f"{visible(run_dir)} has no checkpoint yet: starting its run from the beginning"
+                )
             elif saved.step >= config.run.steps:
                 say(
                     f"already done at {saved.step:,} agent steps, and --steps is "
@@ -230,7 +234,9 @@ def _kept(folder: RunDirectory) -> str:
     steps = Checkpoints(folder.path).steps()
     if not steps:
         return "there is no checkpoint yet"
-    return f"--resume {folder.path} continues from the checkpoint of agent step {steps[-1]:,}"
+    return (
+        f"--resume {quoted(folder.path)} continues from the checkpoint of agent step {steps[-1]:,}"
+    )
 
 
 def _announce(
@@ -309,17 +315,17 @@ def _summary(session: Session, run_dir: Path) -> str:
         )
     done = steps >= until_steps
     finished = done and config.rate_ends and until_steps >= config.run.schedule_steps
-    gif = f" --gif {run_dir}/play.gif" if is_atari(config.run.env) else ""
+    gif = f" --gif {quoted(run_dir / 'play.gif')}" if is_atari(config.run.env) else ""
     further = f" --steps {2 * until_steps:_}" if done else ""
     module = config.run.env.rpartition(":")[0]
-    needs = f" --import {module}" if module else ""
-    resume_line = f"  resume    python -m wnrl.train --resume {run_dir}{needs}{further}\n"
+    needs = f" --import {quoted(module)}" if module else ""
+    resume_line = f"  resume    python -m wnrl.train --resume {quoted(run_dir)}{needs}{further}\n"
     return (
         f"{'done' if done else 'stopped'} at {steps:,} of {until_steps:,} agent steps after "
         f"{format_duration(recorder.elapsed_s)}: {scored}\n"
-        f"  evaluate  python -m wnrl.evaluate {run_dir}{needs}{gif}\n"
+        f"  evaluate  python -m wnrl.evaluate {quoted(run_dir)}{needs}{gif}\n"
         f"{'' if finished else resume_line}"
-        f"  watch     tensorboard --logdir {run_dir}"
+        f"  watch     tensorboard --logdir {quoted(run_dir)}"
     )
 
 

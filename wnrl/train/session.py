@@ -17,6 +17,7 @@ from wnrl.instruments.weight_rows import weight_vectors
 from wnrl.train.build import build_agent, resolve
 from wnrl.train.evaluation import evaluate_agent
 from wnrl.train.faults.finite import check_metrics, check_weights
+from wnrl.train.foreign_text import quoted
 from wnrl.train.log.recorder import Recorder, Sources, gain_histograms
 from wnrl.train.loop import Tick, crossed, run
 from wnrl.train.storage import old_runs
@@ -202,8 +203,6 @@ class Session:
             )
         except CheckpointError as error:
             if last:
-                path = self._folder.path
-                raise CheckpointError(
-                    f"{error}; make room, then finish with --resume {path}"
-                ) from error
+                resume = f"--resume {quoted(self._folder.path)}"
+                raise CheckpointError(f"{error}; make room, then finish with {resume}") from error
             self.recorder.progress.say(f"wnrl: {error}; training continues until the next one")

@@ -9,6 +9,7 @@ from wnrl.config import Config
 from wnrl.doctor import memory
 from wnrl.nn.networks.data_initialization import InitReport
 from wnrl.train.build import resolve
+from wnrl.train.foreign_text import visible
 from wnrl.train.speed import DAY_S, Speed, cheaper, duration_s, format_duration
 
 
@@ -33,7 +34,7 @@ def describe(config: Config, run_dir: Path, device: torch.device, done_steps: in
         f"  device    {device}, {run.threads} CPU thread{'s' * (run.threads > 1)}, "
         f"{agent.num_envs} environment{'s' * (agent.num_envs > 1)}, {agent.stored}"
     )
-    lines.append(f"  folder    {run_dir}")
+    lines.append(f"  folder    {visible(run_dir)}")
     if agent.updates(run.steps) < 1:
         why = agent.why_no_update(run.steps)
         lines.append(f"  note      nothing will be learnt: {run.steps:,} steps {why}")

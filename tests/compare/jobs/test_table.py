@@ -90,3 +90,13 @@ def test_on_a_terminal_the_table_is_drawn_over_the_one_before(tmp_path: Path) ->
     assert text.count("the run") == 3
     assert text.count("\x1b[3A\x1b[J") == 3
     assert text.endswith("\x1b[3A\x1b[Jsomething happened\n")
+
+
+def test_escape_codes_in_names_and_messages_are_written_out(tmp_path: Path) -> None:
+    row = ROWS[1]._replace(name="\x1b[31ma\nb")
+    assert row.sentence().startswith("\\x1b[31ma\\nb: 1,000 agent steps")
+    assert all(line.isprintable() for line in format_rows([row], 100, 20))
+    stream = io.StringIO()
+    screen = Screen({}, lambda run: RunStatus(0, None, None), interval_s=10.0, stream=stream)
+    screen.print_line("runs/a failed: \x1b[2J\r")
+    assert stream.getvalue() == "runs/a failed: \\x1b[2J\\r\n"

@@ -126,3 +126,11 @@ def test_the_tail_of_a_long_file_begins_with_a_whole_line(tmp_path: Path) -> Non
     assert len(lines[0]) == 11
     assert lines[-1] == "line 009999"
     assert tail(tmp_path / "none") == ""
+
+
+def test_escape_codes_of_a_failed_run_are_written_out(tmp_path: Path) -> None:
+    log = tmp_path / TRAIN_LOG
+    log.write_bytes(b"fine\n\x1b]0;title\x07\x1b[31mE\xffrror\x1b[0m\r\n\n")
+    assert failure(tmp_path) == last_line(log) == "\\x1b]0;title\\x07\\x1b[31mE\ufffdrror\\x1b[0m"
+    StatusFile(tmp_path).write(RunStatus(0, None, None, RunState.FAILED, error="\x1b[2J\u202eno"))
+    assert failure(tmp_path) == "\\x1b[2J\\u202eno"

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, TextIO
 
 from wnrl.compare.jobs.runner import Run, State
+from wnrl.train.foreign_text import visible
 from wnrl.train.log.progress import format_seconds
 from wnrl.train.storage.run_status import RunStatus
 
@@ -47,7 +48,7 @@ class Row(NamedTuple):
         running = self.state is State.RUNNING
         status, left_s = self.status, self.left_s
         return [
-            self.name,
+            visible(self.name),
             f"retried {self.retries}" if running and self.retries else self.state.value,
             f"{status.agent_steps:,}",
             "-" if status.mean_return is None else f"{status.mean_return:.1f}",
@@ -57,12 +58,12 @@ class Row(NamedTuple):
 
     def sentence(self) -> str:
         """Return one line for a log; unknown numbers are left out."""
-        _, _, steps, mean_return, rate, left = self.cells()
+        name, _, steps, mean_return, rate, left = self.cells()
         parts = [f"{steps} agent steps"]
         parts += [f"return {mean_return}"] if mean_return != "-" else []
         parts += [f"{rate} steps/s"] if rate != "-" else []
         parts += [f"{left} left"] if left != "-" else []
-        return f"{self.name}: {', '.join(parts)}"
+        return f"{name}: {', '.join(parts)}"
 
 
 def format_rows(rows: Sequence[Row], width: int, height: int) -> list[str]:
@@ -134,7 +135,7 @@ class Screen:
     def print_line(self, line: str) -> None:
         """Print a line above the table."""
         self._erase()
-        self._stream.write(f"{line}\n")
+        self._stream.write(f"{visible(line)}\n")
         self._stream.flush()
 
     def update(self, runs: Sequence[Run]) -> None:

@@ -5,6 +5,7 @@ import sys
 from wnrl.envs.guarded_env import BrokenInterface, EnvironmentFault, NotFiniteStep
 from wnrl.train.exit_codes import ExitCode
 from wnrl.train.faults.finite import NotFiniteLearning
+from wnrl.train.foreign_text import joined
 
 RunFault = EnvironmentFault | NotFiniteLearning
 
@@ -12,7 +13,7 @@ RunFault = EnvironmentFault | NotFiniteLearning
 def report_fault(program: str, fault: RunFault) -> ExitCode:
     """Print a fault and what was noted about it; return the exit code."""
     said = "; ".join([str(fault), *getattr(fault, "__notes__", [])])
-    print(f"{program}: {' '.join(said.split())}", file=sys.stderr)
+    print(f"{program}: {joined(said)}", file=sys.stderr)
     match fault:
         case NotFiniteStep() | NotFiniteLearning():
             return ExitCode.NOT_FINITE

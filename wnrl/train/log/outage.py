@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from wnrl.train.foreign_text import quoted
 from wnrl.train.storage.append_file import AppendFile
 from wnrl.train.storage.atomic_files import StorageError
 
@@ -60,7 +61,7 @@ def require_written(run_dir: Path, tables: Iterable[AppendFile]) -> None:
         names = " and ".join(table.path.name for table in missing)
         raise StorageError(
             f"the newest rows of {names} in {run_dir} could not be written: "
-            f"{reason(missing[0].error)}; make room, then finish with --resume {run_dir}"
+            f"{reason(missing[0].error)}; make room, then finish with --resume {quoted(run_dir)}"
         )
 
 

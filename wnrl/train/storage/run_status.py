@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
+from wnrl.train.foreign_text import visible
 from wnrl.train.storage import old_runs
 from wnrl.train.storage.atomic_files import replace_text
 from wnrl.train.storage.checkpoint import Checkpoints
@@ -134,7 +135,7 @@ def failure(folder: Path) -> str:
     """Return why a run last failed, in one line; empty if it did not fail or if unknown."""
     status = _read(folder)
     if status is not None:
-        return status.error
+        return visible(status.error)
     line = last_line(folder / TRAIN_LOG)  # it never started, or is an old run
     return "" if old_runs.is_progress_line(line) else line
 

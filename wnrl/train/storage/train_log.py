@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import BinaryIO
 
+from wnrl.train.foreign_text import visible
 from wnrl.train.untrusted.files import open_regular
 
 TRAIN_LOG = "train.log"  # not part of the run: a run that is overwritten keeps it
@@ -33,6 +34,6 @@ def tail(path: Path, from_byte: int = 0) -> str:
 
 
 def last_line(path: Path, from_byte: int = 0) -> str:
-    """Return the last line of a text file that is not empty."""
+    """Return the last line that is not empty, without control characters."""
     lines = [line.strip() for line in tail(path, from_byte).splitlines() if line.strip()]
-    return lines[-1] if lines else ""
+    return visible(lines[-1]) if lines else ""

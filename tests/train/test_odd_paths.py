@@ -1,0 +1,112 @@
+"""Commands on folders with odd names: they work, and what they print is safe and can be pasted."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from wnrl import evaluate
+from wnrl.compare import command as compare
+from wnrl.train import command
+
+TOY = ["--env=toy/Catch", "--warmup-steps=100", "--no-calibrate", "--eval-every-steps=0"]
+NAMES = (
+    "two  spaces and it's $HOME|`<i>[d](e)*",
+    "gr\u00f6\u00dfe gro\u0308\u00dfe",
+    "x" * 200,
+    "\x1b[31mred\n",
+    "-dash",
+)
+
+
+def go(*arguments: object) -> int:
+    return command.main([str(argument) for argument in arguments])
+
+
+def printed_commands(out: str) -> dict[str, str]:
+    return dict(re.findall(r"^  (evaluate|resume|watch) +(.*)$", out, re.MULTILINE))
+
+
+def arguments_of(line: str) -> list[str]:
+    """Return the arguments that bash reads in a line."""
+    script = f"printf '%s\\0' {line}"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, check=True)
+    return [os.fsdecode(part) for part in done.stdout.split(b"\0")[:-1]]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_run_in_an_odd_folder_prints_commands_that_can_be_pasted(
+    name: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert go(*TOY, "--steps=200", f"--run-dir={name}") == 0
+    out = capsys.readouterr().out
+    assert all(line.isprintable() for line in out.split("\n"))
+    printed = printed_commands(out)
+    assert set(printed) == {"evaluate", "resume", "watch"}
+    assert Path(arguments_of(printed["watch"])[-1]).resolve() == (tmp_path / name).resolve()
+    *program, flag, folder, steps, number = arguments_of(printed["resume"])
+    assert (program, flag, steps) == (["python", "-m", "wnrl.train"], "--resume", "--steps")
+    assert go(flag, folder, steps, number) == 0
+    assert f"done at {int(number):,} of" in capsys.readouterr().out
+    *program, folder = arguments_of(printed["evaluate"])
+    assert program == ["python", "-m", "wnrl.evaluate"]
+    assert evaluate.main([folder, "--episodes=1"]) == 0
+    assert all(line.isprintable() for line in capsys.readouterr().out.split("\n"))
+
+
+def test_the_error_about_a_folder_that_holds_a_run_can_be_pasted_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "a  b"
+    assert go(*TOY, "--steps=200", f"--run-dir={run}") == 0
+    assert go(*TOY, "--steps=200", f"--run-dir={run}") == 2
+    assert f"continue it with --resume '{run}', replace" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("program", [command, compare])
+def test_a_folder_that_is_not_utf_8_is_refused_in_one_line(
+    program: object, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = os.fsdecode(os.fsencode(tmp_path) + b"/\xff\x1b[31m")
+    flag = "--run-dir" if program is command else "--out"
+    main = command.main if program is command else compare.main
+    assert main([*TOY, "--steps=200", f"{flag}={folder}"]) == 2
+    err = capsys.readouterr().err
+    assert "/\\udcff\\x1b[31m: its name is not UTF-8" in err
+    assert err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("locale", [{"LC_ALL": "C"}, {"LC_ALL": "C", "PYTHONIOENCODING": "ascii"}])
+def test_every_command_works_and_prints_without_a_locale(
+    locale: dict[str, str], tmp_path: Path
+) -> None:
+    name = "gr\u00f6\u00dfe \u65e5\u672c"
+    run, out = f"{name}/run", f"{name}/compare"
+    lines = [
+        ["wnrl.train", *TOY, "--steps=300", f"--run-dir={run}"],
+        ["wnrl.train", f"--resume={run}", "--steps=600"],
+        ["wnrl.evaluate", run, "--episodes=2"],
+        ["wnrl.compare", *TOY, "--norm=none", "--seeds=1", "--steps=300", f"--out={out}"],
+        ["wnrl.compare", f"--report-only={out}"],
+    ]
+    for line in lines:
+        done = subprocess.run(
+            [sys.executable, "-m", *line],
+            cwd=tmp_path,
+            env={**os.environ, **locale},
+            capture_output=True,
+            check=False,
+        )
+        assert (done.returncode, b"Traceback" in done.stderr) == (0, False), done.stderr
+        if "PYTHONIOENCODING" in locale:
+            assert done.stdout.isascii()
+    assert (tmp_path / out / "summary.md").exists()
