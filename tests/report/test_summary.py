@@ -74,7 +74,7 @@ def test_a_table_has_means_intervals_and_the_facts_about_the_runs(
     assert rows[0] == ("| norm | seeds | final return | area | mean evaluation | best evaluation |")
     assert rows[2].startswith(f"| none | 3 | 6 [−{-interval.low:.4g}, {interval.high:.4g}] | ")
     assert f"| {area.value:.4g} [" in rows[2]
-    assert rows[3] == "| weight | 3 | 1 [1, 1] | 1 [1, 1] | - | - |"
+    assert rows[3] == "| weight | 3 | 1 (no interval) | 1 (no interval) | - | - |"
     assert "3 seeds: differences are indicative only. Run at least 5." in text
     for fact in ("agent: dqn", "protocol: classic", "agent steps: 1,000", "commit: abc"):
         assert f"- {fact}\n" in text

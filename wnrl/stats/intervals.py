@@ -3,20 +3,23 @@
 Statistics over several games are in `wnrl.stats.scores`, their bootstrap intervals in
 `wnrl.stats.bootstrap`.
 
-Dimension key: S seeds, R resamples.
+Dimension key: S seeds, n seeds of one group, R resamples.
 """
 
 import enum
-import functools
 import math
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
 
+from wnrl.stats.student_t import check_confidence, two_sided_t
+
+Array = npt.NDArray[np.float64]
+
 INDICATIVE_SEEDS = 3  # with fewer, nothing can be concluded
 CONCLUSIVE_SEEDS = 5  # with fewer, a difference is indicative only
+_SAME = 1e-9  # scores that differ by less than this share of their size are equal up to rounding
 
 
 class Evidence(enum.Enum):
@@ -31,7 +34,7 @@ class Evidence(enum.Enum):
 class Interval:
     """A statistic of the scores and the confidence interval around it.
 
-    With one seed, which leaves nothing to estimate the spread from, both ends are NaN.
+    With nothing to estimate the spread from, such as one seed, both ends are NaN.
     """
 
     value: float
@@ -42,6 +45,15 @@ class Interval:
     def bounded(self) -> bool:
         """Return whether the interval has ends."""
         return not math.isnan(self.low)
+
+
+@dataclass(frozen=True)
+class Group:
+    """The scores of a variant, summarized; every field is (...)."""
+
+    mean: Array
+    variance: Array  # of a score, over seeds; 0 without any spread, NaN with one score
+    count: int  # n
 
 
 def evidence(seeds: int) -> Evidence:
@@ -60,77 +72,73 @@ def evidence(seeds: int) -> Evidence:
     return Evidence.INDICATIVE if seeds < CONCLUSIVE_SEEDS else Evidence.CONCLUSIVE
 
 
-def t_interval(values: npt.ArrayLike, *, confidence: float = 0.95) -> Interval:
+def group(scores: npt.ArrayLike, sampling_variance: npt.ArrayLike = math.nan) -> Group:
+    """Summarize scores: (..., n) -> (...).
+
+        s² = max(sum (x - mean)² / (n - 1), mean of the sampling variances)
+
+    A run's score is a mean over episodes, so it has an error of its own, and scores of other seeds
+    cannot vary by less than this error. Seeds that agree by chance do not make a mean certain.
+
+    Args:
+        scores: one per seed.
+        sampling_variance: square of each score's own standard error, (..., n) or one for all; NaN
+            if unknown.
+    """
+    x = np.asarray(scores, dtype=np.float64)
+    own = np.broadcast_to(np.asarray(sampling_variance, dtype=np.float64), x.shape)
+    known = ~np.isnan(own)
+    floor = np.where(known, own, 0.0).sum(axis=-1) / np.maximum(known.sum(axis=-1), 1)
+    count = x.shape[-1]
+    if count < 2:
+        return Group(x.mean(axis=-1), np.full(x.shape[:-1], math.nan), count)
+    variance = x.var(axis=-1, ddof=1)
+    rounding = (_SAME * np.abs(x).max(axis=-1)) ** 2
+    variance = np.where(variance <= rounding, 0.0, variance)
+    return Group(x.mean(axis=-1), np.maximum(variance, floor), count)
+
+
+def t_interval(
+    values: npt.ArrayLike,
+    *,
+    sampling_variance: npt.ArrayLike = math.nan,
+    confidence: float = 0.95,
+) -> Interval:
     """Return the mean over seeds with its Student-t interval.
 
-        mean ± t s / sqrt(S)        s² = sum (x - mean)² / (S - 1)
+        mean ± t s / sqrt(S)        s² as in `group`
 
     For normal scores its coverage is exact at every S >= 2. A percentile bootstrap's is not: at a
     nominal 95% it covers 75% with three seeds and 83% with five (tests/stats/test_bootstrap.py).
 
     Args:
         values: (S,) a score per seed.
+        sampling_variance: as in `group`.
         confidence: in (0, 1).
 
     Returns:
-        The interval; its ends are NaN with one seed. Equal scores give an interval of width 0.
+        The interval; its ends are NaN with one seed, and with equal scores whose own errors are
+        unknown.
 
     Raises:
         ValueError: if values are not (S,) finite numbers with S >= 1.
 
     Source: Student 1908.
     """
-    values = finite_scores(values)
-    mean = float(values.mean())
-    if len(values) == 1:
+    check_confidence(confidence)
+    scores = group(finite_scores(values), sampling_variance)
+    mean, variance = float(scores.mean), float(scores.variance)
+    if not variance > 0:
         return Interval(mean, math.nan, math.nan)
-    deviation = float(values.std(ddof=1))
-    half = two_sided_t(confidence, len(values) - 1) * deviation / math.sqrt(len(values))
+    half = two_sided_t(confidence, scores.count - 1) * math.sqrt(variance / scores.count)
     return Interval(mean, mean - half, mean + half)
-
-
-@functools.cache
-def two_sided_t(confidence: float, df: float) -> float:
-    """Return the t with P(|T| <= t) = confidence, for a Student T with `df` degrees of freedom.
-
-    Args:
-        confidence: in (0, 1).
-        df: 1, 2, 3, ... or infinity, which gives the normal distribution.
-
-    Raises:
-        ValueError: if confidence or df is none of these.
-    """
-    _check_confidence(confidence)
-    if df == math.inf:
-        return NormalDist().inv_cdf((1 + confidence) / 2)
-    if not df >= 1 or df % 1 != 0:
-        raise ValueError(f"df must be 1, 2, 3, ... or infinity, not {df}")
-    low, high = 0.0, math.pi / 2
-    while low < (middle := (low + high) / 2) < high:  # until no number lies between them
-        if _t_within(middle, int(df)) < confidence:
-            low = middle
-        else:
-            high = middle
-    return math.sqrt(df) * math.tan(high)
-
-
-def _t_within(theta: float, df: int) -> float:
-    """Return P(|T| <= sqrt(df) tan(theta)) by Abramowitz & Stegun 26.7.3 and 26.7.4."""
-    sine, cosine = math.sin(theta), math.cos(theta)
-    odd = df % 2
-    power, term, total = odd, cosine**odd, 0.0
-    while power <= df - 2:
-        total += term
-        term *= (power + 1) / (power + 2) * cosine**2
-        power += 2
-    return (theta + sine * total) * 2 / math.pi if odd else sine * total
 
 
 def percentile_ends(
     resampled: npt.NDArray[np.float64], confidence: float
 ) -> npt.NDArray[np.float64]:
     """Return the two ends of a percentile interval: (R, ...) -> (2, ...)."""
-    _check_confidence(confidence)
+    check_confidence(confidence)
     tail = (1 - confidence) / 2
     return np.asarray(np.quantile(resampled, [tail, 1 - tail], axis=0))
 
@@ -147,8 +155,3 @@ def finite_scores(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
     if not np.isfinite(scores).all():
         raise ValueError(f"scores must be finite, not {scores[~np.isfinite(scores)][0]}")
     return scores
-
-
-def _check_confidence(confidence: float) -> None:
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence must lie between 0 and 1, not {confidence}")
