@@ -168,3 +168,25 @@ def test_models_saved_under_the_former_names_are_loaded(
     rename_as_before(tmp_path / "model.zip")
     loaded = ALGORITHMS[algorithm].load(tmp_path / "model.zip", device="cpu")
     assert same_weights(loaded.policy, model.policy)
+
+
+class Recurrent(Residual):
+    """Has a layer that no normalization takes."""
+
+    def __init__(self, observation_space: spaces.Box) -> None:
+        super().__init__(observation_space)
+        self.gru = nn.GRU(4, 4)
+
+    def forward(self, observations: Tensor) -> Tensor:
+        features: Tensor = self.gru(super().forward(observations))[0]
+        return features
+
+
+@pytest.mark.parametrize("norm", ["weight", "layer", "spectral"])
+def test_a_layer_that_stays_plain_is_named(norm: str) -> None:
+    options = {"features_extractor_class": Recurrent, "net_arch": [8], "norm": norm}
+    with pytest.warns(UserWarning, match=r"leaves features_extractor\.gru \(GRU\) plain"):
+        make("DQN", "CnnPolicy", **options)
+    where = "features_extractor.cnn.0"
+    make("DQN", "CnnPolicy", **options, norm_where=where)
+    make("DQN", "CnnPolicy", **{**options, "norm": "none"})

@@ -62,8 +62,8 @@ def weight_norm(v: Tensor, g: Tensor) -> Tensor:
     """Return w of one layer, like `weight_norm_many` but with less overhead on the CPU.
 
     It does not use torch's derivative of the ATen kernel, which treats ||v|| as a constant, so that
-    second derivatives are wrong (torch 2.13). torch.func transforms and forward-mode derivatives
-    use the reference.
+    second derivatives are wrong (torch 2.13). torch.func transforms, forward-mode derivatives,
+    torch.jit.trace and torch.export use the reference.
 
     Args:
         v: (O, ...) weight vectors of a layer; they are not checked.
@@ -75,9 +75,12 @@ def weight_norm(v: Tensor, g: Tensor) -> Tensor:
         or torch._C._len_torch_dispatch_stack() > 0  # tracing and fake tensors have no values
         or type(v) not in _PLAIN
     ):
+        if torch.compiler.is_exporting():  # no op of ours in a graph that runs elsewhere
+            return reference.effective_weight(v, g)
         return weight_norm_many([v], [g])[0]
     if (
-        is_functorch_wrapped_tensor(v)
+        torch._C._is_tracing()  # torch.jit.trace and the older ONNX exporter
+        or is_functorch_wrapped_tensor(v)
         or is_functorch_wrapped_tensor(g)
         or forward_ad._current_level >= 0
     ):

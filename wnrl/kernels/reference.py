@@ -82,6 +82,8 @@ def _nonzero(norm: Tensor) -> Tensor:
 
 
 def _check_rows(name: str, v: Tensor) -> None:
+    if torch._C._is_tracing():  # sizes are tensors there, whose values would be warned of
+        return
     if v.ndim < 2 or not v.is_floating_point() or v.numel() == 0:
         raise ValueError(
             f"{name} is {tuple(v.shape)} {v.dtype}: it needs two or more axes, at least one "
@@ -92,6 +94,8 @@ def _check_rows(name: str, v: Tensor) -> None:
 def _check_gain(v: Tensor, g: Tensor) -> None:
     _check_rows("v", v)
     expected = (v.shape[0],) + (1,) * (v.ndim - 1)
+    if torch._C._is_tracing():
+        return
     if g.shape != expected or not g.is_floating_point():
         raise ValueError(
             f"g is {tuple(g.shape)} {g.dtype}: v of shape {tuple(v.shape)} needs one "

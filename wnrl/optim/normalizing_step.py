@@ -42,6 +42,7 @@ from wnrl.optim.arguments import (
     checked_max_norm,
     starting_norm,
 )
+from wnrl.optim.owners import check_owners
 
 SMALLEST_GAIN = optimizer_aten.SMALLEST_GAIN
 TYPES = (torch.float32, torch.float64, torch.bfloat16)
@@ -83,11 +84,14 @@ class NormalizingOptimizer(torch.optim.Optimizer):
 
     def add_param_group(self, param_group: Group) -> None:
         """Add a group; if its `weight_norm` is false, all of its parameters take plain steps."""
+        chosen = "weight_norm" in param_group  # by the user or `weight_norm_groups`
         super().add_param_group(param_group)
         group = self.param_groups[-1]
         check_v_norm(group["v_norm"])
         for parameter in group["params"]:
             self._check_parameter(group, parameter)
+        if not chosen:
+            check_owners(type(self).__name__, group["params"])
 
     def _check_parameter(self, group: Group, parameter: nn.Parameter) -> None:
         part = getattr(parameter, _PART, None)

@@ -23,8 +23,9 @@ from stable_baselines3.dqn.policies import CnnPolicy, DQNPolicy, MultiInputPolic
 from torch import Tensor, nn
 
 from wnrl._settings import UsageError
+from wnrl.nn.norms.convert import everywhere, warn_of_plain
 from wnrl.nn.norms.layers.spectral import Spectral
-from wnrl.nn.norms.placement import Layout, place
+from wnrl.nn.norms.placement import Layout, canonical_where, place
 from wnrl.nn.norms.record import Norm, leave_alone
 from wnrl.sb3.builder import check_algorithm, in_storage_of_algorithm
 from wnrl.sb3.clone_policy import without_graph
@@ -97,6 +98,10 @@ class NormalizedPolicy(BasePolicy):
         norm, networks = self._norm_record(), self._networks()
         with policy_arguments():
             placed = place(self.norm_where, norm, self._layout())
+            if norm.has_place and {"torso", "all"} & set(
+                canonical_where(self.norm_where).split(",")
+            ):
+                warn_of_plain(type(self).__name__, networks[0], everywhere)
             for network in networks:
                 normalize_(network, norm, placed, partial(self._forward_once, network))
         learning, *copies = networks

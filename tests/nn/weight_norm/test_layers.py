@@ -238,7 +238,8 @@ def test_layers_are_exported_with_their_parameters(
     x = torch.ones(2, 5) if make is linear else torch.ones(2, 4, 7, 7)
     exported = torch.export.export(layer, (x,))
     assert set(exported.state_dict) == set(layer.state_dict())
-    assert torch.allclose(exported.module()(2 * x), layer(2 * x), rtol=1e-6)
+    assert "wnrl" not in str(exported.graph)  # ONNX and other runtimes do not have our ops
+    torch.testing.assert_close(exported.module()(2 * x), layer(2 * x))
 
 
 # Checkpoints of torch's two forms.

@@ -5,7 +5,8 @@ references elsewhere stay valid. A Parameter shared by two layers stays shared. 
 storage to the other, with an optimizer, is in `storages`.
 """
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Collection
 from typing import TypeVar
 
 import torch
@@ -18,6 +19,16 @@ from wnrl.nn.weight_norm.layers import WNConv2d, WNLinear
 from wnrl.nn.weight_norm.lstm import WNLSTM
 from wnrl.nn.weight_norm.parametrization import WeightNormalized, check_options, computed_weights
 from wnrl.nn.weight_norm.storages import store_w_
+
+# Layers with weights; a lazy one is of these too.
+_WITH_WEIGHTS = (
+    nn.Linear,
+    nn.Bilinear,
+    nn.modules.conv._ConvNd,
+    nn.RNNBase,
+    nn.RNNCellBase,
+    nn.MultiheadAttention,
+)
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -47,8 +58,9 @@ def convert_(
     """Give the plain layers of a module weight normalization, in place.
 
     Layers of exactly the types nn.Linear, nn.Conv2d and nn.LSTM become `WNLinear`, `WNConv2d` and
-    `WNLSTM`; subclasses stay as they are, because their forward may compute something else. Biases,
-    hooks and modes stay. With storage="gv" the Parameters of the weights are replaced, so build the
+    `WNLSTM`. Other layers with weights stay as they are, subclasses too, because their forward may
+    compute something else; a warning names those that `where` does not leave out. Biases, hooks and
+    modes stay. With storage="gv" the Parameters of the weights are replaced, so build the
     optimizer afterwards.
 
     Args:
@@ -64,8 +76,8 @@ def convert_(
         The module.
 
     Raises:
-        UsageError: another norm or storage, or a layer that torch's hook normalizes. Nothing has
-            changed then.
+        UsageError: another norm or storage, a layer that torch's hook normalizes, or with storage
+            "gv" a weight that another module shares as it is. Nothing has changed then.
     """
     check_options(storage, "linear", 1.0, None)
     options = _layer_options(norm, storage)
@@ -81,6 +93,9 @@ def convert_(
                 f"layer {name!r} has no Parameter {missing[0]}: first remove its "
                 "reparameterization (torch.nn.utils.remove_weight_norm)"
             )
+    if storage == "gv":
+        check_ties(module, chosen, "convert_(..., storage='w') keeps the tie")
+    warn_of_plain("convert_", module, where)
     tied: dict[int, tuple[nn.Parameter, nn.Parameter]] = {}
     for _, layer in chosen:
         originals = {n: layer._parameters[n] for n in _weight_names(layer)}
@@ -90,6 +105,52 @@ def convert_(
         if storage == "gv":
             _tie_(layer, originals, tied)
     return module
+
+
+def warn_of_plain(
+    converter: str, module: nn.Module, where: Callable[[str, nn.Module], bool]
+) -> None:
+    """Warn, in one line, of layers with weights that are of other types than `NORMALIZED`.
+
+    Args:
+        converter: what leaves these layers plain, for the message.
+        module: before or after its conversion.
+        where: whether a layer is meant, by name and layer.
+    """
+    plain = [
+        f"{name or 'the module'} ({type(layer).__name__})"
+        for name, layer in module.named_modules()
+        if isinstance(layer, _WITH_WEIGHTS)
+        and type(layer) not in NORMALIZED
+        and not isinstance(layer, WeightNormalized)
+        and where(name, layer)
+    ]
+    if plain:
+        shown = ", ".join(plain[:3]) + (f" and {len(plain) - 3} more" if len(plain) > 3 else "")
+        warnings.warn(
+            f"{converter} leaves {shown} plain: only layers of exactly the types "
+            f"{', '.join(kind.__name__ for kind in NORMALIZED)} are normalized",
+            stacklevel=3,
+        )
+
+
+def check_ties(module: nn.Module, chosen: Collection[tuple[str, nn.Module]], instead: str) -> None:
+    """Raise a UsageError if a module that is not chosen shares the weight of one that is.
+
+    Args:
+        module: holds all layers.
+        chosen: names and layers whose weights are to be replaced.
+        instead: what to do, for the message.
+    """
+    layers = {layer for _, layer in chosen}
+    owner = {id(layer._parameters[n]): name for name, layer in chosen for n in _weight_names(layer)}
+    for name, other in module.named_modules():
+        for parameter in () if other in layers else other._parameters.values():
+            if id(parameter) in owner:
+                raise UsageError(
+                    f"layers {owner[id(parameter)]!r} and {name!r} share a weight, and only the "
+                    f"first would be normalized: leave it out, or normalize neither; {instead}"
+                )
 
 
 def _tie_(

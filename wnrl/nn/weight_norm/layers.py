@@ -14,6 +14,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
 
 from wnrl._settings import UsageError
 from wnrl.kernels.reference import row_norm
@@ -46,7 +48,7 @@ class WNLinear(WeightNormalized, nn.Linear):
     def forward(self, input: Tensor) -> Tensor:
         """(..., I) -> (..., O)."""
         weight = self._parameters.get("weight")  # as cheap as in torch's layer
-        if weight is None:
+        if weight is None or "bias" not in self._parameters:  # computed or pruned
             return nn.functional.linear(input, self.effective_weight(), self.bias)
         return nn.functional.linear(input, weight, self._parameters["bias"])
 
@@ -78,11 +80,19 @@ class WNConv2d(WeightNormalized, nn.Conv2d):
         """(B, I, H, W) -> (B, O, H', W')."""
         weight = self._parameters.get("weight")  # as cheap as in torch's layer
         output: Tensor
-        if weight is None:
+        if weight is None or "bias" not in self._parameters:  # computed or pruned
             output = self._conv_forward(input, self.effective_weight(), self.bias)
         else:
             output = self._conv_forward(input, weight, self._parameters["bias"])
         return output
+
+
+def reparameterized(layer: nn.Module) -> bool:
+    """Return whether torch computes a weight of this layer from other Parameters."""
+    hooks = layer._forward_pre_hooks.values()
+    return torch.nn.utils.parametrize.is_parametrized(layer) or any(
+        isinstance(hook, WeightNorm | SpectralNorm) for hook in hooks
+    )
 
 
 def weight_norm_groups(
@@ -106,7 +116,8 @@ def weight_norm_groups(
         weight vectors of storage="gv" are plain parameters.
 
     Raises:
-        UsageError: `where` selects a layer with storage="gv", which would be normalized twice.
+        UsageError: `where` selects a layer with storage="gv" or one that torch reparametrizes,
+            which would be normalized twice.
     """
     chosen = _marked if where is None else where
     marked: set[int] = set()
@@ -117,6 +128,11 @@ def weight_norm_groups(
             raise UsageError(
                 f"where selects {name!r}, whose storage is 'gv': its weights would be normalized "
                 'twice; leave it out or build it with storage="w"'
+            )
+        if reparameterized(layer):
+            raise UsageError(
+                f"where selects {name!r}, whose weight torch reparametrizes: leave it out, or "
+                "remove the parametrization or hook first"
             )
         # In a Linear, Conv or LSTM only weights have names that start so.
         marked |= {

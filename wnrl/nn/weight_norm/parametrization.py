@@ -151,9 +151,8 @@ class WeightNormalized(nn.Module):
         weight computed when the scope was entered.
         """
         if f"{name}_v" not in self._parameters:
-            weight = self._parameters[name]
-            assert weight is not None
-            return weight
+            weight = self._parameters.get(name)  # not there if torch prunes it
+            return getattr(self, name) if weight is None else weight
         if self._frozen:
             snapshot = self._frozen[-1][name]
             if snapshot.requires_grad or not torch.is_grad_enabled():
@@ -196,6 +195,15 @@ class WeightNormalized(nn.Module):
                 parameter.copy_(value)
         else:
             target.copy_(weight)
+
+    def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
+        """Register a Parameter; refuse the one of torch's pruning for a computed weight."""
+        if name.endswith("_orig") and f"{name.removesuffix('_orig')}_v" in self._parameters:
+            raise UsageError(
+                f"{name.removesuffix('_orig')!r} cannot be pruned with storage='gv', which "
+                "computes it: build the layer with storage='w', or fold_ the network first"
+            )
+        super().register_parameter(name, param)
 
     def __getattr__(self, name: str) -> Any:
         parameters = self.__dict__.get("_parameters", {})

@@ -224,8 +224,12 @@ def _stored_weights(module: nn.Module) -> Iterator[tuple[WeightNormalized, str, 
     for layer in module.modules():
         if isinstance(layer, WeightNormalized) and layer.storage == "w":
             for name in layer.weight_names():
-                weight = layer._parameters[name]
-                assert weight is not None
+                weight = layer._parameters.get(name)
+                if weight is None:
+                    raise UsageError(
+                        f"{name!r} of a {type(layer).__name__} is pruned: make that permanent "
+                        "with torch.nn.utils.prune.remove first"
+                    )
                 yield layer, name, weight
 
 

@@ -29,8 +29,16 @@ class Projected(nn.Module):
     def __init__(self, *arguments: Any, by_rows: bool = True, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.by_rows = by_rows
-        self.register_buffer("radius", torch.ones((), dtype=self.weight.dtype))
+        radius = torch.ones((), dtype=self.weight.dtype, device=self.weight.device)
+        self.register_buffer("radius", radius)
         self.hold_()
+
+    def reset_parameters(self) -> None:
+        """Draw weight and bias as torch does, and hold the new weight's norm."""
+        super().reset_parameters()  # type: ignore[misc]  # the layer's that follows
+        if "radius" in self._buffers:  # not yet in torch's constructor
+            self.radius.fill_(1.0)
+            self.hold_()
 
     @torch.no_grad()
     def hold_(self) -> None:

@@ -44,8 +44,18 @@ class Spectral(nn.Module):
         self.power_iterations = power_iterations
         self.lipschitz = lipschitz
         self.leave_smaller = leave_smaller
+        self.register_buffer("weight_u", self.weight.detach().new_empty(self.weight.shape[0]))
+        self._draw_()
+
+    def reset_parameters(self) -> None:
+        """Draw weight and bias as torch does, then u."""
+        super().reset_parameters()  # type: ignore[misc]  # the layer's that follows
+        if "weight_u" in self._buffers:  # not yet in torch's constructor
+            self._draw_()
+
+    def _draw_(self) -> None:
         drawn = torch.randn(self.weight.shape[0]).to(self.weight)
-        self.register_buffer("weight_u", nn.functional.normalize(drawn, dim=0))
+        self.weight_u.copy_(nn.functional.normalize(drawn, dim=0))
 
     def effective_weight(self) -> Tensor:
         """Return w (O, ...), differentiable; a training forward moves u first."""

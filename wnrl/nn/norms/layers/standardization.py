@@ -39,6 +39,12 @@ class Standardized(nn.Module):
         self.eps = eps
         self.gain = nn.Parameter(self.weight.new_ones(self.weight.shape[0]))
 
+    def reset_parameters(self) -> None:
+        """Draw weight and bias as torch does, and set the gains to 1."""
+        super().reset_parameters()  # type: ignore[misc]  # the layer's that follows
+        if "gain" in self._parameters:  # not yet in torch's constructor
+            self.reset_gain_()
+
     def effective_weight(self) -> Tensor:
         """Return w (O, ...), differentiable."""
         centred, scale = self.parts()
