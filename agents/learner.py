@@ -7,6 +7,7 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
+from wnrl.envs.call_order import HEARTBEAT
 from wnrl.nn.norms.record import leave_alone
 from wnrl.nn.weight_norm.cached_weights import shared_weights
 from wnrl.optim.step import StepOptimizer
@@ -98,6 +99,7 @@ class Learner:
         self._after_step(self.network)
         self.observer.after_step()
         self.updates += 1
+        HEARTBEAT.beat()
         return report
 
     def frozen_network(self) -> nn.Module:

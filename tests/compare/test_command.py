@@ -223,6 +223,25 @@ def test_the_second_signal_kills_the_runs(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="hangs in a POSIX mutex")
+def test_a_run_that_hangs_is_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    wait, out = tmp_path / "wait", tmp_path / "out"
+    wait.write_text("step 100 deaf once")
+    monkeypatch.setenv("WAIT_FILE", str(wait))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path for path in sys.path if path))
+    grid = ["--env=hanging_envs:Waiting-v0", "--agent=a2c", "--num-envs=2", "--steps=260"]
+    grid += ["--norm=none", "--seeds=1", "--no-calibrate", "--eval-every-steps=0"]
+    grid += ["--checkpoint-every-steps=20", "--hang-timeout-s=2", "--jobs=1"]
+    assert go(*grid, "--out", out) == 0
+    said = capfd.readouterr().err
+    assert "ended early: wnrl.train: hanging_envs:Waiting-v0 hangs: no step for" in said
+    assert "started again (retry 1) from agent step " in said
+    assert [path.parent.name for path in out.rglob("hang.txt")] == ["seed1"]
+
+
+@pytest.mark.slow
 def test_a_dry_run_measures_time_and_memory(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -155,3 +155,12 @@ def show_ascii_only() -> None:
     """Print to a terminal that knows only ASCII."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(encoding="ascii")  # type: ignore[union-attr]
+
+
+def limit_memory() -> None:
+    """Let this process take MORE_BYTES more than it has."""
+    import resource
+
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    limit_bytes = pages * resource.getpagesize() + int(os.environ["MORE_BYTES"])
+    resource.setrlimit(resource.RLIMIT_AS, (limit_bytes, limit_bytes))

@@ -1,11 +1,13 @@
 """A Gymnasium environment whose steps wait: as `--env hanging_envs:Waiting-v0` in a subprocess.
 
 The file in WAIT_FILE says at which call: `step 50` or `reset 3` of each copy. It goes on when the
-file is gone. With `deaf` at the end it waits for ever, where no Python signal handler runs, as
-within an emulator.
+file is gone or replaced. With `deaf` at the end it waits for ever, where no Python signal handler
+runs, as within an emulator. `first` means only the first copy, which is the run's own;
+`once` removes the file, so that the next process does not wait.
 """
 
 import ctypes
+import itertools
 import os
 import time
 from pathlib import Path
@@ -18,6 +20,9 @@ import numpy.typing as npt
 Observation = npt.NDArray[np.float32]
 
 
+_number = itertools.count()
+
+
 class Waiting(gymnasium.Env[Observation, np.int64]):
     """Episodes of ten steps; the reward is the action."""
 
@@ -25,6 +30,7 @@ class Waiting(gymnasium.Env[Observation, np.int64]):
     action_space = gymnasium.spaces.Discrete(2)
 
     def __init__(self) -> None:
+        self._index = next(_number)
         self._calls = {"reset": 0, "step": 0}
         self._steps = 0
 
@@ -45,13 +51,17 @@ class Waiting(gymnasium.Env[Observation, np.int64]):
         file = Path(os.environ["WAIT_FILE"])
         if not file.exists():
             return
-        at, number, *deaf = file.read_text().split()
-        if (at, int(number)) != (call, self._calls[call]):
+        at, number, *how = file.read_text().split()
+        if (at, int(number)) != (call, self._calls[call]) or ("first" in how and self._index):
             return
+        said = file.read_text()
         file.with_name("waiting").touch()
-        if deaf:
+        file.with_name(f"waiting at {call} {number}").touch()
+        if "once" in how:
+            file.unlink()
+        if "deaf" in how:
             _lock_twice()
-        while file.exists():
+        while file.exists() and file.read_text() == said:
             time.sleep(0.01)
 
 

@@ -187,6 +187,14 @@ class RunConfig:
         source=OURS,
         choices=("stop", "rollback"),
     )
+    hang_timeout_s: float = setting(
+        600.0,
+        "time without a step after which the run ends as hung, with exit code 3; at least 20 times "
+        "the slowest step seen (0: never)",
+        source=OURS,
+        unit="s",
+        minimum=0,
+    )
     progress_every_s: float = setting(
         10.0,
         "time between progress lines (inf: never)",
@@ -226,6 +234,7 @@ OPERATIONAL = (
     "histogram_every_steps",
     "instruments_every_updates",
     "on_nonfinite",
+    "hang_timeout_s",
     "progress_every_s",
     "calibrate",
     "wall_time",

@@ -19,7 +19,7 @@ from ale_py.vector_env import AtariVectorEnv
 from wnrl._settings import UsageError
 from wnrl.envs.action_log import ActionLog, ActionLogs
 from wnrl.envs.atari_emulator import open_emulator
-from wnrl.envs.call_order import CallOrder, check_actions, check_num_envs
+from wnrl.envs.call_order import HEARTBEAT, CallOrder, check_actions, check_num_envs
 from wnrl.envs.games import require_rom_id
 from wnrl.envs.protocols import protocol_named
 from wnrl.envs.vector import Actions, Flags, ObservationSpec, Step
@@ -212,6 +212,7 @@ class Atari:
                 self._open.send(actions[step])
                 self._obs, _, _, _, info = self._open.recv()
                 self._lives = info["lives"]
+            HEARTBEAT.beat()
 
 
 def _checksums(obs: npt.NDArray[np.uint8]) -> list[int]:

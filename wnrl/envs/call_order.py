@@ -1,14 +1,44 @@
-"""Checks of an environment's calls: their order, and the actions that they pass.
+"""Checks of an environment's calls: their order, the actions that they pass, and that they return.
 
 On a call out of order or an action out of range, the ALE's vector environment waits forever inside
 C++, where Ctrl-C does not arrive. So every environment checks both first.
 """
 
+import contextlib
+from collections.abc import Iterator
 from enum import Enum
 
 import numpy as np
 
 from wnrl.envs.vector import Actions
+
+
+class Heartbeat:
+    """A count that grows while this process gets on; a watchdog reads it.
+
+    Every call of an environment that returns is a beat, in training, in an evaluation and while a
+    checkpoint's episodes are played again; so is every update.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.expected = True
+
+    def beat(self) -> None:
+        """Count one; a few nanoseconds."""
+        self.count += 1
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Expect no beat inside the context, which reads, writes or builds, and steps nothing."""
+        self.expected = False
+        try:
+            yield
+        finally:
+            self.expected = True
+
+
+HEARTBEAT = Heartbeat()
 
 
 class _State(Enum):
@@ -36,6 +66,7 @@ class CallOrder:
 
     def receive(self) -> None:
         """Record a recv; RuntimeError unless a send came before."""
+        HEARTBEAT.beat()
         self._refuse("recv()", _State.NEW, _State.READY, _State.CLOSED)
         self._state = _State.READY
 

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wnrl._settings import UsageError
+from wnrl.envs.call_order import HEARTBEAT
 
 _LARGEST = float(np.finfo(np.float32).max)
 _RESET = "reset(seed=..., options=...) returns (observation, info)"
@@ -75,6 +76,7 @@ class GuardedEnv:
             returned = self._env.reset(seed=seed)
         except Exception as error:
             self._raised("reset()", error)
+        HEARTBEAT.beat()
         if not isinstance(returned, tuple) or len(returned) != 2:
             self._broken(f"reset() returned {_kind(returned)}; Gymnasium's {_RESET}")
         return self._flat(returned[0])
@@ -90,6 +92,7 @@ class GuardedEnv:
             returned = self._env.step(action)
         except Exception as error:
             self._raised("step()", error)
+        HEARTBEAT.beat()
         if not isinstance(returned, tuple) or len(returned) != 5:
             self._broken(f"step() returned {_kind(returned)}; Gymnasium's {_STEP}")
         obs, reward, terminated, truncated, _ = returned

@@ -1,5 +1,6 @@
 """`python -m wnrl.train --env Breakout`: the command line of a training run."""
 
+import contextlib
 import dataclasses
 import sys
 from collections.abc import Iterator, Sequence
@@ -14,14 +15,15 @@ from wnrl.nn.norms.record import Norm
 from wnrl.train.exit_codes import ExitCode
 from wnrl.train.faults.exit import report_fault
 from wnrl.train.faults.finite import NotFiniteLearning
+from wnrl.train.faults.out_of_memory import is_out_of_memory
 from wnrl.train.flags import describe as describe_setting
 from wnrl.train.flags import import_named, one_line, parse_train_flags
 from wnrl.train.foreign_text import visible
 from wnrl.train.loop import Tick
+from wnrl.train.process.run_process import PROGRAM, RunProcess
 from wnrl.train.process.stop_signals import StopSignals
 from wnrl.train.run import resume, train
 from wnrl.train.storage.atomic_files import StorageError
-from wnrl.train.storage.run_folder import RunDirectory
 
 
 def list_norms() -> str:
@@ -49,8 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     `ExitCode` names 0 to 4; 130, 143 or 129: stopped by Ctrl-C, SIGTERM or SIGHUP, with a
     checkpoint if the training had begun.
     """
-    signals = StopSignals("wnrl.train: stopped before the training began; nothing is lost")
-    with signals.installed():
+    signals = StopSignals(f"{PROGRAM}: stopped before the training began; nothing is lost")
+    with signals.installed(), contextlib.closing(RunProcess(signals)) as run:
         try:
             arguments = sys.argv[1:] if arguments is None else arguments
             import_named(arguments)
@@ -58,44 +60,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if "list_norms" in commands:
                 print(list_norms())
                 return ExitCode.DONE
-            for _ in _start(commands, settings, signals):
-                pass
+            run.overwrites = "overwrite" in commands
+            for tick in _start(commands, settings, signals, run):
+                run.agent_steps = tick.agent_steps
         except UsageError as error:
-            print(f"wnrl.train: {one_line(error)}", file=sys.stderr)
+            print(f"{PROGRAM}: {one_line(error)}", file=sys.stderr)
             return ExitCode.UNUSABLE
         except (EnvironmentFault, NotFiniteLearning) as fault:
-            return report_fault("wnrl.train", fault)
+            return report_fault(PROGRAM, fault)
         except StorageError as error:
-            print(f"wnrl.train: {visible(error)}", file=sys.stderr)
+            print(f"{PROGRAM}: {visible(error)}", file=sys.stderr)
+            return ExitCode.FAILED
+        except (MemoryError, OSError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            print(f"{PROGRAM}: {visible(run.out_of_memory(error))}", file=sys.stderr)
             return ExitCode.FAILED
     return 128 + signals.received[0] if signals.received else ExitCode.DONE
 
 
 def _start(
-    commands: dict[str, Any], settings: dict[str, Any], signals: StopSignals
+    commands: dict[str, Any], settings: dict[str, Any], signals: StopSignals, run: RunProcess
 ) -> Iterator[Tick]:
     """Return the run that the flags describe, not begun yet."""
     if "resume" in commands and "overwrite" in commands:
         raise UsageError("--resume continues a run, --overwrite replaces it; give only one")
-
-    def began(folder: RunDirectory) -> None:
-        signals.before_leaving = folder.status.stopped
-        signals.last_line = (
-            "wnrl.train: stopped at once; --resume continues from the last checkpoint"
-        )
-        signals.defer(
-            "wnrl.train: stopping after this step, with a checkpoint; a second Ctrl-C stops at "
-            "once, without one"
-        )
-
-    def claimed(folder: RunDirectory) -> None:
-        signals.before_leaving = folder.release
-
     listen: dict[str, Any] = {
         "should_stop": lambda: signals.requested,
         "say": lambda line: print(line, flush=True),
-        "claimed": claimed,
-        "began": began,
+        "claimed": run.claimed,
+        "began": run.began,
     }
     if "resume" in commands:
         return resume(Path(commands["resume"]), settings, **listen)

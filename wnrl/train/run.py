@@ -18,6 +18,7 @@ from wnrl.config import OPERATIONAL, Config, make_config, replace
 from wnrl.doctor.cpus import default_threads
 from wnrl.doctor.device import resolve_device, use_deterministic_algorithms
 from wnrl.doctor.memory import available_bytes, keep_freed_memory, peak_resident_bytes
+from wnrl.envs.call_order import HEARTBEAT
 from wnrl.envs.guarded_env import EnvironmentFault, EnvironmentRaised, NotFiniteStep
 from wnrl.envs.make import is_atari
 from wnrl.envs.vector import VectorEnv
@@ -47,7 +48,11 @@ def _silent(line: str) -> None:
     pass
 
 
-def _nothing(folder: RunDirectory) -> None:
+def _ignore_claim(folder: RunDirectory, config: Config) -> None:
+    pass
+
+
+def _nothing() -> None:
     pass
 
 
@@ -57,8 +62,8 @@ def train(
     overwrite: bool = False,
     should_stop: Callable[[], bool] = _never,
     say: Callable[[str], None] = _silent,
-    claimed: Callable[[RunDirectory], None] = _nothing,
-    began: Callable[[RunDirectory], None] = _nothing,
+    claimed: Callable[[RunDirectory, Config], None] = _ignore_claim,
+    began: Callable[[], None] = _nothing,
 ) -> Iterator[Tick]:
     """Start a run; yields after every step of its environments.
 
@@ -70,7 +75,7 @@ def train(
         overwrite: replace the run in the folder, once the new one is ready to begin.
         should_stop: called after each step; True ends the run with a checkpoint.
         say: called with each line for the user.
-        claimed: called with the run's folder once this process owns it.
+        claimed: called with the run's folder and configuration once this process owns it.
         began: called when everything is built, before the folder changes.
 
     Raises:
@@ -89,7 +94,7 @@ def train(
                     f"{quoted(folder.path)}, replace it with --overwrite, or choose another "
                     "folder with --run-dir"
                 )
-            claimed(folder)
+            claimed(folder, config)
             yield from _train(config, folder, None, env, device, should_stop, say, began)
 
 
@@ -99,8 +104,8 @@ def resume(
     *,
     should_stop: Callable[[], bool] = _never,
     say: Callable[[str], None] = _silent,
-    claimed: Callable[[RunDirectory], None] = _nothing,
-    began: Callable[[RunDirectory], None] = _nothing,
+    claimed: Callable[[RunDirectory, Config], None] = _ignore_claim,
+    began: Callable[[], None] = _nothing,
 ) -> Iterator[Tick]:
     """Continue the run in a folder from its newest checkpoint; otherwise like `train`.
 
@@ -120,7 +125,6 @@ def resume(
     """
     read_config(run_dir)  # fail before claiming a folder that holds no run
     with RunDirectory(run_dir) as folder:
-        claimed(folder)
         config = _changed(read_config(run_dir), settings)
         with folder.status.recording_failure():
             saved = Checkpoints(run_dir).latest()
@@ -138,6 +142,7 @@ def resume(
                 check_settings(config, saved.manifest.record, saved.step)
             config = replace(config, run_dir=str(run_dir))
             device = resolve_device(config.run.device)
+            claimed(folder, config)
             with contextlib.closing(build_env(resolve(config))) as env:
                 yield from _train(config, folder, saved, env, device, should_stop, say, began)
 
@@ -165,7 +170,7 @@ def _train(
     device: torch.device,
     should_stop: Callable[[], bool],
     say: Callable[[str], None],
-    began: Callable[[RunDirectory], None],
+    began: Callable[[], None],
 ) -> Iterator[Tick]:
     """Build, start or restore, train: the whole life of a run in a claimed folder."""
     config, speed = _announce(config, folder, saved, env, device, say)
@@ -173,14 +178,15 @@ def _train(
     with _explaining(folder):
         if saved is None:
             env.reset()
-            began(folder)
+            began()
             session.start()  # only now: a run that cannot be built has changed nothing
         else:
             session.restore(saved)
-            began(folder)
+            began()
     done_steps = 0 if saved is None else saved.step
     with folder.status.recording_failure(diverged=NOT_FINITE), _explaining(folder):
-        folder.write_config(config, _facts(session, device), done_steps)
+        with HEARTBEAT.paused():
+            folder.write_config(config, _facts(session, device), done_steps)
         for line in describe_costs(config, peak_resident_bytes(), speed, done_steps):
             say(line)
         while True:
@@ -219,18 +225,19 @@ def _explaining(folder: RunDirectory) -> Iterator[None]:
     except EnvironmentRaised as fault:
         folder.write_fault(fault)
         fault.add_note(f"its traceback is in {folder.path / FAULT}")
-        fault.add_note(_kept(folder))
+        fault.add_note(kept(folder))
         raise
     except EnvironmentFault as fault:
-        fault.add_note(_kept(folder))
+        fault.add_note(kept(folder))
         raise
     except NotFiniteLearning as fault:
-        fault.add_note(_kept(folder))
+        fault.add_note(kept(folder))
         fault.add_note("try a lower learning rate, or --on-nonfinite rollback")
         raise
 
 
-def _kept(folder: RunDirectory) -> str:
+def kept(folder: RunDirectory) -> str:
+    """Say from which checkpoint the run in a folder can go on, and how."""
     steps = Checkpoints(folder.path).steps()
     if not steps:
         return "there is no checkpoint yet"
@@ -288,7 +295,8 @@ def _build(
     network, init_report = build_network(parts, env)
     if init_report is not None:
         say(f"  init      {describe_init(init_report)}")
-    return Session(config, folder, env, network, device, done_steps, rollbacks)
+    with HEARTBEAT.paused():
+        return Session(config, folder, env, network, device, done_steps, rollbacks)
 
 
 def _facts(session: Session, device: torch.device) -> dict[str, Any]:

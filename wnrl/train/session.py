@@ -9,6 +9,7 @@ from torch import nn
 
 from wnrl.config import Config, replace
 from wnrl.doctor.device import waiting_for
+from wnrl.envs.call_order import HEARTBEAT
 from wnrl.envs.guarded_env import EnvironmentFault
 from wnrl.envs.seeding import jumped
 from wnrl.envs.vector import EpisodeStatistics, VectorEnv
@@ -124,7 +125,8 @@ class Session:
             if self.rollbacks:  # the rates of the checkpoint may be from before
                 for group, rate in zip(optimizer.param_groups, rates, strict=True):
                     group["lr"] = rate
-            self._checkpoints.resume(saved, self._agent.rows)
+            with HEARTBEAT.paused():
+                self._checkpoints.resume(saved, self._agent.rows)
 
     def train(self, should_stop: Callable[[], bool]) -> Iterator[Tick]:
         """Train to the end of the run, yielding after every step of its environments.
@@ -138,7 +140,8 @@ class Session:
             CheckpointError: the last checkpoint could not be written.
         """
         recorder = self.recorder
-        recorder.open(self._folder.path, self._sources())
+        with HEARTBEAT.paused():
+            recorder.open(self._folder.path, self._sources())
         try:
             yield from self._steps(should_stop)
         except EnvironmentFault:
@@ -194,13 +197,14 @@ class Session:
         state = {name: part.state_dict() for name, part in self._parts.items()}
         agent = self._agent
         try:
-            self._checkpoints.save(
-                agent_steps,
-                state,
-                agent.network.state_dict(),
-                agent.rows,
-                before=lambda: self.recorder.sync(state["recorder"]),
-            )
+            with HEARTBEAT.paused():
+                self._checkpoints.save(
+                    agent_steps,
+                    state,
+                    agent.network.state_dict(),
+                    agent.rows,
+                    before=lambda: self.recorder.sync(state["recorder"]),
+                )
         except CheckpointError as error:
             if last:
                 resume = f"--resume {quoted(self._folder.path)}"

@@ -3,7 +3,6 @@
 import os
 import pty
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -90,7 +89,7 @@ def test_before_a_run_has_begun_a_signal_ends_it_at_once_and_leaves_nothing(
     tmp_path: Path, stage: str
 ) -> None:
     run, wait = tmp_path / "run", tmp_path / "wait"
-    wait.write_text("reset 1 deaf" if stage == "first reset" else "step 1 deaf")
+    wait.write_text("reset 1 deaf first" if stage == "first reset" else "step 1 deaf")
     flags = {"calibration": "--calibrate", "first reset": "--no-calibrate"}
     arguments = [*WAITING, flags.get(stage, "--init=data"), f"--run-dir={run}"]
     process = CommandProcess("train", *arguments, folder=tmp_path, WAIT_FILE=str(wait))
@@ -139,15 +138,16 @@ def test_a_hung_environment_is_left_at_the_second_signal(tmp_path: Path) -> None
 
 def test_the_first_signal_ends_an_evaluation_and_saves(tmp_path: Path) -> None:
     run, wait = tmp_path / "run", tmp_path / "wait"
-    wait.write_text("step 100000")
+    wait.write_text("step 200")  # only the copies of the evaluation step so often
     arguments = [*WAITING, "--eval-every-steps=50", "--eval-episodes=1_000_000"]
-    arguments += ["--checkpoint-every-steps=0", "--progress-every-s=0"]
+    arguments += ["--checkpoint-every-steps=0"]
     process = CommandProcess(
         "train", *arguments, f"--run-dir={run}", folder=tmp_path, WAIT_FILE=str(wait)
     )
-    process.until(lambda: "step 4" in process.err)  # 2 agent steps before the evaluation
-    time.sleep(0.3)
+    process.until((tmp_path / "waiting").exists)
     process.send(INT)
+    process.until(lambda: PROMISE in process.err)
+    wait.unlink()
     assert process.wait() == 128 + INT
     assert [50 <= step < 60 for step in Checkpoints(run).steps()] == [True]
 

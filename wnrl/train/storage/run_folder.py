@@ -34,6 +34,7 @@ from wnrl.train.untrusted.typed_json import read_json
 
 CONFIG = "config.json"
 FAULT = "fault.txt"  # traceback of an environment that raised; no part of the run
+HANG = "hang.txt"  # where the threads of a run that hung were; no part of the run
 _LOCK = ".lock"
 # All that a run writes, and so all that --overwrite removes.
 _CONTENTS = (

@@ -91,20 +91,16 @@ class StatusFile:
         try:
             yield
         except (KeyboardInterrupt, GeneratorExit):
-            self.stopped()
+            self.ended(RunState.STOPPED)
             raise
         except Exception as error:
             text = str(error) if str(error) else type(error).__name__
             state = RunState.DIVERGED if isinstance(error, diverged) else RunState.FAILED
-            self._end(state, textwrap.shorten(text, 1_000))
+            self.ended(state, textwrap.shorten(text, 1_000))
             raise
 
-    def stopped(self) -> None:
-        """Write that no process works on the run any longer, if it has begun."""
-        if (self._run_dir / STATUS).exists():
-            self._end(RunState.STOPPED)
-
-    def _end(self, state: RunState, error: str = "") -> None:
+    def ended(self, state: RunState, error: str = "") -> None:
+        """Write how the run ended early."""
         status = _read(self._run_dir) or RunStatus(0, None, None)
         self.write(dataclasses.replace(status, state=state, steps_per_s=None, error=error))
 
