@@ -75,6 +75,20 @@ def test_every_page_is_in_the_table_of_contents() -> None:
     assert missing == ["README.md"]
 
 
+def test_every_fault_in_the_table_has_its_test() -> None:
+    rows = re.findall(
+        r"^\| .* \| `(\S+)::(\w+)` \|$", (ROOT / "docs" / "reliability.md").read_text(), re.M
+    )
+    assert len(rows) >= 40
+    missing = [f"{file}::{test}" for file, test in rows if f"def {test}(" not in _text(file)]
+    assert missing == []
+
+
+def _text(file: str) -> str:
+    path = ROOT / file
+    return path.read_text() if path.exists() else ""
+
+
 @each_page
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)\s]+)\)", without_code(page.read_text())):
