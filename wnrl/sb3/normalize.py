@@ -16,6 +16,8 @@ from wnrl._settings import UsageError
 from wnrl.instruments.activations import same_modes
 from wnrl.nn.norms.attached import attach_norm_
 from wnrl.nn.norms.record import Norm
+from wnrl.nn.weight_norm.layers import reparameterized
+from wnrl.nn.weight_norm.parametrization import WeightNormalized
 
 Shapes = Mapping[nn.Module, tuple[int, ...]]  # pre-activation shape of each layer
 Kind = type[nn.Module]
@@ -54,6 +56,8 @@ def normalize_(
     """
     chosen = {layer: name for name, layer in network.named_modules() if name in placed}
     shapes: Shapes = {}
+    if norm.has_place:
+        _check_weights(chosen, norm, network)
     with torch.random.fork_rng(devices=[]):  # constructors draw weights that are not kept
         if norm.normalizes_activations:
             shapes = _output_shapes(chosen, norm, network, forward)
@@ -86,7 +90,51 @@ def _remade(layer: nn.Module, norm: Norm) -> nn.Module:
     made = factories[kind](*sizes, **options)
     # Not strict: parameters that the normalization adds keep their initial values.
     made.load_state_dict(layer.state_dict(), strict=False)
+    _keep_what_users_set_(made, layer)
     return made.train(layer.training)
+
+
+def _keep_what_users_set_(made: nn.Module, layer: nn.Module) -> None:
+    """Give a remade layer the hooks and Parameters of the plain one, which may be tied or frozen."""
+    parameters = dict(layer.named_parameters())
+    if not any(parameter.requires_grad for parameter in parameters.values()):
+        made.requires_grad_(False)
+    for name, parameter in parameters.items():
+        if name in made._parameters:
+            setattr(made, name, parameter)
+        elif isinstance(made, WeightNormalized) and not parameter.requires_grad:
+            for part in made.gv_parameters(name):
+                part.requires_grad_(False)
+    for name, hooks in vars(layer).items():
+        if name.endswith("_hooks") or "_hooks_" in name:
+            vars(made)[name] = hooks
+
+
+def _check_weights(layers: Mapping[nn.Module, str], norm: Norm, network: nn.Module) -> None:
+    """Raise a UsageError for a layer whose weight torch computes, or that breaks a tie in "gv"."""
+    for layer, name in layers.items():
+        if reparameterized(layer):
+            raise UsageError(
+                f"norm {norm.name!r} cannot be at {name!r}, whose weight torch already "
+                "reparametrizes: remove that, or leave the layer out of norm_where"
+            )
+    owners: dict[nn.Parameter, str] = {}
+    for name, parameter in network.named_parameters(remove_duplicate=False):
+        layer_name = name.rpartition(".")[0]
+        first = owners.setdefault(parameter, layer_name)
+        tied = {network.get_submodule(each) for each in (first, layer_name)}
+        if len(tied) == 2 and tied & set(layers) and "weight" in name and _computes_weights(norm):
+            raise UsageError(
+                f"{first!r} and {layer_name!r} share a weight, and this optimizer steps gains and "
+                "vectors instead, which would break the tie: leave both out of norm_where, or "
+                "take an optimizer of wnrl.optim"
+            )
+
+
+def _computes_weights(norm: Norm) -> bool:
+    with torch.device("meta"):
+        layer = norm.linear(1, 1)
+    return isinstance(layer, WeightNormalized) and layer.storage == "gv"
 
 
 def _output_shapes(

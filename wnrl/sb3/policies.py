@@ -31,7 +31,7 @@ from wnrl.sb3.builder import check_algorithm, in_storage_of_algorithm
 from wnrl.sb3.clone_policy import without_graph
 from wnrl.sb3.extractors import OWN_EXTRACTORS
 from wnrl.sb3.layer_names import actor_critic_layout, value_layout
-from wnrl.sb3.norm_arguments import find_norm, policy_arguments
+from wnrl.sb3.norm_arguments import check_arguments, find_norm, policy_arguments
 from wnrl.sb3.normalize import normalize_, to_memory_format_
 from wnrl.sb3.observation_check import check_observations, empty_observations
 from wnrl.sb3.optimizer_choice import has_normalizing_form, policy_optimizer
@@ -65,6 +65,7 @@ class NormalizedPolicy(BasePolicy):
         **options: Any,
     ) -> None:
         check_algorithm(type(self), self.algorithms)
+        check_arguments(type(self), norm_where, norm_settings, options)
         self.norm = norm
         self.norm_where = norm_where
         self.norm_settings = dict(norm_settings or {})
