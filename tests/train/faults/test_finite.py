@@ -31,6 +31,13 @@ def test_a_weight_that_is_not_finite_is_named(value: float) -> None:
         check_weights(found)
 
 
+def test_large_weights_whose_sum_is_infinite_are_finite() -> None:
+    found = learner()
+    with torch.no_grad():
+        next(found.network.parameters()).fill_(3e38)
+    check_weights(found)
+
+
 @pytest.mark.parametrize("norm", ["none", "weight"])
 def test_a_moment_of_the_optimizer_that_is_infinite_is_named(norm: str) -> None:
     found = learner(norm=norm)

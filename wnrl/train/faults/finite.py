@@ -40,11 +40,11 @@ def check_weights(learner: Learner) -> None:
     named = dict(_tensors(learner.network.state_dict(), "weight "))
     named |= dict(_tensors(learner.optimizer.state_dict(), "optimizer state "))
     floating = {name: x for name, x in named.items() if x.is_floating_point() and x.numel()}
-    if not floating:
-        return
-    finite = torch.stack([x.isfinite().all().to(learner.device) for x in floating.values()])
-    for name, good in zip(floating, finite.tolist(), strict=True):
-        if not good:
+    sums = [x.sum(dtype=torch.float32).to(learner.device) for x in floating.values()]
+    if not sums or torch.stack(sums).isfinite().all():
+        return  # NaN and infinity stay in a sum, which is ten times faster than a look at each
+    for name, x in floating.items():
+        if not x.isfinite().all():
             raise NotFiniteLearning(f"{name} holds NaN or infinity")
 
 
