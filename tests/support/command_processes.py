@@ -164,3 +164,15 @@ def limit_memory() -> None:
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     limit_bytes = pages * resource.getpagesize() + int(os.environ["MORE_BYTES"])
     resource.setrlimit(resource.RLIMIT_AS, (limit_bytes, limit_bytes))
+
+
+def few_files() -> None:
+    """Let this process open 64 files, as `ulimit -n 64`."""
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+
+
+def no_home() -> None:
+    """Remove HOME."""
+    os.environ.pop("HOME", None)
