@@ -95,7 +95,7 @@ def _remade(layer: nn.Module, norm: Norm) -> nn.Module:
 
 
 def _keep_what_users_set_(made: nn.Module, layer: nn.Module) -> None:
-    """Give a remade layer the hooks and Parameters of the plain one, which may be tied or frozen."""
+    """Give a remade layer the plain one's hooks and Parameters, which may be tied or frozen."""
     parameters = dict(layer.named_parameters())
     if not any(parameter.requires_grad for parameter in parameters.values()):
         made.requires_grad_(False)
