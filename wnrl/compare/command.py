@@ -27,7 +27,6 @@ from wnrl.report.run_differences import variant_settings
 from wnrl.train.flags import import_named, one_line
 from wnrl.train.foreign_text import quoted_line
 from wnrl.train.process.stop_signals import StopSignals
-from wnrl.train.storage.run_folder import check_name
 from wnrl.train.storage.run_status import RunStatus, read_status
 
 if TYPE_CHECKING:
@@ -73,7 +72,6 @@ def compare(arguments: CompareArguments, signals: StopSignals) -> int:
     """
     options = arguments.options
     out = Path(options.out).absolute() if options.ray else Path(options.out)
-    check_name(out)
     grid = _make_grid(arguments, out)
     with contextlib.ExitStack() as stack:
         cluster = stack.enter_context(_connect(options.ray)) if options.ray else None

@@ -61,11 +61,9 @@ class RunDirectory:
         """Claim the folder, and make it if it does not exist.
 
         Raises:
-            UsageError: its name cannot be used, it cannot be made or written, or another process
-                owns it.
+            UsageError: it cannot be made or written, or another process owns it.
             StorageError: the same, for a reason that may pass, such as a full disk.
         """
-        check_name(self.path)
         try:
             make_directory(self.path)
             _refuse_links(self.path)
@@ -136,17 +134,6 @@ class RunDirectory:
         record = {**config.to_json(), **facts, **newest, "parts": [*parts, part]}
         with storage_errors(self.path):
             replace_text(path, f"{json.dumps(record, indent=2)}\n")
-
-
-def check_name(folder: Path) -> None:
-    """Raise UsageError if a folder cannot hold runs because of its name."""
-    try:
-        str(folder).encode()
-    except UnicodeEncodeError:  # Python shows other bytes as surrogates
-        raise UsageError(
-            f"folder {folder}: its name is not UTF-8, and TensorBoard cannot write there; rename "
-            "it or choose another"
-        ) from None
 
 
 def in_use(run_dir: Path) -> bool:
