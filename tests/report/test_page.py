@@ -165,6 +165,13 @@ def test_user_text_is_escaped() -> None:
     assert f"note {NASTY}" in " ".join(page.text.split())
 
 
+def test_control_characters_are_written_out() -> None:
+    of = comparison(facts={"commit": "\x1b[31m\u202e"}, problems={"a\x1b[2J\n": "\x07"})
+    text = " ".join(rendered(of).text.split())
+    assert "commit \\x1b[31m\\u202e" in text
+    assert "a\\x1b[2J\\n \\x07" in text
+
+
 def test_the_page_loads_nothing(tmp_path: Path) -> None:
     text = write_page(tmp_path, two_games_drawn()).read_text()
     page = Page(text)
@@ -174,6 +181,19 @@ def test_the_page_loads_nothing(tmp_path: Path) -> None:
     assert len(page.ids) == len(set(page.ids))
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
     assert write_page(tmp_path, two_games_drawn()).read_text() == text
+
+
+def test_the_page_forbids_scripts_and_loading_before_anything_else() -> None:
+    text = render_page(two_games(), [], [])
+    head = text[: text.index("<title>")]
+    (policy,) = re.findall(r'<meta http-equiv="Content-Security-Policy" content="([^"]*)">', head)
+    assert policy.split("; ") == [
+        "default-src 'none'",
+        "style-src 'unsafe-inline'",
+        "img-src data:",
+        "base-uri 'none'",
+        "form-action 'none'",
+    ]
 
 
 def test_swept_settings_and_lengths_are_at_the_top() -> None:
@@ -226,3 +246,34 @@ def test_the_browser_check_finds_layout_errors(
         "cut off by <svg>: wide",
     ):
         assert problem in found
+
+
+INJECTED = """
+<script>window.ran = "a script"</script>
+<svg onload="window.ran = 'a handler'"></svg>
+<img src="http://127.0.0.1:9/picture.png" onerror="window.ran = 'an error handler'">
+<link rel="stylesheet" href="http://127.0.0.1:9/style.css">
+<iframe src="data:text/html,frame"></iframe>
+"""
+LISTEN = """
+window.violations = [];
+addEventListener('securitypolicyviolation', e => violations.push(e.effectiveDirective));
+"""
+
+
+@pytest.mark.slow
+@needs_browser
+def test_a_browser_runs_and_loads_nothing_that_is_injected(tmp_path: Path) -> None:
+    page = write_page(tmp_path, two_games_drawn())
+    injected = tmp_path / "injected.html"
+    injected.write_text(page.read_text().replace("<main>", f"<main>{INJECTED}"))
+    seen = []
+    with screenshot_report.browser() as driver:
+        driver.devtools("Page.addScriptToEvaluateOnNewDocument", source=LISTEN)
+        for path in (page, injected):
+            driver.post("url", url=path.as_uri())
+            script = "return [window.ran || '', [...new Set(violations)].sort()];"
+            seen.append(driver.post("execute/sync", script=script, args=[]))
+    assert seen[0] == ["", []]
+    blocked = ["frame-src", "img-src", "script-src-attr", "script-src-elem", "style-src-elem"]
+    assert seen[1] == ["", blocked]
