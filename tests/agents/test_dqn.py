@@ -270,7 +270,8 @@ def restore_rows(source: Replay, destination: Replay) -> None:
     import io
 
     file = io.BytesIO()
-    source.write_rows(file, source.oldest_row, source.total_rows)
+    with source.hold_rows(source.oldest_row, source.total_rows) as held:
+        held.write(file)
     file.seek(0)
     destination.read_rows(file, source.oldest_row, source.total_rows)
 

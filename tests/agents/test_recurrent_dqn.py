@@ -347,7 +347,8 @@ def test_a_seed_repeats_exactly_and_another_does_not() -> None:
 
 def carried(source: RowStore, destination: RowStore) -> None:
     file = io.BytesIO()
-    source.write_rows(file, source.oldest_row, source.total_rows)
+    with source.hold_rows(source.oldest_row, source.total_rows) as held:
+        held.write(file)
     file.seek(0)
     destination.read_rows(file, source.oldest_row, source.total_rows)
 

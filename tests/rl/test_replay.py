@@ -251,7 +251,8 @@ def segments_of(replay: Replay, bounds: Sequence[int]) -> list[tuple[int, int, b
     segments = []
     for start, stop in itertools.pairwise(bounds):
         file = io.BytesIO()
-        replay.write_rows(file, start, stop)
+        with replay.hold_rows(start, stop) as held:
+            held.write(file)
         segments.append((start, stop, file.getvalue()))
     return segments
 

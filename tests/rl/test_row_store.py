@@ -36,7 +36,8 @@ def segments_of(ring: RowRing, bounds: Sequence[int]) -> list[tuple[int, int, by
     segments = []
     for start, stop in itertools.pairwise(bounds):
         file = io.BytesIO()
-        ring.write_rows(file, start, stop)
+        with ring.hold_rows(start, stop) as held:
+            held.write(file)
         segments.append((start, stop, file.getvalue()))
     return segments
 
@@ -104,7 +105,7 @@ def test_rows_that_are_not_held_are_refused() -> None:
     ring = filled(30)
     for start, stop in ((9, 12), (25, 31), (20, 15)):
         with pytest.raises(ValueError, match=r"not all held: the ring has \[10, 30\)"):
-            ring.write_rows(io.BytesIO(), start, stop)
+            ring.hold_rows(start, stop)
     assert ring.rows(30, 30) == []
 
 

@@ -353,7 +353,8 @@ def test_restored_from_segments_it_goes_on_as_if_never_stopped(total: int, perio
         extend(replay, episodes, stop - start, generator)
         replay.sample(3)
         file = io.BytesIO()
-        replay.write_rows(file, start, stop)
+        with replay.hold_rows(start, stop) as held:
+            held.write(file)
         segments.append((start, stop, file.getvalue()))
     file = io.BytesIO()
     torch.save(replay.state_dict(), file)

@@ -158,7 +158,8 @@ def test_a_run_that_met_too_many_open_files_is_byte_for_byte_one_that_did_not(
     finally:
         release()
     check_equal(tmp_path, whole)
-    full, _ = said(capsys)
+    full, *_, again = said(capsys)  # more often if the thread of a checkpoint closed a file
+    assert again.endswith("can be written again; no row is missing")
     assert "Too many open files; training goes on" in full
 
 

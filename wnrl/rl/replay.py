@@ -193,7 +193,7 @@ class Replay(RowRing):
         return out
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the counters and the generator; the rows themselves go through `write_rows`."""
+        """Return the counters and the generator; the rows themselves go through `hold_rows`."""
         return {**super().state_dict(), "generator": self._generator.bit_generator.state}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wnrl.rl import npy_rows
+from wnrl.rl.held_rows import HeldRows, RingRows
 
 Indices = npt.NDArray[np.int64]
 
@@ -36,12 +37,12 @@ class RowStore(Protocol):
         """Number of the oldest row still held."""
         ...
 
-    def write_rows(self, file: BinaryIO, start: int, stop: int) -> None:
-        """Write rows [start, stop) to an open file."""
+    def hold_rows(self, start: int, stop: int) -> HeldRows:
+        """Return rows [start, stop), to be written in another thread while rows are added."""
         ...
 
     def read_rows(self, file: BinaryIO, start: int, stop: int) -> None:
-        """Restore what `write_rows` wrote for [start, stop); skip rows before `oldest_row`."""
+        """Restore what `HeldRows.write` wrote for [start, stop); skip rows before `oldest_row`."""
         ...
 
 
@@ -93,6 +94,7 @@ class RowRing:
             fields.append(field)
         self._ring = Rows(*fields)
         self._total_rows = 0
+        self._held: RingRows | None = None  # those that another thread may be writing
         self._restored_rows = 0  # equals _total_rows unless read_rows has yet to restore rows
 
     @staticmethod
@@ -146,6 +148,8 @@ class RowRing:
         self.require_restored()
         row = Rows(frame, action, reward, discount, first, valid)
         self._check(row)
+        if self._held is not None:
+            self._held.wait_for(self._total_rows - self.capacity_rows)
         slot = self._total_rows % self.capacity_rows
         for value, field in zip(row, self._ring, strict=True):
             field[slot] = value
@@ -174,20 +178,29 @@ class RowRing:
         self.require_restored()
         return self._views(start, stop)
 
-    def write_rows(self, file: BinaryIO, start: int, stop: int) -> None:
-        """Stream rows [start, stop) to an open file, field by field in NumPy's .npy format.
+    def hold_rows(self, start: int, stop: int, prefix: bytes = b"") -> RingRows:
+        """Return rows [start, stop), to be written in another thread while rows are added.
+
+        Only the newest ones are held: hold them again after they were written or given up.
+
+        Args:
+            start: number of the first row.
+            stop: one past the last; at least one row.
+            prefix: what their file begins with.
 
         Raises:
-            ValueError: if the ring does not hold all of them.
+            ValueError: if the ring does not hold all of them, or there are none.
         """
         pieces = self.rows(start, stop)
-        for index, field in enumerate(self._ring):
-            npy_rows.write_header(file, npy_rows.header_of(field, stop - start))
-            for piece in pieces:
-                npy_rows.write_array(file, piece[index])
+        if not pieces:
+            raise ValueError(f"no rows to hold in [{start}, {stop})")
+        frames, *fields = zip(*pieces, strict=True)
+        copies = [np.concatenate(field) for field in fields]
+        self._held = RingRows(start, frames, copies, prefix)
+        return self._held
 
     def read_rows(self, file: BinaryIO, start: int, stop: int) -> None:
-        """Restore rows [start, stop) that `write_rows` wrote, after `load_state_dict`.
+        """Restore rows [start, stop) that `HeldRows.write` wrote, after `load_state_dict`.
 
         Call it with consecutive ranges, in order, until all rows that the ring held are back.
         Rows older than `oldest_row` are skipped.
@@ -221,7 +234,7 @@ class RowRing:
             )
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the counters; the rows themselves go through `write_rows`."""
+        """Return the counters; the rows themselves go through `hold_rows`."""
         return {
             "capacity_rows": self.capacity_rows,
             "num_envs": self.num_envs,

@@ -10,6 +10,7 @@ Dimension key: B batch, N environments, H units of the recurrent layer, L learnt
 n steps of a return, T = burn-in + L + n rows of a sequence.
 """
 
+import io
 from collections.abc import Mapping
 from typing import Any, BinaryIO
 
@@ -19,6 +20,7 @@ import torch
 from torch import Tensor
 
 from wnrl._settings import UsageError
+from wnrl.rl.held_rows import HeldRows
 from wnrl.rl.recurrent_states import State, StoredStates
 from wnrl.rl.replay import Replay
 from wnrl.rl.returns import n_step_return
@@ -216,18 +218,19 @@ class SequenceReplay:
             self._states.before(starts, envs, known=begins < starts),
         )
 
-    def write_rows(self, file: BinaryIO, start: int, stop: int) -> None:
-        """Stream the states of rows [start, stop), then the rows as `Replay.write_rows` does.
+    def hold_rows(self, start: int, stop: int) -> HeldRows:
+        """Return rows [start, stop) as `Replay.hold_rows` does; their file begins with the states.
 
         Raises:
-            ValueError: if the ring does not hold all of them.
+            ValueError: if the ring does not hold all of them, or there are none.
         """
-        self._rows.rows(start, stop)  # raises before anything is written
-        self._states.write(file, start, stop)
-        self._rows.write_rows(file, start, stop)
+        self._rows.rows(start, stop)  # raises before anything is copied
+        states = io.BytesIO()
+        self._states.write(states, start, stop)
+        return self._rows.hold_rows(start, stop, states.getvalue())
 
     def read_rows(self, file: BinaryIO, start: int, stop: int) -> None:
-        """Restore what `write_rows` wrote, as `Replay.read_rows` does.
+        """Restore what `HeldRows.write` wrote, as `Replay.read_rows` does.
 
         Raises:
             ValueError: as in `Replay.read_rows`.
@@ -236,7 +239,7 @@ class SequenceReplay:
         self._rows.read_rows(file, start, stop)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the counters and the generator; rows and states go through `write_rows`."""
+        """Return the counters and the generator; rows and states go through `hold_rows`."""
         return {"period_steps": self._states.period_steps, "rows": self._rows.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -153,6 +153,8 @@ class Session:
             raise
         finally:
             recorder.progress.say("")  # the next output begins on a new line
+            with HEARTBEAT.paused():
+                self._report_checkpoint(self._checkpoints.wait)
             recorder.close()
 
     def _steps(self, should_stop: Callable[[], bool]) -> Iterator[Tick]:
@@ -161,6 +163,7 @@ class Session:
         for tick in run(self._env, self._stopwatch, self._statistics, steps, settings.steps):
             before, steps = steps, tick.agent_steps
             recorder.tick(tick)
+            self._report_checkpoint(self._checkpoints.poll)
             if crossed(before, steps, settings.log_every_steps):
                 check_metrics(recorder.metrics)
                 check_weights(self._agent.learner)
@@ -196,9 +199,12 @@ class Session:
         check_weights(self._agent.learner)  # a checkpoint with NaN would replace a good one
         state = {name: part.state_dict() for name, part in self._parts.items()}
         agent = self._agent
+        with HEARTBEAT.paused():
+            self._report_checkpoint(self._checkpoints.wait)
+        begin_save = self._checkpoints.save if last else self._checkpoints.begin_save
         try:
             with HEARTBEAT.paused():
-                self._checkpoints.save(
+                begin_save(
                     agent_steps,
                     state,
                     agent.network.state_dict(),
@@ -206,7 +212,12 @@ class Session:
                     before=lambda: self.recorder.sync(state["recorder"]),
                 )
         except CheckpointError as error:
-            if last:
-                resume = f"--resume {quoted(self._folder.path)}"
-                raise CheckpointError(f"{error}; make room, then finish with {resume}") from error
+            resume = f"--resume {quoted(self._folder.path)}"
+            raise CheckpointError(f"{error}; make room, then finish with {resume}") from error
+
+    def _report_checkpoint(self, look: Callable[[], None]) -> None:
+        """Say it if an earlier checkpoint could not be written; the run goes on."""
+        try:
+            look()
+        except CheckpointError as error:
             self.recorder.progress.say(f"wnrl: {error}; training continues until the next one")

@@ -26,7 +26,7 @@ def test_a_run_without_memory_says_what_to_lower_and_keeps_its_checkpoint(tmp_pa
     )
     assert process.wait() == 1
     line = process.err.splitlines()[-1]
-    assert line.startswith("wnrl.train: out of memory (")
+    assert line.startswith("wnrl.train: out of memory")
     assert "; lower --buffer-size, --batch-size or --num-envs; " in line
     saved = Checkpoints(run).latest()
     assert saved is not None

@@ -14,6 +14,7 @@ import torch
 
 import wnrl.train.storage.checkpoint_manifest
 from wnrl._settings import UsageError
+from wnrl.rl.held_rows import RingRows
 from wnrl.train.storage.checkpoint import CheckpointError, Checkpoints
 
 
@@ -35,9 +36,9 @@ class Rows:
         self.total_rows += count
         self.held = {row: value for row, value in self.held.items() if row >= self.oldest_row}
 
-    def write_rows(self, file: BinaryIO, start: int, stop: int) -> None:
+    def hold_rows(self, start: int, stop: int) -> RingRows:
         values = np.array([self.held[row] for row in range(start, stop)], np.int64)
-        np.lib.format.write_array(file, values, allow_pickle=False)
+        return RingRows(start, [values], [])
 
     def read_rows(self, file: BinaryIO, start: int, stop: int) -> None:
         values = np.lib.format.read_array(file, allow_pickle=False).tolist()

@@ -6,19 +6,21 @@
     RUN/checkpoints/replay/rows_0_1000.npy        written once, shared by the checkpoints
 
 A checkpoint is written under a name that ends in `.tmp`, synced, and renamed: it exists from the
-rename on. Of the replay only the rows since the last checkpoint are written.
+rename on. Of the replay only the rows since the last checkpoint are written. A thread writes, from
+copies, while the training goes on.
 
 Reading deletes nothing. The run that writes to the folder cleans it at each save.
 """
 
+import contextlib
 import re
 import shutil
 import sys
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -32,6 +34,7 @@ from wnrl.train.storage.atomic_files import (
     sync_directory,
     write_file,
 )
+from wnrl.train.storage.background import Background
 from wnrl.train.storage.checkpoint_manifest import (
     MANIFEST,
     NETWORK,
@@ -42,8 +45,9 @@ from wnrl.train.storage.checkpoint_manifest import (
     read_manifest,
     write_manifest,
 )
-from wnrl.train.storage.replay_segments import ReplaySegments
+from wnrl.train.storage.replay_segments import NewRows, ReplaySegments
 from wnrl.train.storage.run_record import EMPTY, Record
+from wnrl.train.storage.snapshot import snapshot, weights_of
 from wnrl.train.untrusted.files import is_folder, refuse_special, special
 from wnrl.train.untrusted.torch_file import load_plain
 
@@ -85,6 +89,14 @@ class Saved:
             raise BrokenCheckpoint(f"{name}: {error}") from error
 
 
+class Content(NamedTuple):
+    """What a checkpoint holds besides the replay's rows: copies, which nobody changes."""
+
+    step: int
+    state: dict[str, Any]
+    network: dict[str, Tensor]
+
+
 class Checkpoints:
     """The checkpoints of one run.
 
@@ -110,6 +122,7 @@ class Checkpoints:
         self._keep = keep
         self._record = record
         self._current: Saved | None = None  # the newest one that this process read or wrote
+        self._writing: Background | None = None  # the save in progress
         self._clean = False  # whether leftovers of earlier processes are removed
 
     def steps(self) -> list[int]:
@@ -119,11 +132,14 @@ class Checkpoints:
             UsageError: the folder cannot be read, or is a link, which is not followed.
         """
         try:
-            inside = list(self._folder.iterdir()) if is_folder(self._folder) else []
+            return self._listed()
         except OSError as error:
             raise UsageError(
                 f"{self._folder}: {error.strerror}; name the folder of a run with its checkpoints"
             ) from None
+
+    def _listed(self) -> list[int]:
+        inside = list(self._folder.iterdir()) if is_folder(self._folder) else []
         names = (_STEP_NAME.fullmatch(path.name) for path in inside)
         return sorted(int(match[1]) for match in names if match)
 
@@ -187,81 +203,116 @@ class Checkpoints:
         *,
         before: Callable[[], None] = lambda: None,
     ) -> Path:
-        """Write a checkpoint, then remove what the kept ones do not need.
-
-        A second save at the same step writes nothing.
-
-        Args:
-            step: agent steps done.
-            state: everything that moves, made of tensors and plain values.
-            network: the weights; equal weights give equal files, byte for byte.
-            replay: the agent's replay, whose new rows are written.
-            before: waits until the disk has the other files that the state refers to; OSError if
-                it cannot.
+        """Write a checkpoint as `begin_save` does, and wait until the disk has it.
 
         Returns:
             The checkpoint's folder.
 
         Raises:
             CheckpointError: it could not be written; the earlier one is intact.
-            UsageError: the folder holds another run's checkpoints.
-            TypeError: the state holds a value that `torch.load(weights_only=True)` refuses.
-            ValueError: the step is before the last checkpoint's.
         """
-        if self._current is not None and step <= self._current.step:
-            if step == self._current.step:
-                return self._current.path
-            raise ValueError(
-                f"a checkpoint of agent step {step} after one of step {self._current.step}"
-            )
-        _check_plain(state, "state")
-        if self._current is None and (old := self.steps()):
-            raise UsageError(
-                f"{self._folder} holds an earlier run's checkpoint of agent step {old[-1]}: "
-                "resume that run, or choose another folder"
-            )
-        path = self._path(step)
-        try:
-            before()
-            if not self._folder.is_dir():
-                self._folder.mkdir()  # not the run's folder: that may be a mount that is gone
-                sync_directory(self._folder.parent)
-            if not self._clean:
-                self._remove_unneeded()
-                self._clean = True
-            rows = None if replay is None else self._write_rows(replay)
-            self._current = self._write(path, step, state, network, rows)
-            self._remove_unneeded()
-        except OSError as error:
-            raise CheckpointError(self._failure(path, error)) from error
-        return path
+        self.begin_save(step, state, network, replay, before=before)
+        self.wait()
+        return self._path(step)
 
-    def _write_rows(self, replay: RowStore) -> ReplayRows:
-        earlier = None if self._current is None else self._current.manifest.replay
-        return self._segments.write_new_rows(replay, () if earlier is None else earlier.segments)
-
-    def _write(
+    def begin_save(
         self,
-        path: Path,
         step: int,
         state: Mapping[str, Any],
         network: Mapping[str, Tensor],
-        replay: ReplayRows | None,
-    ) -> Saved:
+        replay: RowStore | None = None,
+        *,
+        before: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Write a checkpoint in a thread, then remove what the kept ones do not need.
+
+        The arguments are copied, and the replay's rows held, before this returns: they may change
+        at once. The checkpoint exists once it is whole, from the rename of its folder on. Call
+        `poll` or `wait` to hear of an error. A second save at the same step writes nothing.
+
+        Args:
+            step: agent steps done.
+            state: everything that moves, made of tensors and plain values.
+            network: the weights; equal weights give equal files, byte for byte.
+            replay: the agent's replay, whose new rows are written.
+            before: called in the thread; waits until the disk has the other files that the state
+                refers to; OSError if it cannot.
+
+        Raises:
+            CheckpointError: the save before this one failed; call it again for this one.
+            TypeError: the state holds a value that `torch.load(weights_only=True)` refuses.
+            ValueError: the step is before the last checkpoint's.
+        """
+        self.wait()
+        if self._current is not None and step <= self._current.step:
+            if step == self._current.step:
+                return
+            raise ValueError(
+                f"a checkpoint of agent step {step} after one of step {self._current.step}"
+            )
+        content = Content(step, snapshot(state), weights_of(network))
+        earlier = None if self._current is None else self._current.manifest.replay
+        segments = () if earlier is None else earlier.segments
+        rows = None if replay is None else self._segments.hold_new_rows(replay, segments)
+        self._writing = Background(lambda: self._save(content, rows, before))
+
+    @property
+    def writing(self) -> bool:
+        """Return whether a thread writes a checkpoint now."""
+        return self._writing is not None and not self._writing.ended
+
+    def poll(self) -> None:
+        """Raise CheckpointError once if a save that has ended failed. Costs nothing."""
+        if self._writing is not None and self._writing.ended:
+            self.wait()
+
+    def wait(self) -> None:
+        """Wait until the disk has the checkpoint that is being written, if any.
+
+        Raises:
+            CheckpointError: it could not be written; the earlier one is intact.
+            UsageError: the folder holds another run's checkpoints.
+        """
+        if self._writing is not None:
+            writing = self._writing
+            writing.join()
+            self._writing = None
+            writing.require_success()
+
+    def _save(self, content: "Content", rows: NewRows | None, before: Callable[[], None]) -> None:
+        """Do the part of a save that may take long; not on the training thread."""
+        path = self._path(content.step)
+        held = contextlib.nullcontext() if rows is None or rows.held is None else rows.held
+        try:
+            with held:
+                if self._current is None and (old := self._listed()):
+                    raise UsageError(
+                        f"{self._folder} holds an earlier run's checkpoint of agent step "
+                        f"{old[-1]}: resume that run, or choose another folder"
+                    )
+                before()
+                if not self._folder.is_dir():
+                    self._folder.mkdir()  # not the run's folder: that may be a mount that is gone
+                    sync_directory(self._folder.parent)
+                if not self._clean:
+                    self._remove_unneeded()
+                    self._clean = True
+                replay = None if rows is None else self._segments.write(rows)
+            self._current = self._write(path, content, replay)
+            self._remove_unneeded()
+        except OSError as error:
+            raise CheckpointError(self._failure(path, error)) from error
+
+    def _write(self, path: Path, content: "Content", replay: ReplayRows | None) -> Saved:
         """Write a checkpoint's folder under a temporary name, and rename it."""
         temporary = path.with_name(f"{path.name}.tmp")
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
-        # Views, shared storages and a module's metadata would make equal weights unequal files.
-        weights = {
-            name: tensor.detach().to("cpu").clone(memory_format=torch.contiguous_format)
-            for name, tensor in network.items()
-        }
         files = {
-            NETWORK: write_file(temporary / NETWORK, lambda file: torch.save(weights, file)),
-            STATE: write_file(temporary / STATE, lambda file: torch.save(dict(state), file)),
+            name: write_file(temporary / name, partial(torch.save, part))
+            for name, part in ((NETWORK, content.network), (STATE, content.state))
         }
-        manifest = Manifest(step, files, replay, self._record)
+        manifest = Manifest(content.step, files, replay, self._record)
         write_file(temporary / MANIFEST, lambda file: write_manifest(file, manifest))
         sync_directory(temporary)
         temporary.rename(path)
@@ -307,7 +358,7 @@ class Checkpoints:
             return
         newest = -1 if self._current is None else self._current.step
         kept: list[Saved] = []
-        for step in reversed(self.steps()):
+        for step in reversed(self._listed()):
             try:
                 wanted = step <= newest and len(kept) < self._keep
                 saved = self._read(step) if wanted else None
@@ -338,22 +389,3 @@ class Checkpoints:
 
     def _path(self, step: int) -> Path:
         return self._folder / f"step_{step:09d}"
-
-
-def _check_plain(value: Any, where: str) -> None:
-    """Raise TypeError if `value` could be saved but not loaded again."""
-    kind = type(value)
-    if kind in (int, float, str, bool, type(None)) or isinstance(value, Tensor):
-        return
-    if kind in (list, tuple):
-        for index, item in enumerate(value):
-            _check_plain(item, f"{where}[{index}]")
-    elif kind in (dict, OrderedDict):
-        for key, item in value.items():
-            _check_plain(key, f"a key of {where}")
-            _check_plain(item, f"{where}[{key!r}]")
-    else:
-        raise TypeError(
-            f"{where} is a {kind.__module__}.{kind.__qualname__}; "
-            "a state is made of tensors, dict, list, tuple, int, float, str, bool and None"
-        )

@@ -4,7 +4,9 @@ import os
 import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
+from wnrl.rl.held_rows import HeldRows
 from wnrl.rl.row_store import RowStore
 from wnrl.train.storage.atomic_files import (
     Fingerprint,
@@ -17,6 +19,16 @@ from wnrl.train.storage.checkpoint_manifest import ReplayRows, Segment, segment_
 _SEGMENT_OR_LEFTOVER = re.compile(r"rows_\d+_\d+\.npy(\.tmp)?")
 
 
+class NewRows(NamedTuple):
+    """The rows of a replay when a checkpoint was taken, with those that no segment holds yet."""
+
+    oldest: int
+    start: int  # the first row that no segment holds
+    total: int
+    segments: tuple[Segment, ...]  # that hold the rows before it
+    held: HeldRows | None  # rows [start, total), if there are any
+
+
 class ReplaySegments:
     """The folder of a run's replay segments."""
 
@@ -24,28 +36,44 @@ class ReplaySegments:
         """Nothing is read or written yet."""
         self._folder = folder
 
-    def write_new_rows(self, replay: RowStore, earlier: Collection[Segment]) -> ReplayRows:
-        """Write the rows that no segment holds yet.
+    def hold_new_rows(self, replay: RowStore, earlier: Collection[Segment]) -> "NewRows":
+        """Hold the rows that no segment holds yet, so that `write` can write them in a thread.
 
         Args:
             replay: the agent's replay.
             earlier: the segments of the last checkpoint, in order.
+        """
+        oldest, total = replay.oldest_row, replay.total_rows
+        segments = [segment for segment in earlier if segment.stop > oldest]
+        if not all(self._is_there(segment) for segment in segments):
+            segments = []  # somebody removed them: write all rows again
+        start = max([oldest, *(segment.stop for segment in segments)])
+        held = replay.hold_rows(start, total) if start < total else None
+        return NewRows(oldest, start, total, tuple(segments), held)
+
+    def write(self, new: "NewRows") -> ReplayRows:
+        """Write held rows as a segment.
 
         Returns:
             The row range of the replay, and all segments that hold rows of it.
         """
-        oldest, total = replay.oldest_row, replay.total_rows
-        segments = [segment for segment in earlier if segment.stop > oldest]
-        start = max([oldest, *(segment.stop for segment in segments)])
-        if start < total:
+        segments = list(new.segments)
+        if new.held is not None:
             make_directory(self._folder)
-            path = self._folder / segment_name(start, total)
+            path = self._folder / segment_name(new.start, new.total)
             temporary = path.with_name(f"{path.name}.tmp")
-            content = write_file(temporary, lambda file: replay.write_rows(file, start, total))
+            content = write_file(temporary, new.held.write)
             os.replace(temporary, path)
             sync_directory(self._folder)
-            segments.append(Segment(start, total, content))
-        return ReplayRows(oldest, total, tuple(segments))
+            segments.append(Segment(new.start, new.total, content))
+        return ReplayRows(new.oldest, new.total, tuple(segments))
+
+    def _is_there(self, segment: Segment) -> bool:
+        try:
+            size_bytes = (self._folder / segment.name).stat().st_size
+        except OSError:
+            return False
+        return size_bytes == segment.content.size_bytes
 
     def read(self, rows: ReplayRows, replay: RowStore) -> None:
         """Bring a checkpoint's rows back.
