@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except (EnvironmentFault, NotFiniteLearning) as fault:
             return report_fault(PROGRAM, fault)
         except StorageError as error:
-            print(f"{PROGRAM}: {visible(error)}", file=sys.stderr)
+            print(f"{PROGRAM}: {one_line(error)}", file=sys.stderr)
             return ExitCode.FAILED
         except (MemoryError, OSError, RuntimeError) as error:
             if not is_out_of_memory(error):

@@ -307,7 +307,7 @@ def _flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def one_line(error: UsageError) -> str:
+def one_line(error: Exception) -> str:
     """Return the message as a command prints it: one short line, with flags for settings' names.
 
     A message that is too long loses the middle of its long words, then its own middle: what came

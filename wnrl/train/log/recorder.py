@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,6 +22,7 @@ from wnrl.train.storage.append_file import AppendFile
 from wnrl.train.storage.atomic_files import storage_errors
 from wnrl.train.storage.csv_log import EPISODES, EVALUATIONS, HEADERS, TIMINGS, CsvLog
 from wnrl.train.storage.run_status import RunState, RunStatus, StatusFile
+from wnrl.train.untrusted.typed_json import typed
 
 _STATUS_INTERVAL_S = 5.0  # at most; a shorter interval of the progress line holds for both
 
@@ -34,6 +35,27 @@ class Sources:
     times: Callable[[], Mapping[str, float]]  # `Stopwatch.pop_times`, at the log interval
     histograms: Callable[[], dict[str, Tensor]]  # by tag, at the histogram interval
     instruments: Callable[[], Mapping[str, Tensor | float]]  # by tag, after each step; each once
+
+
+class _Recent(NamedTuple):
+    returns: list[float]
+    lengths: list[int]
+
+
+class _Table(NamedTuple):
+    size_bytes: int
+    wall_time_s: float | None = None  # of the episodes
+
+
+class _State(NamedTuple):
+    """Types of a recorder's state, which a checkpoint of a stranger may not have."""
+
+    recent: _Recent
+    episodes: int
+    evaluated_steps: int
+    log: _Table
+    evaluations: _Table
+    timings: _Table
 
 
 class Recorder:
@@ -60,6 +82,7 @@ class Recorder:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a checkpoint; `open` then cuts the tables back to it."""
+        typed(dict(state), _State)
         self.recent.load_state_dict(state["recent"])
         self.episodes = state["episodes"]
         self.evaluated_steps = state["evaluated_steps"]

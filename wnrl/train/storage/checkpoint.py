@@ -163,7 +163,7 @@ class Checkpoints:
                 reasons[self._path(step)] = error
             else:
                 for path, reason in reasons.items():
-                    line = f"wnrl: checkpoint {path} is broken ({cut(str(reason), 100)})"
+                    line = cut(f"wnrl: checkpoint {path} is broken ({reason})", 250)
                     print(f"{line}; using {saved.path.name}", file=sys.stderr)
                 return saved
         if reasons:

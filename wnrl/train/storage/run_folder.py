@@ -156,8 +156,9 @@ def _refuse_links(run_dir: Path) -> None:
         paths += checkpoints.rglob("*")  # follows no links
     for path in paths:
         kind = special(path)
-        if path.parent == run_dir and path.is_dir() != (path == checkpoints):
-            kind = kind or "a folder" if path.is_dir() else "no folder"
+        folder = path in (checkpoints, checkpoints / "replay")
+        if not kind and (folder or path.parent == run_dir) and path.is_dir() != folder:
+            kind = "no folder" if folder else "a folder"
         if kind:
             raise UsageError(f"{path} is {kind}; remove it, or restore it from a copy")
 
