@@ -130,16 +130,18 @@ def test_a_link_is_not_written_through(tmp_path: Path) -> None:
 
 def test_a_stop_of_the_process_is_no_hang(tmp_path: Path) -> None:
     run, wait = tmp_path / "run", tmp_path / "wait"
-    arguments = [*WAITING, "--steps=1e8", "--hang-timeout-s=1", f"--run-dir={run}"]
+    wait.write_text(LATER)
+    arguments = [*WAITING, "--steps=260", "--hang-timeout-s=2", f"--run-dir={run}"]
     process = CommandProcess("train", *arguments, folder=tmp_path, WAIT_FILE=str(wait))
-    process.until(lambda: bool(Checkpoints(run).steps()))
+    process.until((tmp_path / "waiting").exists)
+    time.sleep(0.5)  # so that the last beat has been seen
     process.send(signal.SIGSTOP)
-    time.sleep(3.0)
+    time.sleep(6.0)
     process.send(signal.SIGCONT)
-    steps = Checkpoints(run).steps()[-1]
-    process.until(lambda: Checkpoints(run).steps()[-1] > steps)
-    process.send(signal.SIGTERM)
-    assert process.wait() == 128 + signal.SIGTERM
+    time.sleep(0.5)
+    assert not process.ended
+    wait.unlink()
+    assert process.wait() == 0
 
 
 def test_an_environment_that_was_slow_may_be_slow_again(tmp_path: Path) -> None:
