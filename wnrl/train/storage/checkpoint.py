@@ -27,6 +27,7 @@ from torch import Tensor
 
 from wnrl._settings import UsageError, cut
 from wnrl.rl.row_store import RowStore
+from wnrl.train.foreign_text import visible
 from wnrl.train.storage.atomic_files import (
     StorageError,
     fingerprint,
@@ -164,7 +165,7 @@ class Checkpoints:
             else:
                 for path, reason in reasons.items():
                     line = cut(f"wnrl: checkpoint {path} is broken ({reason})", 250)
-                    print(f"{line}; using {saved.path.name}", file=sys.stderr)
+                    print(f"{visible(line)}; using {saved.path.name}", file=sys.stderr)
                 return saved
         if reasons:
             raise UsageError(
