@@ -111,3 +111,10 @@ def test_a_power_cut_loses_neither_the_folder_nor_its_configuration(
         folder.write_config(make_config(env="toy/Catch"), {}, 0)
     calls.check_arrival("runs/seed1/config.json")
     assert read_config(tmp_path / "runs/seed1").run.env == "toy/Catch"
+
+
+def test_what_a_kill_before_the_configuration_left_is_no_run(tmp_path: Path) -> None:
+    with RunDirectory(tmp_path) as folder:
+        folder.status.start(0, 100)
+        assert (tmp_path / "status.json").exists()
+        assert not folder.holds_run

@@ -99,8 +99,9 @@ class RunDirectory:
 
     @property
     def holds_run(self) -> bool:
-        """Return whether the folder holds any file of a run."""
-        return any(next(self.path.glob(pattern), None) for pattern in _CONTENTS)
+        """Return whether the folder holds a run. One killed before its config.json is none yet."""
+        patterns = [pattern for pattern in _CONTENTS if pattern != STATUS]
+        return any(next(self.path.glob(pattern), None) for pattern in patterns)
 
     def clear(self) -> None:
         """Remove what a run writes, and nothing else; config.json stays until it is replaced."""
