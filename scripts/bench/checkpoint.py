@@ -67,8 +67,10 @@ class Trainer:
         add: Any = replay.add  # type: ignore[attr-defined]
         rows: Any = replay.rows  # type: ignore[attr-defined]
         first = ~rows(replay.total_rows - 1, replay.total_rows)[0].valid[0]
-        for _ in range(transitions // count):
-            add(noise, zeros.astype(np.int64), zeros, zeros, first, yes)
+        last = transitions // count - 1
+        for row in range(last + 1):  # the last ones end episodes where the next rows begin them
+            valid = yes if row < last else ~self.env.first
+            add(noise, zeros.astype(np.int64), zeros, zeros, first, valid)
             first = no
 
     def state(self) -> dict[str, Any]:
@@ -95,12 +97,14 @@ def steps_during(trainer: Trainer, checkpoints: Checkpoints) -> tuple[int, float
     return steps, time.perf_counter() - start_s, longest_s
 
 
-def seconds_of(trainer: Trainer, steps: int) -> float:
-    """Return the seconds that so many steps take."""
-    start_s = time.perf_counter()
+def undisturbed(trainer: Trainer, steps: int) -> tuple[float, float]:
+    """Return the seconds of so many steps while nothing is written, and of the longest one."""
+    longest_s, start_s = 0.0, time.perf_counter()
     for _ in range(steps):
+        before_s = time.perf_counter()
         trainer.step()
-    return time.perf_counter() - start_s
+        longest_s = max(longest_s, time.perf_counter() - before_s)
+    return time.perf_counter() - start_s, longest_s
 
 
 def measure(trainer: Trainer, folder: Path, transitions: int, rounds: int) -> list[Row]:
@@ -118,9 +122,12 @@ def measure(trainer: Trainer, folder: Path, transitions: int, rounds: int) -> li
             if way == "thread":
                 steps, during_s, longest_s = steps_during(trainer, store)
                 store.wait()
+                idle_s, idle_longest_s = undisturbed(trainer, steps)
                 row["writing_ms"] = 1e3 * during_s
-                row["slowed_ms"] = 1e3 * (during_s - seconds_of(trainer, steps))
+                row["steps"] = steps
+                row["slowed_ms"] = 1e3 * (during_s - idle_s)
                 row["longest_step_ms"] = 1e3 * longest_s
+                row["longest_step_idle_ms"] = 1e3 * idle_longest_s
             rows.append({name: x if isinstance(x, str) else round(x, 1) for name, x in row.items()})
             print("  ".join(f"{name} {value}" for name, value in rows[-1].items()), flush=True)
     return rows

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -110,6 +111,19 @@ def test_a_system_without_threads_saves_at_once(
     work.join()
     work.require_success()
     assert (done, work.ended) == ([1], True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have no niceness of their own")
+def test_the_training_goes_first_while_a_thread_writes(tmp_path: Path) -> None:
+    checkpoints, nice = Checkpoints(tmp_path), []
+
+    def note() -> None:
+        nice.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+
+    begin(checkpoints, 1, note)
+    checkpoints.save(2, {}, {}, before=note)  # the training waits for this one
+    own = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    assert nice == [max(own, 10), own]
 
 
 SETTINGS: dict[str, Any] = {

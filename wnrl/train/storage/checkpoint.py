@@ -212,7 +212,7 @@ class Checkpoints:
         Raises:
             CheckpointError: it could not be written; the earlier one is intact.
         """
-        self.begin_save(step, state, network, replay, before=before)
+        self.begin_save(step, state, network, replay, before=before, gently=False)
         self.wait()
         return self._path(step)
 
@@ -224,6 +224,7 @@ class Checkpoints:
         replay: RowStore | None = None,
         *,
         before: Callable[[], None] = lambda: None,
+        gently: bool = True,
     ) -> None:
         """Write a checkpoint in a thread, then remove what the kept ones do not need.
 
@@ -238,6 +239,7 @@ class Checkpoints:
             replay: the agent's replay, whose new rows are written.
             before: called in the thread; waits until the disk has the other files that the state
                 refers to; OSError if it cannot.
+            gently: let the training go first where there are not enough cores.
 
         Raises:
             CheckpointError: the save before this one failed; call it again for this one.
@@ -255,7 +257,7 @@ class Checkpoints:
         earlier = None if self._current is None else self._current.manifest.replay
         segments = () if earlier is None else earlier.segments
         rows = None if replay is None else self._segments.hold_new_rows(replay, segments)
-        self._writing = Background(lambda: self._save(content, rows, before))
+        self._writing = Background(lambda: self._save(content, rows, before), gently=gently)
 
     @property
     def writing(self) -> bool:
