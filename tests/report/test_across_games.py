@@ -11,9 +11,10 @@ from made_results import made_result
 from wnrl.report import across_games, analyze
 from wnrl.report.comparison import Aggregate
 from wnrl.report.run_result import Result
-from wnrl.stats.bootstrap import improvement_interval, simulated_coverage, stratified_interval
+from wnrl.stats.bootstrap import simulated_coverage, stratified_interval
 from wnrl.stats.human_scores import ATARI_5_WEIGHTS, atari_5, human_normalized, human_scores
 from wnrl.stats.scores import interquartile_mean
+from wnrl.stats.verdict import Verdict
 
 
 @pytest.fixture(autouse=True)
@@ -79,34 +80,34 @@ def test_the_same_generator_gives_the_same_numbers() -> None:
     np.testing.assert_equal(first, second)
 
 
-def test_improvement_is_over_the_plain_network_and_without_one_over_the_first() -> None:
-    (found,) = aggregate(TWO_GAMES).improvements
-    assert (found.better.label, found.worse.label) == ("weight", "none")
+def test_a_variant_is_compared_with_the_baseline_and_without_one_with_every_other() -> None:
+    (found,) = aggregate(TWO_GAMES).contrasts
+    assert (found.variant.label, found.baseline.label) == ("weight", "none")
     # Breakout 9 of 9 pairs; Pong: 0.1 wins none, 0.5 one and a tie, 1.5 all three.
-    assert found.probability.value == pytest.approx((1 + 4.5 / 9) / 2)
-    scores = [[[0.5, 0.6, 0.7], [0.1, 0.5, 1.5]], [[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]]]
-    expected = improvement_interval(*scores, np.random.default_rng(5))
-    assert found.probability.low == pytest.approx(expected.low, abs=0.03)
+    assert found.improvement.value == pytest.approx((1 + 4.5 / 9) / 2)
+    assert found.iqm.value == pytest.approx((0.5 + 0.5 + 0.6 + 0.7) / 4 - 0.35)
+    assert found.iqm.low < 0 < found.iqm.high
+    assert found.margin == pytest.approx(0.1 * 0.35)
+    assert found.verdict is Verdict.UNDECIDED
     others = [
         made
         for env in ("Breakout", "Pong")
         for norm in ("layer", "batch", "rms")
         for made in runs(env, norm, 0.1)
     ]
-    pairs = [(x.better.label, x.worse.label) for x in aggregate(others).improvements]
-    assert pairs == [("batch", "layer"), ("rms", "layer")]
+    pairs = [(x.variant.label, x.baseline.label) for x in aggregate(others).contrasts]
+    assert pairs == [("batch", "layer"), ("rms", "layer"), ("rms", "batch")]
 
 
-def test_in_a_sweep_the_plain_network_has_the_same_settings() -> None:
+def test_in_a_sweep_the_baseline_has_the_same_settings() -> None:
     results = [
         made_result([1.0], env=env, norm=norm, learning_rate=rate)
         for env in ("Breakout", "Pong")
         for rate in (1e-3, 1e-2)
         for norm in ("weight", "none")
     ]
-    pairs = [
-        (x.better.label, x.worse.label) for x in aggregate(results, ["learning_rate"]).improvements
-    ]
+    found = aggregate(results, ["learning_rate"]).contrasts
+    pairs = [(x.variant.label, x.baseline.label) for x in found]
     assert pairs == [("weight 0.001", "none 0.001"), ("weight 0.01", "none 0.01")]
 
 

@@ -136,9 +136,12 @@ def test_each_run_each_total_and_each_published_score_has_a_row() -> None:
     for seed in range(1, 6):
         assert page.row(f"weight, seed {seed}") == f"weight, seed {seed} −2.00 −2.00 – 1 –"
     assert page.row("weight 0.400").startswith("weight 0.400 [0.300, 0.500] 85% ± 1.0%")
-    assert page.row("weight above none") == "weight above none 0.750 [0.500, 1.000]"
+    better = "weight none better"
+    assert page.row(f"{better} +0.25 [+0.05, +0.45] −0.20") == (
+        f"{better} +0.25 [+0.05, +0.45] −0.20 [−0.50, +0.10] 0.750 [0.500, 1.000]"
+    )
     assert page.row("Qbert: DQN") == f"Qbert: DQN 19.10 40,000,000 – sticky 0.25 {NASTY}"
-    assert "Left out because a human score or runs of a variant are missing: Hero." in page.text
+    assert "Left out because a scale or runs of a variant are missing: Hero." in page.text
 
 
 def test_every_missing_run_is_listed() -> None:
@@ -199,9 +202,10 @@ def test_the_page_forbids_scripts_and_loading_before_anything_else() -> None:
 def test_swept_settings_and_lengths_are_at_the_top() -> None:
     values = [variant("weight", (0, 1), values=(value,)) for value in ("0.1", "0.01")]
     page = rendered(comparison(game("Pong", *values), swept=("learning_rate",)))
-    assert "weight, with learning-rate 0.1 and 0.01: 1,000 agent steps (4,000 frames) per run." in (
-        page.text
-    )
+    assert (
+        "How do weight, with learning-rate 0.1 and 0.01 differ in the return of DQN on Pong? "
+        "1,000 agent steps (4,000 frames) per run; 10 of 10 runs finished."
+    ) in page.text
 
 
 def test_several_machines_are_mentioned() -> None:

@@ -1,6 +1,7 @@
 """summary.md and scores.csv of runs with handwritten files or results."""
 
 import csv
+import dataclasses
 import html
 import json
 import re
@@ -14,13 +15,17 @@ from made_results import made_result
 from markdown_it import MarkdownIt
 
 from wnrl.compare import command as compare
+from wnrl.compare.flags import CompareOptions
 from wnrl.config import make_config
 from wnrl.report import across_games, analyze
+from wnrl.report.comparison import Question
+from wnrl.report.find_runs import read_record, remember
 from wnrl.report.run_result import Result
 from wnrl.report.summary import summary_markdown
 from wnrl.stats.bootstrap import Coverage
 from wnrl.stats.intervals import t_interval
 from wnrl.stats.reference_scores import Reference
+from wnrl.train.storage.run_status import RunState, RunStatus
 
 STEPS = 1_000
 
@@ -70,8 +75,8 @@ def test_a_table_has_means_intervals_and_the_facts_about_the_runs(
     assert interval.low == pytest.approx(6 - 4.303 * 7**0.5 / 3**0.5, abs=1e-3)
     # The curve's window is a tenth: at the end the last two episodes; one, then both, before.
     area = t_interval([(x / 2 * 5 + x) / 100 for x in (4.0, 5.0, 9.0)])
-    rows = [line for line in text.splitlines() if line.startswith("|")]
-    assert rows[0] == ("| norm | seeds | final return | area | mean evaluation | best evaluation |")
+    head = "| norm | runs | final return | area | mean evaluation | best evaluation |"
+    rows = [line for line in text[text.index(head) :].splitlines() if line.startswith("|")]
     assert rows[2].startswith(f"| none | 3 | 6 [−{-interval.low:.4g}, {interval.high:.4g}] | ")
     assert f"| {area.value:.4g} [" in rows[2]
     assert rows[3] == "| weight | 3 | 1 (no interval) | 1 (no interval) | - | - |"
@@ -128,7 +133,7 @@ def test_a_swept_setting_is_a_column_once_it_is_named(
         "learning_rate, or keep them in separate folders\n"
     )
     text = reported(tmp_path, "--sweep", "learning-rate")
-    assert "| norm | learning-rate | seeds |" in text
+    assert "| norm | learning-rate | runs |" in text
     assert "| weight | 0.001 | 1 |" in text
     assert "learning_rate" in (tmp_path / "scores.csv").read_text().splitlines()[0]
 
@@ -193,6 +198,53 @@ def test_runs_of_other_machines_are_compared_and_their_times_are_not(
     assert "--threads 1 vs 2" in refused(capsys, *flags, "--out", tmp_path)
 
 
+def test_the_baseline_and_the_margin_are_flags_and_remembered(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seed in range(1, 6):
+        for norm in ("none", "weight"):
+            make_run(tmp_path / f"{norm}{seed}", [0.0] * 9 + [100.0 + seed], norm=norm, seed=seed)
+    assert "| Breakout | weight | none |" in reported(tmp_path)
+    text = reported(tmp_path, "--baseline", "weight", "--margin", "0.02")
+    assert "| Breakout | none | weight |" in text
+    margin = 0.02 * (103 - 1.7)  # 1.7 is the published score of random play
+    assert f"| {margin:.4g} |" in text
+    assert "--baseline layer: no run has this normalization; choose one of none, weight" in (
+        refused(capsys, "--report-only", tmp_path, "--baseline", "layer")
+    )
+    record = {"sweep": [], "runs": {}, "baseline": "weight", "margin": 0.03}
+    (tmp_path / "compare.json").write_text(json.dumps(record))
+    text = reported(tmp_path)
+    assert "| Breakout | none | weight |" in text
+    assert f"| {0.03 * (103 - 1.7):.4g} |" in text
+
+
+def test_a_grid_adds_its_question_to_the_record(tmp_path: Path) -> None:
+    config = make_config({"env": "Breakout", "norm": "none"})
+    remember(tmp_path, {tmp_path / "a": config}, [], Question("weight", 0.2))
+    assert read_record(tmp_path).question == Question("weight", 0.2)
+    assert CompareOptions().question(Question("weight", 0.2)) == Question("weight", 0.2)
+    options = CompareOptions(baseline="none", margin=0.3)
+    assert options.question(Question("weight", 0.2)) == Question("none", 0.3)
+    old = {"sweep": [], "runs": {}}  # from before there was a question
+    (tmp_path / "compare.json").write_text(json.dumps(old))
+    assert read_record(tmp_path).question == Question("none", 0.1)
+
+
+def test_runs_that_diverged_or_were_rolled_back_are_counted_and_named(tmp_path: Path) -> None:
+    for seed in range(1, 6):
+        make_run(tmp_path / f"none{seed}", [1.0, 2.0], norm="none", seed=seed)
+        make_run(tmp_path / f"weight{seed}", [1.0, 2.0], 500 if seed == 1 else STEPS, seed=seed)
+    status = RunStatus(500, 1.0, None, RunState.DIVERGED, STEPS, 2, "the loss is nan")
+    (tmp_path / "weight1/status.json").write_text(json.dumps(dataclasses.asdict(status)))
+    config = tmp_path / "weight2/config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "rollbacks": ["loss is inf"]}))
+    text = reported(tmp_path)
+    assert "4 of 5 (1 diverged), 5 of 5" in text
+    assert "- weight1: not done, 500 of 1,000 agent steps: the loss is nan" in text
+    assert "half the learning rate: Breakout weight, seed 2: loss is inf." in text.replace("\\", "")
+
+
 def test_the_same_runs_give_the_same_files(tmp_path: Path) -> None:
     for env in ("Breakout", "Pong"):
         for seed in (1, 2):
@@ -252,7 +304,7 @@ def test_scores_over_games_have_their_coverage_and_a_warning(
     at = lines.index("## All games")
     assert lines[at + 2] == "Over 2 games: Breakout, Pong."
     assert lines[at + 3] == (
-        "Left out because a human score or runs of a variant are missing: CartPole-v1."
+        "Left out because a scale or runs of a variant are missing: CartPole-v1."
     )
     assert lines[at + 5] == "**2 seeds: nothing can be concluded. Run at least 3.**"
     assert lines[at + 7] == "| norm | IQM | coverage | optimality gap | coverage | mean | median |"
@@ -260,7 +312,7 @@ def test_scores_over_games_have_their_coverage_and_a_warning(
     assert none[0] == "| none"
     assert re.fullmatch(r"[\d.]+ \[[\d.]+, [\d.]+\]", none[1])
     assert none[2] == none[4] == "91% ± 1%"
-    assert any(line.startswith("| weight | none | 0.5 [0") for line in lines)
+    assert "| weight | none | undecided | – | – | - (no interval) |" in lines
 
 
 def test_where_games_cannot_be_put_together_it_says_why() -> None:
@@ -283,8 +335,8 @@ def test_what_is_not_done_missing_or_broken_is_named_and_in_no_table(tmp_path: P
     planned = {"gone": {"env": "Breakout", "norm": "layer", "seed": 1}}
     (tmp_path / "compare.json").write_text(json.dumps({"sweep": [], "runs": planned}))
     text = reported(tmp_path)
-    assert "| none | 1 | 1 (no interval) |" in text
-    assert "| layer | 0 | - | - | - | - |" in text
+    assert "| none | 1 of 4 (3 unfinished) | 1 (no interval) |" in text
+    assert "| layer | 0 of 1 (1 unfinished) | - | - | - | - |" in text
     assert "**layer has no seeds: nothing can be concluded. Run at least 3.**" in text
     assert "- half: not done, 500 of 1,000 agent steps: wnrl.train: no space left\n" in text
     assert "- bare: no checkpoint, so it is unknown whether it is done\n" in text
@@ -312,7 +364,10 @@ def test_what_is_not_done_missing_or_broken_is_named_and_in_no_table(tmp_path: P
             r"no run in \.: the folder holds none; name a folder that holds runs",
         ),
         (["--out", __file__, "--seeds=1", "--jobs=1"], "--out .*: File exists; choose another"),
-        (["--report-only", ".", "--seeds", "3"], "takes only --sweep; drop --seeds"),
+        (
+            ["--report-only", ".", "--seeds", "3"],
+            "takes only --sweep, --baseline and --margin; drop --seeds",
+        ),
         (["--report-only", ".", "--sweep", "gamma=1"], "--report-only takes only the name, gamma"),
         (["--seed", "1"], "unknown argument '--seed'; .* did you mean --seeds"),
         (["--run-dir", "x"], "unknown argument '--run-dir'"),
@@ -357,7 +412,11 @@ def test_markup_in_names_and_errors_is_shown_and_not_rendered() -> None:
     nasty = "<b>`x`|[y](z)\x1b[31m\n# *w* _v_"
     shown = html.escape("<b>`x`|[y](z)\\x1b[31m\\n# *w* _v_", quote=False)
     games = [
-        game(nasty, variant("none", (0, 1), seeds=2, values=(nasty,)), variant("rms", None)),
+        game(
+            nasty,
+            variant("none", (0, 1), seeds=2, values=(nasty,)),
+            variant("rms", None, values=(nasty,)),
+        ),
         game("Pong", variant("none", (0, 1), values=("1",))),
     ]
     total = aggregate(["Pong", nasty], {"none": (0.1, 0.2), nasty: (0.3, 0.5)}, [nasty])
@@ -368,7 +427,7 @@ def test_markup_in_names_and_errors_is_shown_and_not_rendered() -> None:
         )
     )
     page = MarkdownIt("gfm-like", {"linkify": False}).render(text)
-    assert page.count(shown) == 10
+    assert page.count(shown) == 15
     assert f"<h2>{shown}</h2>" in page
     assert f"<li>commit: {shown}</li>" in page
     assert f"<li>- {shown}: {shown}</li>" in page

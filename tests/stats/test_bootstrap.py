@@ -4,14 +4,14 @@ from typing import Any
 import numpy as np
 import pytest
 import rliable_numbers
-from rliable_numbers import GAMES_X, GAMES_Y
+from rliable_numbers import GAMES_X
 
 from wnrl.stats.bootstrap import (
-    improvement_interval,
     profile_bands,
     simulated_coverage,
     stratified_interval,
 )
+from wnrl.stats.intervals import Interval
 from wnrl.stats.scores import interquartile_mean, mean_score, median_score, optimality_gap
 
 SIMULATIONS = 2000
@@ -58,12 +58,6 @@ def test_intervals_are_those_of_rliable(aggregate: Any, expected: tuple[float, .
     assert (estimate.low, estimate.high) == pytest.approx(expected[1:], abs=END_TOLERANCE)
 
 
-def test_improvement_interval_is_that_of_rliable() -> None:
-    estimate = improvement_interval(GAMES_X, GAMES_Y, generator(), resamples=20_000)
-    expected = rliable_numbers.IMPROVEMENT
-    assert (estimate.low, estimate.high) == pytest.approx(expected[1:], abs=END_TOLERANCE)
-
-
 def test_profile_bands_are_those_of_rliable() -> None:
     # shares of 30 runs: an end is equal or a whole run away
     bands = profile_bands(GAMES_X, rliable_numbers.THRESHOLDS, generator(), resamples=20_000)
@@ -79,11 +73,9 @@ def test_seeds_are_resampled_within_their_game() -> None:
 
 
 def test_resamples_are_the_generators_draws() -> None:
-    x, y, first = [[1.0, 5.0], [2.0, 6.0, 9.0]], [[0.0, 9.0], [4.0, 1.0]], FirstSeedOnly()
+    x, first = [[1.0, 5.0], [2.0, 6.0, 9.0]], FirstSeedOnly()
     estimate = stratified_interval(x, mean_score, first)
     assert (estimate.low, estimate.high) == (1.5, 1.5)
-    estimate = improvement_interval(x, y, first)
-    assert (estimate.low, estimate.high) == (0.5, 0.5)  # 1 > 0, 2 < 4
     bands = profile_bands(x, [1.5], first)
     assert (bands.low.tolist(), bands.high.tolist()) == ([0.5], [0.5])
 
@@ -100,21 +92,10 @@ def test_experiments_are_drawn_with_each_games_mean_sample_deviation_and_seeds()
     assert recording.laws == [(2, pytest.approx(2**0.5), 2), (12, pytest.approx(12**0.5), 3)]
 
 
-def test_improvement_interval_is_of_x_over_y() -> None:
-    x, y = [[2.0, 4.0, 6.0, 8.0]], [[1.0, 0.0, 3.0]]
-    estimate = improvement_interval(x, y, generator())
-    assert estimate.value == pytest.approx(11 / 12)
-    assert 0.5 < estimate.low < estimate.value < estimate.high == 1
+def test_equal_generators_give_equal_intervals_and_others_do_not() -> None:
+    def interval(generator: np.random.Generator) -> Interval:
+        return stratified_interval(GAMES_X, interquartile_mean, generator, resamples=1500)
 
-
-@pytest.mark.parametrize(
-    "interval",
-    [
-        lambda g: stratified_interval(GAMES_X, interquartile_mean, g, resamples=1500),
-        lambda g: improvement_interval(GAMES_X, GAMES_Y, g, resamples=1500),
-    ],
-)
-def test_equal_generators_give_equal_intervals_and_others_do_not(interval: Any) -> None:
     first, again, other = interval(generator(1)), interval(generator(1)), interval(generator(2))
     assert first == again
     assert first != other
@@ -129,24 +110,18 @@ def test_more_confidence_is_a_wider_interval() -> None:
 
 
 def test_games_may_have_different_numbers_of_seeds() -> None:
-    x, y = [[1, 2], [3, 4, 5, 6]], [[0, 1, 2], [5, 4]]
-    for estimate in (
-        stratified_interval(x, interquartile_mean, generator()),
-        improvement_interval(x, y, generator()),
-    ):
-        assert estimate.low < estimate.value < estimate.high
+    x = [[1, 2], [3, 4, 5, 6]]
+    estimate = stratified_interval(x, interquartile_mean, generator())
+    assert estimate.low < estimate.value < estimate.high
 
 
 def test_a_game_with_one_seed_leaves_a_value_but_no_interval() -> None:
     x = [[1.0, 2.0], [3.0]]
-    for estimate in (
-        stratified_interval(x, mean_score, generator()),
-        improvement_interval([[1.0, 2.0], [3.0, 4.0]], x, generator()),
-    ):
-        assert math.isfinite(estimate.value)
-        assert math.isnan(estimate.low)
-        assert math.isnan(estimate.high)
-        assert not estimate.bounded
+    estimate = stratified_interval(x, mean_score, generator())
+    assert math.isfinite(estimate.value)
+    assert math.isnan(estimate.low)
+    assert math.isnan(estimate.high)
+    assert not estimate.bounded
     bands = profile_bands(x, [0.0, 2.5], generator())
     assert bands.profile.tolist() == [1, 0.5]
     assert np.isnan([bands.low, bands.high]).all()
@@ -219,7 +194,6 @@ def test_coverage_of_seeds_that_are_all_equal_is_whole() -> None:
 def test_invalid_scores_are_refused(scores: Any, message: str) -> None:
     for interval in (
         lambda: stratified_interval(scores, mean_score, generator()),
-        lambda: improvement_interval(scores, scores, generator()),
         lambda: profile_bands(scores, [0.0], generator()),
         lambda: simulated_coverage(scores, mean_score, generator()),
     ):

@@ -12,8 +12,10 @@ from wnrl.report.comparison import (
     Comparison,
     Cost,
     Curve,
+    FamilyError,
     Game,
-    Improvement,
+    Obstacle,
+    OverallContrast,
     Variant,
     VariantAggregate,
     VariantScores,
@@ -21,6 +23,7 @@ from wnrl.report.comparison import (
 from wnrl.stats.bootstrap import Bands, Coverage
 from wnrl.stats.intervals import Interval
 from wnrl.stats.reference_scores import Reference
+from wnrl.stats.verdict import Verdict
 
 NO_COST = Cost(math.nan, math.nan, math.nan)
 NOTHING = np.zeros(0)
@@ -104,7 +107,25 @@ def aggregate(
             )
         )
     first, *others = (each.variant for each in variants)
-    improvements = tuple(Improvement(x, first, Interval(0.75, 0.5, 1.0)) for x in others)
+    contrasts = tuple(
+        OverallContrast(
+            variant=x,
+            baseline=first,
+            iqm=Interval(0.25, 0.05, 0.45),
+            optimality_gap=Interval(-0.2, -0.5, 0.1),
+            improvement=Interval(0.75, 0.5, 1.0),
+            margin=0.015,
+            verdict=Verdict.BETTER,
+            obstacle=Obstacle.NONE,
+        )
+        for x in others
+    )
     return Aggregate(
-        tuple(games), tuple(left_out), NOTHING, tuple(variants), improvements, fewest_seeds=5
+        tuple(games),
+        tuple(left_out),
+        NOTHING,
+        tuple(variants),
+        fewest_seeds=5,
+        contrasts=contrasts,
+        iqm_error=FamilyError(0.18, 0.05, 1.5),
     )

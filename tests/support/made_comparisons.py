@@ -7,19 +7,24 @@ import numpy as np
 from made_results import made_result
 
 from wnrl.report.comparison import (
+    DEFAULT_QUESTION,
     Aggregate,
     Comparison,
     Cost,
     Curve,
     Game,
-    Improvement,
+    Obstacle,
+    OverallContrast,
     Variant,
     VariantAggregate,
     VariantScores,
 )
+from wnrl.report.verdicts.in_games import FINAL, contrasts
+from wnrl.report.verdicts.pairs import pairs_of
 from wnrl.stats.bootstrap import Bands, Coverage
 from wnrl.stats.intervals import Interval, t_interval
 from wnrl.stats.reference_scores import Reference
+from wnrl.stats.verdict import Verdict
 
 COMMIT = "3f2a9c1d5e7b8a6f4c3d2e1f0a9b8c7d6e5f4a3b"
 NORMS = ("none", "weight", "layer", "batch")
@@ -83,7 +88,18 @@ def made(
         "seeds": f"{seeds}",
     }
     aggregate = aggregated(variants, tuple(envs), seeds, steps) if together else None
-    return Comparison("dqn", swept, tuple(games), aggregate, facts, {})
+    results = [run for game in games for scores in game.variants for run in scores.runs]
+    pairs, all_pairs = pairs_of(variants, "none")
+    return Comparison(
+        "dqn",
+        swept,
+        tuple(games),
+        aggregate,
+        facts,
+        {},
+        all_pairs=all_pairs,
+        contrasts=contrasts(games, pairs, results, FINAL, DEFAULT_QUESTION),
+    )
 
 
 def aggregated(
@@ -113,8 +129,17 @@ def aggregated(
                 curve=curve([level, 1.1 * level, 0.9 * level], steps),
             )
         )
-    improvements = tuple(
-        Improvement(better, variants[0], Interval(0.5 + 0.06 * i, 0.4 + 0.05 * i, 0.7 + 0.03 * i))
+    overall = tuple(
+        OverallContrast(
+            variant=better,
+            baseline=variants[0],
+            iqm=Interval(0.1 * i, 0.1 * i - 0.2, 0.1 * i + 0.2),
+            optimality_gap=Interval(-0.1, -0.2, 0.0),
+            improvement=Interval(0.5 + 0.06 * i, 0.4 + 0.05 * i, 0.7 + 0.03 * i),
+            margin=0.1,
+            verdict=Verdict.UNDECIDED,
+            obstacle=Obstacle.NONE,
+        )
         for i, better in enumerate(variants[1:5], start=1)
     )
-    return Aggregate(games, (), thresholds, tuple(aggregates), improvements, seeds)
+    return Aggregate(games, (), thresholds, tuple(aggregates), seeds, overall)

@@ -22,8 +22,8 @@ from wnrl.compare.jobs.table import Screen
 from wnrl.compare.live_mean import LiveMeans
 from wnrl.compare.plan import Plan, check_runnable, plan_locally, plan_on_cluster, with_costs
 from wnrl.compare.plan_text import describe_plan, list_grid
-from wnrl.report.find_runs import check_fits, read_record, remember
-from wnrl.report.run_differences import variant_settings
+from wnrl.report.find_runs import check_fits, norms_in, read_record, remember
+from wnrl.report.run_differences import check_baseline, variant_settings
 from wnrl.train.flags import import_named, one_line
 from wnrl.train.foreign_text import quoted_line
 from wnrl.train.process.stop_signals import StopSignals
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             modules = tuple(import_named(arguments))
             parsed = parse_compare_flags(arguments)._replace(modules=modules)
             if parsed.report_only is not None:
-                write_report(parsed.report_only, list(parsed.sweep))
+                write_report(parsed.report_only, parsed.options, list(parsed.sweep))
                 return 0
             exit_code = compare(parsed, signals)
         except UsageError as error:
@@ -79,13 +79,14 @@ def compare(arguments: CompareArguments, signals: StopSignals) -> int:
         swept = sorted({*read_record(out).sweep, *arguments.sweep})
         configs = {planned.folder: planned.config for planned in plan.grid}
         check_fits(configs, out, swept)  # before the costs, which take seconds
+        check_baseline(options.baseline, norms_in(out, configs.values()))
         plan = _with_costs(arguments, plan)
         print("\n".join(describe_plan(plan)), flush=True)
         if arguments.dry_run:
             print("\n".join(list_grid(plan)))
             return 0
         stack.enter_context(locked(out, shared=bool(options.only)))
-        remember(out, configs, swept)
+        remember(out, configs, swept, options.question(read_record(out).question))
         launch = launch_locally if cluster is None else cluster.launch(out, plan.share)
         means = None if options.only else LiveMeans(out, swept)
         runs = _run(*_runs_here(options, plan, cluster), launch, arguments.sweep, signals, means)
@@ -93,7 +94,7 @@ def compare(arguments: CompareArguments, signals: StopSignals) -> int:
             return 128 + signals.received[0]
         failed = {str(run.folder): run.error for run in runs if run.state in NOT_DONE}
         if not options.only:
-            write_report(out, failed=failed)
+            write_report(out, options, failed=failed)
     return 1 if failed else 0
 
 

@@ -6,11 +6,13 @@ from pathlib import Path
 import numpy as np
 
 from wnrl._settings import UsageError
+from wnrl.compare.flags import CompareOptions
 from wnrl.compare.live_mean import write_means
 from wnrl.report.analyze import compare_runs
 from wnrl.report.figures import write_figures
 from wnrl.report.find_runs import take_inventory
 from wnrl.report.page import write_page
+from wnrl.report.run_differences import check_baseline
 from wnrl.report.scores_csv import scores_csv
 from wnrl.report.summary import summary_markdown
 from wnrl.train.foreign_text import quoted, visible
@@ -20,12 +22,16 @@ _SEED = 0  # for resampling, so that the same runs always give the same report
 
 
 def write_report(
-    out: Path, swept: Sequence[str] = (), failed: Mapping[str, str] | None = None
+    out: Path,
+    options: CompareOptions,
+    swept: Sequence[str] = (),
+    failed: Mapping[str, str] | None = None,
 ) -> None:
     """Print the summary of the runs in a folder, and write the report there.
 
     Args:
         out: the folder.
+        options: the baseline and the margin, if they are given.
         swept: settings that vary in the runs, besides those recorded by a comparison in the folder.
         failed: why a run failed, by its folder.
 
@@ -34,12 +40,16 @@ def write_report(
             file cannot be written.
     """
     inventory = take_inventory(out, swept, failed or {})
+    norms = {variant.norm for _, variant in inventory.planned}
+    check_baseline(options.baseline, norms | {x.config.run.norm for x in inventory.results})
     comparison = compare_runs(
         inventory.results,
         inventory.planned,
         inventory.problems,
         inventory.swept,
         np.random.default_rng(_SEED),
+        question=options.question(inventory.question),
+        missing=inventory.missing,
     )
     summary = summary_markdown(comparison)
     print(summary)  # first, in case a file cannot be written

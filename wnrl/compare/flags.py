@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from wnrl._settings import UsageError, flag_name, parse_fields, setting
 from wnrl.agents.catalogue import get_agent
 from wnrl.config import RunConfig, norm_named
+from wnrl.report.comparison import DEFAULT_QUESTION, Question
 from wnrl.train.flags import Parser, add_import, add_settings, read_toml
 
 PROGRAM = "python -m wnrl.compare"
@@ -20,6 +21,19 @@ class CompareOptions:
     """Settings of a comparison, besides those of its runs."""
 
     seeds: int = setting(5, "seeds per combination, numbered from 1", source="ours", minimum=1)
+    baseline: str = setting(
+        "",
+        "normalization that the others are compared with (without it: the one of an earlier "
+        f"command in this folder, else {DEFAULT_QUESTION.baseline})",
+        source="ours",
+    )
+    margin: float = setting(
+        0.0,
+        "smallest difference that matters, as a share of the baseline's score above random play "
+        f"(0: that of an earlier command in this folder, else {DEFAULT_QUESTION.margin})",
+        source="ours",
+        minimum=0,
+    )
     jobs: int = setting(
         0, "runs at a time (0: as many as cores and memory allow)", source="ours", minimum=0
     )
@@ -50,6 +64,14 @@ class CompareOptions:
         minimum=0,
     )
     out: str = setting("runs/compare", "folder for the runs and the report", source="ours")
+
+    def question(self, recorded: Question) -> Question:
+        """Return the question of this command.
+
+        Args:
+            recorded: that of an earlier command in the folder.
+        """
+        return Question(self.baseline or recorded.baseline, self.margin or recorded.margin)
 
 
 class CompareArguments(NamedTuple):
@@ -144,10 +166,11 @@ def parse_compare_flags(arguments: Sequence[str]) -> CompareArguments:
     agent, norms, from_file = _choices(arguments)
     given = compare_parser(agent, list(dict.fromkeys(norms))).parse(arguments)
     given.pop("import", None)  # done by `import_named`
-    excluded = sorted(set(given) - {"report_only", "sweep"})
+    excluded = sorted(set(given) - {"report_only", "sweep", "baseline", "margin"})
     if "report_only" in given and excluded:
         raise UsageError(
-            f"--report-only runs nothing and takes only --sweep; drop --{flag_name(excluded[0])}"
+            "--report-only runs nothing and takes only --sweep, --baseline and --margin; drop "
+            f"--{flag_name(excluded[0])}"
         )
     envs = given.pop("env", [from_file.pop("env", RunConfig.env)])
     given.pop("norm", None)

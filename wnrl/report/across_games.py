@@ -1,14 +1,15 @@
-"""Aggregation of a comparison over all of its games, in human-normalized scores.
+"""Aggregation of a comparison over all of its games, in normalized scores.
 
-Only games that have a human score and runs of every variant are used: otherwise variants would be
-compared on different games. The statistics are in `wnrl.stats.scores`, their intervals in
+0 is random play and 1 is a human's score, or the baseline's where no human score exists. Only games
+with such a scale and with runs of every variant are used: otherwise variants would be compared on
+different games. The statistics are in `wnrl.stats.scores`, their intervals in
 `wnrl.stats.bootstrap`.
 
 Dimension key: M games, n_m seeds of game m, K grid points, T thresholds.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,19 +18,15 @@ from wnrl.report.comparison import (
     Aggregate,
     Curve,
     Game,
-    Improvement,
+    Question,
     Variant,
     VariantAggregate,
-    plain_counterpart,
 )
 from wnrl.report.run_result import Result
-from wnrl.stats.bootstrap import (
-    improvement_interval,
-    profile_bands,
-    simulated_coverage,
-    stratified_interval,
-)
-from wnrl.stats.human_scores import ATARI_5_WEIGHTS, atari_5, has_human_score, human_normalized
+from wnrl.report.verdicts.over_games import over_games
+from wnrl.report.verdicts.scale import Scale, scale_of
+from wnrl.stats.bootstrap import profile_bands, simulated_coverage, stratified_interval
+from wnrl.stats.human_scores import ATARI_5_WEIGHTS, atari_5, has_human_score
 from wnrl.stats.learning_curves import curve
 from wnrl.stats.scores import Array, interquartile_mean, mean_score, median_score, optimality_gap
 
@@ -47,61 +44,91 @@ class _VariantRuns:
     """The runs of a variant in the games that are aggregated, in the order of these games."""
 
     runs: Sequence[Sequence[Result]]  # M of n_m
-    finals: Sequence[Array]  # M of (n_m,) human-normalized final returns
+    finals: Sequence[Array]  # M of (n_m,) normalized final returns
 
 
-def aggregate_games(games: Sequence[Game], generator: np.random.Generator) -> Aggregate | None:
+def aggregate_games(
+    games: Sequence[Game],
+    pairs: Sequence[tuple[Variant, Variant]],
+    results: Sequence[Result],
+    question: Question,
+    generator: np.random.Generator,
+) -> Aggregate | None:
     """Aggregate all variants that have runs over all games that allow it.
 
     Args:
         games: all games of a comparison.
+        pairs: variants and what they are compared with.
+        results: all runs, finished or not.
+        question: the baseline and the margin.
         generator: draws the resamples and the simulated experiments.
 
     Returns:
         The aggregate; None with fewer than two usable games.
     """
+    scales = _scales(games, results, question)
     runs = {
         game.env: {scores.variant: scores.runs for scores in game.variants if scores.runs}
         for game in games
-        if has_human_score(game.env)
+        if game.env in scales
     }
     variants = dict.fromkeys(variant for of_game in runs.values() for variant in of_game)
     envs = [env for env, of_game in runs.items() if of_game and of_game.keys() == variants.keys()]
     if len(envs) < 2:
         return None
+    used = [scales[env] for env in envs]
     groups = {
-        variant: _variant_runs(envs, [runs[env][variant] for env in envs]) for variant in variants
+        variant: _variant_runs(used, [runs[env][variant] for env in envs]) for variant in variants
     }
     thresholds = _thresholds(finals for group in groups.values() for finals in group.finals)
+    found = over_games(games, {env: scales[env] for env in envs}, pairs, question, generator)
     return Aggregate(
         games=tuple(envs),
         left_out=tuple(game.env for game in games if game.env not in envs),
         thresholds=thresholds,
         variants=tuple(
-            _variant_aggregate(variant, envs, group, thresholds, generator)
+            _variant_aggregate(variant, used, envs, group, thresholds, generator)
             for variant, group in groups.items()
         ),
-        improvements=tuple(_improvements(groups, generator)),
         fewest_seeds=min(len(finals) for group in groups.values() for finals in group.finals),
+        contrasts=found.contrasts,
+        iqm_error=found.iqm_error,
+        optimality_gap_error=found.optimality_gap_error,
+        baseline_normalized=tuple(env for env in envs if not has_human_score(env)),
     )
 
 
-def _variant_runs(envs: Sequence[str], runs: Sequence[Sequence[Result]]) -> _VariantRuns:
+def _scales(
+    games: Sequence[Game], results: Sequence[Result], question: Question
+) -> dict[str, Scale]:
+    """Return the scales of the games that have one."""
+    scales = {}
+    for game in games:
+        in_game = [result for result in results if result.config.run.env == game.env]
+        plain = [x for x in game.variants if x.variant.norm == question.baseline] or game.variants
+        scale = scale_of(game.env, in_game, [run for scores in plain for run in scores.runs])
+        if scale is not None:
+            scales[game.env] = scale
+    return scales
+
+
+def _variant_runs(scales: Sequence[Scale], runs: Sequence[Sequence[Result]]) -> _VariantRuns:
     finals = [
-        human_normalized(env, [run.final for run in of_game])
-        for env, of_game in zip(envs, runs, strict=True)
+        scale.normalized([run.final for run in of_game])
+        for scale, of_game in zip(scales, runs, strict=True)
     ]
     return _VariantRuns(runs, finals)
 
 
 def _variant_aggregate(
     variant: Variant,
+    scales: Sequence[Scale],
     envs: Sequence[str],
     group: _VariantRuns,
     thresholds: Array,
     generator: np.random.Generator,
 ) -> VariantAggregate:
-    """Compute all statistics of a variant over M `envs`; `thresholds` (T,) are the profile's."""
+    """Compute all statistics of a variant over M games; `thresholds` (T,) are the profile's."""
     finals = group.finals
     five_games = None
     if ATARI_5_WEIGHTS.keys() <= set(envs):
@@ -118,19 +145,8 @@ def _variant_aggregate(
         optimality_gap_coverage=simulated_coverage(finals, optimality_gap, generator),
         profile=profile_bands(finals, thresholds, generator),
         atari_5=five_games,
-        curve=_iqm_over_training(envs, group.runs, generator),
+        curve=_iqm_over_training(scales, group.runs, generator),
     )
-
-
-def _improvements(
-    groups: Mapping[Variant, _VariantRuns], generator: np.random.Generator
-) -> Iterator[Improvement]:
-    """Compare each variant with its plain counterpart or, if there is none, with the first."""
-    for variant, group in groups.items():
-        worse = plain_counterpart(variant, groups) or next(iter(groups))
-        if worse != variant:
-            interval = improvement_interval(group.finals, groups[worse].finals, generator)
-            yield Improvement(variant, worse, interval)
 
 
 def _thresholds(finals: Iterable[Array]) -> Array:
@@ -141,17 +157,16 @@ def _thresholds(finals: Iterable[Array]) -> Array:
 
 
 def _iqm_over_training(
-    envs: Sequence[str], runs: Sequence[Sequence[Result]], generator: np.random.Generator
+    scales: Sequence[Scale], runs: Sequence[Sequence[Result]], generator: np.random.Generator
 ) -> Curve:
     """Return the IQM of all learning curves; NaN until every run has ended an episode."""
     total_steps = runs[0][0].config.run.steps  # all runs that are compared have the same
     grid = total_steps * np.arange(1, GRID_POINTS + 1) / GRID_POINTS
     heights = [
-        human_normalized(
-            env,
-            [curve(r.episode_steps, r.returns, grid, window_steps=r.window_steps) for r in of_game],
+        scale.normalized(
+            [curve(r.episode_steps, r.returns, grid, window_steps=r.window_steps) for r in of_game]
         )
-        for env, of_game in zip(envs, runs, strict=True)
+        for scale, of_game in zip(scales, runs, strict=True)
     ]  # M of (n_m, K)
     known = ~np.isnan(np.concatenate(heights)).any(axis=0)  # (K,)
     seed = int(generator.integers(2**63))  # equal resamples at every point give smooth bands

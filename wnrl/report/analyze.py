@@ -12,14 +12,30 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from wnrl._settings import flag_name
+from wnrl.config import Config
 from wnrl.envs.protocols import PROTOCOLS
 from wnrl.report.across_games import aggregate_games
-from wnrl.report.comparison import Comparison, Cost, Curve, Game, Variant, VariantScores, variant_of
+from wnrl.report.comparison import (
+    DEFAULT_QUESTION,
+    Comparison,
+    Cost,
+    Curve,
+    Game,
+    LostRuns,
+    Question,
+    Variant,
+    VariantScores,
+    variant_of,
+)
 from wnrl.report.run_differences import variant_settings
 from wnrl.report.run_result import Result
+from wnrl.report.verdicts.in_games import AREA, FINAL, contrasts
+from wnrl.report.verdicts.pairs import pairs_of
+from wnrl.report.verdicts.settings import settings_note
 from wnrl.stats.intervals import t_interval
 from wnrl.stats.learning_curves import curve
 from wnrl.stats.reference_scores import Reference, reference_scores
+from wnrl.train.storage.run_status import RunState
 
 GRID_POINTS = 100  # points of a learning curve
 _VERSIONS = ("wnrl", "torch", "ale-py", "gymnasium")
@@ -31,6 +47,9 @@ def compare_runs(
     problems: Mapping[str, str],
     swept: Sequence[str],
     generator: np.random.Generator,
+    *,
+    question: Question = DEFAULT_QUESTION,
+    missing: Sequence[tuple[str, Variant, RunState]] = (),
 ) -> Comparison:
     """Compare runs. The same arguments give the same numbers.
 
@@ -41,27 +60,60 @@ def compare_runs(
         problems: runs that are missing or unfinished: name to reason.
         swept: settings that were varied, besides environment, normalization and seed.
         generator: draws the resamples of the intervals over games.
+        question: the baseline and the margin.
+        missing: runs without a result that were requested: environment, variant and state.
     """
     runs: dict[str, dict[Variant, list[Result]]] = {}
+    lost: dict[tuple[str, Variant], list[RunState]] = {}
+    configs: dict[Variant, Config] = {}
     for env, variant in planned:
         runs.setdefault(env, {})[variant] = []
+    for env, variant, state in missing:
+        lost.setdefault((env, variant), []).append(state)
     for result in results:
         variant = variant_of(variant_settings(result.config, swept), swept)
-        of_variant = runs.setdefault(result.config.run.env, {}).setdefault(variant, [])
+        configs.setdefault(variant, result.config)
+        env = result.config.run.env
+        of_variant = runs.setdefault(env, {}).setdefault(variant, [])
         if result.done and not math.isnan(result.final):
             of_variant.append(result)
-    games = [_game(env, by_variant, results) for env, by_variant in runs.items()]
+        else:
+            lost.setdefault((env, variant), []).append(result.state)
+    games = [_game(env, by_variant, results, lost) for env, by_variant in runs.items()]
+    variants = list(dict.fromkeys(scores.variant for game in games for scores in game.variants))
+    pairs, all_pairs = pairs_of(variants, question.baseline)
     return Comparison(
         agent=_distinct(result.config.run.agent for result in results),
         swept=tuple(swept),
         games=tuple(games),
-        aggregate=aggregate_games(games, generator),
+        aggregate=aggregate_games(games, pairs, results, question, generator),
         facts=_facts(results, games),
         problems=dict(problems),
+        question=question,
+        all_pairs=all_pairs,
+        contrasts=contrasts(games, pairs, results, FINAL, question),
+        areas=contrasts(games, pairs, results, AREA, question),
+        settings=settings_note(configs, pairs, swept),
+        rolled_back={_run_name(x): "; ".join(x.rollbacks) for x in results if x.rollbacks},
     )
 
 
-def _game(env: str, runs: Mapping[Variant, Sequence[Result]], results: Sequence[Result]) -> Game:
+def _run_name(result: Result) -> str:
+    run = result.config.run
+    return f"{run.env} {run.norm}, seed {run.seed}"
+
+
+def _lost_runs(states: Sequence[RunState]) -> LostRuns:
+    failed, diverged = states.count(RunState.FAILED), states.count(RunState.DIVERGED)
+    return LostRuns(failed, diverged, len(states) - failed - diverged)
+
+
+def _game(
+    env: str,
+    runs: Mapping[Variant, Sequence[Result]],
+    results: Sequence[Result],
+    lost: Mapping[tuple[str, Variant], Sequence[RunState]],
+) -> Game:
     in_game = [result for result in results if result.config.run.env == env]
     protocol = _distinct(result.protocol for result in in_game)
     agent = _distinct(result.config.run.agent for result in in_game)
@@ -74,18 +126,25 @@ def _game(env: str, runs: Mapping[Variant, Sequence[Result]], results: Sequence[
         env=env,
         protocol=protocol,
         total_steps=total_steps,
-        variants=tuple(_scores(variant, of, total_steps) for variant, of in runs.items()),
+        variants=tuple(
+            _scores(variant, of, total_steps, _lost_runs(lost.get((env, variant), ())))
+            for variant, of in runs.items()
+        ),
         references=references,
     )
 
 
-def _scores(variant: Variant, runs: Sequence[Result], total_steps: int) -> VariantScores:
+def _scores(
+    variant: Variant, runs: Sequence[Result], total_steps: int, lost: LostRuns
+) -> VariantScores:
     if not runs:
-        return VariantScores(variant, (), None, None, None, None, None, None)
+        return VariantScores(variant, (), None, None, None, None, None, None, lost)
     return VariantScores(
         variant=variant,
         runs=tuple(runs),
-        final=t_interval([run.final for run in runs]),
+        final=t_interval(
+            [run.final for run in runs], sampling_variance=[run.final_variance for run in runs]
+        ),
         area=t_interval([run.area for run in runs]),
         best_evaluation=_mean_if_complete([run.best_evaluation for run in runs]),
         mean_evaluation=_mean_if_complete([run.mean_evaluation for run in runs]),
@@ -95,6 +154,7 @@ def _scores(variant: Variant, runs: Sequence[Result], total_steps: int) -> Varia
             update_ms=_median_of_known([run.update_ms for run in runs]),
             steps_per_s=_median_of_known([run.steps_per_s for run in runs]),
         ),
+        lost=lost,
     )
 
 

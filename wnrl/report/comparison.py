@@ -5,9 +5,10 @@
 Dimension key: K grid points, M games, T thresholds.
 """
 
+import enum
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ from wnrl.report.run_result import Result
 from wnrl.stats.bootstrap import Bands, Coverage
 from wnrl.stats.intervals import Interval
 from wnrl.stats.reference_scores import Reference
+from wnrl.stats.verdict import Verdict
 
 Array = npt.NDArray[np.float64]
 
@@ -44,16 +46,103 @@ def variant_of(values: Mapping[str, Any], swept: Sequence[str]) -> Variant:
     return Variant(str(values["norm"]), tuple(str(values.get(name, "-")) for name in swept))
 
 
-def plain_counterpart(variant: Variant, variants: Iterable[Variant]) -> Variant | None:
-    """Return the variant without normalization that has the same values of the swept settings.
+def counterpart(variant: Variant, variants: Iterable[Variant], norm: str) -> Variant | None:
+    """Return the variant with this normalization and the same values of the swept settings.
 
-    Settings that networks without normalization do not have are ignored.
+    Settings that its networks do not have are ignored.
     """
     for other in variants:
         pairs = zip(other.values, variant.values, strict=True)
-        if other.norm == "none" and all(plain in (value, "-") for plain, value in pairs):
+        if other.norm == norm and all(plain in (value, "-") for plain, value in pairs):
             return other
     return None
+
+
+class Question(NamedTuple):
+    """What a comparison asks."""
+
+    baseline: str = "none"  # normalization that the others are compared with
+    margin: float = 0.1  # differences up to this share of the baseline's score do not matter
+
+
+DEFAULT_QUESTION = Question()
+
+
+class LostRuns(NamedTuple):
+    """Runs of a variant in a game that were asked for and have no score."""
+
+    failed: int = 0
+    diverged: int = 0  # NaN or infinity
+    unfinished: int = 0  # missing, stopped, still running, or without an episode
+
+
+NONE_LOST = LostRuns()
+
+
+@dataclass(frozen=True)
+class RunCounts:
+    """How many runs of a variant in a game were asked for, and what became of them."""
+
+    finished: int
+    lost: LostRuns = NONE_LOST
+
+    @property
+    def asked(self) -> int:
+        """Runs that were asked for."""
+        return self.finished + sum(self.lost)
+
+
+def total_counts(counts: Iterable[RunCounts]) -> RunCounts:
+    """Return the sum of several counts."""
+    counts = list(counts)
+    lost = LostRuns(*(sum(kind) for kind in zip(*(x.lost for x in counts), strict=True)))
+    return RunCounts(sum(x.finished for x in counts), lost)
+
+
+class Obstacle(enum.Enum):
+    """A reason for no claim, apart from an uncertain difference."""
+
+    NONE = enum.auto()
+    NO_RUNS = enum.auto()  # one of the two has no finished run
+    FEW_SEEDS = enum.auto()  # nothing can be concluded from so few
+    FAMILY = enum.auto()  # with so many comparisons, no difference could be shown
+    NO_SPREAD = enum.auto()  # nothing tells how much other seeds would differ
+    LOST_RUNS = enum.auto()  # the claim does not hold if lost runs count as the worst score
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """A variant compared with another in one game, on one measure."""
+
+    env: str
+    variant: Variant
+    baseline: Variant
+    difference: Interval  # variant minus baseline; 95%, Welch
+    simultaneous: Interval  # holds together with those of the whole family
+    effect: Interval  # Hedges' g
+    p: float  # adjusted by Holm's method; NaN if nothing could be tested
+    family: int  # comparisons of the family
+    margin: float  # NaN if the baseline's score above random play is unknown or not above 0
+    verdict: Verdict
+    obstacle: Obstacle
+    detectable: float  # difference that this study finds with a power of 80%; NaN if none
+    seeds_needed: int | None  # for a power of 80% at the observed difference; None if unknown
+    counts: RunCounts
+    baseline_counts: RunCounts
+
+
+@dataclass(frozen=True)
+class OverallContrast:
+    """A variant compared with another over all games; intervals hold for all variants together."""
+
+    variant: Variant
+    baseline: Variant
+    iqm: Interval  # difference
+    optimality_gap: Interval  # difference; less is better
+    improvement: Interval  # probability that a run of the variant ends above one of the baseline
+    margin: float  # of the difference of IQM; NaN if the baseline's is not above 0
+    verdict: Verdict  # of the IQM
+    obstacle: Obstacle
 
 
 @dataclass(frozen=True)
@@ -87,6 +176,12 @@ class VariantScores:
     mean_evaluation: float | None  # each run's mean evaluation, averaged over seeds
     curve: Curve | None
     cost: Cost | None
+    lost: LostRuns = NONE_LOST
+
+    @property
+    def counts(self) -> RunCounts:
+        """Runs that were asked for, and what became of them."""
+        return RunCounts(len(self.runs), self.lost)
 
 
 @dataclass(frozen=True)
@@ -111,7 +206,7 @@ def cost_baseline(scores: VariantScores, game: Game) -> VariantScores | None:
     None for the plain network itself, if it has no run, and if it ran on another machine.
     """
     with_runs = {each.variant: each for each in game.variants if each.runs}
-    variant = plain_counterpart(scores.variant, with_runs)
+    variant = counterpart(scores.variant, with_runs, "none")
     if variant in (None, scores.variant) or machines([with_runs[variant]]) != machines([scores]):
         return None
     return with_runs[variant]
@@ -123,17 +218,8 @@ def machines(variants: Iterable[VariantScores]) -> set[str]:
 
 
 @dataclass(frozen=True)
-class Improvement:
-    """Probability that a run of one variant ends above a run of another, averaged over games."""
-
-    better: Variant
-    worse: Variant
-    probability: Interval
-
-
-@dataclass(frozen=True)
 class VariantAggregate:
-    """Statistics of a variant over all games, from human-normalized final returns."""
+    """Statistics of a variant over all games, from normalized final returns."""
 
     variant: Variant
     iqm: Interval
@@ -147,16 +233,36 @@ class VariantAggregate:
     curve: Curve | None  # IQM over training
 
 
+class FamilyError(NamedTuple):
+    """Share of simulated studies of this shape without a difference that name one."""
+
+    bootstrap: float  # with the bootstrap's simultaneous intervals
+    error: float  # with the widened intervals that are shown
+    widened: float  # their factor
+
+
 @dataclass(frozen=True)
 class Aggregate:
-    """All games together that have a human score and runs of every variant."""
+    """All games together in which scores can be normalized and every variant has runs."""
 
     games: tuple[str, ...]  # M >= 2 environments
-    left_out: tuple[str, ...]  # environments without a human score, or without runs of a variant
-    thresholds: Array  # (T,) human-normalized
+    left_out: tuple[str, ...]  # environments without a scale, or without runs of a variant
+    thresholds: Array  # (T,) normalized
     variants: tuple[VariantAggregate, ...]
-    improvements: tuple[Improvement, ...]  # over `none` with the same settings, else over the first
     fewest_seeds: int  # smallest number of runs of any variant in any of the games
+    contrasts: tuple[OverallContrast, ...] = ()
+    iqm_error: FamilyError | None = None  # of the intervals of `contrasts`; None with one seed
+    optimality_gap_error: FamilyError | None = None
+    baseline_normalized: tuple[str, ...] = ()  # games without a human score
+
+
+@dataclass(frozen=True)
+class SettingsNote:
+    """Settings in which the variants of a comparison differ or agree, besides what is compared."""
+
+    # by label of a variant: settings that differ from its baseline, as `--name 0.0003 vs 0.0001`
+    differing: Mapping[str, str]
+    learning_rate: str  # the one that all variants share; empty if they do not or if it is swept
 
 
 @dataclass(frozen=True)
@@ -170,6 +276,12 @@ class Comparison:
     # agent, protocol, agent steps, seeds, evaluations, settings, machine, commit, versions
     facts: dict[str, str]
     problems: dict[str, str]  # runs that are missing, failed or unfinished: name to reason
+    question: Question = DEFAULT_QUESTION
+    all_pairs: bool = False  # there are no runs of the baseline, so every two are compared
+    contrasts: tuple[Contrast, ...] = ()  # of final return, the primary measure
+    areas: tuple[Contrast, ...] = ()  # of area under the curve, the secondary measure
+    settings: SettingsNote = SettingsNote({}, "")
+    rolled_back: Mapping[str, str] = field(default_factory=dict)  # runs by name: reasons
 
     @property
     def agent_label(self) -> str:

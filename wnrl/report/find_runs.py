@@ -7,20 +7,20 @@ too, so that runs which were started by hand can be compared.
 import contextlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from wnrl._settings import UsageError
 from wnrl.config import Config, replace
-from wnrl.report.comparison import Variant, variant_of
+from wnrl.report.comparison import DEFAULT_QUESTION, Question, Variant, variant_of
 from wnrl.report.run_differences import check_comparable, check_swept, variant_settings
 from wnrl.report.run_result import Result, find_runs, read_result
 from wnrl.train.flags import one_line
 from wnrl.train.storage.atomic_files import replace_text
 from wnrl.train.storage.run_folder import read_config
-from wnrl.train.storage.run_status import failure
+from wnrl.train.storage.run_status import RunState, failure
 from wnrl.train.untrusted.files import MEBIBYTE
 from wnrl.train.untrusted.typed_json import read_json
 
@@ -35,6 +35,13 @@ class Record(NamedTuple):
     runs: dict[
         str, dict[str, Value]
     ]  # the compared settings of each run, by its name in the folder
+    baseline: str = DEFAULT_QUESTION.baseline
+    margin: float = DEFAULT_QUESTION.margin
+
+    @property
+    def question(self) -> Question:
+        """The question that was asked last."""
+        return Question(self.baseline, self.margin)
 
 
 @dataclass(frozen=True)
@@ -43,8 +50,10 @@ class Inventory:
 
     results: tuple[Result, ...]  # results of all runs that can be read, done or not
     planned: tuple[tuple[str, Variant], ...]  # environment and variant, each once
+    missing: tuple[tuple[str, Variant, RunState], ...]  # planned runs that cannot be read
     problems: dict[str, str]  # why runs, by name, are missing, not done or without a score
     swept: tuple[str, ...]  # settings, by name
+    question: Question  # the last one that was asked in this folder
 
 
 def read_record(out: Path) -> Record:
@@ -78,8 +87,10 @@ def _check_planned(name: str, values: Mapping[str, Value]) -> None:
             raise ValueError(f"run {name!r} has no {setting}")
 
 
-def remember(out: Path, grid: Mapping[Path, Config], swept: Sequence[str]) -> None:
-    """Add a grid to compare.json.
+def remember(
+    out: Path, grid: Mapping[Path, Config], swept: Sequence[str], question: Question
+) -> None:
+    """Add a grid and its question to compare.json.
 
     Raises:
         UsageError: the record cannot be read or written.
@@ -87,7 +98,8 @@ def remember(out: Path, grid: Mapping[Path, Config], swept: Sequence[str]) -> No
     runs = read_record(out).runs
     for folder, config in grid.items():
         runs[_name(folder, out)] = variant_settings(config, swept)
-    text = json.dumps({"sweep": list(swept), "runs": runs}, indent=2) + "\n"
+    record = Record(list(swept), runs, *question)
+    text = json.dumps(record._asdict(), indent=2) + "\n"
     try:
         replace_text(out / _RECORD, text)
     except OSError as error:
@@ -120,6 +132,12 @@ def check_fits(grid: Mapping[Path, Config], out: Path, swept: Sequence[str]) -> 
         if config.run.steps < grid[folder].run.steps:  # it will be as long as the others
             existing[k] = folder, replace(config, steps=grid[folder].run.steps)
     check_comparable([*grid.items(), *existing], swept)
+
+
+def norms_in(out: Path, grid: Iterable[Config]) -> set[str]:
+    """Return the normalizations of a grid and of the runs that earlier commands planned."""
+    earlier = {str(values["norm"]) for values in read_record(out).runs.values()}
+    return earlier | {config.run.norm for config in grid}
 
 
 def take_inventory(out: Path, swept: Sequence[str], failed: Mapping[str, str]) -> Inventory:
@@ -158,13 +176,22 @@ def take_inventory(out: Path, swept: Sequence[str], failed: Mapping[str, str]) -
             problems[_name(result.folder, out)] = "no episode ended, so there is no score"
     # Prefer the run's own config: compare.json may predate newer sweep flags.
     from_runs = {_name(x.folder, out): variant_settings(x.config, swept) for x in results}
-    planned = []
+    planned, missing = [], []
     for name, recorded in record.runs.items():
         values = from_runs.get(name, recorded)
         planned.append((str(values["env"]), variant_of(values, swept)))
-        if name not in from_runs and name not in problems:
-            problems[name] = f"missing{_why_failed(out / name, failed)}"
-    return Inventory(tuple(results), tuple(dict.fromkeys(planned)), problems, swept)
+        if name not in from_runs:
+            why = _why_failed(out / name, failed)
+            problems.setdefault(name, f"missing{why}")
+            missing.append((*planned[-1], RunState.FAILED if why else RunState.STARTING))
+    return Inventory(
+        results=tuple(results),
+        planned=tuple(dict.fromkeys(planned)),
+        missing=tuple(missing),
+        problems=problems,
+        swept=swept,
+        question=record.question,
+    )
 
 
 def _name(folder: Path, out: Path) -> str:

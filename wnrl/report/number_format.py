@@ -51,6 +51,34 @@ def ends(low: float, high: float, digits: int) -> str:
     return f"[{number(low, digits)}, {number(high, digits)}]"
 
 
+def signed(value: float, digits: int) -> str:
+    """Return `+12.3` or `−0.4`, with this number of decimals; a dash for NaN."""
+    text = number(value, digits)
+    return text if value < 0 or math.isnan(value) else f"+{text.lstrip('−')}"
+
+
+def difference_digits(low: float, high: float, value: float) -> int:
+    """Return the decimals that an interval justifies: two significant digits of its half."""
+    half = (high - low) / 2
+    known = half if half > 0 else abs(value)  # false for NaN
+    return min(6, decimals([known], significant=2))
+
+
+def difference(value: float, low: float, high: float) -> str:
+    """Return `+12.3 [+4.1, +20.5]`; without the interval if it has no ends."""
+    digits = difference_digits(low, high, value)
+    if math.isnan(low):
+        return signed(value, digits)
+    return f"{signed(value, digits)} [{signed(low, digits)}, {signed(high, digits)}]"
+
+
+def p_value(p: float) -> str:
+    """Return `0.032`, or `< 0.001`; a dash for NaN."""
+    if math.isnan(p):
+        return MISSING
+    return "< 0.001" if p < 0.001 else f"{p:.2g}"
+
+
 def counted(count: int, noun: str) -> str:
     """Return `1 seed` or `3 seeds`."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

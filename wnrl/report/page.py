@@ -15,7 +15,13 @@ from markupsafe import Markup
 from wnrl._settings import flag_name
 from wnrl.envs.protocols import PROTOCOLS
 from wnrl.report import tables
-from wnrl.report.comparison import Comparison, Game, Variant, machines
+from wnrl.report.comparison import (
+    Comparison,
+    Game,
+    Variant,
+    machines,
+    total_counts,
+)
 from wnrl.report.figures import PageFigure, page_figures
 from wnrl.report.number_format import counted, listed
 from wnrl.report.run_result import WINDOW_FRACTION
@@ -25,6 +31,7 @@ from wnrl.report.sentences import (
     findings,
     maximum_over_mean,
 )
+from wnrl.report.verdicts.sentences import error_sentence, runs_text
 from wnrl.train.foreign_text import visible
 from wnrl.train.storage.atomic_files import replace_text
 
@@ -50,22 +57,29 @@ def render_page(
 
     games = comparison.games
     aggregate = comparison.aggregate
+    figures = [(a, inline(a.svg), inline(b.svg)) for a, b in zip(wide, narrow, strict=True)]
+    leading = 1 if comparison.contrasts else 0  # the forest plot comes first
     colours = {variant: look.color for variant, look in looks(comparison).items()}
     return _template().render(
         style=Markup(_data("report.css")),
         comparison=comparison,
         title=_title(comparison),
-        compared=_compared(comparison),
+        question=_question(comparison),
+        runs_done=_runs_done(comparison),
         lengths=_lengths(comparison),
-        cautious=any(evidence_sentence(game.fewest_seeds) for game in games) or not games,
         evidence=evidence_sentences(comparison),
         findings=findings(comparison),
-        figures=[(a, inline(a.svg), inline(b.svg)) for a, b in zip(wide, narrow, strict=True)],
+        verdicts=tables.verdicts_table(comparison, colours),
+        lead=figures[:leading],
+        figures=figures[leading:],
+        contrasts=tables.contrasts_table(comparison.contrasts, "Final return", colours),
+        areas=tables.contrasts_table(comparison.areas, "Area under the curve", colours),
         scores=[(x, tables.scores_table(x, colours), maximum_over_mean(x)) for x in games],
         runs=[tables.runs_table(game) for game in games],
         aggregates=aggregate and tables.aggregate_table(aggregate, colours),
         aggregate_warning=aggregate and evidence_sentence(aggregate.fewest_seeds),
-        improvements=aggregate and tables.improvements_table(aggregate),
+        overall=aggregate and tables.overall_table(aggregate, colours),
+        overall_error=aggregate and aggregate.iqm_error and error_sentence(aggregate),
         references=tables.references_table(games),
         machines=len(machines(scores for game in games for scores in game.variants)),
         window=f"{WINDOW_FRACTION:.0%}",
@@ -94,10 +108,33 @@ def _variants(comparison: Comparison) -> list[Variant]:
     return list(dict.fromkeys(x.variant for game in comparison.games for x in game.variants))
 
 
+def _question(comparison: Comparison) -> str:
+    """Return the question, as a sentence with a question mark."""
+    envs = [game.env for game in comparison.games]
+    where = listed(envs) if len(envs) <= _MOST_GAMES_IN_TITLE else f"{len(envs)} environments"
+    score = f"the return of {comparison.agent_label} on {where}" if envs else "the return"
+    if comparison.all_pairs or not comparison.contrasts:
+        return f"How do {_compared(comparison)} differ in {score}?"
+    return f"Does {_compared(comparison)} change {score}, compared with " + (
+        f"{comparison.question.baseline}?"
+    )
+
+
+def _runs_done(comparison: Comparison) -> str:
+    """Return `29 of 30 runs finished`, and how many others there are of each kind."""
+    counts = [scores.counts for game in comparison.games for scores in game.variants]
+    return f"{runs_text(total_counts(counts))} runs finished"
+
+
 def _compared(comparison: Comparison) -> str:
-    """Return `none, weight and layer, with learning-rate 0.001 and 0.0001`."""
+    """Return `weight or layer, with learning-rate 0.001 and 0.0001`."""
     variants = _variants(comparison)
-    norms = listed(list(dict.fromkeys(variant.norm for variant in variants)))
+    names = list(dict.fromkeys(variant.norm for variant in variants))
+    if comparison.contrasts and not comparison.all_pairs:
+        names = [name for name in names if name != comparison.question.baseline]
+        norms = listed(names).replace(" and ", " or ")
+    else:
+        norms = listed(names)
     swept = [
         f"{flag_name(name)} {listed(list(dict.fromkeys(x.values[k] for x in variants)))}"
         for k, name in enumerate(comparison.swept)

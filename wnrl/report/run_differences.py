@@ -4,7 +4,7 @@ Runs are comparable if they differ only in environment, normalization, seed and 
 """
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +111,23 @@ def check_swept(name: str, known: Iterable[Iterable[str]]) -> None:
     names = {each for fields in known for each in fields}
     if name not in names:
         raise UsageError(f"--sweep {name}: no run has this setting{nearest(name, names)}")
+
+
+def check_baseline(norm: str, known: Collection[str]) -> None:
+    """Refuse a baseline that no run has.
+
+    Args:
+        norm: a normalization; empty if none was given.
+        known: normalizations of the runs.
+
+    Raises:
+        UsageError: no run has it.
+    """
+    if norm and norm not in known:
+        raise UsageError(
+            f"--baseline {norm}: no run has this normalization; choose one of "
+            f"{', '.join(sorted(known))}"
+        )
 
 
 def _differences(a: Config, b: Config, swept: Sequence[str], same_threads: bool) -> Differences:

@@ -19,16 +19,17 @@ from wnrl._settings import UsageError
 from wnrl.config import MAX_STEPS, Config
 from wnrl.envs.make import is_atari
 from wnrl.report.number_format import counted
-from wnrl.stats.learning_curves import area_under_curve, final_window
+from wnrl.stats.learning_curves import area_under_curve, final_returns, final_window
 from wnrl.train.storage import old_runs
 from wnrl.train.storage.csv_log import EPISODES, EVALUATIONS, TIMINGS
 from wnrl.train.storage.run_folder import CONFIG, read_config, read_config_file
-from wnrl.train.storage.run_status import saved_steps
+from wnrl.train.storage.run_status import RunState, read_status, saved_steps
 from wnrl.train.untrusted.files import TABLE_BYTES, read_text
 
 Array = npt.NDArray[np.float64]
 
 WINDOW_FRACTION = 0.1  # share of the agent steps, at their end
+FIRST_EPISODES = 10  # whose mean stands for random play where no score of it is published
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +49,8 @@ class Result:
     machine: str  # the device and threads on which the times depend
     commits: tuple[str, ...]  # the commits that wrote it, in order
     versions: dict[str, str]
+    state: RunState = RunState.DONE  # as the run itself last wrote it
+    rollbacks: tuple[str, ...] = ()  # why it went back to a checkpoint with half the learning rate
 
     @property
     def done(self) -> bool:
@@ -78,6 +81,23 @@ class Result:
             total_steps=self.config.run.steps,
             window_steps=self.window_steps,
         )
+
+    @functools.cached_property
+    def final_variance(self) -> float:
+        """Square of the final score's standard error, from its episodes; NaN with fewer than 2."""
+        ended = final_returns(
+            self.episode_steps,
+            self.returns,
+            total_steps=self.config.run.steps,
+            window_steps=self.window_steps,
+        )
+        return float(ended.var(ddof=1)) / len(ended) if len(ended) > 1 else math.nan
+
+    @functools.cached_property
+    def untrained(self) -> float:
+        """Mean return of the first episodes, at most a tenth of all; NaN if no episode ended."""
+        first = self.returns[: max(1, min(FIRST_EPISODES, len(self.returns) // 10))]
+        return float(first.mean()) if len(first) else math.nan
 
     @functools.cached_property
     def area(self) -> float:
@@ -138,6 +158,8 @@ def read_result(folder: Path) -> Result:
         machine=_machine(config, record.device),
         commits=tuple(dict.fromkeys(part.commit or "unknown" for part in record.parts)),
         versions=record.versions,
+        state=read_status(folder).state,
+        rollbacks=tuple(record.rollbacks),
     )
 
 

@@ -1,39 +1,14 @@
-"""Sentences about a comparison, which never claim more than its intervals show.
+"""Sentences about a comparison; those about differences are in `verdicts.sentences`."""
 
-No variant is called better if the intervals overlap or if there are fewer than three seeds.
-"""
-
-import itertools
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
-from wnrl.report.comparison import Aggregate, Comparison, Game, VariantScores, cost_baseline
-from wnrl.report.number_format import counted, decimals, ends, listed, number
-from wnrl.stats.intervals import (
-    CONCLUSIVE_SEEDS,
-    INDICATIVE_SEEDS,
-    Evidence,
-    Interval,
-    evidence,
-)
+from wnrl.report.comparison import Comparison, Game, VariantScores, cost_baseline
+from wnrl.report.number_format import counted, decimals, listed, number
+from wnrl.report.verdicts.sentences import Finding, game_findings, overall_findings
+from wnrl.stats.intervals import CONCLUSIVE_SEEDS, INDICATIVE_SEEDS, Evidence, evidence
 
 NORMALIZED_DIGITS = 3  # decimals of human-normalized scores and probabilities
-_IQM = "human-normalized interquartile mean"
 _MOST_NAMED = 4  # longer lists are replaced by their length
-
-
-class Finding(NamedTuple):
-    """One or two sentences about a subject."""
-
-    subject: str  # the games for which it holds, all games together, or the cost
-    sentence: str
-
-
-class _Labelled(NamedTuple):
-    """The interval of a variant, with the variant's label."""
-
-    label: str
-    interval: Interval
 
 
 def evidence_sentence(seeds: int) -> str:
@@ -66,36 +41,52 @@ def game_warning(game: Game) -> str:
 
 
 def evidence_sentences(comparison: Comparison) -> list[str]:
-    """Return what the numbers of seeds allow to conclude: one sentence per set of equal games."""
-    if not comparison.games:
+    """Return warnings about few seeds: one sentence per set of equal games, none if none needs one.
+
+    A comparison without a score has a warning of its own.
+    """
+    if not any(scores.runs for game in comparison.games for scores in game.variants):
         return ["No run has a score: nothing can be concluded."]
-    enough = (
-        f"{CONCLUSIVE_SEEDS} or more seeds of each variant: the intervals of each game can be "
-        "taken at face value."
-    )
     games: dict[str, list[str]] = {}
     for game in comparison.games:
-        games.setdefault(game_warning(game) or enough, []).append(game.env)
+        games.setdefault(game_warning(game), []).append(game.env)
     if len(games) == 1:
-        return list(games)
-    return [f"{listed(envs)}: {sentence}" for sentence, envs in games.items()]
+        return [warning for warning in games if warning]
+    return [f"{listed(envs)}: {warning}" for warning, envs in games.items() if warning]
 
 
 def findings(comparison: Comparison) -> list[Finding]:
-    """Return what the final returns of each game, the aggregate and the costs show.
-
-    Games without a score are left out. Games with the same finding share it.
-    """
-    games: dict[str, list[str]] = {}
-    for game in comparison.games:
-        if any(scores.runs for scores in game.variants):
-            games.setdefault(_game_finding(game), []).append(game.env)
-    found = [Finding(listed(envs), sentence) for sentence, envs in games.items()]
+    """Return what the verdicts say, in the words of every report, and what the costs show."""
+    found = [*_scope(comparison)]
     if (aggregate := comparison.aggregate) is not None:
-        subject = f"{len(aggregate.games)} games together"
-        found.append(Finding(subject, _aggregate_finding(aggregate, comparison.games)))
+        found += overall_findings(aggregate)
+    found += game_findings(comparison)
     costs = _cost_finding(comparison.games)
     return [*found, Finding("Cost", costs)] if costs else found
+
+
+def _scope(comparison: Comparison) -> Iterator[Finding]:
+    """Yield what is compared, where it is not simply each variant with the baseline."""
+    question, settings = comparison.question, comparison.settings
+    if comparison.all_pairs and comparison.contrasts:
+        yield Finding(
+            "Every pair",
+            f"There is no run of the baseline {question.baseline} to compare with, so every two "
+            "variants are compared.",
+        )
+    if settings.learning_rate and comparison.contrasts:
+        yield Finding(
+            "One learning rate",
+            f"All variants learn with {settings.learning_rate}. The comparison holds at this rate; "
+            "each variant's best rate may be another.",
+        )
+    if comparison.rolled_back:
+        yield Finding(
+            "Rolled back",
+            f"{counted(len(comparison.rolled_back), 'run')} met NaN or infinity and went on from "
+            "a checkpoint with half the learning rate: "
+            f"{'; '.join(f'{name}: {why}' for name, why in comparison.rolled_back.items())}.",
+        )
 
 
 def return_digits(game: Game) -> int:
@@ -122,101 +113,6 @@ def maximum_over_mean(game: Game) -> str:
     low, high = number(min(above), digits), number(max(above), digits)
     distance = low if low == high else f"{low} to {high}"
     return f"The maximum over evaluations is {distance} above their mean."
-
-
-def _game_finding(game: Game) -> str:
-    if evidence(game.fewest_seeds) is Evidence.NONE:
-        return _too_few_seeds(game)
-    finals = [
-        _Labelled(scores.variant.label, scores.final)
-        for scores in game.variants
-        if scores.final is not None
-    ]
-    return _compare(finals, "mean final return", game.fewest_seeds, return_digits(game))
-
-
-def _too_few_seeds(game: Game) -> str:
-    labels = [x.variant.label for x in game.variants if len(x.runs) < INDICATIVE_SEEDS]
-    if len(labels) == len(game.variants):
-        subject = "every variant has"
-    elif len(labels) > _MOST_NAMED:
-        subject = f"{counted(len(labels), 'variant')} have"
-    else:
-        subject = f"{listed(labels)} {'has' if len(labels) == 1 else 'have'}"
-    return f"Nothing can be concluded: {subject} fewer than {INDICATIVE_SEEDS} seeds."
-
-
-def _aggregate_finding(aggregate: Aggregate, games: Sequence[Game]) -> str:
-    seeds = min(game.fewest_seeds for game in games if game.env in aggregate.games)
-    iqms = [_Labelled(each.variant.label, each.iqm) for each in aggregate.variants]
-    if evidence(seeds) is Evidence.NONE or not all(iqm.interval.bounded for iqm in iqms):
-        return "Nothing can be concluded from so few seeds."
-    coverage = _percent([each.iqm_coverage.share for each in aggregate.variants])
-    return (
-        f"{_compare(iqms, _IQM, seeds, NORMALIZED_DIGITS)} In simulated experiments of this size, "
-        f"such intervals contain the true value in {coverage} of cases instead of the nominal 95%."
-    )
-
-
-def _compare(variants: Sequence[_Labelled], quantity: str, seeds: int, digits: int) -> str:
-    """Describe which intervals lie apart.
-
-    Args:
-        variants: at least one, all with bounded intervals.
-        quantity: name of the quantity, for example "mean final return".
-        seeds: the smallest number of seeds.
-        digits: decimals of the numbers.
-    """
-    top = max(variants, key=lambda each: each.interval.value)
-    low, high = top.interval.low, top.interval.high
-    value = f"{number(top.interval.value, digits)} {ends(low, high, digits)}"
-    if len(variants) == 1:
-        return f"{top.label} has a {quantity} of {value}. There is no variant to compare it with."
-    apart = [
-        (a, b) for a, b in itertools.permutations(variants, 2) if a.interval.low > b.interval.high
-    ]
-    if not apart:
-        labels = [each.label for each in variants]
-        who = listed(labels) if len(labels) <= _MOST_NAMED else f"all {len(labels)} variants"
-        return f"The intervals of {who} overlap, so no difference is shown."
-    below = [b.label for a, b in apart if a is top]
-    overlapping = [x.label for x in variants if x is not top and x.label not in below]
-    sentences = [
-        f"{top.label} has the highest {quantity}, {value}.",
-        *_highest(below, overlapping),
-        *_others_apart(
-            [(a.label, b.label) for a, b in apart if a is not top], len(variants), len(apart)
-        ),
-    ]
-    if evidence(seeds) is Evidence.INDICATIVE:
-        sentences.append(f"With {counted(seeds, 'seed')}, this is indicative only.")
-    return " ".join(sentences)
-
-
-def _highest(below: Sequence[str], overlapping: Sequence[str]) -> Iterator[str]:
-    """Compare the highest interval with those that lie below it and those that overlap it."""
-    if below:
-        yield f"Its interval lies above {_those(below)}."
-    if overlapping:
-        subject = "It" if below else "Its interval"
-        pair = "between the two" if len(overlapping) == 1 else "from these"
-        yield f"{subject} overlaps {_those(overlapping)}, so no difference {pair} is shown."
-
-
-def _others_apart(pairs: Sequence[tuple[str, str]], variants: int, apart: int) -> Iterator[str]:
-    """Name the pairs of other intervals that lie apart, or count all pairs if these are many.
-
-    Args:
-        pairs: labels of the higher and the lower one, without the highest of all.
-        variants: number of variants.
-        apart: number of pairs that lie apart, with the highest of all.
-    """
-    if len(pairs) > _MOST_NAMED:
-        total = variants * (variants - 1) // 2
-        yield f"Of all {total} pairs of intervals, {apart} do not overlap."
-    elif pairs:
-        each = [f"{higher} is above {lower}" for higher, lower in pairs]
-        yield f"Among the others, {listed(each)}."
 
 
 def _cost_finding(games: Sequence[Game]) -> str:
@@ -250,14 +146,3 @@ def _update_ratios(scores: VariantScores, game: Game) -> Iterator[float]:
 def _range(values: Sequence[float]) -> str:
     low, high = f"{min(values):.2f}", f"{max(values):.2f}"
     return low if low == high else f"{low} to {high}"
-
-
-def _percent(shares: Sequence[float]) -> str:
-    low, high = f"{min(shares):.0%}", f"{max(shares):.0%}"
-    return low if low == high else f"{low[:-1]} to {high}"
-
-
-def _those(labels: Sequence[str]) -> str:
-    """Return `that of none`, `those of none and weight` or `those of 5 others`."""
-    names = listed(labels) if len(labels) <= _MOST_NAMED else f"{len(labels)} others"
-    return f"{'that' if len(labels) == 1 else 'those'} of {names}"

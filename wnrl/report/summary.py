@@ -1,22 +1,26 @@
 """summary.md: the tables of a comparison, for people."""
 
 import math
+import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from wnrl._settings import flag_name
 from wnrl.report.comparison import (
     Aggregate,
     Comparison,
+    Contrast,
     Game,
+    OverallContrast,
     Variant,
     VariantAggregate,
     VariantScores,
     cost_baseline,
     machines,
 )
-from wnrl.report.number_format import compact
+from wnrl.report.number_format import compact, difference, listed, p_value
 from wnrl.report.run_result import WINDOW_FRACTION
-from wnrl.report.sentences import evidence_sentence, game_warning
+from wnrl.report.sentences import evidence_sentence, evidence_sentences, findings, game_warning
+from wnrl.report.verdicts.sentences import VERDICT_WORDS, runs_text
 from wnrl.stats.bootstrap import Coverage
 from wnrl.stats.intervals import Interval
 from wnrl.train.foreign_text import markdown
@@ -39,14 +43,41 @@ network, so acting looks cheaper and more alike while exploration is high. Paral
 slow each other down.
 """
 
+_CONTRAST_COLUMNS = (
+    "game",
+    "variant",
+    "compared with",
+    "verdict",
+    "difference",
+    "simultaneous",
+    "Hedges' g",
+    "adjusted p",
+    "margin",
+    "detectable",
+    "seeds needed",
+    "runs",
+)
+
+_HOW_TO_READ_DIFFERENCES = """\
+Difference: of the means, with Welch's 95% interval for this difference alone; the simultaneous \
+interval holds for all differences of the table together (Bonferroni). Adjusted p: Holm's method \
+over the whole table; a difference is named at 5%. Margin: differences up to it do not matter; \
+"no difference larger than the margin" follows from two one-sided tests, adjusted in the same way. \
+Detectable: the difference that this study finds in 80% of cases. Seeds needed: per variant, to \
+find the observed difference in 80% of cases. Runs: finished of those that were asked for, of the \
+variant and of what it is compared with.
+"""
+
 _HOW_TO_READ_AGGREGATES = """\
-Scores are human-normalized final returns: 0 is random play, 1 is a human's score, both as \
-published for play without sticky actions. IQM: mean of the middle half of all runs. Optimality \
-gap: how far runs fall short of 1 on average; lower is better. Intervals: 95%, stratified \
-bootstrap over seeds; they describe other seeds of these games. With few seeds they are too \
-narrow: "coverage" is how often they contain the true value in simulated experiments of this \
-size, with its standard error. The intervals of mean, median, Atari-5 and improvement are computed \
-in the same way; their coverage is not simulated.
+Scores are normalized final returns: 0 is random play, 1 is a human's score, both as published \
+for play without sticky actions. In a game without a human score, 0 is the mean return of the \
+first episodes of all runs and 1 the baseline's mean final return. IQM: mean of the middle half \
+of all runs. Optimality gap: how far runs fall short of 1 on average; lower is better. Intervals: \
+95%, stratified bootstrap over seeds; they describe other seeds of these games. With few seeds \
+they are too narrow: "coverage" is how often they contain the true value in simulated experiments \
+of this size, with its standard error. The intervals of mean, median and Atari-5 are computed in \
+the same way; their coverage is not simulated. Improvement: probability that a run of a variant \
+ends above a run of the one that it is compared with, averaged over games.
 """
 
 
@@ -61,6 +92,7 @@ def summary_markdown(comparison: Comparison) -> str:
             "rounding only, but their costs cannot be compared.",
             "",
         ]
+    lines += _verdicts(comparison)
     for game in comparison.games:
         lines += _game(game, comparison.swept)
     lines += [_HOW_TO_READ]
@@ -68,8 +100,8 @@ def summary_markdown(comparison: Comparison) -> str:
         lines += _all_games(comparison.aggregate, comparison.swept)
     elif len(comparison.games) > 1:
         lines += [
-            "There are no scores over all games: they require at least two games that have a human "
-            "score and runs of every variant.",
+            "There are no scores over all games: they require at least two games that have runs of "
+            "every variant, and a human score or a baseline that learned something.",
             "",
         ]
     if comparison.problems:
@@ -82,11 +114,54 @@ def summary_markdown(comparison: Comparison) -> str:
     return "\n".join(lines)
 
 
+def _verdicts(comparison: Comparison) -> Iterator[str]:
+    """Yield the findings as a list, and the numbers behind them as tables."""
+    yield from ("## Verdicts", "")
+    yield from (f"**{markdown(sentence)}**" for sentence in evidence_sentences(comparison))
+    yield ""
+    yield from (f"- {markdown(x.subject)}: {_sentence(x.sentence)}" for x in findings(comparison))
+    yield ""
+    for name, contrasts in (
+        ("final return (primary)", comparison.contrasts),
+        ("area under the curve (secondary)", comparison.areas),
+    ):
+        if contrasts:
+            yield from (f"Differences of {name}:", "")
+            yield from _table(_CONTRAST_COLUMNS, map(_contrast, contrasts))
+    if comparison.contrasts:
+        yield _HOW_TO_READ_DIFFERENCES
+
+
+def _sentence(text: str) -> str:
+    """Return a sentence as Markdown, without backslashes in intervals: these are only numbers."""
+    return re.sub(r"\\\[([-+−–.,\d ]*)\\\]", r"[\1]", markdown(text))
+
+
+def _contrast(contrast: Contrast) -> list[str]:
+    simultaneous, effect = contrast.simultaneous, contrast.effect
+    return [
+        *map(markdown, (contrast.env, contrast.variant.label, contrast.baseline.label)),
+        VERDICT_WORDS[contrast.verdict],
+        _difference(contrast.difference),
+        _difference(simultaneous).partition(" ")[2] or "-",
+        _difference(effect),
+        p_value(contrast.p),
+        _number(contrast.margin),
+        _number(contrast.detectable),
+        str(contrast.seeds_needed or "-"),
+        f"{runs_text(contrast.counts)}, {runs_text(contrast.baseline_counts)}",
+    ]
+
+
+def _difference(interval: Interval) -> str:
+    return difference(interval.value, interval.low, interval.high)
+
+
 def _game(game: Game, swept: Sequence[str]) -> Iterator[str]:
     yield from (f"## {markdown(game.env)}", "")
     if warning := game_warning(game):
         yield from (f"**{markdown(warning)}**", "")
-    columns = ["seeds", "final return", "area", "mean evaluation", "best evaluation"]
+    columns = ["runs", "final return", "area", "mean evaluation", "best evaluation"]
     yield from _variant_table(swept, columns, ((x.variant, _scores(x)) for x in game.variants))
     if with_runs := [scores for scores in game.variants if scores.runs]:
         columns = ["ms per act", "ms per update", "agent steps/s"]
@@ -118,8 +193,13 @@ def _all_games(aggregate: Aggregate, swept: Sequence[str]) -> Iterator[str]:
     yield f"Over {len(aggregate.games)} games: {', '.join(map(markdown, aggregate.games))}."
     if aggregate.left_out:
         yield (
-            "Left out because a human score or runs of a variant are missing: "
+            "Left out because a scale or runs of a variant are missing: "
             f"{', '.join(map(markdown, aggregate.left_out))}."
+        )
+    if aggregate.baseline_normalized:
+        yield (
+            f"In {listed([*map(markdown, aggregate.baseline_normalized)])} there is no human "
+            "score, so that 1 is the baseline's mean."
         )
     yield ""
     if warning := evidence_sentence(aggregate.fewest_seeds):
@@ -130,34 +210,42 @@ def _all_games(aggregate: Aggregate, swept: Sequence[str]) -> Iterator[str]:
     yield from _variant_table(
         swept, columns, ((each.variant, _aggregate(each)) for each in aggregate.variants)
     )
-    if aggregate.improvements:
+    if aggregate.contrasts:
         yield from (
-            "Probability that a run of one variant ends above a run of another, averaged over "
-            "games:",
+            "Differences over these games; the intervals hold for all of them together:",
             "",
         )
         yield from _table(
-            ["variant", "compared with", "probability"],
-            (
-                [
-                    markdown(each.better.label),
-                    markdown(each.worse.label),
-                    _interval(each.probability),
-                ]
-                for each in aggregate.improvements
-            ),
+            ["variant", "compared with", "verdict", "IQM", "optimality gap", "improvement"],
+            map(_overall_contrast, aggregate.contrasts),
         )
     yield _HOW_TO_READ_AGGREGATES
 
 
+def _overall_contrast(contrast: OverallContrast) -> list[str]:
+    return [
+        *map(markdown, (contrast.variant.label, contrast.baseline.label)),
+        VERDICT_WORDS[contrast.verdict],
+        _difference(contrast.iqm),
+        _difference(contrast.optimality_gap),
+        _interval(contrast.improvement),
+    ]
+
+
 def _scores(scores: VariantScores) -> list[str]:
     return [
-        str(len(scores.runs)),
+        _runs(scores),
         _interval(scores.final),
         _interval(scores.area),
         _number(scores.mean_evaluation),
         _number(scores.best_evaluation),
     ]
+
+
+def _runs(scores: VariantScores) -> str:
+    """Return `5`, or `3 of 5 (2 diverged)`."""
+    counts = scores.counts
+    return str(counts.asked) if counts.asked == counts.finished else runs_text(counts)
 
 
 def _aggregate(variant: VariantAggregate) -> list[str]:

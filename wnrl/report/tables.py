@@ -6,16 +6,31 @@ from typing import NamedTuple
 
 from wnrl.report.comparison import (
     Aggregate,
+    Comparison,
+    Contrast,
     Cost,
     Game,
+    OverallContrast,
     Variant,
     VariantAggregate,
     VariantScores,
     cost_baseline,
+    total_counts,
 )
-from wnrl.report.number_format import MISSING, counted, decimals, ends, listed, number
+from wnrl.report.number_format import (
+    MISSING,
+    compact,
+    counted,
+    decimals,
+    difference,
+    ends,
+    listed,
+    number,
+    p_value,
+)
 from wnrl.report.seed_dots import Scale, scale_of, seed_dots
 from wnrl.report.sentences import NORMALIZED_DIGITS, return_digits
+from wnrl.report.verdicts.sentences import VERDICT_WORDS, runs_text
 from wnrl.stats.bootstrap import Coverage
 from wnrl.stats.intervals import Interval
 from wnrl.train.speed import format_duration
@@ -111,17 +126,120 @@ def aggregate_table(aggregate: Aggregate, colours: Colours) -> Table:
     return Table("Scores over all games", columns, rows)
 
 
-def improvements_table(aggregate: Aggregate) -> Table:
-    """Return a row for each pair of variants that is compared over all games."""
-    columns = (Column("Pair", words=True), Column("Probability", "95% interval"))
+def verdicts_table(comparison: Comparison, colours: Colours) -> Table:
+    """Return a row for each verdict that a reader needs at once.
+
+    They are those over all games, or if there are none those of each game.
+    """
+    runs = Column("Runs", "finished of asked", words=True)
+    variant = Column("Variant", "compared with", words=True)
+    aggregate = comparison.aggregate
+    if aggregate is None or not aggregate.contrasts:
+        difference = Column("Difference of final return", "95% interval")
+        rows = tuple(_verdict_row(x, colours) for x in comparison.contrasts)
+        return Table("Verdicts", (variant, Column("Verdict", words=True), difference, runs), rows)
+    together = f"{len(aggregate.games)} games together"
+    columns = (
+        variant,
+        Column("Verdict", together, words=True),
+        Column("Difference", "of interquartile means, 95%"),
+        Column("In each game", words=True),
+        runs,
+    )
+    rows = tuple(_overall_row(x, comparison, colours) for x in aggregate.contrasts)
+    return Table("Verdicts", columns, rows)
+
+
+def _verdict_row(contrast: Contrast, colours: Colours) -> tuple[Cell, ...]:
+    return (
+        Cell(contrast.variant.label, contrast.baseline.label, swatch=colours[contrast.variant]),
+        Cell(VERDICT_WORDS[contrast.verdict], contrast.env),
+        _difference_cell(contrast.difference),
+        Cell(runs_text(contrast.counts), f"against {runs_text(contrast.baseline_counts)}"),
+    )
+
+
+def _overall_row(
+    contrast: OverallContrast, comparison: Comparison, colours: Colours
+) -> tuple[Cell, ...]:
+    pair = contrast.variant, contrast.baseline
+    of_pair = [x for x in comparison.contrasts if (x.variant, x.baseline) == pair]
+    games = {
+        words: [x.env for x in of_pair if x.verdict is verdict]
+        for verdict, words in VERDICT_WORDS.items()
+    }
+    each = "; ".join(f"{words}: {listed(envs)}" for words, envs in games.items() if envs)
+    counts = total_counts(x.counts for x in of_pair)
+    against = total_counts(x.baseline_counts for x in of_pair)
+    return (
+        Cell(contrast.variant.label, contrast.baseline.label, swatch=colours[contrast.variant]),
+        Cell(VERDICT_WORDS[contrast.verdict]),
+        _difference_cell(contrast.iqm),
+        Cell(each),
+        Cell(runs_text(counts), f"against {runs_text(against)}"),
+    )
+
+
+def contrasts_table(contrasts: Sequence[Contrast], name: str, colours: Colours) -> Table:
+    """Return a row with all numbers of each contrast."""
+    columns = (
+        Column("Variant", "compared with", words=True),
+        Column("Game", words=True),
+        Column("Difference", "95% interval"),
+        Column("Simultaneous", "95% interval"),
+        Column("Hedges’ g", "95% interval"),
+        Column("p", "adjusted"),
+        Column("Margin"),
+        Column("Detectable", "80% power"),
+        Column("Seeds needed", "80% power"),
+    )
     rows = tuple(
         (
-            Cell(f"{each.better.label} above {each.worse.label}"),
-            _interval(each.probability, NORMALIZED_DIGITS),
+            Cell(x.variant.label, x.baseline.label, swatch=colours[x.variant]),
+            Cell(x.env, VERDICT_WORDS[x.verdict]),
+            _difference_cell(x.difference),
+            _ends_cell(x.simultaneous),
+            _difference_cell(x.effect),
+            Cell(p_value(x.p), f"of {x.family}"),
+            Cell(MISSING if math.isnan(x.margin) else compact(x.margin, significant=2)),
+            Cell(MISSING if math.isnan(x.detectable) else compact(x.detectable, significant=2)),
+            Cell(MISSING if x.seeds_needed is None else f"{x.seeds_needed:,}"),
         )
-        for each in aggregate.improvements
+        for x in contrasts
     )
-    return Table("Probability of improvement", columns, rows)
+    return Table(name, columns, rows)
+
+
+def overall_table(aggregate: Aggregate, colours: Colours) -> Table:
+    """Return a row for each contrast over all games."""
+    columns = (
+        Column("Variant", "compared with", words=True),
+        Column("Verdict", words=True),
+        Column("Interquartile mean", "difference, simultaneous 95%"),
+        Column("Optimality gap", "difference, simultaneous 95%"),
+        Column("Probability of improvement", "simultaneous 95%"),
+    )
+    rows = tuple(
+        (
+            Cell(x.variant.label, x.baseline.label, swatch=colours[x.variant]),
+            Cell(VERDICT_WORDS[x.verdict]),
+            _difference_cell(x.iqm),
+            _difference_cell(x.optimality_gap),
+            _interval(x.improvement, NORMALIZED_DIGITS),
+        )
+        for x in aggregate.contrasts
+    )
+    return Table("Differences over all games", columns, rows)
+
+
+def _difference_cell(interval: Interval) -> Cell:
+    text, space, tail = difference(interval.value, interval.low, interval.high).partition(" ")
+    return Cell(text, tail if space else "no interval")
+
+
+def _ends_cell(interval: Interval) -> Cell:
+    _, space, tail = difference(interval.value, interval.low, interval.high).partition(" ")
+    return Cell(tail if space else MISSING)
 
 
 def references_table(games: Sequence[Game]) -> Table:
@@ -153,7 +271,10 @@ def _scores_row(
     scores: VariantScores, game: Game, scale: Scale | None, digits: int, colours: Colours
 ) -> tuple[Cell, ...]:
     colour = colours[scores.variant]
-    seeds = counted(len(scores.runs), "seed")
+    counts = scores.counts
+    seeds = counted(counts.finished, "seed")
+    if counts.finished < counts.asked:
+        seeds = runs_text(counts)
     picture = ""
     if scores.runs and scale is not None:
         finals = listed([number(run.final, digits) for run in scores.runs])

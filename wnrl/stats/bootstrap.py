@@ -24,7 +24,6 @@ from wnrl.stats.scores import (
     Statistic,
     checked_scores,
     performance_profile,
-    probability_of_improvement,
 )
 
 _CHUNK = 1000  # resamples held at once
@@ -79,42 +78,6 @@ def stratified_interval(
         return Interval(value, math.nan, math.nan)
     resampled = np.concatenate([statistic(s) for s in _resamples(games, generator, resamples)])
     low, high = percentile_ends(resampled, confidence)  # (R,) -> (2,)
-    return Interval(value, float(low), float(high))
-
-
-def improvement_interval(
-    x: Scores,
-    y: Scores,
-    generator: np.random.Generator,
-    *,
-    confidence: float = 0.95,
-    resamples: int = 10_000,
-) -> Interval:
-    """Return `probability_of_improvement` with its interval.
-
-    The seeds of x and y are resampled independently.
-
-    Args:
-        x: M of (n_m,).
-        y: M of (n'_m,), the same games in the same order.
-        generator: draws the resamples.
-        confidence: in (0, 1).
-        resamples: R.
-
-    Returns:
-        The interval; its ends are NaN if a game has one seed. If every run of x is above every run
-        of y it is [1, 1], however few the seeds.
-
-    Raises:
-        ValueError: if x and y are not scores (see `stratified_interval`) of the same games.
-    """
-    xs, ys = _runs(x), _runs(y)
-    value = float(probability_of_improvement(xs, ys))
-    if _any_single_seed([*xs, *ys]):
-        return Interval(value, math.nan, math.nan)
-    pairs = _resamples([*xs, *ys], generator, resamples)
-    chances = [probability_of_improvement(s[: len(xs)], s[len(xs) :]) for s in pairs]
-    low, high = percentile_ends(np.concatenate(chances), confidence)  # (R,) -> (2,)
     return Interval(value, float(low), float(high))
 
 

@@ -43,16 +43,33 @@ def curve(
     points = np.asarray(grid, dtype=np.float64)
     if points.ndim != 1:
         raise ValueError(f"grid must be (K,), not {points.shape}")
-    stops = np.searchsorted(ends, points, side="right")  # (K,) episodes ended by g
     values = np.full(len(points), math.nan)
-    for k, stop in enumerate(stops):
-        if stop == 0:
-            continue
-        last = ends[stop - 1]
-        end = points[k] if last > points[k] - window_steps else last
-        start = np.searchsorted(ends, end - window_steps, side="right")
-        values[k] = scores[start:stop].mean()
+    for k, point in enumerate(points):
+        chosen = _window(ends, point, window_steps)
+        if chosen.stop > 0:
+            values[k] = scores[chosen].mean()
     return values
+
+
+def _window(ends: Array, point: float, window_steps: float) -> slice:
+    """Return the episodes that count at a grid point; empty if none has ended."""
+    stop = int(np.searchsorted(ends, point, side="right"))
+    if stop == 0:
+        return slice(0, 0)
+    last = ends[stop - 1]
+    end = point if last > point - window_steps else last
+    return slice(int(np.searchsorted(ends, end - window_steps, side="right")), stop)
+
+
+def final_returns(
+    steps: npt.ArrayLike, returns: npt.ArrayLike, *, total_steps: float, window_steps: float
+) -> Array:
+    """Return the returns whose mean is `final_window`; none if no episode ended by then.
+
+    Args and errors are those of `final_window`.
+    """
+    ends, scores = _episodes(steps, returns)
+    return scores[_window(ends, total_steps, window_steps)]
 
 
 def final_window(

@@ -14,7 +14,7 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 from wnrl.nn.norms.catalogue import NORMS as CATALOGUE
-from wnrl.report.comparison import Comparison, Curve, Improvement, VariantScores
+from wnrl.report.comparison import Comparison, Curve, VariantScores
 from wnrl.report.figures.figure_list import figure_list
 from wnrl.report.figures.layout import NARROW, WIDE, Layout
 from wnrl.report.figures.sheet import compose
@@ -188,7 +188,7 @@ def test_each_variant_is_labelled_once() -> None:
 
 def test_every_figure_names_what_it_shows() -> None:
     pictures = drawn("games, swept, together")
-    assert list(pictures) == ["curves", "range-lr", "aggregates"]
+    assert list(pictures) == ["differences", "curves", "range-lr", "aggregates"]
     for figure in pictures.values():
         said = prose(figure)
         for fact in ("dqn", "protocol: classic", "agent steps: 10,000", "seeds: 3", "torch 2.9.1"):
@@ -219,9 +219,10 @@ def test_many_pairs_are_cut_to_those_over_the_first_variant_and_more() -> None:
     assert aggregate is not None
     variants = [total.variant for total in aggregate.variants]
     pairs = [
-        Improvement(*pair, Interval(0.5, 0.4, 0.6)) for pair in itertools.permutations(variants, 2)
+        dataclasses.replace(aggregate.contrasts[0], variant=variant, baseline=baseline)
+        for variant, baseline in itertools.permutations(variants, 2)
     ]
-    changed = dataclasses.replace(aggregate, improvements=tuple(pairs))
+    changed = dataclasses.replace(aggregate, contrasts=tuple(pairs))
     figure = draw(dataclasses.replace(comparison, aggregate=changed))["aggregates"]
     rows = [word for word in words(figure) if " > " in word]
     assert len(rows) == 24
@@ -243,7 +244,7 @@ def test_aggregates_of_one_seed_have_points_and_no_bars() -> None:
         bands = Bands(total.profile.profile, none, none)
         changes = dict.fromkeys(names, alone)
         totals.append(dataclasses.replace(total, **changes, **coverage, profile=bands))
-    changed = dataclasses.replace(aggregate, variants=tuple(totals), improvements=())
+    changed = dataclasses.replace(aggregate, variants=tuple(totals), contrasts=())
     figure = draw(dataclasses.replace(comparison, aggregate=changed))["aggregates"]
     assert_readable(figure)
     assert "simulated" not in prose(figure)
@@ -259,7 +260,7 @@ def test_a_variant_that_has_no_curve_is_named() -> None:
 
 
 def test_one_seed_has_a_line_and_no_interval() -> None:
-    (figure,) = draw(made(seeds=1)).values()
+    figure = draw(made(seeds=1))["curves"]
     assert "A single seed has no interval." in prose(figure)
     assert "nothing can be concluded" in prose(figure)
     assert len(line_colors(figure)) == len(NORMS)
@@ -271,7 +272,7 @@ def test_published_scores_are_dashed_lines_with_their_source() -> None:
         Reference("DQN jax", 9_000.0, 40_000_000, 3, "Clean@2", "no sticky"),
     ]
     comparison = made(envs=["Breakout"], protocol="classic", references=published)
-    (figure,) = draw(comparison).values()
+    figure = draw(comparison)["curves"]
     said = prose(figure)
     assert "a DQN, Zoo@1 (1 run); b DQN jax, Clean@2 (3 runs)" in said
     assert "a 350" in words(figure)
@@ -316,7 +317,7 @@ def test_a_range_has_a_point_for_each_value_and_a_line_for_each_normalization() 
 )
 def test_only_numbers_have_a_range(values: Sequence[tuple[str, ...]], expected: list[str]) -> None:
     figures = draw(made(norms=["none"], swept=("x",), values=values))
-    assert [stem for stem in figures if stem != "curves"] == expected
+    assert [stem for stem in figures if stem.startswith("range")] == expected
     if expected and values[0] == ("0",):
         assert "x" in words(figures["range-x"])  # 0 has no place on a log scale
 

@@ -12,7 +12,7 @@ SWEPT = {"swept": ("lr",), "values": [("0.1",), ("0.2",)]}
 def test_files_by_game_setting_and_together(tmp_path: Path) -> None:
     comparison = made(envs=["Pong", "toy/Catch"], norms=["none"], together=True, seeds=2, **SWEPT)
     written = write_figures(tmp_path, comparison)
-    stems = ["curves", "curves-Pong", "curves-toy-Catch", "range-lr", "aggregates"]
+    stems = ["differences", "curves", "curves-Pong", "curves-toy-Catch", "range-lr", "aggregates"]
     expected = [f"{stem}.{suffix}" for stem in stems for suffix in ("png", "svg")]
     assert [path.name for path in written] == expected
     assert {path.name for path in tmp_path.iterdir()} == set(expected)  # nothing half written
@@ -25,7 +25,8 @@ def test_pictures_of_an_earlier_report_are_removed_and_nothing_else(tmp_path: Pa
     for name in [*stale, *others, "curves.png"]:
         (tmp_path / name).write_text("old")
     write_figures(tmp_path, made(seeds=2))
-    assert {path.name for path in tmp_path.iterdir()} == {"curves.png", "curves.svg", *others}
+    drawn = {f"{stem}.{suffix}" for stem in ("differences", "curves") for suffix in ("png", "svg")}
+    assert {path.name for path in tmp_path.iterdir()} == {*drawn, *others}
     assert (tmp_path / "curves.png").read_bytes() != b"old"
 
 

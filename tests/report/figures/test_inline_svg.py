@@ -10,7 +10,7 @@ from wnrl.report.figures.style import INK
 
 @pytest.fixture(scope="module")
 def both() -> list[PageFigure]:
-    """Return curves, range and aggregates, first wide, then narrow."""
+    """Return differences, curves, range and aggregates, first wide, then narrow."""
     comparison = made(
         envs=["Pong", "Breakout"],
         norms=["none", "weight"],
@@ -24,7 +24,7 @@ def both() -> list[PageFigure]:
 
 
 def test_ids_are_unique_in_a_page_that_holds_them_all(both: list[PageFigure]) -> None:
-    assert len(both) == 6
+    assert len(both) == 8
     ids = [found for each in both for found in re.findall(r'\bid="([^"]*)"', each.svg)]
     assert len(ids) == len(set(ids)) > 100
     for each in both:
@@ -53,11 +53,11 @@ def test_text_stays_text_and_the_title_is_left_to_the_page(both: list[PageFigure
         assert "indicative only" in text
         assert each.title not in text
         assert each.caption.endswith(".")
-    assert "0.0003" in "".join(ElementTree.fromstring(both[1].svg).itertext())  # not cut to 0.00
+    assert "0.0003" in "".join(ElementTree.fromstring(both[2].svg).itertext())  # not cut to 0.00
 
 
 def test_a_phone_gets_one_panel_below_another(both: list[PageFigure]) -> None:
-    wide, narrow = both[0].svg, both[3].svg
+    wide, narrow = both[1].svg, both[5].svg
     assert width_pt(wide) > 600
     assert width_pt(narrow) < 290  # 375 CSS pixels are 281 pt
     assert len(left_ends(wide)) == 3
@@ -65,7 +65,8 @@ def test_a_phone_gets_one_panel_below_another(both: list[PageFigure]) -> None:
 
 
 def test_one_game_is_described_by_its_numbers() -> None:
-    (figure,) = page_figures(made(seeds=2), narrow=True)
+    differences, figure = page_figures(made(seeds=2), narrow=True)
+    assert re.search(r"weight against none in CartPole-v1: [+−][\d,]+ \[", differences.alt)
     for norm in NORMS:
         assert re.search(rf"{norm} [\d,]+ \[[−\d,.]+, [\d,]+\]", figure.alt)
 

@@ -16,7 +16,8 @@ __all__ = ["PageFigure", "page_figures", "write_figures"]
 def write_figures(out: Path, comparison: Comparison) -> list[Path]:
     """Draw a comparison's figures, each as PNG and SVG.
 
-    `curves`: all games, and the IQM over training if games are aggregated; `curves-<Env>`: each
+    `differences`: forest plot of the verdicts; `curves`: all games, and the IQM over training if
+    games are aggregated; `curves-<Env>`: each
     game separately if there are several; `range-<setting>`: each swept setting with numbers as
     values; `aggregates`: all games together. Figures of an earlier report that are not drawn now
     are removed.

@@ -24,9 +24,10 @@ _RIGHT_IN = 0.2
 _PROFILE_LEFT_IN = 0.4
 
 WHAT = (
-    "Human-normalized final returns: 0 is random play, 1 is a human's score. Bars and bands: 95% "
-    "intervals, stratified bootstrap over the seeds of these games. IQM: mean of the middle half "
-    "of all runs. Optimality gap: how far runs fall short of 1 on average; lower is better."
+    "Normalized final returns: 0 is random play, 1 is a human's score (the baseline's where there "
+    "is none). Bars and bands: 95% intervals, stratified bootstrap over the seeds of these games; "
+    "those of the probability of improvement hold for all pairs together. IQM: mean of the middle "
+    "half of all runs. Optimality gap: how far runs fall short of 1 on average; lower is better."
 )
 
 
@@ -50,7 +51,7 @@ def aggregates_sheet(comparison: Comparison, aggregate: Aggregate, layout: Layou
     look = looks(comparison)
     panels = [
         *_interval_panels(aggregate, look),
-        *([_improvement_panel(aggregate, look)] if aggregate.improvements else []),
+        *([_improvement_panel(aggregate, look)] if aggregate.contrasts else []),
         _profile_panel(aggregate, look, layout.height_in(columns)),
     ]
     left_out = f" Left out: {', '.join(aggregate.left_out)}." if aggregate.left_out else ""
@@ -116,11 +117,11 @@ def _interval_panel(title: str, rows: list[Row], note: str = "") -> Panel:
 
 def _improvement_panel(aggregate: Aggregate, look: Mapping[Variant, Look]) -> Panel:
     first = aggregate.variants[0].variant
-    shown = sorted(aggregate.improvements, key=lambda each: each.worse != first)[:_MOST_PAIRS]
-    hidden = len(aggregate.improvements) - len(shown)
+    shown = sorted(aggregate.contrasts, key=lambda each: each.baseline != first)[:_MOST_PAIRS]
+    hidden = len(aggregate.contrasts) - len(shown)
     what = "that a run of the first variant ends above a run of the second in the same game"
     rows = [
-        Row(f"{each.better.label} > {each.worse.label}", look[each.better], each.probability)
+        Row(f"{each.variant.label} > {each.baseline.label}", look[each.variant], each.improvement)
         for each in shown
     ]
     return Panel(
@@ -148,14 +149,14 @@ def _profile_panel(aggregate: Aggregate, look: Mapping[Variant, Look], height_in
     ]
     return Panel(
         title="Performance profile",
-        notes=("share of runs above a human-normalized score",),
+        notes=("share of runs above a normalized score",),
         warning="",
         draw=partial(
             draw_lines,
             lines=lines,
             x_limits=(float(aggregate.thresholds[0]), float(aggregate.thresholds[-1])),
             y_limits=(0.0, 1.0),
-            x_name="human-normalized score",
+            x_name="normalized score",
             labelled=False,
         ),
         height_in=height_in,
@@ -175,7 +176,7 @@ def _draw_intervals(ax: Axes, *, rows: Sequence[Row]) -> None:
     low, high = float(np.nanmin(shown)), float(np.nanmax(shown))
     pad = 0.06 * (high - low) or 0.1
     ax.set_xlim(low - pad, high + pad)
-    _draw_rows(ax, rows, "human-normalized score")
+    _draw_rows(ax, rows, "normalized score")
 
 
 def _draw_probabilities(ax: Axes, *, rows: Sequence[Row]) -> None:

@@ -37,7 +37,7 @@ WHAT = (
 )
 NO_BANDS = f"Lines: {WINDOW}. A single seed has no interval."
 WHAT_IQM = (
-    "IQM: interquartile mean of the human-normalized scores of all runs, with a 95% interval from "
+    "IQM: interquartile mean of the normalized scores of all runs, with a 95% interval from "
     "a stratified bootstrap over seeds."
 )
 
@@ -116,7 +116,7 @@ def _game_panel(
 def _aggregate_panel(aggregate: Aggregate, style: _PanelStyle, warning: str) -> Panel:
     return _panel(
         title="All games",
-        notes=(f"human-normalized IQM of {len(aggregate.games)} games",),
+        notes=(f"normalized IQM of {len(aggregate.games)} games",),
         warning=panel_warning(evidence_sentence(aggregate.fewest_seeds), warning),
         lines=_lines({each.variant: each.curve for each in aggregate.variants}, style),
         marks=[],

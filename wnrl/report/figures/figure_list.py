@@ -7,10 +7,11 @@ from wnrl._settings import flag_name
 from wnrl.report.comparison import Aggregate, Comparison, Game
 from wnrl.report.figures.aggregates import aggregates_sheet
 from wnrl.report.figures.curves import curves_sheet
+from wnrl.report.figures.differences import differences_sheet
 from wnrl.report.figures.layout import Layout
 from wnrl.report.figures.sheet import Sheet
 from wnrl.report.figures.sweep import numeric_settings, range_sheet
-from wnrl.report.number_format import compact
+from wnrl.report.number_format import compact, difference
 from wnrl.stats.intervals import Interval
 
 _CURVES = "Raw return during training. Shaded bands are 95% intervals; a single seed has none."
@@ -18,7 +19,11 @@ _RANGE = (
     "Final return against the value of the setting. The wider the plateau, the less tuning is "
     "needed."
 )
-_AGGREGATES = "Human-normalized final returns over all games, with 95% intervals."
+_DIFFERENCES = (
+    "Differences with 95% intervals: thick for one difference, thin for all of them together. "
+    "Filled points are decided; grey is the margin."
+)
+_AGGREGATES = "Normalized final returns over all games, with 95% intervals."
 
 
 class PlannedFigure(NamedTuple):
@@ -40,6 +45,10 @@ def figure_list(comparison: Comparison, layout: Layout, *, each_game: bool) -> l
     """
     games = comparison.games
     figures: list[PlannedFigure] = []
+    if comparison.contrasts:
+        sheet = differences_sheet(comparison, layout)
+        alt = _differences_alt(comparison)
+        figures.append(PlannedFigure("differences", sheet, _DIFFERENCES, alt))
     if games:
         sheet = curves_sheet(comparison, games, layout, aggregated=True)
         figures.append(PlannedFigure("curves", sheet, _CURVES, _curves_alt(comparison, games)))
@@ -59,6 +68,15 @@ def figure_list(comparison: Comparison, layout: Layout, *, each_game: bool) -> l
         alt = _aggregates_alt(aggregate)
         figures.append(PlannedFigure("aggregates", sheet, _AGGREGATES, alt))
     return figures
+
+
+def _differences_alt(comparison: Comparison) -> str:
+    values = [
+        f"{x.variant.label} against {x.baseline.label} in {x.env}: "
+        f"{difference(x.difference.value, x.difference.low, x.difference.high)}"
+        for x in comparison.contrasts
+    ]
+    return f"Differences of final return: {'; '.join(values)}."
 
 
 def _aggregates_alt(aggregate: Aggregate) -> str:

@@ -184,6 +184,7 @@ class ConfigFile:
     device: dict[str, str] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     parts: list[Part] = field(default_factory=list)
+    rollbacks: list[str] = field(default_factory=list)  # why it went back to a checkpoint
 
 
 def read_config_file(run_dir: Path) -> ConfigFile:

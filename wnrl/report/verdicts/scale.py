@@ -1,0 +1,65 @@
+"""The scale of a game's scores: what random play and a good player reach."""
+
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from wnrl.report.run_result import Result
+from wnrl.stats.human_scores import has_human_score, human_scores
+from wnrl.stats.scores import Array
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Raw returns that are 0 and 1 after normalization."""
+
+    zero: float  # random play
+    one: float  # a human, or the baseline where no human score exists
+
+    def normalized(self, raw: npt.ArrayLike) -> Array:
+        """Return (raw - zero) / (one - zero), in the same shape."""
+        return (np.asarray(raw, dtype=np.float64) - self.zero) / (self.one - self.zero)
+
+
+def random_score(env: str, runs: Iterable[Result]) -> float:
+    """Return the score of random play in a game.
+
+    Where none is published it is the mean return of the first episodes of all runs, in which they
+    have hardly learned yet.
+
+    Args:
+        env: the game.
+        runs: all of its runs, finished or not.
+
+    Returns:
+        The raw return; NaN if it is not published and no episode ended.
+    """
+    if has_human_score(env):
+        return human_scores(env).random
+    first = [run.untrained for run in runs if not math.isnan(run.untrained)]
+    return statistics.fmean(first) if first else math.nan
+
+
+def scale_of(env: str, runs: Sequence[Result], baseline: Sequence[Result]) -> Scale | None:
+    """Return the scale on which a game's scores are comparable with those of other games.
+
+    Args:
+        env: the game.
+        runs: all of its runs, finished or not.
+        baseline: finished runs of the baseline, whose mean is 1 where no human score exists.
+
+    Returns:
+        The scale; None if it has no human score and the baseline is not above random play.
+    """
+    if has_human_score(env):
+        known = human_scores(env)
+        return Scale(known.random, known.human)
+    zero = random_score(env, runs)
+    if not baseline or math.isnan(zero):
+        return None
+    one = statistics.fmean(run.final for run in baseline)
+    return Scale(zero, one) if one > zero else None
