@@ -28,6 +28,7 @@ from wnrl.train.untrusted.files import TABLE_BYTES, read_text
 
 Array = npt.NDArray[np.float64]
 
+_LARGEST = 1e150  # of a table's numbers, so that sums of their squares are finite
 WINDOW_FRACTION = 0.1  # share of the agent steps, at their end
 FIRST_EPISODES = 10  # whose mean stands for random play where no score of it is published
 
@@ -210,6 +211,8 @@ def _read_columns(path: Path, *names: str, gaps: bool = False) -> Array:
         table = np.array(rows, dtype=np.float64).reshape(-1, len(names))
         if not (gaps or np.isfinite(table).all()) or (np.diff(table[:, 0]) < 0).any():
             raise ValueError("a number is not finite, or the agent steps fall")
+        if (np.abs(table) > _LARGEST).any():
+            raise ValueError(f"a number is larger than {_LARGEST:g}")
         if not ((table[:, 0] >= 0) & (table[:, 0] <= MAX_STEPS)).all():
             raise ValueError(f"an agent step is not from 0 to {MAX_STEPS:_}")
     except FileNotFoundError:

@@ -27,6 +27,7 @@ from wnrl.train.storage.run_folder import RunDirectory, loading
 from wnrl.train.storage.run_record import make_record
 from wnrl.train.storage.run_status import RunState
 from wnrl.train.timing import Stopwatch
+from wnrl.train.untrusted.typed_json import check_alike
 
 
 class Stateful(Protocol):
@@ -120,6 +121,7 @@ class Session:
                 state["agent"] = jumped(state["agent"], len(self.rollbacks))
             optimizer = self._agent.learner.optimizer
             rates = [group["lr"] for group in optimizer.param_groups]
+            check_alike(state["agent"], self._agent.state_dict(), "agent")
             for name, part in self._parts.items():
                 part.load_state_dict(state[name])
             if self.rollbacks:  # the rates of the checkpoint may be from before

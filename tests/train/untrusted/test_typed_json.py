@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from wnrl.train.untrusted.typed_json import parse_json, typed
+from wnrl.train.untrusted.typed_json import check_alike, parse_json, typed
 
 
 class Colour(enum.StrEnum):
@@ -64,3 +64,16 @@ def test_brackets_within_a_string_have_no_depth() -> None:
     text = "[" * 1_000 + '\\"' + "{" * 1_000
     value: Any = parse_json(f'["{text}", {2**63 - 1}]')
     assert value == [text.replace("\\", ""), 2**63 - 1]
+
+
+def test_a_state_has_the_types_of_another_of_its_kind() -> None:
+    expected = {"updates": 3, "rate": 0.5, "inner": {"name": "a", "any": None}, "rows": [1]}
+    check_alike({"updates": 4, "rate": 1, "inner": {"any": 5}, "rows": 7}, expected, "agent")
+    for wrong, message in (
+        ({"updates": (1,)}, "agent.updates is a tuple, not a int"),
+        ({"updates": 1.5}, "agent.updates is a float, not a int"),
+        ({"inner": 3}, "agent.inner is a int, not a dict"),
+        ({"inner": {"name": None}}, "agent.inner.name is a NoneType, not a str"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            check_alike(wrong, expected, "agent")

@@ -140,3 +140,22 @@ def _place(where: str) -> str:
 
 def _inside(where: str, name: str) -> str:
     return f"{where}.{name}" if where else name
+
+
+def check_alike(value: Any, expected: Any, where: str) -> None:
+    """Raise ValueError if a part of a state has another type than in a state of the same kind.
+
+    Args:
+        value: the state.
+        expected: another state. Only what both have is compared; whole numbers may be fractions,
+            and what is None or a list may be anything.
+        where: name of the state, for the message.
+    """
+    if isinstance(expected, dict) and isinstance(value, dict):
+        for name in expected.keys() & value.keys():
+            check_alike(value[name], expected[name], _inside(where, str(name)))
+        return
+    anything = expected is None or isinstance(expected, list | tuple)
+    number = isinstance(expected, float) and type(value) is int
+    if not (anything or number) and type(value) is not type(expected):
+        raise ValueError(f"{where} is a {type(value).__name__}, not a {type(expected).__name__}")
