@@ -49,7 +49,8 @@ def test_a_grid_is_run_reported_and_not_run_again(
     captured = capsys.readouterr()
     assert captured.err.count(" started") == 2
     assert "1 seed: nothing can be concluded. Run at least 3." in captured.out
-    files = ["summary.md", "scores.csv", "curves.png", "curves.svg", "report.html"]
+    files = ["summary.md", "scores.csv", "differences.png", "differences.svg"]
+    files += ["curves.png", "curves.svg", "report.html"]
     assert captured.out.endswith(f"wrote {', '.join(files)} to {out}\n")
     assert (out / "summary.md").read_text() in captured.out
     scores = rows_of(out)
@@ -88,7 +89,7 @@ def test_a_run_that_cannot_go_on_is_reported_and_the_others_are_done(
     assert f"{broken} failed: wnrl.train: {broken}/config.json cannot be read" in captured.err
     assert f"- {name}: " in captured.out
     assert "| none | 1 |" in captured.out
-    assert "| weight | 0 |" in captured.out
+    assert "| weight | 0 of 1 (1 failed) |" in captured.out
 
 
 def test_a_folder_is_one_comparisons(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

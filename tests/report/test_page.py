@@ -1,5 +1,6 @@
 """The report page: self-contained, with everything that a comparison contains."""
 
+import dataclasses
 import re
 import shutil
 from html.parser import HTMLParser
@@ -9,7 +10,7 @@ import pytest
 from hand_comparisons import aggregate, comparison, game, variant
 from script_modules import load_script
 
-from wnrl.report.comparison import Comparison, Cost
+from wnrl.report.comparison import Comparison, Cost, LostRuns
 from wnrl.report.figures import PageFigure
 from wnrl.report.page import render_page, write_page
 from wnrl.stats.reference_scores import Reference
@@ -206,6 +207,13 @@ def test_swept_settings_and_lengths_are_at_the_top() -> None:
         "How do weight, with learning-rate 0.1 and 0.01 differ in the return of DQN on Pong? "
         "1,000 agent steps (4,000 frames) per run; 10 of 10 runs finished."
     ) in page.text
+
+
+def test_lost_runs_are_counted_at_the_top_and_in_the_row_of_their_variant() -> None:
+    lost = dataclasses.replace(variant("weight", (0, 1), seeds=3), lost=LostRuns(0, 2, 0))
+    page = rendered(comparison(game("Pong", variant("none", (0, 1)), lost)))
+    assert "8 of 10 runs finished (2 diverged)." in page.text
+    assert page.row("weight 3 of 5 (2 diverged)").startswith("weight 3 of 5 (2 diverged) 0.500")
 
 
 def test_several_machines_are_mentioned() -> None:

@@ -121,9 +121,10 @@ def _question(comparison: Comparison) -> str:
 
 
 def _runs_done(comparison: Comparison) -> str:
-    """Return `29 of 30 runs finished`, and how many others there are of each kind."""
+    """Return `29 of 30 runs finished (1 diverged)`."""
     counts = [scores.counts for game in comparison.games for scores in game.variants]
-    return f"{runs_text(total_counts(counts))} runs finished"
+    head, space, lost = runs_text(total_counts(counts)).partition(" (")
+    return f"{head} runs finished{space}{lost}"
 
 
 def _compared(comparison: Comparison) -> str:
