@@ -21,6 +21,7 @@ _PICKLE_BYTES = 32 << 20  # the largest run's is below 1 MiB
 _DEEPEST = 50
 _LARGEST = 2**256  # states of random generators are integers of 128 bits
 _ENTRY = re.compile(r"[^/]+/(data\.pkl|version|byteorder|\.[a-z_]+|\.data/\w+|data/[0-9]+)")
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")  # torch writes parts of its messages in bold
 _PLAIN = (int, float, str, bool, type(None))
 
 
@@ -39,7 +40,8 @@ def load_plain(path: Path) -> dict[str, Any]:
         raise
     except Exception as error:  # a damaged pickle can fail in any operation
         kind = "" if isinstance(error, pickle.UnpicklingError) else f"{type(error).__name__}: "
-        problem = f"{kind}{error}".partition("\n")[0][:120]
+        first_line = _COLOUR.sub("", str(error)).partition("\n")[0]
+        problem = f"{kind}{first_line}"[:120]
         raise ValueError(f"torch cannot load it ({problem})") from error
     if type(loaded) not in (dict, OrderedDict):
         raise ValueError(f"it holds a {type(loaded).__name__}, not a dictionary")
