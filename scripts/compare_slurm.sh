@@ -44,7 +44,8 @@ submit() {
     fi
     shift
     # The last line of a dry run begins with the number of the last run.
-    count=$(python -m wnrl.compare "$@" --dry-run --no-calibrate | awk 'END { print $1 }')
+    # --only refuses what an array cannot do, such as --until decided.
+    count=$(python -m wnrl.compare "$@" --only 1 --dry-run --no-calibrate | awk 'END { print $1 }')
     array=$(sbatch --parsable --job-name=wnrl --array="1-$count" --requeue --open-mode=append \
         --signal=B:USR1@120 "${options[@]}" "$0" "$@")
     while [[ $# -gt 0 ]]; do

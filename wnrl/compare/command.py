@@ -22,6 +22,7 @@ from wnrl.compare.jobs.table import Screen
 from wnrl.compare.live_mean import LiveMeans
 from wnrl.compare.plan import Plan, check_runnable, plan_locally, plan_on_cluster, with_costs
 from wnrl.compare.plan_text import describe_plan, list_grid
+from wnrl.compare.stages import StagedStudy, check_stages, run_stages
 from wnrl.report.find_runs import check_fits, norms_in, read_record, remember
 from wnrl.report.run_differences import check_baseline, variant_settings
 from wnrl.train.flags import import_named, one_line
@@ -80,16 +81,29 @@ def compare(arguments: CompareArguments, signals: StopSignals) -> int:
         configs = {planned.folder: planned.config for planned in plan.grid}
         check_fits(configs, out, swept)  # before the costs, which take seconds
         check_baseline(options.baseline, norms_in(out, configs.values()))
+        question = options.question(read_record(out).question)
+        study = StagedStudy(grid, options.seeds, swept, question) if options.until else None
+        check_stages(study, out)
         plan = _with_costs(arguments, plan)
-        print("\n".join(describe_plan(plan)), flush=True)
+        print(
+            "\n".join([*describe_plan(plan), *([study.description] if study else [])]), flush=True
+        )
         if arguments.dry_run:
             print("\n".join(list_grid(plan)))
             return 0
         stack.enter_context(locked(out, shared=bool(options.only)))
-        remember(out, configs, swept, options.question(read_record(out).question))
         launch = launch_locally if cluster is None else cluster.launch(out, plan.share)
         means = None if options.only else LiveMeans(out, swept)
-        runs = _run(*_runs_here(options, plan, cluster), launch, arguments.sweep, signals, means)
+        here, at_a_time = _runs_here(options, plan, cluster)
+
+        def run(planned: Sequence[PlannedRun], earlier: Sequence[Run] = ()) -> list[Run]:
+            return _run(planned, at_a_time, launch, arguments.sweep, signals, means, earlier)
+
+        if study is None:
+            remember(out, configs, swept, question)
+            runs = run(here)
+        else:
+            runs = run_stages(study, out, swept, question, run)
         if signals.received:
             return 128 + signals.received[0]
         failed = {str(run.folder): run.error for run in runs if run.state in NOT_DONE}
@@ -99,16 +113,17 @@ def compare(arguments: CompareArguments, signals: StopSignals) -> int:
 
 
 def _make_grid(arguments: CompareArguments, out: Path) -> list[PlannedRun]:
+    options = arguments.options
     grid = make_grid(
         arguments.settings,
         envs=arguments.envs,
         norms=arguments.norms,
         sweep=arguments.sweep,
-        seeds=arguments.options.seeds,
+        seeds=options.max_seeds if options.until else options.seeds,
         out=out,
         modules=arguments.modules,
     )
-    only = arguments.options.only
+    only = options.only
     if only > len(grid):
         raise UsageError(f"--only {only} is out of range; the grid has {len(grid)} runs")
     check_runnable(grid)
@@ -168,6 +183,7 @@ def _run(
     swept: Iterable[str],
     signals: StopSignals,
     means: LiveMeans | None,
+    earlier: Sequence[Run] = (),
 ) -> list[Run]:
     """Run the grid until every run is done or has failed, or a signal arrives."""
     names = {str(planned.folder): _name(planned, swept) for planned in grid}
@@ -180,7 +196,7 @@ def _run(
             runner.poll()
             screen.update(runner.runs)
             if means is not None:
-                means.update(runner.runs)
+                means.update([*earlier, *runner.runs])
             time.sleep(_POLL_S)
     finally:
         if not signals.received and any(run.state is State.RUNNING for run in runner.runs):

@@ -10,11 +10,12 @@ from wnrl.compare.flags import CompareOptions
 from wnrl.compare.live_mean import write_means
 from wnrl.report.analyze import compare_runs
 from wnrl.report.figures import write_figures
-from wnrl.report.find_runs import take_inventory
+from wnrl.report.find_runs import read_record, take_inventory
 from wnrl.report.page import write_page
 from wnrl.report.run_differences import check_baseline
 from wnrl.report.scores_csv import scores_csv
 from wnrl.report.summary import summary_markdown
+from wnrl.report.verdicts.staged import with_stages
 from wnrl.train.foreign_text import quoted, visible
 from wnrl.train.storage.atomic_files import replace_text
 
@@ -51,6 +52,7 @@ def write_report(
         question=options.question(inventory.question),
         missing=inventory.missing,
     )
+    comparison = with_stages(comparison, read_record(out).stages)
     summary = summary_markdown(comparison)
     print(summary)  # first, in case a file cannot be written
     written = [out / "summary.md", out / "scores.csv"]

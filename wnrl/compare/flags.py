@@ -10,6 +10,7 @@ from wnrl._settings import UsageError, flag_name, parse_fields, setting
 from wnrl.agents.catalogue import get_agent
 from wnrl.config import RunConfig, norm_named
 from wnrl.report.comparison import DEFAULT_QUESTION, Question
+from wnrl.stats.intervals import INDICATIVE_SEEDS
 from wnrl.train.flags import Parser, add_import, add_settings, read_toml
 
 PROGRAM = "python -m wnrl.compare"
@@ -21,6 +22,16 @@ class CompareOptions:
     """Settings of a comparison, besides those of its runs."""
 
     seeds: int = setting(5, "seeds per combination, numbered from 1", source="ours", minimum=1)
+    until: str = setting(
+        "",
+        "`decided` to add seeds in stages, from --seeds to --max-seeds, for each normalization "
+        "only until it is decided (without it: --seeds for all)",
+        source="ours",
+        choices=("decided",),
+    )
+    max_seeds: int = setting(
+        20, "most seeds per combination; requires --until decided", source="ours", minimum=3
+    )
     baseline: str = setting(
         "",
         "normalization that the others are compared with (without it: the one of an earlier "
@@ -215,9 +226,28 @@ def _check_options(options: Mapping[str, Any]) -> None:
     for name in ("gpus_per_run", "memory_per_run"):
         if name in options and not options.get("ray"):
             raise UsageError(f"--{flag_name(name)} requires --ray")
+    if "until" in options:
+        _check_stages(options)
+    elif "max_seeds" in options:
+        raise UsageError("--max-seeds requires --until decided; give both, or only --seeds")
     for name in ("ray", "jobs"):
         if options.get("only") and options.get(name):
             raise UsageError(f"--only executes one run on this machine; drop --{name}")
+
+
+def _check_stages(options: Mapping[str, Any]) -> None:
+    fewest = options.get("seeds", CompareOptions.seeds)
+    most = options.get("max_seeds", CompareOptions.max_seeds)
+    if not INDICATIVE_SEEDS <= fewest <= most:
+        raise UsageError(
+            f"--seeds {fewest} is the first stage of --until decided; it must be from "
+            f"{INDICATIVE_SEEDS} to --max-seeds, {most}"
+        )
+    if options.get("only"):
+        raise UsageError(
+            "--only cannot run a stage, because the next seeds depend on all results; drop --until "
+            "and --max-seeds, or run --until decided on one machine or with --ray"
+        )
 
 
 def _parse_sweep(given: Sequence[str], *, names_only: bool) -> dict[str, list[str]]:

@@ -5,6 +5,7 @@ too, so that runs which were started by hand can be compared.
 """
 
 import contextlib
+import dataclasses
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,6 +18,7 @@ from wnrl.config import Config, replace
 from wnrl.report.comparison import DEFAULT_QUESTION, Question, Variant, variant_of
 from wnrl.report.run_differences import check_comparable, check_swept, variant_settings
 from wnrl.report.run_result import Result, find_runs, read_result
+from wnrl.report.verdicts.staged import StagedRecord
 from wnrl.train.flags import one_line
 from wnrl.train.storage.atomic_files import replace_text
 from wnrl.train.storage.run_folder import read_config
@@ -37,6 +39,7 @@ class Record(NamedTuple):
     ]  # the compared settings of each run, by its name in the folder
     baseline: str = DEFAULT_QUESTION.baseline
     margin: float = DEFAULT_QUESTION.margin
+    stages: StagedRecord | None = None  # None if the number of seeds is fixed
 
     @property
     def question(self) -> Question:
@@ -88,9 +91,20 @@ def _check_planned(name: str, values: Mapping[str, Value]) -> None:
 
 
 def remember(
-    out: Path, grid: Mapping[Path, Config], swept: Sequence[str], question: Question
+    out: Path,
+    grid: Mapping[Path, Config],
+    swept: Sequence[str],
+    question: Question,
+    stages: StagedRecord | None = None,
 ) -> None:
     """Add a grid and its question to compare.json.
+
+    Args:
+        out: folder of the comparison.
+        grid: the configuration of each run, by its folder.
+        swept: settings that are compared besides environment, normalization and seed.
+        question: the baseline and the margin.
+        stages: the stages and what they have decided so far; None if the seeds are fixed.
 
     Raises:
         UsageError: the record cannot be read or written.
@@ -98,8 +112,9 @@ def remember(
     runs = read_record(out).runs
     for folder, config in grid.items():
         runs[_name(folder, out)] = variant_settings(config, swept)
-    record = Record(list(swept), runs, *question)
-    text = json.dumps(record._asdict(), indent=2) + "\n"
+    record = Record(list(swept), runs, *question, stages)._asdict()
+    record["stages"] = None if stages is None else dataclasses.asdict(stages)
+    text = json.dumps(record, indent=2) + "\n"
     try:
         replace_text(out / _RECORD, text)
     except OSError as error:

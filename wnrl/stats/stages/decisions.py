@@ -87,6 +87,10 @@ class Stages:
         """Return the level of a two-sided test while so many comparisons show no difference."""
         return stage_levels(self.seeds, LEVEL / left, self.skipped)[stage]
 
+    def interval_level(self, stage: int, together: int) -> float:
+        """Return the level of intervals that hold on every stage, for so many comparisons."""
+        return stage_levels(self.seeds, LEVEL / together)[stage]
+
     def equivalence_level(self, stage: int, left: int) -> float:
         """Return the level of a one-sided test while so many comparisons are not within margin."""
         return stage_levels(self.seeds, 2 * LEVEL / left)[stage] / 2

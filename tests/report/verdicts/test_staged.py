@@ -1,0 +1,77 @@
+"""A report of a staged comparison has the verdicts of its stages and no others."""
+
+import pytest
+from made_comparisons import made
+
+from wnrl.report.sentences import findings
+from wnrl.report.summary import summary_markdown
+from wnrl.report.verdicts.staged import StagedDecision, StagedRecord, with_stages
+from wnrl.stats.intervals import Interval
+from wnrl.stats.student_t import two_sided_t
+from wnrl.stats.verdict import Verdict
+
+
+def decision(variant: str, verdict: Verdict, p: float | None = 0.5) -> StagedDecision:
+    spread = 2.0 if p is not None else None
+    return StagedDecision(
+        env="CartPole-v1",
+        variant=variant,
+        seeds=5,
+        verdict=verdict.name,
+        final=True,
+        value=8.0,
+        error=spread,
+        df=8.0 if spread else None,
+        p=p,
+        levels=[0.02, 0.01],
+    )
+
+
+RECORD = StagedRecord(
+    [3, 5, 8],
+    ["weight", "layer"],
+    ["CartPole-v1"],
+    [decision("weight", Verdict.UNDECIDED), decision("layer", Verdict.BETTER, 0.004)],
+)
+NORMS = ("none", "weight", "layer")
+
+
+def test_without_stages_nothing_changes() -> None:
+    comparison = made(norms=NORMS)
+    assert with_stages(comparison, None) is comparison
+
+
+def test_the_verdicts_p_and_intervals_are_those_of_the_stages() -> None:
+    comparison = made(norms=NORMS, together=True, envs=("CartPole-v1", "Acrobot-v1"))
+    assert any(x.verdict is not Verdict.UNDECIDED for x in comparison.contrasts)
+    staged = with_stages(comparison, RECORD)
+    found = {(x.env, x.variant.label): x for x in staged.contrasts}
+    weight, layer = (found["CartPole-v1", norm] for norm in NORMS[1:])
+    assert (weight.verdict, weight.p) == (Verdict.UNDECIDED, 0.5)
+    assert (layer.verdict, layer.p) == (Verdict.BETTER, 0.004)
+    halves = [2 * two_sided_t(1 - level, 8) for level in (0.02, 0.01)]
+    assert layer.difference == Interval(8.0, 8.0 - halves[0], 8.0 + halves[0])
+    assert layer.simultaneous == Interval(8.0, 8.0 - halves[1], 8.0 + halves[1])
+    # nothing was decided there, so nothing is claimed
+    assert found["Acrobot-v1", "layer"].verdict is Verdict.UNDECIDED
+
+
+def test_nothing_is_claimed_about_what_the_stages_did_not_test() -> None:
+    comparison = made(norms=NORMS, together=True, envs=("CartPole-v1", "Acrobot-v1"))
+    staged = with_stages(comparison, RECORD)
+    assert staged.areas == ()
+    assert staged.aggregate is not None
+    assert staged.aggregate.contrasts == ()
+    sentences = [x.sentence for x in findings(staged)]
+    assert sum(" is better than " in sentence for sentence in sentences) == 1
+    assert not any("optimality gap" in sentence for sentence in sentences)
+    assert "decided after 3, 5 and 8 seeds, with 5% over all stages" in summary_markdown(staged)
+
+
+def test_without_spread_there_is_no_interval() -> None:
+    record = StagedRecord(
+        [3], ["weight"], ["CartPole-v1"], [decision("weight", Verdict.UNDECIDED, None)]
+    )
+    (contrast,) = with_stages(made(norms=NORMS[:2]), record).contrasts
+    assert not contrast.difference.bounded
+    assert contrast.p != pytest.approx(contrast.p)
