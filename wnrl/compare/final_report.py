@@ -43,13 +43,15 @@ def write_report(
     inventory = take_inventory(out, swept, failed or {})
     norms = {variant.norm for _, variant in inventory.planned}
     check_baseline(options.baseline, norms | {x.config.run.norm for x in inventory.results})
+    question = options.question(inventory.question)
     comparison = compare_runs(
-        inventory.results,
-        inventory.planned,
+        # The baseline comes first in every table and picture.
+        sorted(inventory.results, key=lambda run: run.config.run.norm != question.baseline),
+        sorted(inventory.planned, key=lambda planned: planned[1].norm != question.baseline),
         inventory.problems,
         inventory.swept,
         np.random.default_rng(_SEED),
-        question=options.question(inventory.question),
+        question=question,
         missing=inventory.missing,
     )
     comparison = with_stages(comparison, read_record(out).stages)

@@ -14,6 +14,7 @@ from wnrl.stats.intervals import INDICATIVE_SEEDS
 from wnrl.train.flags import Parser, add_import, add_settings, read_toml
 
 PROGRAM = "python -m wnrl.compare"
+DEFAULT_NORMS = (DEFAULT_QUESTION.baseline, "weight")
 _SET_BY_GRID = {"seed": "--seeds", "run_dir": "--out"}  # settings of a run, and the grid's flags
 
 
@@ -140,7 +141,7 @@ def _add_grid_flags(group: Any) -> None:
         action="extend",
         metavar="NAME",
         help="normalizations to compare; `python -m wnrl.train --list-norms` describes them "
-        f"[default {RunConfig.norm}]",
+        f"[default {' '.join(DEFAULT_NORMS)}]",
     )
     for field in dataclasses.fields(CompareOptions):
         default = f" [default {field.default}]" if field.default != "" else ""
@@ -191,11 +192,12 @@ def parse_compare_flags(arguments: Sequence[str]) -> CompareArguments:
     option_names = {field.name for field in dataclasses.fields(CompareOptions)}
     options = parse_fields(CompareOptions, {n: v for n, v in given.items() if n in option_names})
     _check_options(options)
+    baseline = options.get("baseline") or DEFAULT_QUESTION.baseline
     return CompareArguments(
         options=CompareOptions(**options),
         settings={**from_file, **{n: v for n, v in given.items() if n not in option_names}},
         envs=envs,
-        norms=norms,
+        norms=sorted(norms, key=lambda norm: norm != baseline),  # the baseline first
         sweep=sweep,
         dry_run=dry_run,
         report_only=None if report_only is None else Path(report_only),
@@ -216,8 +218,8 @@ def _choices(arguments: Sequence[str]) -> tuple[str, list[str], dict[str, Any]]:
         if name in from_file:
             raise UsageError(f"--config: {name} differs between runs; remove it and use {flag}")
     agent = get_agent(first.get("agent", from_file.get("agent", RunConfig.agent))).name
-    norm_in_file = from_file.pop("norm", RunConfig.norm)
-    norms = [norm_named(norm) for norm in first.get("norm", [norm_in_file])]
+    in_file = [from_file.pop("norm")] if "norm" in from_file else DEFAULT_NORMS
+    norms = [norm_named(norm) for norm in first.get("norm", in_file)]
     return agent, norms, from_file
 
 
