@@ -41,11 +41,17 @@ def made(level: Level) -> Callable[[PlannedRun], Result | None]:
     return result
 
 
-def study(norms: Sequence[str] = NORMS, most: int = MOST, fewest: int = 4) -> StagedStudy:
+def study(
+    norms: Sequence[str] = NORMS,
+    most: int = MOST,
+    fewest: int = 4,
+    question: Question = QUESTION,
+    **settings: str,
+) -> StagedStudy:
     grid = make_grid(
-        {}, envs=["toy/Catch"], norms=norms, sweep={}, seeds=most, out=Path("out"), modules=()
+        settings, envs=["toy/Catch"], norms=norms, sweep={}, seeds=most, out=Path("out"), modules=()
     )
-    return StagedStudy(grid, fewest, [], QUESTION)
+    return StagedStudy(grid, fewest, [], question)
 
 
 def all_done(new: Sequence[PlannedRun], earlier: Sequence[Run]) -> list[Run]:
@@ -153,8 +159,10 @@ def test_the_stages_cannot_change_after_a_look(
 ) -> None:
     go(monkeypatch, tmp_path, clear_and_near)
     check_stages(study(), tmp_path)
-    for other in (study(most=11), study(fewest=5), study(NORMS[:2]), None):
-        with pytest.raises(UsageError, match="--seeds 4, --max-seeds 12, 2 variants and 1 game"):
+    others = [study(most=11), study(fewest=5), study(NORMS[:2]), study(steps="7_000"), None]
+    others.append(study(question=Question(margin=0.2)))
+    for other in others:
+        with pytest.raises(UsageError, match=r"--seeds 4, --max-seeds 12, --margin 0\.1, --steps "):
             check_stages(other, tmp_path)
     (tmp_path / "compare.json").write_text(
         json.dumps({"sweep": [], "runs": {"a/b/seed1": {"env": "a", "norm": "b"}}})

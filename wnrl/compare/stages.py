@@ -97,6 +97,7 @@ class StagedStudy:
         most = max(planned.config.run.seed for planned in grid)
         self.plan: Stages = plan_stages(fewest_seeds, most, len(self._pairs))
         self._at_most = len(grid)
+        self._steps = grid[0].config.run.steps
         self._decisions: Decisions = np.zeros(len(self._pairs), dtype=np.int8)
         self._records: dict[int, StagedDecision] = {}
         self.started: list[PlannedRun] = []  # runs of all stages so far
@@ -163,6 +164,8 @@ class StagedStudy:
             seeds=list(self.plan.seeds),
             variants=list(dict.fromkeys(pair.variant.label for pair in self._pairs)),
             envs=list(dict.fromkeys(pair.env for pair in self._pairs)),
+            margin=self._question.margin,
+            steps=self._steps,
             decisions=[self._records[k] for k in sorted(self._records)],
         )
 
@@ -275,8 +278,9 @@ def check_stages(study: StagedStudy | None, out: Path) -> None:
     if now is None or not before.same_plan(now):
         raise UsageError(
             f"{out} was planned with --until decided, --seeds {before.seeds[0]}, --max-seeds "
-            f"{before.seeds[-1]}, {counted(len(before.variants), 'variant')} and "
-            f"{counted(len(before.envs), 'game')}, which cannot change; choose another --out"
+            f"{before.seeds[-1]}, --margin {before.margin:g}, --steps {before.steps}, "
+            f"{counted(len(before.variants), 'variant')} and {counted(len(before.envs), 'game')}, "
+            "which cannot change; choose another --out"
         )
 
 

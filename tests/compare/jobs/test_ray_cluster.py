@@ -1,5 +1,6 @@
 """`wnrl.compare --ray` on a real Ray cluster of two nodes on this machine, which loses one."""
 
+import json
 import os
 import signal
 import subprocess
@@ -125,6 +126,21 @@ def test_to_interrupt_it_ends_every_run_with_a_checkpoint(cluster: Any, tmp_path
     assert "stopped; to continue, repeat the command" in output
     assert runs_of(tmp_path) == {}
     assert min(saved(tmp_path, "none"), saved(tmp_path, "weight")) > 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_seeds_in_stages_are_decided_as_on_one_machine(cluster: Any, tmp_path: Path) -> None:
+    here, spread = tmp_path / "here", tmp_path / "spread"
+    staged = [*GRID[:4], "--steps=300", "--until=decided", "--seeds=3", "--max-seeds=4", *GRID[5:]]
+    assert go(*staged, "--jobs=2", "--out", here) == 0
+    command = Command(*staged, "--ray", cluster.address, "--out", spread)
+    output = command.process.communicate(timeout=LIMIT_S)[0]
+    assert command.process.returncode == 0, output
+    assert "runs instead of 8 (4 seeds for all)" in output
+    kept = [json.loads((out / "compare.json").read_text())["stages"] for out in (here, spread)]
+    assert kept[0] == kept[1]
+    assert kept[0]["decisions"][0]["final"]
 
 
 def test_an_address_that_is_none_is_refused(

@@ -103,6 +103,17 @@ def test_a_task_that_has_to_end_leaves_a_checkpoint_and_is_queued_again_at_its_t
     assert (recorded(tmp_path) if again else []) == again
 
 
+def test_stages_are_refused_before_anything_is_submitted(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    flags = ["--until=decided", "--max-seeds=9", "--seeds=3", "--out", str(tmp_path / "out")]
+    command = ["bash", str(SCRIPT), "--", *GRID[:4], *flags]
+    done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "--only cannot run a stage" in done.stderr
+    assert not (tmp_path / "recorded").exists()
+
+
 def test_the_usage_is_printed_without_a_separator(environment: dict[str, str]) -> None:
     done = subprocess.run(["bash", str(SCRIPT), "--env=toy/Catch"], env=environment, stderr=-1)
     assert done.returncode == 2

@@ -1,8 +1,16 @@
 """A report of a staged comparison has the verdicts of its stages and no others."""
 
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Any
+
 import pytest
 from made_comparisons import made
 
+from wnrl._settings import UsageError
+from wnrl.report.find_runs import read_record
 from wnrl.report.sentences import findings
 from wnrl.report.summary import summary_markdown
 from wnrl.report.verdicts.staged import StagedDecision, StagedRecord, with_stages
@@ -31,6 +39,8 @@ RECORD = StagedRecord(
     [3, 5, 8],
     ["weight", "layer"],
     ["CartPole-v1"],
+    0.1,
+    1_000,
     [decision("weight", Verdict.UNDECIDED), decision("layer", Verdict.BETTER, 0.004)],
 )
 NORMS = ("none", "weight", "layer")
@@ -70,8 +80,51 @@ def test_nothing_is_claimed_about_what_the_stages_did_not_test() -> None:
 
 def test_without_spread_there_is_no_interval() -> None:
     record = StagedRecord(
-        [3], ["weight"], ["CartPole-v1"], [decision("weight", Verdict.UNDECIDED, None)]
+        [3], ["weight"], ["CartPole-v1"], 0.1, 1_000, [decision("weight", Verdict.UNDECIDED, None)]
     )
     (contrast,) = with_stages(made(norms=NORMS[:2]), record).contrasts
     assert not contrast.difference.bounded
     assert contrast.p != pytest.approx(contrast.p)
+
+
+KEPT = {
+    "sweep": [],
+    "runs": {},
+    "stages": dataclasses.asdict(RECORD),
+}
+
+
+def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
+    (tmp_path / "compare.json").write_text(json.dumps(KEPT))
+    assert read_record(tmp_path).stages == RECORD
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("verdict", "BEST"),
+        ("levels", [0.05]),
+        ("levels", [0.05, 1.0]),
+        ("error", 0.0),
+        ("df", -1.0),
+        ("value", math.inf),
+        ("p", math.nan),
+        ("seeds", "5"),
+    ],
+)
+def test_a_decision_that_cannot_be_one_is_refused_in_one_line(
+    tmp_path: Path, name: str, value: Any
+) -> None:
+    kept = json.loads(json.dumps(KEPT))
+    kept["stages"]["decisions"][1][name] = value
+    (tmp_path / "compare.json").write_text(json.dumps(kept))
+    with pytest.raises(UsageError, match=r"compare.json cannot be read: .*stages.*; remove it"):
+        read_record(tmp_path)
+
+
+def test_stages_without_seeds_are_refused(tmp_path: Path) -> None:
+    kept = json.loads(json.dumps(KEPT))
+    kept["stages"]["seeds"] = []
+    (tmp_path / "compare.json").write_text(json.dumps(kept))
+    with pytest.raises(UsageError, match="stages: there are no seeds; remove it"):
+        read_record(tmp_path)

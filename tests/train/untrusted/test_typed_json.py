@@ -45,7 +45,7 @@ def test_a_value_becomes_the_type() -> None:
         ('{"name": "a", "points": [{"x": 1.0}]}', r"points\[0\].x is a number, not a whole number"),
         ('{"name": "a", "points": [], "colour": []}', r"colour is \[\], which is unknown"),
         ('{"name": "a", "points": [], "notes": null}', "notes is null, not an object"),
-        ('{"name": "a", "points": [], "notes": {"n": "b"}}', "notes.n is text, not null"),
+        ('{"name": "a", "points": [], "notes": {"n": "b"}}', "notes.n is text, not a whole number"),
         ("[" * 100_000, "nested more than 50 levels deep"),
         ('{"a":' * 100_000, "nested more than 50 levels deep"),
         ("9" * 5_000, "the number 99999999999999999999... is too large"),

@@ -34,6 +34,14 @@ class StagedDecision:
     p: float | None  # at most 5% if and only if the difference is shown, over all stages
     levels: list[float]  # of the intervals that hold over all stages: of one, of the whole family
 
+    def __post_init__(self) -> None:
+        """Raise ValueError if a file holds what no stage decides."""
+        numbers = [x for x in (self.value, self.error, self.df, self.p) if x is not None]
+        known = all(map(math.isfinite, numbers)) and self.verdict in Verdict.__members__
+        positive = all(x is None or x > 0 for x in (self.error, self.df))
+        if not (known and positive and len(self.levels) == 2 and _are_levels(self.levels)):
+            raise ValueError(f"stages: the decision about {self.variant!r} cannot be one")
+
 
 @dataclass(frozen=True)
 class StagedRecord:
@@ -42,12 +50,25 @@ class StagedRecord:
     seeds: list[int]  # seeds per variant up to each stage
     variants: list[str]  # labels, which with the games make the family
     envs: list[str]
+    margin: float  # as a share of the baseline's score above random play
+    steps: int  # agent steps of each run
     decisions: list[StagedDecision]
+
+    def __post_init__(self) -> None:
+        """Raise ValueError if a file holds no stage."""
+        if not self.seeds:
+            raise ValueError("stages: there are no seeds")
 
     def same_plan(self, other: "StagedRecord") -> bool:
         """Return whether both plan the same stages of the same family."""
-        plans = [(x.seeds, sorted(x.variants), sorted(x.envs)) for x in (self, other)]
+        plans = [
+            (x.seeds, sorted(x.variants), sorted(x.envs), x.margin, x.steps) for x in (self, other)
+        ]
         return plans[0] == plans[1]
+
+
+def _are_levels(levels: Sequence[float]) -> bool:
+    return all(0 < level < 1 for level in levels)
 
 
 def with_stages(comparison: Comparison, record: StagedRecord | None) -> Comparison:

@@ -118,13 +118,13 @@ def _record(given: dict[str, Any], kind: Any, where: str) -> Any:
 
 
 def _one_of(value: Any, kinds: tuple[Any, ...], where: str) -> Any:
-    problem = ValueError()
+    problems = []
     for kind in kinds:
         try:
             return typed(value, kind, where)
         except ValueError as error:
-            problem = error
-    raise problem
+            problems.append(error)
+    raise problems[0]  # the first type is what the value is for; None comes last
 
 
 def _expect(value: Any, kind: type, where: str) -> Any:
