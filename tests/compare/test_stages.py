@@ -149,6 +149,17 @@ def test_a_claim_survives_only_if_lost_runs_may_have_learned_nothing(
     assert verdicts(found)["weight"] == "UNDECIDED"
 
 
+def test_a_variant_that_loses_every_run_gets_no_more(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def level(norm: str, seed: int) -> float:
+        return math.nan if norm == "weight" else clear_and_near(norm, seed)
+
+    found = go(monkeypatch, tmp_path, level)
+    assert seeds_of(found)["weight"] == 4 < seeds_of(found)["none"]
+    assert verdicts(found)["weight"] == "UNDECIDED"
+
+
 def test_without_the_baseline_there_is_nothing_to_decide() -> None:
     with pytest.raises(UsageError, match="compares with the baseline none; add it"):
         study(["weight", "layer"])
@@ -196,7 +207,9 @@ def test_the_command_adds_seeds_reports_its_verdicts_and_repeats(
     arguments += ["--until=decided", "--seeds=3", "--max-seeds=4", f"--out={tmp_path}"]
     assert command.main(arguments) == 0
     said = capsys.readouterr().out
-    assert "in stages of 3, 4 seeds: 1 comparison with none, each until it is decided" in said
+    assert (
+        "in stages of 3, 4 seeds: 1 comparison with none, each until it is decided; 8 runs" in said
+    )
     assert "runs instead of 8 (4 seeds for all)" in said
     kept = (tmp_path / "compare.json").read_text()
     decision = json.loads(kept)["stages"]["decisions"][0]

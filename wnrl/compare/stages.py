@@ -108,7 +108,7 @@ class StagedStudy:
         return (
             f"  in stages of {', '.join(map(str, self.plan.seeds))} seeds: "
             f"{counted(len(self._pairs), 'comparison')} with {self._question.baseline}, each until "
-            "it is decided"
+            f"it is decided; {self._at_most:,} runs at most"
         )
 
     def start(self, stage: int) -> list[PlannedRun]:
@@ -143,6 +143,10 @@ class StagedStudy:
             pessimistic = decide(self.plan, stage, at_worst, self._decisions)
             unsure = np.isin(after, _CLAIMS) & (after != pessimistic)
             after = np.where(unsure, Decision.GO_ON, after).astype(np.int8)
+        # Nothing can be claimed about a variant that loses every run, so more of them are wasted.
+        hopeless = [not results[pair.env, pair.variant].finished for pair in self._pairs]
+        stopped = np.array(hopeless) & (after == Decision.GO_ON)
+        after = np.where(stopped, Decision.OUT_OF_REACH, after).astype(np.int8)
         lines = []
         for k, pair in enumerate(self._pairs):
             if self._decisions[k] != Decision.GO_ON:
