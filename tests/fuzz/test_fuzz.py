@@ -25,6 +25,7 @@ from wnrl.compare import final_report
 from wnrl.compare.grid import make_grid
 from wnrl.config import fields_of
 from wnrl.doctor import command as doctor
+from wnrl.report.comparison import DEFAULT_QUESTION
 from wnrl.report.find_runs import remember
 from wnrl.train import command
 from wnrl.train import run as train_run
@@ -57,7 +58,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
         where = [f"--norm={planned.config.run.norm}", f"--run-dir={planned.folder}"]
         assert command.main([*common, *where]) == 0
         (planned.folder / "train.log").write_text("done\n")
-    remember(out, {planned.folder: planned.config for planned in grid}, [])
+    remember(out, {planned.folder: planned.config for planned in grid}, [], DEFAULT_QUESTION)
     return out
 
 

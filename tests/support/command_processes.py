@@ -99,6 +99,7 @@ def _run(
     for path, descriptor in ((out, 1), (err, 2)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), descriptor)
     os.environ.update(environment)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
     before()
     sys.exit(wnrl.run_command(command, arguments))
 

@@ -61,9 +61,10 @@ def test_a_run_in_an_odd_folder_prints_commands_that_can_be_pasted(
 
 
 def test_the_error_about_a_folder_that_holds_a_run_can_be_pasted_too(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = tmp_path / "a  b"
+    monkeypatch.chdir(tmp_path)
+    run = "a  b"  # short: a long line is cut in the middle
     assert go(*TOY, "--steps=200", f"--run-dir={run}") == 0
     assert go(*TOY, "--steps=200", f"--run-dir={run}") == 2
     assert f"continue it with --resume '{run}', replace" in capsys.readouterr().err

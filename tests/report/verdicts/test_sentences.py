@@ -213,6 +213,7 @@ def test_a_game_without_human_score_counts_relative_to_its_baseline() -> None:
     assert "In toy/Catch and CartPole-v1" in summary_markdown(found)
 
 
+@pytest.mark.slow
 def test_fifteen_equal_variants_name_no_difference_and_say_how_many_seeds_could() -> None:
     generator = np.random.default_rng(3)
     norms = ["none", "weight", "layer", "batch", "rms", "group", "mean", "spectral", "nap",

@@ -30,7 +30,11 @@ def test_a_signal_within_the_imports_ends_a_command_in_one_line(
     command: str, signum: signal.Signals
 ) -> None:
     process = subprocess.Popen(
-        [sys.executable, *COMMANDS[command]], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, *COMMANDS[command]],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # The tests may run under nohup.
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
     )
     deadline = time.monotonic() + LIMIT_S
     loaded = Path(f"/proc/{process.pid}/maps")
