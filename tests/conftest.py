@@ -31,17 +31,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--kills",
         type=int,
-        default=10,
+        default=3,
         metavar="N",
-        help="SIGKILLs per agent in the slow tests of killed runs (default: 10)",
+        help="SIGKILLs per agent in the slow tests of killed runs (default: 3)",
+    )
+    parser.addoption(
+        "--fuzz",
+        type=int,
+        default=300,
+        metavar="N",
+        help="mutated inputs of the fuzzer, in hundreds (default: 300)",
     )
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run tests that learn on every seed asked for."""
+    """Run tests that learn on every seed asked for, and the fuzzer on every input."""
     if "learning_seed" in metafunc.fixturenames:
         seeds = range(1, metafunc.config.getoption("--learning-seeds") + 1)
         metafunc.parametrize("learning_seed", seeds)
+    if "fuzz_chunk" in metafunc.fixturenames:
+        metafunc.parametrize("fuzz_chunk", range(metafunc.config.getoption("--fuzz") // 100))
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -77,6 +77,7 @@ def test_a_grid_is_run_reported_and_not_run_again(
     assert "was planned with 600 agent steps; give --steps 600" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_run_that_cannot_go_on_is_reported_and_the_others_are_done(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -190,6 +190,7 @@ def test_a_rollback_goes_on_with_half_the_rate_and_other_random_numbers(
     assert read_status(rolled).state is RunState.DONE
 
 
+@pytest.mark.slow
 def test_a_rolled_back_run_resumes_bit_for_bit(
     learn_nan: Callable[..., list[float]], tmp_path: Path
 ) -> None:

@@ -35,6 +35,7 @@ AGENTS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_run_killed_in_every_phase_ends_as_one_never_stopped(tmp_path: Path) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     run_whole(TOY, whole)

@@ -128,6 +128,7 @@ def test_a_link_is_not_written_through(tmp_path: Path) -> None:
     assert "test_a_link_is_not_written_through" in link.read_text()
 
 
+@pytest.mark.slow
 def test_a_stop_of_the_process_is_no_hang(tmp_path: Path) -> None:
     run, wait = tmp_path / "run", tmp_path / "wait"
     wait.write_text(LATER)
@@ -144,6 +145,7 @@ def test_a_stop_of_the_process_is_no_hang(tmp_path: Path) -> None:
     assert process.wait() == 0
 
 
+@pytest.mark.slow
 def test_an_environment_that_was_slow_may_be_slow_again(tmp_path: Path) -> None:
     run, wait, next_wait = tmp_path / "run", tmp_path / "wait", tmp_path / "next"
     wait.write_text(LATER)

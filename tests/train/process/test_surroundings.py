@@ -13,6 +13,7 @@ SHORT = ["--env=toy/Catch", "--warmup-steps=200", "--eval-every-steps=100", "--s
 SHORT += ["--no-wall-time"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("before", "environment"),
     [
