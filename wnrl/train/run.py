@@ -187,7 +187,8 @@ def _train(
     with folder.status.recording_failure(diverged=NOT_FINITE), _explaining(folder):
         with HEARTBEAT.paused():
             folder.write_config(config, _facts(session, device), done_steps)
-        for line in describe_costs(config, peak_resident_bytes(), speed, done_steps):
+        held_bytes = peak_resident_bytes()
+        for line in describe_costs(config, held_bytes, session.saving_bytes(), speed, done_steps):
             say(line)
         while True:
             try:

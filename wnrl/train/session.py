@@ -21,6 +21,7 @@ from wnrl.train.faults.finite import check_metrics, check_weights
 from wnrl.train.foreign_text import quoted
 from wnrl.train.log.recorder import Recorder, Sources, gain_histograms
 from wnrl.train.loop import Tick, crossed, run
+from wnrl.train.memory_budget import saving_bytes
 from wnrl.train.storage import old_runs
 from wnrl.train.storage.checkpoint import CheckpointError, Checkpoints, Saved
 from wnrl.train.storage.run_folder import RunDirectory, loading
@@ -98,6 +99,10 @@ class Session:
             "recorder": self.recorder,
             "instruments": self._instruments,
         }
+
+    def saving_bytes(self) -> int:
+        """Return the memory that a checkpoint takes while it is written, by estimate."""
+        return saving_bytes(self.config, self._env, self._agent.network)
 
     def start(self) -> None:
         """Begin a new run, its environments reset, in place of what the folder holds."""
@@ -200,7 +205,7 @@ class Session:
         check_metrics(self.recorder.metrics)
         check_weights(self._agent.learner)  # a checkpoint with NaN would replace a good one
         state = {name: part.state_dict() for name, part in self._parts.items()}
-        agent = self._agent
+        recorded, agent = state["recorder"], self._agent
         with HEARTBEAT.paused():
             self._report_checkpoint(self._checkpoints.wait)
         begin_save = self._checkpoints.save if last else self._checkpoints.begin_save
@@ -211,7 +216,7 @@ class Session:
                     state,
                     agent.network.state_dict(),
                     agent.rows,
-                    before=lambda: self.recorder.sync(state["recorder"]),
+                    before=lambda: self.recorder.sync(recorded),
                 )
         except CheckpointError as error:
             resume = f"--resume {quoted(self._folder.path)}"

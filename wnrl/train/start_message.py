@@ -47,27 +47,29 @@ def describe(config: Config, run_dir: Path, device: torch.device, done_steps: in
 
 
 def describe_costs(
-    config: Config, peak_bytes: int, speed: Speed | None, done_steps: int
+    config: Config, held_bytes: int, saving_bytes: int, speed: Speed | None, done_steps: int
 ) -> list[str]:
     """Return the last lines: memory and duration, and alternatives to more than a day.
 
     Args:
         config: configuration of the run.
-        peak_bytes: peak memory of the process with everything built.
+        held_bytes: peak memory of the process until now, with everything built.
+        saving_bytes: memory that a checkpoint will take besides.
         speed: measured speed; None without calibration, when no update has taken memory yet.
         done_steps: agent steps done before.
     """
     total = memory.format_bytes(memory.available_bytes() + memory.resident_bytes())
-    held = memory.format_bytes(peak_bytes)
     if speed is None:
+        held = memory.format_bytes(held_bytes)
         return [f"  memory    {held} before the first update, of {total} available"]
+    peak = memory.format_bytes(held_bytes + saving_bytes)
     warmup_steps = config.agent.warmup_steps
     total_s = duration_s(speed, warmup_steps, done_steps, config.run.steps)
     rates = f"{1 / speed.learning_s:,.0f} steps per second while learning"
     if done_steps < warmup_steps:
         rates = f"{1 / speed.warmup_s:,.0f} in the warm-up, {rates}"
     lines = [
-        f"  memory    {held} at the peak, of {total} available",
+        f"  memory    {peak} at the peak, of {total} available",
         f"  time      about {format_duration(total_s)} ({rates})",
     ]
     if total_s > DAY_S:
