@@ -14,7 +14,7 @@ OUT = Path("out")
 
 
 def grid(sweep: dict[str, list[str]] | None = None, **given: Any) -> list[PlannedRun]:
-    arguments: dict[str, Any] = {"envs": ["Breakout"], "norms": ["none", "weight"], "seeds": 2}
+    arguments: dict[str, Any] = {"envs": ["Breakout"], "norms": ["none", "weight"], "seeds": [1, 2]}
     settings = {name: value for name, value in given.items() if name not in arguments}
     arguments |= {name: value for name, value in given.items() if name in arguments}
     return make_grid(settings, sweep=sweep or {}, out=OUT, **arguments)
@@ -39,7 +39,7 @@ def test_every_normalization_has_a_first_seed_before_any_has_a_second() -> None:
 
 def test_a_sweep_is_a_product_and_the_default_has_its_usual_folder() -> None:
     swept = {"learning_rate": ["1e-4", "3e-4"], "batch_size": ["32", "64"]}
-    assert folders(grid(swept, norms=["none"], seeds=1)) == [
+    assert folders(grid(swept, norms=["none"], seeds=[1])) == [
         "out/Breakout/dqn-none/seed1",
         "out/Breakout/dqn-none-batch-size=64/seed1",
         "out/Breakout/dqn-none-learning-rate=0.0003/seed1",
@@ -55,7 +55,7 @@ def test_a_sweep_is_a_product_and_the_default_has_its_usual_folder() -> None:
 
 def test_what_is_the_same_run_is_run_once() -> None:
     assert len(grid(envs=["Breakout", "breakout", "ALE/Breakout-v5"])) == 4
-    swept = grid({"v_norm": ["weight", "paper"]}, seeds=1)
+    swept = grid({"v_norm": ["weight", "paper"]}, seeds=[1])
     assert folders(swept) == [
         "out/Breakout/dqn-none/seed1",
         "out/Breakout/dqn-weight/seed1",
@@ -66,14 +66,16 @@ def test_what_is_the_same_run_is_run_once() -> None:
 def test_parameters_go_to_the_normalizations_that_have_them() -> None:
     settings = {"norm.groups": "16"}
     made = make_grid(
-        settings, envs=["Breakout"], norms=["none", "group"], sweep={}, seeds=1, out=OUT
+        settings, envs=["Breakout"], norms=["none", "group"], sweep={}, seeds=[1], out=OUT
     )
     assert folders(made)[1] == "out/Breakout/dqn-group-norm.groups=16/seed1"
     swept = {"norm.groups": ["8", "16"]}
-    made = make_grid({}, envs=["Breakout"], norms=["none", "group"], sweep=swept, seeds=1, out=OUT)
+    made = make_grid(
+        {}, envs=["Breakout"], norms=["none", "group"], sweep=swept, seeds=[1], out=OUT
+    )
     assert len(made) == 3
     with pytest.raises(UsageError, match=r"norm\.groups is not a parameter of normalization none"):
-        make_grid(settings, envs=["Breakout"], norms=["none"], sweep={}, seeds=1, out=OUT)
+        make_grid(settings, envs=["Breakout"], norms=["none"], sweep={}, seeds=[1], out=OUT)
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,9 @@ class Comparison:
         grid = {"envs": ["toy/Catch"], "norms": ["none"], "sweep": {}, **varied}
         settings = {"steps": STEPS, "schedule_steps": STEPS, "threads": 1}
         self.out = out
-        self.runs = [Run(each) for each in make_grid(settings, seeds=seeds, out=out, **grid)]
+        self.runs = [
+            Run(each) for each in make_grid(settings, seeds=range(1, seeds + 1), out=out, **grid)
+        ]
         self.clock = Clock()
         self.board = LiveMeans(out, list(grid["sweep"]), interval_s=10, now=self.clock)
 

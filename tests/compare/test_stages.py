@@ -49,7 +49,13 @@ def study(
     **settings: str,
 ) -> StagedStudy:
     grid = make_grid(
-        settings, envs=["toy/Catch"], norms=norms, sweep={}, seeds=most, out=Path("out"), modules=()
+        settings,
+        envs=["toy/Catch"],
+        norms=norms,
+        sweep={},
+        seeds=range(1, most + 1),
+        out=Path("out"),
+        modules=(),
     )
     return StagedStudy(grid, fewest, [], question)
 

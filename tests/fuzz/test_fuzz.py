@@ -52,7 +52,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     base = {"warmup_steps": 10, "hidden": 8, "eval_every_steps": 20, "eval_episodes": 1}
     settings = {**base, "steps": 40, "checkpoint_every_steps": 20, "log_every_steps": 10}
     grid = make_grid(
-        settings, envs=["toy/Catch"], norms=["none", "weight"], sweep={}, seeds=1, out=out
+        settings, envs=["toy/Catch"], norms=["none", "weight"], sweep={}, seeds=[1], out=out
     )
     flags = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
     common = ["--env=toy/Catch", *flags, "--seed=1", "--threads=1", "--no-calibrate"]

@@ -130,7 +130,7 @@ def test_a_run_of_a_grid_imports_what_the_grid_imported(module: Path, tmp_path: 
         envs=["some_poles:Pole-v0"],
         norms=["none"],
         sweep={},
-        seeds=1,
+        seeds=[1],
         out=tmp_path,
         modules=("some_poles",),
     )[0]

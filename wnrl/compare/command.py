@@ -23,6 +23,7 @@ from wnrl.compare.live_mean import LiveMeans
 from wnrl.compare.plan import Plan, check_runnable, plan_locally, plan_on_cluster, with_costs
 from wnrl.compare.plan_text import describe_plan, list_grid
 from wnrl.compare.stages import StagedStudy, check_stages, run_stages
+from wnrl.compare.tuning import check_tuning, tuned
 from wnrl.report.find_runs import check_fits, norms_in, read_record, remember
 from wnrl.report.run_differences import check_baseline, variant_settings
 from wnrl.train.flags import import_named, one_line
@@ -62,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def compare(arguments: CompareArguments, signals: StopSignals) -> int:
-    """Plan a grid, run it and write its report; return the exit code.
+    """Choose values if the command tunes them, run the comparison and return the exit code.
 
     Args:
         arguments: from `parse_compare_flags`.
@@ -71,6 +72,17 @@ def compare(arguments: CompareArguments, signals: StopSignals) -> int:
     Raises:
         UsageError: a run cannot work, or does not fit the existing runs in the folder.
     """
+    if not arguments.tune:
+        check_tuning(arguments)
+        return _compare(arguments, signals)
+    judged, exit_code = tuned(arguments, lambda tuning: _compare(tuning, signals))
+    if judged is None:
+        return exit_code
+    return max(exit_code, _compare(judged, signals))
+
+
+def _compare(arguments: CompareArguments, signals: StopSignals) -> int:
+    """Plan a grid, run it and write its report; return the exit code."""
     options = arguments.options
     out = Path(options.out).absolute() if options.ray else Path(options.out)
     grid = _make_grid(arguments, out)
@@ -79,7 +91,7 @@ def compare(arguments: CompareArguments, signals: StopSignals) -> int:
         plan = _plan(arguments, grid, cluster)
         swept = sorted({*read_record(out).sweep, *arguments.sweep})
         configs = {planned.folder: planned.config for planned in plan.grid}
-        check_fits(configs, out, swept)  # before the costs, which take seconds
+        check_fits(configs, out, swept, arguments.tune)  # before the costs, which take seconds
         check_baseline(options.baseline, norms_in(out, configs.values()))
         question = options.question(read_record(out).question)
         study = StagedStudy(grid, options.seeds, swept, question) if options.until else None
@@ -119,9 +131,10 @@ def _make_grid(arguments: CompareArguments, out: Path) -> list[PlannedRun]:
         envs=arguments.envs,
         norms=arguments.norms,
         sweep=arguments.sweep,
-        seeds=options.max_seeds if options.until else options.seeds,
+        seeds=arguments.seeds,
         out=out,
         modules=arguments.modules,
+        chosen=arguments.chosen,
     )
     only = options.only
     if only > len(grid):

@@ -53,6 +53,7 @@ def write_report(
         np.random.default_rng(_SEED),
         question=question,
         missing=inventory.missing,
+        tuned=inventory.tuned,
     )
     comparison = with_stages(comparison, read_record(out).stages)
     summary = summary_markdown(comparison)

@@ -2,14 +2,16 @@
 
 import argparse
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from wnrl._settings import UsageError, flag_name, parse_fields, setting
 from wnrl.agents.catalogue import get_agent
+from wnrl.compare.grid import NOTHING_CHOSEN, Chosen
 from wnrl.config import RunConfig, norm_named
 from wnrl.report.comparison import DEFAULT_QUESTION, Question
+from wnrl.report.verdicts.tuned import FIRST_SEED
 from wnrl.stats.intervals import INDICATIVE_SEEDS
 from wnrl.train.flags import Parser, add_import, add_settings, read_toml
 
@@ -32,6 +34,12 @@ class CompareOptions:
     )
     max_seeds: int = setting(
         20, "most seeds per combination; requires --until decided", source="ours", minimum=3
+    )
+    tune_seeds: int = setting(
+        3,
+        "seeds per combination that choose the values of --tune; none of them is judged",
+        source="ours",
+        minimum=1,
     )
     baseline: str = setting(
         "",
@@ -94,9 +102,12 @@ class CompareArguments(NamedTuple):
     envs: list[str]
     norms: list[str]
     sweep: dict[str, list[str]]
+    tune: dict[str, list[str]]
     dry_run: bool
     report_only: Path | None
     modules: tuple[str, ...] = ()  # imported by this process and by every run
+    seeds: range = range(0)  # of the grid
+    chosen: Chosen = NOTHING_CHOSEN  # by --tune
 
 
 def compare_parser(agent: str, norms: Sequence[str]) -> Parser:
@@ -155,6 +166,14 @@ def _add_grid_flags(group: Any) -> None:
         metavar="SETTING=VALUE,VALUE",
         help="settings of wnrl.train to vary as well, for example learning_rate=1e-4,3e-4",
     )
+    group.add_argument(
+        "--tune",
+        nargs="+",
+        action="extend",
+        metavar="SETTING=VALUE,VALUE",
+        help="settings of wnrl.train whose values are chosen for each normalization, by their "
+        "final returns over all games, on seeds that are not judged",
+    )
     group.add_argument("--config", metavar="FILE", help="TOML file with settings by name")
     group.add_argument(
         "--dry-run",
@@ -188,19 +207,25 @@ def parse_compare_flags(arguments: Sequence[str]) -> CompareArguments:
     given.pop("norm", None)
     given.pop("config", None)
     dry_run, report_only = given.pop("dry_run", False), given.pop("report_only", None)
-    sweep = _parse_sweep(given.pop("sweep", []), names_only=report_only is not None)
+    sweep = _parse_values("sweep", given.pop("sweep", []), names_only=report_only is not None)
+    tune = _parse_values("tune", given.pop("tune", []))
     option_names = {field.name for field in dataclasses.fields(CompareOptions)}
     options = parse_fields(CompareOptions, {n: v for n, v in given.items() if n in option_names})
     _check_options(options)
+    _check_tuning(options, sweep, tune)
     baseline = options.get("baseline") or DEFAULT_QUESTION.baseline
+    checked = CompareOptions(**options)
+    most = checked.max_seeds if checked.until else checked.seeds
     return CompareArguments(
-        options=CompareOptions(**options),
+        options=checked,
         settings={**from_file, **{n: v for n, v in given.items() if n not in option_names}},
         envs=envs,
         norms=sorted(norms, key=lambda norm: norm != baseline),  # the baseline first
         sweep=sweep,
+        tune=tune,
         dry_run=dry_run,
         report_only=None if report_only is None else Path(report_only),
+        seeds=range(1, most + 1),
     )
 
 
@@ -252,19 +277,44 @@ def _check_stages(options: Mapping[str, Any]) -> None:
         )
 
 
-def _parse_sweep(given: Sequence[str], *, names_only: bool) -> dict[str, list[str]]:
+def _check_tuning(
+    options: Mapping[str, Any], sweep: Collection[str], tune: Collection[str]
+) -> None:
+    if "tune_seeds" in options and not tune:
+        raise UsageError("--tune-seeds requires --tune; give both, or only --seeds")
+    if sweep and tune:
+        raise UsageError(
+            "--sweep compares values and --tune chooses one for each normalization; give one of "
+            "them"
+        )
+    most = max(options.get("seeds", 0), options.get("max_seeds", 0))
+    if tune and most >= FIRST_SEED:
+        raise UsageError(
+            f"{most:,} seeds with --tune: at most {FIRST_SEED - 1:,} can be judged, the others "
+            "choose values"
+        )
+    if tune and options.get("only"):
+        raise UsageError(
+            "--only cannot run a part of --tune, because the judged runs depend on what all tuning "
+            "runs show; drop --only, or use --ray"
+        )
+
+
+def _parse_values(
+    flag: str, given: Sequence[str], *, names_only: bool = False
+) -> dict[str, list[str]]:
     """Return the values by setting; without values if only the names are wanted."""
-    sweep: dict[str, list[str]] = {}
+    found: dict[str, list[str]] = {}
     for each in given:
-        flag, equals, values = each.partition("=")
-        name, texts = flag.lstrip("-").replace("-", "_"), values.split(",")
+        setting, equals, values = each.partition("=")
+        name, texts = setting.lstrip("-").replace("-", "_"), values.split(",")
         if names_only and equals:
-            raise UsageError(f"--sweep {each}: --report-only takes only the name, {flag}")
+            raise UsageError(f"--{flag} {each}: --report-only takes only the name, {setting}")
         if not names_only and not all([equals, *texts]):
             raise UsageError(
-                f"--sweep {each}: write SETTING=VALUE,VALUE, for example learning_rate=1e-4,3e-4"
+                f"--{flag} {each}: write SETTING=VALUE,VALUE, for example learning_rate=1e-4,3e-4"
             )
-        if name in sweep:
-            raise UsageError(f"--sweep {flag} is given twice; give it only once")
-        sweep[name] = [] if names_only else [text.strip() for text in texts]
-    return sweep
+        if name in found:
+            raise UsageError(f"--{flag} {setting} is given twice; give it only once")
+        found[name] = [] if names_only else [text.strip() for text in texts]
+    return found

@@ -4,6 +4,7 @@ Also the command line of each run. Nothing is run here.
 """
 
 import itertools
+import types
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,6 +29,8 @@ _SWITCH = {"true": True, "on": True, "false": False, "off": False}
 _ALWAYS_GIVEN = ("env", "agent", "norm", "seed", "steps", "threads", "calibrate")
 
 Fields = Mapping[str, Any]  # the settings of a run by name, as dataclass fields
+Chosen = Mapping[str, Mapping[str, str]]  # values by normalization and setting
+NOTHING_CHOSEN: Chosen = types.MappingProxyType({})
 
 
 class PlannedRun(NamedTuple):
@@ -44,9 +47,10 @@ def make_grid(
     envs: Sequence[str],
     norms: Sequence[str],
     sweep: Mapping[str, Sequence[str]],
-    seeds: int,
+    seeds: Iterable[int],
     out: Path,
     modules: tuple[str, ...] = (),
+    chosen: Chosen = NOTHING_CHOSEN,
 ) -> list[PlannedRun]:
     """Return the runs in starting order: every run with the first seed before any with the second.
 
@@ -58,9 +62,10 @@ def make_grid(
         envs: environments.
         norms: normalizations.
         sweep: values to try, as text, by setting.
-        seeds: number of seeds; they are 1, 2, ...
+        seeds: the seeds.
         out: folder of the comparison, which contains every run's folder.
         modules: imported by the process of every run.
+        chosen: values that were chosen for a normalization, as text.
 
     Raises:
         UsageError: a name or value is invalid, or a setting cannot be swept.
@@ -73,11 +78,14 @@ def make_grid(
     values = {
         name: [_value(name, text, all_fields) for text in texts] for name, texts in sweep.items()
     }
+    own = {
+        norm: {name: _value(name, text, all_fields) for name, text in chosen.get(norm, {}).items()}
+        for norm in norms
+    }
     grid: dict[Path, PlannedRun] = {}
-    for seed, env, swept, norm in itertools.product(
-        range(1, seeds + 1), envs, _combinations(values), norms
-    ):
-        given = {"calibrate": False, **settings, **swept, "env": env, "norm": norm, "seed": seed}
+    for seed, env, swept, norm in itertools.product(seeds, envs, _combinations(values), norms):
+        compared = {**swept, **own[norm], "env": env, "norm": norm, "seed": seed}
+        given = {"calibrate": False, **settings, **compared}
         config = make_config(_without_foreign_parameters(given, fields_by_norm[norm]))
         folder = variant_folder(out, config) / f"seed{seed}"
         planned = PlannedRun(replace(config, run_dir=str(folder)), folder, modules)

@@ -19,12 +19,13 @@ def describe_plan(plan: Plan) -> list[str]:
     configs = [planned.config for planned in plan.grid]
     envs = dict.fromkeys(config.run.env for config in configs)
     norms = dict.fromkeys(config.run.norm for config in configs)
+    seeds = {config.run.seed for config in configs}
     done = sum(is_done(planned) for planned in plan.grid)
     threads = sorted({config.run.threads for config in configs})
     place = f" on Ray ({describe_nodes(plan.nodes)})" if plan.nodes else ""
     lines = [
         f"{counted(len(configs), 'run')} of {configs[0].run.agent}, {done} done: "
-        f"{', '.join(envs)}; norm {', '.join(norms)}; {counted(configs[-1].run.seed, 'seed')}",
+        f"{', '.join(envs)}; norm {', '.join(norms)}; {counted(len(seeds), 'seed')}",
         f"  {plan.jobs} at a time{place}, "
         f"{' or '.join(counted(n, 'CPU thread') for n in threads)} each",
     ]

@@ -32,6 +32,7 @@ from wnrl.report.run_result import Result
 from wnrl.report.verdicts.in_games import AREA, FINAL, contrasts
 from wnrl.report.verdicts.pairs import pairs_of
 from wnrl.report.verdicts.settings import settings_note
+from wnrl.report.verdicts.tuned import TunedRecord, tuned_sentence
 from wnrl.stats.intervals import t_interval
 from wnrl.stats.learning_curves import curve
 from wnrl.stats.reference_scores import Reference, reference_scores
@@ -50,6 +51,7 @@ def compare_runs(
     *,
     question: Question = DEFAULT_QUESTION,
     missing: Sequence[tuple[str, Variant, RunState]] = (),
+    tuned: TunedRecord | None = None,
 ) -> Comparison:
     """Compare runs. The same arguments give the same numbers.
 
@@ -62,6 +64,7 @@ def compare_runs(
         generator: draws the resamples of the intervals over games.
         question: the baseline and the margin.
         missing: runs without a result that were requested: environment, variant and state.
+        tuned: how each normalization's values were chosen.
     """
     runs: dict[str, dict[Variant, list[Result]]] = {}
     lost: dict[tuple[str, Variant], list[RunState]] = {}
@@ -93,7 +96,8 @@ def compare_runs(
         all_pairs=all_pairs,
         contrasts=contrasts(games, pairs, results, FINAL, question),
         areas=contrasts(games, pairs, results, AREA, question),
-        settings=settings_note(configs, pairs, swept),
+        settings=settings_note(configs, pairs, [*swept, *(tuned.tried if tuned else ())]),
+        tuned=tuned_sentence(tuned, [x.norm for x in variants]) if tuned else "",
         rolled_back={_run_name(x): "; ".join(x.rollbacks) for x in results if x.rollbacks},
     )
 

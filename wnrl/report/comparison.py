@@ -281,6 +281,7 @@ class Comparison:
     contrasts: tuple[Contrast, ...] = ()  # of final return, the primary measure
     areas: tuple[Contrast, ...] = ()  # of area under the curve, the secondary measure
     settings: SettingsNote = SettingsNote({}, "")
+    tuned: str = ""  # how each normalization's values were chosen; empty if none were
     rolled_back: Mapping[str, str] = field(default_factory=dict)  # runs by name: reasons
 
     @property

@@ -17,8 +17,9 @@ from wnrl._settings import UsageError
 from wnrl.config import Config, replace
 from wnrl.report.comparison import DEFAULT_QUESTION, Question, Variant, variant_of
 from wnrl.report.run_differences import check_comparable, check_swept, variant_settings
-from wnrl.report.run_result import Result, find_runs, read_result
+from wnrl.report.run_result import COMPARISON, Result, find_runs, read_result
 from wnrl.report.verdicts.staged import StagedRecord
+from wnrl.report.verdicts.tuned import TunedRecord
 from wnrl.train.flags import one_line
 from wnrl.train.storage.atomic_files import replace_text
 from wnrl.train.storage.run_folder import read_config
@@ -26,7 +27,6 @@ from wnrl.train.storage.run_status import RunState, failure
 from wnrl.train.untrusted.files import MEBIBYTE
 from wnrl.train.untrusted.typed_json import read_json
 
-_RECORD = "compare.json"
 Value = str | bool | int | float | None  # of a setting
 
 
@@ -40,6 +40,7 @@ class Record(NamedTuple):
     baseline: str = DEFAULT_QUESTION.baseline
     margin: float = DEFAULT_QUESTION.margin
     stages: StagedRecord | None = None  # None if the number of seeds is fixed
+    tuned: TunedRecord | None = None  # None if no values were chosen
 
     @property
     def question(self) -> Question:
@@ -57,6 +58,7 @@ class Inventory:
     problems: dict[str, str]  # why runs, by name, are missing, not done or without a score
     swept: tuple[str, ...]  # settings, by name
     question: Question  # the last one that was asked in this folder
+    tuned: TunedRecord | None = None  # how the values of the runs were chosen
 
 
 def read_record(out: Path) -> Record:
@@ -65,7 +67,7 @@ def read_record(out: Path) -> Record:
     Raises:
         UsageError: it cannot be read.
     """
-    path = out / _RECORD
+    path = out / COMPARISON
     try:
         record = read_json(path, Record, limit_bytes=64 * MEBIBYTE)
         for name, values in record.runs.items():
@@ -109,25 +111,40 @@ def remember(
     Raises:
         UsageError: the record cannot be read or written.
     """
-    runs = read_record(out).runs
+    earlier = read_record(out)
+    runs = earlier.runs
     for folder, config in grid.items():
         runs[_name(folder, out)] = variant_settings(config, swept)
-    record = Record(list(swept), runs, *question, stages)._asdict()
-    record["stages"] = None if stages is None else dataclasses.asdict(stages)
-    text = json.dumps(record, indent=2) + "\n"
+    _write_record(out, Record(list(swept), runs, *question, stages, earlier.tuned))
+
+
+def remember_tuning(out: Path, tuned: TunedRecord) -> None:
+    """Add the chosen values to compare.json; UsageError if it cannot be read or written."""
+    _write_record(out, read_record(out)._replace(tuned=tuned))
+
+
+def _write_record(out: Path, record: Record) -> None:
+    parts = {
+        name: None if part is None else dataclasses.asdict(part)
+        for name, part in (("stages", record.stages), ("tuned", record.tuned))
+    }
+    text = json.dumps({**record._asdict(), **parts}, indent=2) + "\n"
     try:
-        replace_text(out / _RECORD, text)
+        replace_text(out / COMPARISON, text)
     except OSError as error:
-        raise UsageError(f"{out / _RECORD} cannot be written: {error.strerror}") from None
+        raise UsageError(f"{out / COMPARISON} cannot be written: {error.strerror}") from None
 
 
-def check_fits(grid: Mapping[Path, Config], out: Path, swept: Sequence[str]) -> None:
+def check_fits(
+    grid: Mapping[Path, Config], out: Path, swept: Sequence[str], tuned: Iterable[str] = ()
+) -> None:
     """Refuse a grid that does not match the runs in its folder.
 
     Args:
         grid: the configuration of each run, by its folder.
         out: the folder of the comparison.
         swept: settings that are compared besides environment, normalization and seed.
+        tuned: settings of which each normalization has its own value.
 
     Raises:
         UsageError: an existing run is longer, or differs in more than what is compared.
@@ -146,7 +163,7 @@ def check_fits(grid: Mapping[Path, Config], out: Path, swept: Sequence[str]) -> 
             )
         if config.run.steps < grid[folder].run.steps:  # it will be as long as the others
             existing[k] = folder, replace(config, steps=grid[folder].run.steps)
-    check_comparable([*grid.items(), *existing], swept)
+    check_comparable([*grid.items(), *existing], swept, tuned=tuned)
 
 
 def norms_in(out: Path, grid: Iterable[Config]) -> set[str]:
@@ -182,7 +199,8 @@ def take_inventory(out: Path, swept: Sequence[str], failed: Mapping[str, str]) -
     for name in swept:
         check_swept(name, [result.config.values for result in results])
     swept = tuple(sorted({*record.sweep, *swept}))
-    check_comparable([(x.folder, x.config) for x in results], swept, same_threads=False)
+    own = [] if record.tuned is None else [*record.tuned.tried]
+    check_comparable([(x.folder, x.config) for x in results], swept, tuned=own, same_threads=False)
     for result in results:
         if not result.done:
             why = f"{_how_far(result)}{_why_failed(result.folder, failed)}"
@@ -206,6 +224,7 @@ def take_inventory(out: Path, swept: Sequence[str], failed: Mapping[str, str]) -
         problems=problems,
         swept=swept,
         question=record.question,
+        tuned=record.tuned,
     )
 
 

@@ -18,20 +18,25 @@ Differences = dict[str, tuple[Any, Any]]  # two values by the name of their sett
 
 
 def check_comparable(
-    runs: Sequence[tuple[Path, Config]], swept: Iterable[str], *, same_threads: bool = True
+    runs: Sequence[tuple[Path, Config]],
+    swept: Iterable[str],
+    *,
+    tuned: Iterable[str] = (),
+    same_threads: bool = True,
 ) -> None:
     """Refuse runs that differ in other settings than those that are compared.
 
     Args:
         runs: folders and their configurations.
         swept: settings that are compared, besides environment, normalization and seed.
+        tuned: settings in which different normalizations may differ, because each has its own.
         same_threads: refuse different numbers of threads too. They change scores by rounding only,
             but change what a run costs. New runs must have the same; finished ones need not.
 
     Raises:
         UsageError: two runs differ, or two folders hold the same run.
     """
-    swept = tuple(swept)
+    swept, tuned = tuple(swept), tuple(tuned)
     by_folder: dict[Path, Config] = {}
     by_settings: dict[frozenset[tuple[str, Any]], tuple[Path, Config]] = {}  # one run of all seeds
     for folder, config in runs:
@@ -44,7 +49,8 @@ def check_comparable(
         shared = {name: x for name, x in config.values.items() if name not in _PER_RUN}
         by_settings.setdefault(frozenset(shared.items()), (folder, config))
     for (a, first), (b, second) in itertools.combinations(by_settings.values(), 2):
-        if differing := _differences(first, second, swept, same_threads):
+        own = tuned if first.run.norm != second.run.norm else ()
+        if differing := _differences(first, second, [*swept, *own], same_threads):
             raise UsageError(_incomparable(a, b, swept, differing))
     _check_no_duplicates(runs, swept)
 

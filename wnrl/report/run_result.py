@@ -28,6 +28,8 @@ from wnrl.train.untrusted.files import TABLE_BYTES, read_text
 
 Array = npt.NDArray[np.float64]
 
+COMPARISON = "compare.json"  # in the folder of a comparison: the runs that were planned there
+TUNING = "tuning"  # folder in it: the runs that only chose the values of the others
 _LARGEST = 1e150  # of a table's numbers, so that sums of their squares are finite
 WINDOW_FRACTION = 0.1  # share of the agent steps, at their end
 FIRST_EPISODES = 10  # whose mean stands for random play where no score of it is published
@@ -127,10 +129,14 @@ class Result:
 
 
 def find_runs(folder: Path) -> list[Path]:
-    """Return the run folders in a folder, itself included, in order."""
+    """Return the run folders in a folder, itself included, in order.
+
+    Runs that only chose the values of a comparison in the folder are left out.
+    """
     runs = []
     for path, folders, files in os.walk(folder):
-        folders[:] = sorted(set(folders) - {"checkpoints"})
+        ignored = {"checkpoints", *([TUNING] if COMPARISON in files else [])}
+        folders[:] = sorted(set(folders) - ignored)
         if CONFIG in files:
             runs.append(Path(path))
     return sorted(runs)

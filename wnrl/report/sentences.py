@@ -74,6 +74,8 @@ def _scope(comparison: Comparison) -> Iterator[Finding]:
             f"There is no run of the baseline {question.baseline} to compare with, so every two "
             "variants are compared.",
         )
+    if comparison.tuned:
+        yield Finding("Tuned", comparison.tuned)
     if settings.learning_rate and comparison.contrasts:
         yield Finding(
             "One learning rate",

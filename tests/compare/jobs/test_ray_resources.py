@@ -65,7 +65,9 @@ def test_a_device_that_the_cluster_cannot_promise_is_refused(
 
 
 def grid(out: Path, seeds: int, **settings: object) -> list[PlannedRun]:
-    return make_grid(settings, envs=["Breakout"], norms=["none"], sweep={}, seeds=seeds, out=out)
+    return make_grid(
+        settings, envs=["Breakout"], norms=["none"], sweep={}, seeds=range(1, seeds + 1), out=out
+    )
 
 
 def plan(planned: list[PlannedRun], jobs: int = 0) -> Plan:

@@ -21,7 +21,9 @@ STEPS = 100
 
 def grid(out: Path, seeds: int = 1) -> list[PlannedRun]:
     settings = {"steps": STEPS}
-    return make_grid(settings, envs=["toy/Catch"], norms=["none"], sweep={}, seeds=seeds, out=out)
+    return make_grid(
+        settings, envs=["toy/Catch"], norms=["none"], sweep={}, seeds=range(1, seeds + 1), out=out
+    )
 
 
 def saving(steps: int, then: str = "") -> Callable[[PlannedRun], list[str]]:

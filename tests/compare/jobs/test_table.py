@@ -60,7 +60,7 @@ class Terminal(io.StringIO):
 
 def shown(stream: io.StringIO, tmp_path: Path) -> str:
     planned = make_grid(
-        {"steps": 100}, envs=["toy/Catch"], norms=["none"], sweep={}, seeds=1, out=tmp_path
+        {"steps": 100}, envs=["toy/Catch"], norms=["none"], sweep={}, seeds=[1], out=tmp_path
     )
     clock_s = 0.0
     runs = [Run(planned[0], State.RUNNING)]

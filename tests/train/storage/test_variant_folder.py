@@ -82,7 +82,7 @@ def test_the_name_of_an_environment_is_shortened_too(
 
 def test_train_and_compare_use_the_same_folder() -> None:
     (planned,) = make_grid(
-        MANY, envs=["toy/Catch"], norms=["weight"], sweep={}, seeds=1, out=Path("runs")
+        MANY, envs=["toy/Catch"], norms=["weight"], sweep={}, seeds=[1], out=Path("runs")
     )
     assert planned.folder == run_dir_of(run())
 
@@ -92,7 +92,7 @@ def test_an_existing_folder_with_the_whole_name_is_used(tmp_path: Path) -> None:
     whole = tmp_path / "toy-Catch" / run().name
     (whole / "seed1").mkdir(parents=True)
     (planned,) = make_grid(
-        MANY, envs=["toy/Catch"], norms=["weight"], sweep={}, seeds=1, out=tmp_path
+        MANY, envs=["toy/Catch"], norms=["weight"], sweep={}, seeds=[1], out=tmp_path
     )
     assert planned.folder == whole / "seed1"
     assert variant_folder(tmp_path, run(seed=2)) == whole

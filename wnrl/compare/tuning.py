@@ -1,0 +1,160 @@
+"""`--tune`: choose values for each normalization on seeds of their own, before it is judged.
+
+A value that looks best on a few seeds is partly lucky. Judged on the same seeds, the luck would
+count; judged on others, it does not. The tuning is a comparison in a folder inside the folder of
+the comparison, with a report of its own.
+"""
+
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from wnrl._settings import UsageError
+from wnrl.compare.flags import CompareArguments
+from wnrl.compare.grid import Chosen
+from wnrl.config import make_config
+from wnrl.report.comparison import Variant, variant_of
+from wnrl.report.find_runs import Inventory, read_record, remember_tuning, take_inventory
+from wnrl.report.number_format import counted
+from wnrl.report.run_differences import variant_settings
+from wnrl.report.run_result import TUNING
+from wnrl.report.verdicts.scale import random_score
+from wnrl.report.verdicts.tuned import FIRST_SEED, TunedRecord, chosen_text, plan_text
+
+LOW, HIGH = 5, 95  # percentiles of the means of a game that are 0 and 1 in the mean over games
+
+
+def check_tuning(arguments: CompareArguments) -> None:
+    """Refuse to judge runs in a folder whose runs were tuned in another way, or not at all.
+
+    Raises:
+        UsageError: an earlier command in the folder planned another tuning.
+    """
+    out = Path(arguments.options.out)
+    record = read_record(out)
+    if arguments.tune and record.tuned is None and record.runs:
+        raise UsageError(
+            f"{out} holds runs whose values were not chosen by --tune; choose another --out"
+        )
+    if record.tuned is None:
+        return
+    if not arguments.tune or not record.tuned.same_plan(_plan(arguments, {})):
+        raise UsageError(
+            f"{out} was tuned with {plan_text(record.tuned)}, --steps {record.tuned.steps} and "
+            f"--env {' '.join(record.tuned.envs)}, which cannot change; choose another --out"
+        )
+
+
+def tuned(
+    arguments: CompareArguments, run: Callable[[CompareArguments], int]
+) -> tuple[CompareArguments | None, int]:
+    """Choose the values of a comparison, unless an earlier command did.
+
+    Args:
+        arguments: of the comparison.
+        run: runs a comparison and returns its exit code.
+
+    Returns:
+        The arguments with the chosen values, None if nothing is to be judged now; and the exit code
+        of the tuning.
+
+    Raises:
+        UsageError: the tuning does not fit the folder.
+    """
+    check_tuning(arguments)
+    out = Path(arguments.options.out)
+    record = read_record(out).tuned
+    chosen = {} if record is None else record.chosen
+    exit_code = 0
+    if not chosen.keys() >= set(arguments.norms):
+        tuning = _tuning(arguments)
+        print(f"tuning, with a report in {tuning.options.out}:", flush=True)
+        exit_code = run(tuning)
+        if arguments.dry_run:
+            judged = len(arguments.envs) * len(arguments.norms) * len(arguments.seeds)
+            print(f"then up to {counted(judged, 'run')} with the values that these choose")
+        if exit_code > 1 or arguments.dry_run:
+            return None, exit_code
+        found = best_values(take_inventory(Path(tuning.options.out), [*arguments.tune], {}))
+        chosen = {**found, **chosen}  # what was chosen before stays
+        remember_tuning(out, _plan(arguments, chosen))
+    here = {norm: chosen[norm] for norm in arguments.norms if norm in chosen}
+    print(f"tuned: {chosen_text(here)}\n", flush=True)
+    return arguments._replace(chosen=chosen), exit_code
+
+
+def _tuning(arguments: CompareArguments) -> CompareArguments:
+    """Return the comparison of all values, on the seeds that choose."""
+    options = arguments.options
+    return arguments._replace(
+        options=replace(options, until="", out=str(Path(options.out) / TUNING)),
+        sweep=arguments.tune,
+        tune={},
+        seeds=range(FIRST_SEED, FIRST_SEED + options.tune_seeds),
+    )
+
+
+def _plan(arguments: CompareArguments, chosen: Chosen) -> TunedRecord:
+    settings = arguments.settings
+    configs = [make_config({**settings, "env": env, "norm": "none"}) for env in arguments.envs]
+    return TunedRecord(
+        tried={name: list(texts) for name, texts in arguments.tune.items()},
+        envs=[config.run.env for config in configs],
+        seeds=arguments.options.tune_seeds,
+        steps=configs[0].run.steps,
+        chosen={norm: dict(values) for norm, values in chosen.items()},
+    )
+
+
+def best_values(tuning: Inventory) -> dict[str, dict[str, str]]:
+    """Return the values with which each normalization reached the highest final return.
+
+    That is the mean over seeds. A run that was lost counts as the worst score of its game. Over
+    several games, a mean is normalized so that 0 and 1 are the 5th and 95th percentile of all
+    means in its game (Adkins et al. 2024, arXiv 2412.07165, section 3), and averaged. The first of
+    equal values is chosen.
+
+    Returns:
+        Values as text by normalization and setting; without settings that it does not have.
+    """
+    variants = list(dict.fromkeys(variant for _, variant in tuning.planned))
+    totals = dict.fromkeys(variants, 0.0)
+    for env in dict.fromkeys(env for env, _ in tuning.planned):
+        means = _means(tuning, env, variants)
+        low, high = np.percentile([*means.values()], [LOW, HIGH])
+        for variant, mean in means.items():
+            totals[variant] += (mean - low) / (high - low) if high > low else 0.0
+    best: dict[str, Variant] = {}
+    for variant in variants:
+        leading = best.setdefault(variant.norm, variant)
+        if totals[variant] > totals[leading]:
+            best[variant.norm] = variant
+    return {
+        norm: {
+            name: text
+            for name, text in zip(tuning.swept, variant.values, strict=True)
+            if text != "-"
+        }
+        for norm, variant in best.items()
+    }
+
+
+def _means(tuning: Inventory, env: str, variants: Sequence[Variant]) -> dict[Variant, float]:
+    """Return the mean final return of each variant in a game."""
+    in_game = [result for result in tuning.results if result.config.run.env == env]
+    scores: dict[Variant, list[float]] = {variant: [] for variant in variants}
+    for result in in_game:
+        variant = variant_of(variant_settings(result.config, tuning.swept), tuning.swept)
+        scores[variant].append(result.final if result.done else math.nan)
+    for missing_env, variant, _ in tuning.missing:
+        scores[variant] += [math.nan] if missing_env == env else []
+    everything = [*(x for of in scores.values() for x in of), random_score(env, in_game)]
+    worst = min((score for score in everything if not math.isnan(score)), default=0.0)
+    return {
+        variant: statistics.fmean([worst if math.isnan(x) else x for x in of] or [worst])
+        for variant, of in scores.items()
+    }
