@@ -48,9 +48,9 @@ def newest(run: Path) -> dict[str, Tensor]:
 
 @pytest.fixture
 def learn_nan(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[float]]:
-    """Make one update write NaN into a weight; collect the learning rates of all updates."""
+    """Make one update give NaN in a weight, or the loss; collect all updates' learning rates."""
 
-    def at_update(update: int, times: int = 1) -> list[float]:
+    def at_update(update: int, times: int = 1, *, where: str = "weight") -> list[float]:
         rates: list[float] = []
         left = itertools.count(times, -1)
         step = Learner.step
@@ -59,8 +59,8 @@ def learn_nan(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[float]]:
             report = step(self, *arguments)
             rates.append(self.optimizer.param_groups[0]["lr"])
             if self.updates == update and next(left) > 0:
-                with torch.no_grad():
-                    next(self.network.parameters()).view(-1)[0] = math.nan
+                weight = next(self.network.parameters()).detach().view(-1)[:1]
+                {"weight": weight, "loss": report["train/loss"]}[where].fill_(math.nan)
             return report
 
         monkeypatch.setattr(Learner, "step", poisoned)
@@ -142,9 +142,10 @@ def test_a_run_that_cannot_be_repeated_says_so_when_it_starts(
 def test_learning_nan_stops_at_the_next_log_interval_and_keeps_the_good_checkpoint(
     learn_nan: Callable[..., list[float]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    learn_nan(150)  # one update per agent step after the warm-up: step 250
+    rates = learn_nan(150)  # one update per agent step after the warm-up: step 250
     every = "--checkpoint-every-steps=200"
     assert go(*CATCH, every, "--steps=900", f"--run-dir={tmp_path}") == 4
+    assert len(rates) <= 200  # step 300, before the next checkpoint
     line = only_line(capsys)
     assert "train/loss is nan" in line or "holds NaN or infinity" in line
     assert "continues from the checkpoint of agent step 2" in line
@@ -155,15 +156,21 @@ def test_learning_nan_stops_at_the_next_log_interval_and_keeps_the_good_checkpoi
     assert status.error
 
 
+@pytest.mark.parametrize(
+    ("where", "said"), [("weight", "holds NaN or infinity"), ("loss", "train/loss is nan")]
+)
 def test_a_checkpoint_with_nan_never_replaces_a_good_one(
-    learn_nan: Callable[..., list[float]], tmp_path: Path
+    where: str,
+    said: str,
+    learn_nan: Callable[..., list[float]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    learn_nan(150)
-    rare = [x for x in CATCH if "log-every" not in x]  # the save is the first to look
+    learn_nan(149, where=where)  # the last update before step 250, whose save is first to look
     every = ["--checkpoint-every-steps=50", "--keep-checkpoints=1", "--log-every-steps=100_000"]
-    assert go(*rare, *every, "--steps=900", f"--run-dir={tmp_path}") == 4
-    (step,) = Checkpoints(tmp_path).steps()
-    assert step <= 250
+    assert go(*CATCH, *every, "--num-envs=1", "--steps=300", f"--run-dir={tmp_path}") == 4
+    assert said in only_line(capsys)
+    assert Checkpoints(tmp_path).steps() == [200]
     assert all(x.isfinite().all() for x in newest(tmp_path).values())
 
 

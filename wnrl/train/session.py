@@ -172,8 +172,7 @@ class Session:
             recorder.tick(tick)
             self._report_checkpoint(self._checkpoints.poll)
             if crossed(before, steps, settings.log_every_steps):
-                check_metrics(recorder.metrics)
-                check_weights(self._agent.learner)
+                self._check_finite()
             if crossed(recorder.evaluated_steps, steps, settings.eval_every_steps):
                 self._evaluate(steps, should_stop)
             stopping = should_stop()
@@ -201,9 +200,12 @@ class Session:
         if episodes:
             self.recorder.evaluation(episodes, scalars)
 
-    def _save(self, agent_steps: int, last: bool) -> None:
+    def _check_finite(self) -> None:
         check_metrics(self.recorder.metrics)
-        check_weights(self._agent.learner)  # a checkpoint with NaN would replace a good one
+        check_weights(self._agent.learner)
+
+    def _save(self, agent_steps: int, last: bool) -> None:
+        self._check_finite()  # a checkpoint with NaN would replace a good one
         state = {name: part.state_dict() for name, part in self._parts.items()}
         recorded, agent = state["recorder"], self._agent
         with HEARTBEAT.paused():
