@@ -13,6 +13,7 @@ import pytest
 from wnrl import evaluate
 from wnrl.compare import command as compare
 from wnrl.train import command
+from wnrl.train.storage.checkpoint import Checkpoints
 
 SHORT = ["--env=toy/Catch", "--warmup-steps=100", "--no-calibrate", "--eval-every-steps=0"]
 
@@ -118,17 +119,9 @@ def edit_manifest(checkpoint: Path, change: Callable[[dict[str, Any]], None]) ->
     (checkpoint / "manifest.json").write_text(json.dumps(body))
 
 
-def truncate_state(body: dict[str, Any], checkpoint: Path) -> None:
-    content = (checkpoint / "state.pt").read_bytes()[:-500]
-    (checkpoint / "state.pt").write_bytes(content)
-    fingerprint = {"size_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    body["files"]["state.pt"] = fingerprint
-
-
 CHANGES: dict[str, Callable[[dict[str, Any], Path], Any]] = {
     "no files": lambda body, _: body["files"].clear(),
     "a file outside": lambda body, _: body["files"].update({"../x": body["files"]["state.pt"]}),
-    "a truncated state": truncate_state,
     "a step that is text": lambda body, _: body.update(agent_step="200"),
     "segments that are a number": lambda body, _: body["replay"].update(segments=3),
     "a gap between segments": lambda body, _: body["replay"]["segments"].pop(0),
@@ -154,3 +147,19 @@ def test_a_checkpoint_that_was_edited_is_broken_although_its_checksum_is_right(
     assert command.main(["--resume", str(run), "--steps=300"]) == 2
     assert "no usable checkpoint" in capsys.readouterr().err.splitlines()[-1]
     assert content_of(run / "checkpoints") == before
+
+
+@pytest.mark.parametrize(("name", "weights_only"), [("state.pt", False), ("network.pt", True)])
+def test_a_part_that_was_cut_off_is_broken_although_its_checksum_is_right(
+    name: str, weights_only: bool, run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = newest(run)
+    content = (checkpoint / name).read_bytes()[:-500]
+    (checkpoint / name).write_bytes(content)
+    fingerprint = {"size_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    edit_manifest(checkpoint, lambda body: body["files"].update({name: fingerprint}))
+    capsys.readouterr()
+    saved = Checkpoints(run).latest(weights_only=weights_only)
+    assert saved is not None
+    assert saved.step == 100
+    assert f"checkpoint {checkpoint} is broken ({name}: " in capsys.readouterr().err

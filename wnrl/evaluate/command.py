@@ -61,7 +61,7 @@ def evaluate_run(
         UsageError: no run, no usable checkpoint, or one that this version cannot read.
     """
     config = replace(read_config(run_dir), init="default")  # a checkpoint's weights replace it
-    saved = Checkpoints(run_dir).latest(with_replay=False)
+    saved = Checkpoints(run_dir).latest(weights_only=True)
     if saved is None:
         raise UsageError(f"{run_dir} has no checkpoint yet; train it longer first")
     logs: list[ActionLog] = []

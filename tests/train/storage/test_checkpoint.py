@@ -15,7 +15,9 @@ import torch
 import wnrl.train.storage.checkpoint_manifest
 from wnrl._settings import UsageError
 from wnrl.rl.held_rows import RingRows
+from wnrl.train.storage import checkpoint
 from wnrl.train.storage.checkpoint import CheckpointError, Checkpoints
+from wnrl.train.untrusted.torch_file import load_plain
 
 
 class Rows:
@@ -269,7 +271,7 @@ def test_a_damaged_checkpoint_is_reported_and_the_one_before_is_used(
     assert "step_000000200 is broken" in said
     assert Path(name).name in said
     if "rows" in name:  # an evaluation needs no replay
-        without = Checkpoints(tmp_path).latest(with_replay=False)
+        without = Checkpoints(tmp_path).latest(weights_only=True)
         assert without is not None
         assert without.step == 200
 
@@ -284,6 +286,27 @@ def test_a_damaged_checkpoint_is_reported_and_the_one_before_is_used(
     assert whole is not None
     assert whole.step == 200
     assert capsys.readouterr().err == ""
+
+
+def test_only_what_is_needed_is_loaded_and_only_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(Checkpoints(tmp_path), 100)
+    loaded: list[str] = []
+
+    def load(path: Path) -> dict[str, Any]:
+        loaded.append(path.name)
+        return load_plain(path)
+
+    monkeypatch.setattr(checkpoint, "load_plain", load)
+    to_resume, to_evaluate = (Checkpoints(tmp_path).latest(weights_only=x) for x in (False, True))
+    assert to_resume is not None
+    assert to_evaluate is not None
+    assert to_resume.state()["step"] == 100
+    assert to_evaluate.network().keys() == weights(0).keys()
+    assert loaded == ["state.pt", "network.pt"]
+    assert to_resume.state()["step"] == 100  # nothing was kept: it may be large
+    assert loaded[2:] == ["state.pt"]
 
 
 def test_when_none_can_be_used_the_error_says_what_was_found(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -66,6 +66,7 @@ class Saved:
 
     path: Path
     manifest: Manifest
+    _loaded: dict[str, dict[str, Any]] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def step(self) -> int:
@@ -74,16 +75,26 @@ class Saved:
 
     def network(self) -> dict[str, Tensor]:
         """Load the weights, on the CPU."""
-        return self._load(NETWORK)
+        return self._take(NETWORK)
 
     def state(self) -> dict[str, Any]:
         """Load the state that was passed to `Checkpoints.save`, with tensors on the CPU."""
-        return self._load(STATE)
+        return self._take(STATE)
 
-    def _load(self, name: str) -> dict[str, Any]:
-        """Load a file; BrokenCheckpoint if it holds something else than what was saved."""
+    def _take(self, name: str) -> dict[str, Any]:
+        """Return a file's content, which is not kept: it may be large."""
+        if name not in self._loaded:
+            self.load(name)
+        return self._loaded.pop(name)
+
+    def load(self, name: str) -> None:
+        """Load a file before it is needed.
+
+        Raises:
+            BrokenCheckpoint: it holds something else than what was saved.
+        """
         try:
-            return load_plain(self.path / name)
+            self._loaded[name] = load_plain(self.path / name)
         except OSError as error:
             raise BrokenCheckpoint(f"{name}: {error.strerror or error}") from error
         except ValueError as error:
@@ -144,13 +155,14 @@ class Checkpoints:
         names = (_STEP_NAME.fullmatch(path.name) for path in inside)
         return sorted(int(match[1]) for match in names if match)
 
-    def latest(self, *, with_replay: bool = True) -> Saved | None:
+    def latest(self, *, weights_only: bool = False) -> Saved | None:
         """Return the newest checkpoint whose every byte is as it was written; None without any.
 
-        A damaged one is skipped for the one before it, and named on stderr.
+        A damaged one is skipped for the one before it, and named on stderr. What is needed of the
+        checkpoint is loaded.
 
         Args:
-            with_replay: verify the replay's segments too; an evaluation does not need them.
+            weights_only: for an evaluation, which needs the weights, but neither state nor replay.
 
         Raises:
             UsageError: there are checkpoints, but none can be used.
@@ -159,7 +171,8 @@ class Checkpoints:
         for step in reversed(self.steps()):
             try:
                 saved = self._read(step)
-                self._verify(saved, with_replay)
+                self._verify(saved, with_replay=not weights_only)
+                saved.load(NETWORK if weights_only else STATE)
             except BrokenCheckpoint as error:
                 reasons[self._path(step)] = error
             else:
@@ -332,8 +345,8 @@ class Checkpoints:
             raise BrokenCheckpoint(f"{MANIFEST} belongs to agent step {manifest.step}")
         return Saved(path, manifest)
 
-    def _verify(self, saved: Saved, with_replay: bool) -> None:
-        """Raise BrokenCheckpoint unless every file is as it was written, and can be loaded."""
+    def _verify(self, saved: Saved, *, with_replay: bool) -> None:
+        """Raise BrokenCheckpoint unless every file is as it was written."""
         expected = {saved.path / name: content for name, content in saved.manifest.files.items()}
         if with_replay and saved.manifest.replay is not None:
             expected |= self._segments.files(saved.manifest.replay)
@@ -352,8 +365,6 @@ class Checkpoints:
                     )
             except OSError as error:
                 raise BrokenCheckpoint(f"{file.name}: {error.strerror}") from error
-        saved.network()
-        saved.state()
 
     def _remove_unneeded(self) -> None:
         """Remove old checkpoints, later ones that a resume discarded, segments and leftovers."""
