@@ -32,7 +32,6 @@ from wnrl.report.find_runs import remember
 from wnrl.train import command
 from wnrl.train import run as train_run
 from wnrl.train.exit_codes import ExitCode
-from wnrl.train.storage import run_folder, run_record
 
 HANG_S = 10
 LONGEST_LINE = 300
@@ -78,8 +77,6 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr(final_report, "write_page", lambda out, comparison: out / "report.html")
     monkeypatch.setattr(doctor, "examine", lambda: iter(()))
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # no power cut here
-    for module in (run_record, run_folder):
-        monkeypatch.setattr(module, "git_commit", lambda: None)  # it starts a process
     threads = torch.get_num_threads()
     yield tmp_path
     torch.set_num_threads(threads)

@@ -73,9 +73,9 @@ def test_a_setting_that_does_not_affect_learning_may_be_edited(run: Path) -> Non
 def test_other_versions_commits_and_machines_are_named(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    versions = run_record.versions()
-    monkeypatch.setattr(run_record, "versions", lambda: {**versions, "torch": "9.9"})
-    monkeypatch.setattr(run_record, "git_commit", lambda: "0123abcd")
+    versions = run_record.software()["versions"]
+    other = {"versions": {**versions, "torch": "9.9"}, "commit": "0123abcd"}
+    monkeypatch.setattr(run_record, "software", lambda: other)
     capsys.readouterr()
     assert command.main(["--resume", str(run), "--steps=120"]) == 0
     notes = [x for x in capsys.readouterr().out.splitlines() if x.startswith("  note ")]

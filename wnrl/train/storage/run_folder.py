@@ -17,7 +17,6 @@ from typing import Any
 
 from wnrl._settings import UsageError
 from wnrl.config import Config, config_from_json
-from wnrl.doctor.software import git_commit, versions
 from wnrl.train.storage.atomic_files import (
     StorageError,
     make_directory,
@@ -27,6 +26,7 @@ from wnrl.train.storage.atomic_files import (
 )
 from wnrl.train.storage.csv_log import EPISODES, EVALUATIONS, TIMINGS
 from wnrl.train.storage.file_lock import Busy, FileLock
+from wnrl.train.storage.run_record import software
 from wnrl.train.storage.run_status import STATUS, StatusFile
 from wnrl.train.storage.train_log import TRAIN_LOG
 from wnrl.train.untrusted.files import special
@@ -130,9 +130,8 @@ class RunDirectory:
         """
         path = self.path / CONFIG
         parts = [asdict(part) for part in read_config_file(self.path).parts] if agent_steps else []
-        part = {"from_agent_step": agent_steps, "commit": git_commit(), "versions": versions()}
-        newest = {"versions": part["versions"], "commit": part["commit"]}
-        record = {**config.to_json(), **facts, **newest, "parts": [*parts, part]}
+        part = {"from_agent_step": agent_steps, **software()}
+        record = {**config.to_json(), **facts, **software(), "parts": [*parts, part]}
         with storage_errors(self.path):
             replace_text(path, f"{json.dumps(record, indent=2)}\n")
 

@@ -4,6 +4,7 @@ The record is in the checkpoint's manifest. config.json can be edited by hand; w
 the rest of the run would be another experiment under the old one's name.
 """
 
+import functools
 import platform
 import types
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +18,12 @@ Record = Mapping[str, Any]
 EMPTY: Record = types.MappingProxyType({})  # of checkpoints from before there were records
 
 
+@functools.cache
+def software() -> Mapping[str, Any]:
+    """Return the versions and the commit that this process runs, asked once."""
+    return {"versions": versions(), "commit": git_commit()}
+
+
 def make_record(config: Config, rollbacks: Sequence[str] = ()) -> Record:
     """Return the record of a run that trains here and now, in plain values.
 
@@ -28,8 +35,7 @@ def make_record(config: Config, rollbacks: Sequence[str] = ()) -> Record:
     return {
         "settings": settings,
         "rollbacks": list(rollbacks),
-        "versions": versions(),
-        "commit": git_commit(),
+        **software(),
         "machine": f"{platform.system()} {platform.machine()}",
     }
 
