@@ -5,7 +5,7 @@
 
 DQN with its defaults on Breakout: 8 environments, a replay of 100,000 transitions (706 MB) and the
 optimizer's moments. Each round adds new rows and saves twice, once with `Checkpoints.save`, which
-waits for the disk, and once with `begin_save`, as training does; the order alternates. While the
+waits for the disk, and once without, as training does; the order alternates. While the
 thread writes, the training goes on: the environments are stepped and learnt from as in a run, and
 `slowed` is what that many steps took longer than the same number with an idle disk.
 """
@@ -82,7 +82,7 @@ def saved(trainer: Trainer, checkpoints: Checkpoints, step: int, *, wait: bool) 
     """Save; return the seconds for which the training stood still."""
     start_s = time.perf_counter()
     arguments = step, trainer.state(), trainer.agent.network.state_dict(), trainer.agent.rows
-    (checkpoints.save if wait else checkpoints.begin_save)(*arguments)
+    checkpoints.save(*arguments, wait=wait)
     return time.perf_counter() - start_s
 
 

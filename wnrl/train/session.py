@@ -210,15 +210,15 @@ class Session:
         recorded, agent = state["recorder"], self._agent
         with HEARTBEAT.paused():
             self._report_checkpoint(self._checkpoints.wait)
-        begin_save = self._checkpoints.save if last else self._checkpoints.begin_save
         try:
             with HEARTBEAT.paused():
-                begin_save(
+                self._checkpoints.save(
                     agent_steps,
                     state,
                     agent.network.state_dict(),
                     agent.rows,
                     before=lambda: self.recorder.sync(recorded),
+                    wait=last,
                 )
         except CheckpointError as error:
             resume = f"--resume {quoted(self._folder.path)}"

@@ -42,14 +42,15 @@ class Gate:
 
 
 def begin(checkpoints: Checkpoints, step: int, before: Callable[[], None], **state: Any) -> None:
-    checkpoints.begin_save(step, {"step": step, **state}, {"w": torch.ones(2)}, before=before)
+    ones = {"w": torch.ones(2)}
+    checkpoints.save(step, {"step": step, **state}, ones, before=before, wait=False)
 
 
 def test_what_changes_after_the_call_is_not_in_the_checkpoint(tmp_path: Path) -> None:
     checkpoints, gate = Checkpoints(tmp_path), Gate()
     weights, moments, counts = torch.ones(2), torch.zeros(3, 2).t(), [1, {"x": torch.ones(1)}]
     state = {"moments": moments, "counts": counts}
-    checkpoints.begin_save(1, state, {"w": weights}, before=gate)
+    checkpoints.save(1, state, {"w": weights}, before=gate, wait=False)
     assert gate.reached.wait(LIMIT_S)
     assert checkpoints.steps() == []
     checkpoints.poll()

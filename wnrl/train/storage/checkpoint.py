@@ -216,34 +216,13 @@ class Checkpoints:
         replay: RowStore | None = None,
         *,
         before: Callable[[], None] = lambda: None,
+        wait: bool = True,
     ) -> Path:
-        """Write a checkpoint as `begin_save` does, and wait until the disk has it.
-
-        Returns:
-            The checkpoint's folder.
-
-        Raises:
-            CheckpointError: it could not be written; the earlier one is intact.
-        """
-        self.begin_save(step, state, network, replay, before=before, gently=False)
-        self.wait()
-        return self._path(step)
-
-    def begin_save(
-        self,
-        step: int,
-        state: Mapping[str, Any],
-        network: Mapping[str, Tensor],
-        replay: RowStore | None = None,
-        *,
-        before: Callable[[], None] = lambda: None,
-        gently: bool = True,
-    ) -> None:
         """Write a checkpoint in a thread, then remove what the kept ones do not need.
 
         The arguments are copied, and the replay's rows held, before this returns: they may change
-        at once. The checkpoint exists once it is whole, from the rename of its folder on. Call
-        `poll` or `wait` to hear of an error. A second save at the same step writes nothing.
+        at once. The checkpoint exists once it is whole, from the rename of its folder on. A second
+        save at the same step writes nothing.
 
         Args:
             step: agent steps done.
@@ -252,17 +231,22 @@ class Checkpoints:
             replay: the agent's replay, whose new rows are written.
             before: called in the thread; waits until the disk has the other files that the state
                 refers to; OSError if it cannot.
-            gently: let the training go first where there are not enough cores.
+            wait: return once the disk has it. If not, the training goes first where there are not
+                enough cores, and `poll` or `wait` raise what goes wrong.
+
+        Returns:
+            The checkpoint's folder.
 
         Raises:
-            CheckpointError: the save before this one failed; call it again for this one.
+            CheckpointError: it, or the save before it, could not be written; the earlier
+                checkpoint is intact. After the latter, call it again for this one.
             TypeError: the state holds a value that `torch.load(weights_only=True)` refuses.
             ValueError: the step is before the last checkpoint's.
         """
         self.wait()
         if self._current is not None and step <= self._current.step:
             if step == self._current.step:
-                return
+                return self._current.path
             raise ValueError(
                 f"a checkpoint of agent step {step} after one of step {self._current.step}"
             )
@@ -270,7 +254,10 @@ class Checkpoints:
         earlier = None if self._current is None else self._current.manifest.replay
         segments = () if earlier is None else earlier.segments
         rows = None if replay is None else self._segments.hold_new_rows(replay, segments)
-        self._writing = Background(lambda: self._save(content, rows, before), gently=gently)
+        self._writing = Background(lambda: self._save(content, rows, before), gently=not wait)
+        if wait:
+            self.wait()
+        return self._path(step)
 
     @property
     def writing(self) -> bool:
