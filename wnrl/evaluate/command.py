@@ -25,6 +25,7 @@ from wnrl.train.evaluation import evaluate_policy
 from wnrl.train.faults.exit import report_fault
 from wnrl.train.flags import Parser, add_import, import_named, one_line
 from wnrl.train.foreign_text import visible
+from wnrl.train.process.output import all_printed
 from wnrl.train.process.stop_signals import StopSignals
 from wnrl.train.storage.checkpoint import Checkpoints
 from wnrl.train.storage.run_folder import loading, read_config
@@ -92,8 +93,8 @@ def evaluate_run(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Evaluate from the command line; return the exit code.
 
-    0: done; 1 or 4: the environment failed; 2: unusable input; 130, 143 or 129: stopped by Ctrl-C,
-    SIGTERM or SIGHUP.
+    0: done; 1: the result could not be printed; 1 or 4: the environment failed; 2: unusable input;
+    130, 143 or 129: stopped by Ctrl-C, SIGTERM or SIGHUP.
     """
     with StopSignals("wnrl.evaluate: stopped without a result").installed():
         try:
@@ -107,7 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 2
         except EnvironmentFault as fault:
             return report_fault("wnrl.evaluate", fault)
-    return 0
+    return 0 if all_printed() else 1
 
 
 def _parser() -> Parser:

@@ -20,6 +20,7 @@ from wnrl.train.flags import describe as describe_setting
 from wnrl.train.flags import import_named, one_line, parse_train_flags
 from wnrl.train.foreign_text import visible
 from wnrl.train.loop import Tick
+from wnrl.train.process.output import all_printed
 from wnrl.train.process.run_process import PROGRAM, RunProcess
 from wnrl.train.process.stop_signals import StopSignals
 from wnrl.train.run import resume, train
@@ -59,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             commands, settings = parse_train_flags(arguments)
             if "list_norms" in commands:
                 print(list_norms())
-                return ExitCode.DONE
+                return ExitCode.DONE if all_printed() else ExitCode.FAILED
             run.overwrites = "overwrite" in commands
             for tick in _start(commands, settings, signals, run):
                 run.agent_steps = tick.agent_steps

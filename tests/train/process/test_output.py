@@ -35,7 +35,7 @@ def test_a_run_without_output_trains_and_saves_the_same(tmp_path: Path, lost: st
         tables.append((run / EPISODES).read_bytes())
     assert tables[0] == tables[1]
     evaluate = CommandProcess("evaluate", run, "--episodes=3", folder=tmp_path, before=LOST[lost])
-    assert evaluate.wait() == 0
+    assert evaluate.wait() == (1 if lost == "full" else 0)
 
 
 @pytest.mark.parametrize("flag", ["--list-norms", "--help"])
@@ -44,9 +44,9 @@ def test_a_list_without_a_reader_is_no_error(tmp_path: Path, flag: str, lost: st
     assert CommandProcess("train", flag, folder=tmp_path, before=LOST[lost]).wait() == 0
 
 
-def test_a_full_disk_under_the_output_is_reported_once(tmp_path: Path) -> None:
+def test_a_list_on_a_full_disk_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
     process = CommandProcess("train", "--list-norms", folder=tmp_path, before=fill_output)
-    assert process.wait() == 0
+    assert process.wait() == 1
     assert process.err == "wnrl: no more output is printed: No space left on device\n"
 
 

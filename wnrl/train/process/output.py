@@ -1,6 +1,7 @@
 """Standard output and error that outlast their reader: `| head -1`, a closed terminal, `>&-`.
 
 A command that loses its reader goes on without printing, so a training run keeps its checkpoints.
+One that was to print a result asks `all_printed` at its end.
 """
 
 import errno
@@ -16,6 +17,8 @@ _NO_READER = (errno.EPIPE, errno.EIO)  # a pipe's, a terminal's
 
 class _LastingText(io.TextIOWrapper):
     """A text stream that writes to nowhere once it cannot write."""
+
+    refused = False  # it could not write although it has a reader: its disk is full
 
     def write(self, text: str) -> int:
         try:
@@ -36,6 +39,7 @@ class _LastingText(io.TextIOWrapper):
         os.dup2(nowhere, self.fileno())
         os.close(nowhere)
         if error.errno not in _NO_READER:
+            self.refused = True
             write_line(f"wnrl: no more output is printed: {error.strerror}")
 
 
@@ -51,6 +55,12 @@ def keep_output() -> None:
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest one that is closed
     sys.stdout, sys.stderr = _lasting(sys.stdout, 1), _lasting(sys.stderr, 2)
+
+
+def all_printed() -> bool:
+    """Return whether stdout took everything so far, or lost its reader."""
+    sys.stdout.flush()
+    return not getattr(sys.stdout, "refused", False)
 
 
 def _lasting(stream: TextIO | None, descriptor: int) -> TextIO:
