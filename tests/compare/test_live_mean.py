@@ -241,13 +241,35 @@ def test_a_report_writes_the_curves_of_the_runs_that_are_done(tmp_path: Path) ->
     single = comparison.runs[0].folder
     assert compare.main(["--report-only", str(single)]) == 0
     assert "mean over 3 seeds: 1, 2, 3." in description(above)  # and not hidden by that of one seed
-    assert len(points(single / "toy-Catch" / above.name)) == 16
+    (alone,) = (single / "mean").iterdir()
+    assert alone.name == f"toy-Catch-{above.name}"
+    assert find_runs(single) == [single]
 
     by_hand.mkdir()
     for run in comparison.runs:
         run.folder.rename(by_hand / f"run-{run.planned.config.run.seed}")
     assert compare.main(["--report-only", str(by_hand)]) == 0
-    assert len(points(by_hand / "toy-Catch" / comparison.runs[0].planned.config.name)) == 16
+    assert len(points(by_hand)) == 16
+
+
+def test_no_folder_lies_in_one_of_its_own_name(tmp_path: Path) -> None:
+    comparison = Comparison(tmp_path / "toy-Catch", seeds=2, norms=["none", "weight"])
+    folders = []
+    for run in comparison.runs:
+        comparison.play(run, [(STEPS, 1.0)])
+        config = run.planned.config
+        (run.folder / "config.json").write_text(json.dumps(config.to_json()))
+        (run.folder / "checkpoints" / f"step_{STEPS:09d}").mkdir(parents=True)
+        folders.append(comparison.out / f"mine-{config.run.norm}-{config.run.seed}")
+        run.folder.rename(folders[-1])
+    for folder in comparison.out.glob("toy-Catch/*"):
+        folder.rmdir()
+    (comparison.out / "toy-Catch").rmdir()
+    assert compare.main(["--report-only", str(comparison.out)]) == 0
+    made = [path for path in comparison.out.iterdir() if path.is_dir() and path not in folders]
+    assert [path.name for path in made] == ["mean"]
+    means = sorted(path.name for path in made[0].iterdir())
+    assert [name.partition("-dqn-")[0] for name in means] == ["toy-Catch", "toy-Catch"]
 
 
 def test_a_mean_that_cannot_be_written_costs_the_report_none_of_its_files(

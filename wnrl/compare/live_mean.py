@@ -8,6 +8,7 @@ Dimension key: S seeds, K points.
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,11 +28,11 @@ from wnrl.stats.intervals import Interval, t_interval
 from wnrl.stats.learning_curves import curve
 from wnrl.train.foreign_text import markdown
 from wnrl.train.storage.train_log import tail
-from wnrl.train.storage.variant_folder import folder_name, variant_folder
+from wnrl.train.storage.variant_folder import flat_name
 
 Points = npt.NDArray[np.int64]  # (K,) agent steps, increasing
 
-MEAN = "mean"  # name of the folder, and the end of the run's name in TensorBoard
+MEAN = "mean"  # name of the folder, and part of the run's name in TensorBoard
 POINTS = 100
 _EPISODES = "episodes.csv"
 
@@ -137,16 +138,21 @@ class LiveMeans:
 
 
 def _variants(out: Path, seeds: Iterable[_Seed], swept: Sequence[str]) -> dict[Path, list[_Seed]]:
-    """Group the runs by variant; the keys are the folders of the mean curves, all inside `out`."""
+    """Group the runs by variant; the keys are the folders of the mean curves, all inside `out`.
+
+    A curve is next to its seeds if they have a folder to themselves, else in the folder `mean`.
+    """
     groups: dict[tuple[Any, ...], list[_Seed]] = {}
     for seed in seeds:
         groups.setdefault(tuple(variant_settings(seed.config, swept).items()), []).append(seed)
+    above = [{seed.folder.parent for seed in group} for group in groups.values()]
+    shared = Counter(folder for folders in above for folder in folders)
     variants = {}
-    for group in groups.values():
-        config, parent = group[0].config, group[0].folder.parent
-        named = parent.name in (config.name, folder_name(config))
-        in_place = named and parent.is_relative_to(out)
-        folder = (parent if in_place else variant_folder(out, config)) / MEAN
+    for group, folders in zip(groups.values(), above, strict=True):
+        parent, config = group[0].folder.parent, group[0].config
+        folder = parent / MEAN
+        if len(folders) > 1 or shared[parent] > 1 or not parent.is_relative_to(out):
+            folder = out / MEAN / flat_name(config)
         variants[folder] = sorted(group, key=lambda seed: seed.config.run.seed)
     return variants
 

@@ -16,10 +16,19 @@ def variant_folder(out: Path, config: Config) -> Path:
 
     Earlier versions did not shorten names: a folder that exists under its whole name is used.
     """
-    env = config.run.env.replace("/", "-").replace(":", "-")
+    env = _env_name(config)
     games = out / (env if os.path.isdir(out / env) else shortened(env))
     whole = games / config.name
     return whole if os.path.isdir(whole) else games / folder_name(config)
+
+
+def _env_name(config: Config) -> str:
+    return config.run.env.replace("/", "-").replace(":", "-")
+
+
+def flat_name(config: Config) -> str:
+    """Return environment and `Config.name` as the name of one folder, shortened if too long."""
+    return shortened(f"{_env_name(config)}-{config.name}", config.departures)
 
 
 def folder_name(config: Config) -> str:
