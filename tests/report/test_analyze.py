@@ -9,7 +9,7 @@ import pytest
 from made_results import made_result
 
 from wnrl.report import analyze
-from wnrl.report.comparison import Comparison, Game, Variant
+from wnrl.report.comparison import Comparison, Game, LostRuns, Variant
 from wnrl.report.run_result import Result
 from wnrl.stats.intervals import t_interval
 from wnrl.stats.learning_curves import curve
@@ -117,6 +117,7 @@ def test_variants_keep_the_requested_order_and_those_without_runs_are_listed() -
     assert (weight.final.value, len(weight.runs)) == (2.0, 1)
     assert layer.runs == ()
     assert layer.final is layer.area is layer.curve is layer.cost is None
+    assert weight.lost == LostRuns(unfinished=1, without_an_episode=1)
     assert game.fewest_seeds == 0
     assert found.problems == {"gone": "missing"}
 
@@ -168,6 +169,21 @@ def test_the_facts_are_what_runs_have_in_common_and_each_value_where_they_differ
         "commit": "abc",
         "versions": "torch 2.13",
     }
+
+
+def test_games_of_different_lengths_are_compared_and_each_length_is_named() -> None:
+    runs = [
+        made_result([1.0, 9.0], norm=norm, env=env, steps=steps, done_steps=steps)
+        for env, steps in (("toy/Catch", 500), ("CartPole-v1", 1_000))
+        for norm in ("none", "weight")
+    ]
+    found = comparison(runs)
+    assert [game.total_steps for game in found.games] == [500, 1_000]
+    assert found.facts["agent steps"] == "toy/Catch 500, CartPole-v1 1,000"
+    assert found.aggregate is not None
+    curve = found.aggregate.variants[0].curve
+    assert curve is not None
+    assert (curve.steps[-1], curve.mean[-1]) == (100.0, 1.0)  # percent
 
 
 def test_missing_runs_make_an_empty_comparison() -> None:

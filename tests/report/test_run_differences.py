@@ -27,6 +27,7 @@ def config(**given: Any) -> Config:
         ({"norm": "group", "norm.groups": 8}, {"norm": "layer"}),
         ({"batch_size": 64}, {"batch_size": 64, "env": "CartPole-v1"}),
         ({"env": "CartPole-v1", "steps": 100}, {"env": "Breakout", "steps": 200}),
+        ({"agent": "ppo", "steps": 100}, {"agent": "ppo", "env": "Seaquest", "steps": 200}),
     ],
 )
 def test_comparable_runs_have_no_differences(a: dict[str, Any], b: dict[str, Any]) -> None:

@@ -335,7 +335,7 @@ def test_what_is_not_done_missing_or_broken_is_named_and_in_no_table(tmp_path: P
     planned = {"gone": {"env": "Breakout", "norm": "layer", "seed": 1}}
     (tmp_path / "compare.json").write_text(json.dumps({"sweep": [], "runs": planned}))
     text = reported(tmp_path)
-    assert "| none | 1 of 4 (3 unfinished) | 1 (no interval) |" in text
+    assert "| none | 1 of 4 (2 unfinished, 1 without an episode) | 1 (no interval) |" in text
     assert "| layer | 0 of 1 (1 unfinished) | - | - | - | - |" in text
     assert "**layer has no seeds: nothing can be concluded. Run at least 3.**" in text
     assert "- half: not done, 500 of 1,000 agent steps: wnrl.train: no space left\n" in text

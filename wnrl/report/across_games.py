@@ -159,12 +159,23 @@ def _thresholds(finals: Iterable[Array]) -> Array:
 def _iqm_over_training(
     scales: Sequence[Scale], runs: Sequence[Sequence[Result]], generator: np.random.Generator
 ) -> Curve:
-    """Return the IQM of all learning curves; NaN until every run has ended an episode."""
-    total_steps = runs[0][0].config.run.steps  # all runs that are compared have the same
-    grid = total_steps * np.arange(1, GRID_POINTS + 1) / GRID_POINTS
+    """Return the IQM of all learning curves; NaN until every run has ended an episode.
+
+    If games differ in length, the points are in percent of each game's agent steps.
+    """
+    shares = np.arange(1, GRID_POINTS + 1) / GRID_POINTS
+    lengths = {run.config.run.steps for of_game in runs for run in of_game}
     heights = [
         scale.normalized(
-            [curve(r.episode_steps, r.returns, grid, window_steps=r.window_steps) for r in of_game]
+            [
+                curve(
+                    run.episode_steps,
+                    run.returns,
+                    run.config.run.steps * shares,
+                    window_steps=run.window_steps,
+                )
+                for run in of_game
+            ]
         )
         for scale, of_game in zip(scales, runs, strict=True)
     ]  # M of (n_m, K)
@@ -179,4 +190,4 @@ def _iqm_over_training(
             resamples=CURVE_RESAMPLES,
         )
         ends[:, k] = iqm.value, iqm.low, iqm.high
-    return Curve(grid, *ends)
+    return Curve((lengths.pop() if len(lengths) == 1 else 100) * shares, *ends)

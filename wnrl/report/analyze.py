@@ -31,6 +31,7 @@ from wnrl.report.run_differences import variant_settings
 from wnrl.report.run_result import Result
 from wnrl.report.verdicts.in_games import AREA, FINAL, contrasts
 from wnrl.report.verdicts.pairs import pairs_of
+from wnrl.report.verdicts.scale import random_score
 from wnrl.report.verdicts.settings import settings_note
 from wnrl.report.verdicts.tuned import TunedRecord, tuned_sentence
 from wnrl.stats.intervals import t_interval
@@ -81,7 +82,7 @@ def compare_runs(
         if result.done and not math.isnan(result.final):
             of_variant.append(result)
         else:
-            lost.setdefault((env, variant), []).append(result.state)
+            lost.setdefault((env, variant), []).append(_lost_state(result))
     games = [_game(env, by_variant, results, lost) for env, by_variant in runs.items()]
     variants = list(dict.fromkeys(scores.variant for game in games for scores in game.variants))
     pairs, all_pairs = pairs_of(variants, question.baseline)
@@ -107,9 +108,18 @@ def _run_name(result: Result) -> str:
     return f"{run.env} {run.norm}, seed {run.seed}"
 
 
+def _lost_state(result: Result) -> RunState:
+    """Return the state of a run without a score; `done` if no episode of it ended."""
+    if result.done:
+        return RunState.DONE
+    # A run that was done and is to be longer now is not done.
+    return RunState.STOPPED if result.state is RunState.DONE else result.state
+
+
 def _lost_runs(states: Sequence[RunState]) -> LostRuns:
-    failed, diverged = states.count(RunState.FAILED), states.count(RunState.DIVERGED)
-    return LostRuns(failed, diverged, len(states) - failed - diverged)
+    kinds = RunState.FAILED, RunState.DIVERGED, RunState.DONE
+    failed, diverged, silent = (states.count(kind) for kind in kinds)
+    return LostRuns(failed, diverged, len(states) - failed - diverged - silent, silent)
 
 
 def _game(
@@ -135,6 +145,7 @@ def _game(
             for variant, of in runs.items()
         ),
         references=references,
+        random=random_score(env, in_game),
     )
 
 
@@ -171,7 +182,7 @@ def _mean_curve(runs: Sequence[Result], total_steps: int) -> Curve:
     for k in np.flatnonzero(~np.isnan(heights).any(axis=0)):
         interval = t_interval(heights[:, k])
         ends[:, k] = interval.value, interval.low, interval.high
-    return Curve(grid, *ends)
+    return Curve(grid, ends[0], ends[1], ends[2], tuple(heights))
 
 
 def _mean_if_complete(values: Sequence[float | None]) -> float | None:
@@ -195,12 +206,12 @@ def _facts(results: Sequence[Result], games: Sequence[Game]) -> dict[str, str]:
         if name in config.explicit and all(c.values.get(name) == value for c in configs)
     }
     variants = [scores for game in games for scores in game.variants]
-    seeds = [len(scores.runs) for scores in variants]
+    seeds = [len(scores.runs) for scores in variants if scores.runs]
     fewest, most = min(seeds, default=0), max(seeds, default=0)
     return {
         "agent": _distinct(config.run.agent for config in configs),
         "protocol": _distinct(result.protocol for result in results),
-        "agent steps": _distinct(f"{config.run.steps:,}" for config in configs),
+        "agent steps": _lengths(configs),
         "seeds": str(most) if fewest == most else f"{fewest} to {most}",
         "evaluations": _distinct(_evaluations(run) for scores in variants for run in scores.runs),
         "settings": _distinct(f"--{name} {value}" for name, value in settings.items()),
@@ -216,6 +227,14 @@ def _facts(results: Sequence[Result], games: Sequence[Game]) -> dict[str, str]:
 def _evaluations(run: Result) -> str:
     count = len(run.evaluations)
     return f"{count} with {run.config.run.eval_episodes} episodes each" if count else "none"
+
+
+def _lengths(configs: Iterable[Config]) -> str:
+    """Return `1,000`, or `CartPole-v1 1,000, Breakout 2,000` if games differ."""
+    steps = {config.run.env: f"{config.run.steps:,}" for config in configs}
+    if len(set(steps.values())) > 1:
+        return ", ".join(f"{env} {length}" for env, length in steps.items())
+    return _distinct(steps.values())
 
 
 def _distinct(values: Iterable[str]) -> str:

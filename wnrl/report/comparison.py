@@ -6,6 +6,7 @@ Dimension key: K grid points, M games, T thresholds.
 """
 
 import enum
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from wnrl.report.number_format import listed
 from wnrl.report.run_result import Result
 from wnrl.stats.bootstrap import Bands, Coverage
 from wnrl.stats.intervals import Interval
@@ -20,6 +22,8 @@ from wnrl.stats.reference_scores import Reference
 from wnrl.stats.verdict import Verdict
 
 Array = npt.NDArray[np.float64]
+
+_MOST_NAMED = 4  # games in a title
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,8 @@ class LostRuns(NamedTuple):
 
     failed: int = 0
     diverged: int = 0  # NaN or infinity
-    unfinished: int = 0  # missing, stopped, still running, or without an episode
+    unfinished: int = 0  # missing, stopped or still running
+    without_an_episode: int = 0  # finished, but no episode ended
 
 
 NONE_LOST = LostRuns()
@@ -153,6 +158,7 @@ class Curve:
     mean: Array  # (K,) NaN before the first episode of every run has ended
     low: Array  # (K,) NaN without an interval
     high: Array  # (K,) NaN without an interval
+    seeds: tuple[Array, ...] = ()  # (K,) each, whose mean it is; NaN before the first episode
 
 
 @dataclass(frozen=True)
@@ -193,6 +199,7 @@ class Game:
     total_steps: int  # agent steps of each run
     variants: tuple[VariantScores, ...]  # in the order in which they were requested
     references: tuple[Reference, ...]  # published scores of this protocol at this frame budget
+    random: float = math.nan  # score of random play; NaN if unknown
 
     @property
     def fewest_seeds(self) -> int:
@@ -285,6 +292,14 @@ class Comparison:
     rolled_back: Mapping[str, str] = field(default_factory=dict)  # runs by name: reasons
 
     @property
-    def agent_label(self) -> str:
-        """`DQN`, for titles."""
-        return self.agent.upper()
+    def title(self) -> str:
+        """`PPO on Pong and Breakout`."""
+        return self.title_of(self.games)
+
+    def title_of(self, games: Sequence[Game]) -> str:
+        """Return `PPO on Pong`, or `PPO on 26 games`; just the agent without games."""
+        agent = self.agent.upper()
+        if not games:
+            return agent
+        named = len(games) <= _MOST_NAMED
+        return f"{agent} on {listed([x.env for x in games]) if named else f'{len(games)} games'}"

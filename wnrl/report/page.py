@@ -36,7 +36,6 @@ from wnrl.train.foreign_text import visible
 from wnrl.train.storage.atomic_files import replace_text
 
 PAGE = "report.html"
-_MOST_GAMES_IN_TITLE = 4
 
 
 def render_page(
@@ -63,7 +62,7 @@ def render_page(
     return _template().render(
         style=Markup(_data("report.css")),
         comparison=comparison,
-        title=_title(comparison),
+        title=comparison.title,
         question=_question(comparison),
         runs_done=_runs_done(comparison),
         lengths=_lengths(comparison),
@@ -98,21 +97,13 @@ def write_page(out: Path, comparison: Comparison) -> Path:
     return path
 
 
-def _title(comparison: Comparison) -> str:
-    envs = [game.env for game in comparison.games]
-    where = listed(envs) if len(envs) <= _MOST_GAMES_IN_TITLE else f"{len(envs)} environments"
-    return f"{comparison.agent_label} on {where}" if envs else comparison.agent_label
-
-
 def _variants(comparison: Comparison) -> list[Variant]:
     return list(dict.fromkeys(x.variant for game in comparison.games for x in game.variants))
 
 
 def _question(comparison: Comparison) -> str:
     """Return the question, as a sentence with a question mark."""
-    envs = [game.env for game in comparison.games]
-    where = listed(envs) if len(envs) <= _MOST_GAMES_IN_TITLE else f"{len(envs)} environments"
-    score = f"the return of {comparison.agent_label} on {where}" if envs else "the return"
+    score = f"the return of {comparison.title}" if comparison.games else "the return"
     if comparison.all_pairs or not comparison.contrasts:
         return f"How do {_compared(comparison)} differ in {score}?"
     return f"Does {_compared(comparison)} change {score}, compared with " + (
@@ -144,8 +135,11 @@ def _compared(comparison: Comparison) -> str:
 
 
 def _lengths(comparison: Comparison) -> str:
-    """Return `100,000 agent steps (400,000 frames)`, or each length once if games differ."""
-    return listed(list(dict.fromkeys(_length(game) for game in comparison.games)))
+    """Return `100,000 agent steps (400,000 frames)`; if games differ, the length in each."""
+    lengths = {game.env: _length(game) for game in comparison.games}
+    if len(set(lengths.values())) > 1:
+        return listed([f"{length} in {env}" for env, length in lengths.items()])
+    return next(iter(lengths.values()), "")
 
 
 def _length(game: Game) -> str:

@@ -67,7 +67,7 @@ def differences(a: Config, b: Config, swept: Iterable[str]) -> Differences:
 
     Two defaults count as equal, even if they have different values: defaults depend on environment,
     normalization and preset. Settings without effect in one of the runs are ignored, and so are
-    those that only say how a run is logged and stored. `steps` counts.
+    those that only say how a run is logged and stored. Each game has its own number of steps.
 
     Args:
         a: a run.
@@ -84,7 +84,9 @@ def differences(a: Config, b: Config, swept: Iterable[str]) -> Differences:
         names = {name for name in names if not name.startswith(NORM)}
     names -= {*swept, "schedule_steps", *a.without_effect, *b.without_effect}
     if same_kind:
-        names |= {"threads", "steps"}
+        names.add("threads")
+    if a.run.env == b.run.env:
+        names.add("steps")
         if a.depends_on_schedule and b.depends_on_schedule and "schedule_steps" not in swept:
             names.add("schedule_steps")
     return {

@@ -30,6 +30,11 @@ def evidence_sentence(seeds: int) -> str:
 
 def game_warning(game: Game) -> str:
     """Return the warning that the seeds of a game need; it names the variants with the fewest."""
+    if silent := without_an_episode(game):
+        return (
+            f"No episode ended in any run of {listed(silent)}: nothing can be concluded. "
+            "Train for more agent steps."
+        )
     warning = evidence_sentence(game.fewest_seeds)
     labels = [x.variant.label for x in game.variants if len(x.runs) == game.fewest_seeds]
     if not warning or len(labels) == len(game.variants):
@@ -38,6 +43,15 @@ def game_warning(game: Game) -> str:
     verb = "has" if len(labels) == 1 else "have"
     seeds = counted(game.fewest_seeds, "seed") if game.fewest_seeds else "no seeds"
     return f"{subject} {verb} {seeds}: {warning.partition(': ')[2]}"
+
+
+def without_an_episode(game: Game) -> list[str]:
+    """Return the labels of the variants that have finished runs, none of which has a score."""
+    return [
+        scores.variant.label
+        for scores in game.variants
+        if not scores.runs and scores.lost.without_an_episode
+    ]
 
 
 def evidence_sentences(comparison: Comparison) -> list[str]:

@@ -14,7 +14,7 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 from wnrl.nn.norms.catalogue import NORMS as CATALOGUE
-from wnrl.report.comparison import Comparison, Curve, VariantScores
+from wnrl.report.comparison import Comparison, Curve, LostRuns, VariantScores
 from wnrl.report.figures.figure_list import figure_list
 from wnrl.report.figures.layout import NARROW, WIDE, Layout
 from wnrl.report.figures.sheet import compose
@@ -209,7 +209,7 @@ def test_the_warning_about_few_seeds_is_shared_or_in_the_panels_concerned() -> N
     assert prose(draw(both)["curves"]).count("nothing can be concluded") == 1
     five = made(envs=GAMES[:2], seeds=5)
     mixed = dataclasses.replace(five, games=(both.games[0], five.games[1]))
-    said = prose(draw(mixed)["curves"])
+    said = prose(draw(mixed)["curves"]).partition("return during training")[2]
     assert said.index("Breakout") < said.index("nothing can be concluded") < said.index("Seaquest")
 
 
@@ -256,7 +256,12 @@ def test_a_variant_that_has_no_curve_is_named() -> None:
     figure = draw(nothing_yet(without_runs(made(), 1), 3))["curves"]
     assert "no finished run: weight" in words(figure)
     assert "no episode ended: batch" in words(figure)
-    assert "0 to 5 seeds" in prose(figure)
+    assert "5 seeds" in prose(figure)
+    assert "0 to 5 seeds" not in prose(figure)
+    silent = with_scored(without_runs(made(), 1), 1, lost=LostRuns(without_an_episode=5))
+    figure = draw(silent)["curves"]
+    assert "no episode ended: weight" in words(figure)
+    assert "No episode ended in any run of weight: nothing can be concluded" in prose(figure)
 
 
 def test_one_seed_has_a_line_and_no_interval() -> None:
@@ -264,6 +269,47 @@ def test_one_seed_has_a_line_and_no_interval() -> None:
     assert "A single seed has no interval." in prose(figure)
     assert "nothing can be concluded" in prose(figure)
     assert len(line_colors(figure)) == len(NORMS)
+
+
+def test_fewer_than_ten_seeds_have_a_thin_line_each() -> None:
+    for seeds, thin in ((9, 9), (10, 0), (1, 0)):
+        comparison = made(norms=["none"], seeds=seeds)
+        curve = comparison.games[0].variants[0].curve
+        assert curve is not None
+        each = tuple(curve.mean + k for k in range(seeds))
+        figure = draw(with_scored(comparison, 0, curve=dataclasses.replace(curve, seeds=each)))
+        (ax,) = figure["curves"].axes
+        found = [line for line in ax.lines if line.get_linewidth() == 0.5]
+        assert len(found) == thin
+        assert ("Thin lines: one per seed." in prose(figure["curves"])) == bool(thin)
+        low, high = ax.get_ylim()
+        heights = np.concatenate([np.asarray(line.get_ydata()) for line in found or ax.lines])
+        assert low <= np.nanmin(heights) <= np.nanmax(heights) <= high
+
+
+def test_a_band_ends_where_no_episode_went() -> None:
+    wide = made(envs=["a"], norms=["none"], seeds=2, spread=0.5)
+    (ax,) = draw(wide)["curves"].axes
+    (scores,) = wide.games[0].variants
+    assert scores.curve is not None
+    seen = np.concatenate([scores.curve.mean, *(run.returns for run in scores.runs)])
+    assert np.nanmin(scores.curve.low) < np.nanmin(seen)
+    assert np.nanmax(scores.curve.high) > np.nanmax(seen)
+    (band,) = ax.collections
+    heights = np.asarray(band.get_paths()[0].vertices)[:, 1]
+    assert heights.min() == pytest.approx(np.nanmin(seen))
+    assert heights.max() == pytest.approx(np.nanmax(seen))
+
+
+def test_random_play_and_a_human_are_dashed_lines() -> None:
+    atari = draw(made(envs=["Breakout"], protocol="classic", scale=30))["curves"]
+    assert {"random 1.7", "human 30.5"} <= set(words(atari))
+    assert "random, human: published scores" in prose(atari)
+    other = made(envs=["a"])
+    known = dataclasses.replace(other, games=(dataclasses.replace(other.games[0], random=210.0),))
+    assert "untrained 210" in words(draw(known)["curves"])
+    assert "untrained: mean return of the first episodes" in prose(draw(known)["curves"])
+    assert not any(word.startswith("untrained") for word in words(draw(other)["curves"]))
 
 
 def test_published_scores_are_dashed_lines_with_their_source() -> None:

@@ -1,11 +1,13 @@
+import dataclasses
+
 import matplotlib
 import pytest
 from made_comparisons import made
 from matplotlib.colors import to_rgb
 
 from wnrl.nn.norms.catalogue import NORMS
-from wnrl.report.comparison import Variant
-from wnrl.report.figures.style import INK, WARNING, drawing, look_of, looks
+from wnrl.report.comparison import Question, Variant
+from wnrl.report.figures.style import BASELINE, INK, WARNING, drawing, look_of, looks
 
 WHITE, DARK = "#ffffff", "#14181d"
 GRAPHICS = 3.0  # contrast that WCAG 2.1 asks of graphics (1.4.11)
@@ -43,6 +45,15 @@ def test_no_two_normalizations_look_the_same() -> None:
 def test_a_normalization_looks_the_same_next_to_any_others() -> None:
     few, many = made(norms=["batch", "weight"]), made(norms=["none", "weight", "rms", "batch"])
     assert looks(few)[Variant("weight")] == looks(many)[Variant("weight")]
+
+
+def test_the_baseline_is_grey_whichever_it_is() -> None:
+    asked = dataclasses.replace(made(), question=Question("layer"))
+    look = looks(asked)
+    assert look[Variant("layer")].color == looks(made())[Variant("none")].color == BASELINE
+    assert len({each.color for each in look.values()}) == len(look)
+    for ground in (WHITE, DARK):
+        assert contrast(look[Variant("none")].color, ground) >= GRAPHICS
 
 
 def test_swept_values_differ_in_their_dashes_alone() -> None:

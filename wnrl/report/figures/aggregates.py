@@ -56,7 +56,7 @@ def aggregates_sheet(comparison: Comparison, aggregate: Aggregate, layout: Layou
     ]
     left_out = f" Left out: {', '.join(aggregate.left_out)}." if aggregate.left_out else ""
     return Sheet(
-        title=f"{comparison.agent_label}: {len(aggregate.games)} games together",
+        title=f"{comparison.title}: scores over {len(aggregate.games)} games",
         warning=evidence_sentence(aggregate.fewest_seeds),
         key=tuple(KeyEntry(each.variant.label, look[each.variant]) for each in aggregate.variants),
         rows=in_rows(panels, columns),

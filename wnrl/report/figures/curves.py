@@ -1,5 +1,7 @@
 """Learning curves: a panel per game, and one for all games together."""
 
+import dataclasses
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -25,16 +27,19 @@ from wnrl.report.figures.style import Look, looks
 from wnrl.report.number_format import counted
 from wnrl.report.run_result import WINDOW_FRACTION
 from wnrl.report.sentences import evidence_sentence, game_warning
+from wnrl.stats.human_scores import has_human_score, human_scores
 from wnrl.stats.reference_scores import Reference
 
 _LEFT_IN = 0.55
 _RIGHT_IN = 0.2
+_FEWEST_WITHOUT_THIN = 10  # seeds: from here on their lines would hide each other
 
 WINDOW = f"mean raw return in a trailing window of {WINDOW_FRACTION:.0%} of the agent steps"
 WHAT = (
     f"Lines: mean over seeds of the {WINDOW}. Bands: 95% intervals, Student's t over seeds, "
-    "clipped at the panel's edge."
+    "between the lowest and the highest return of an episode in the game."
 )
+THIN = "Thin lines: one per seed."
 NO_BANDS = f"Lines: {WINDOW}. A single seed has no interval."
 WHAT_IQM = (
     "IQM: interquartile mean of the normalized scores of all runs, with a 95% interval from "
@@ -76,16 +81,20 @@ def curves_sheet(
     warning = shared_warning(games)
     panels = [_game_panel(game, style, letters, warning) for game in games]
     if aggregate is not None:
-        panels.append(_aggregate_panel(aggregate, style, warning))
+        lengths = [game.total_steps for game in games if game.env in aggregate.games]
+        panels.append(_aggregate_panel(aggregate, lengths, style, warning))
     one_seed = all(len(scores.runs) <= 1 for game in games for scores in game.variants)
+    thin = any(line.seeds for game in games for line in _game_lines(game, style))
     return Sheet(
         width_in=layout.width_in(columns),
-        title=f"{comparison.agent_label}: return during training",
+        title=f"{comparison.title_of(games)}: return during training",
         warning=warning,
         key=() if labelled else tuple(KeyEntry(variant.label, look[variant]) for variant in look),
         rows=in_rows(panels, columns),
         small_print=(
             NO_BANDS if one_seed else WHAT,
+            THIN if thin else "",
+            _levels_text(games),
             WHAT_IQM if aggregate is not None else "",
             _letters_text(letters),
             frames_text(games),
@@ -97,7 +106,7 @@ def curves_sheet(
 def _game_panel(
     game: Game, style: _PanelStyle, letters: Mapping[_Published, str], warning: str
 ) -> Panel:
-    lines = _lines({scores.variant: scores.curve for scores in game.variants}, style)
+    lines = _game_lines(game, style)
     drawn = {line.label for line in lines}
     without = [x.variant.label for x in game.variants if x.runs and x.variant.label not in drawn]
     return _panel(
@@ -108,12 +117,34 @@ def _game_panel(
         ),
         warning=panel_warning(game_warning(game), warning),
         lines=lines,
-        marks=[Mark(letters[_published(each)], each.score) for each in game.references],
+        marks=[
+            *_levels(game),
+            *(Mark(letters[_published(each)], each.score) for each in game.references),
+        ],
         style=style,
     )
 
 
-def _aggregate_panel(aggregate: Aggregate, style: _PanelStyle, warning: str) -> Panel:
+def _levels(game: Game) -> list[Mark]:
+    """Return what random play and a human reach, as far as it is known."""
+    if has_human_score(game.env):
+        published = human_scores(game.env)
+        return [Mark("random", published.random), Mark("human", published.human)]
+    return [] if math.isnan(game.random) else [Mark("untrained", game.random)]
+
+
+def _levels_text(games: Sequence[Game]) -> str:
+    """Return the explanation of the levels; empty without any."""
+    names = {mark.name for game in games for mark in _levels(game)}
+    published = "random, human: published scores of random play and of a human"
+    untrained = "untrained: mean return of the first episodes of all runs"
+    texts = [published] * ("human" in names) + [untrained] * ("untrained" in names)
+    return f"Dashed lines, {'; '.join(texts)}." if texts else ""
+
+
+def _aggregate_panel(
+    aggregate: Aggregate, lengths: Sequence[int], style: _PanelStyle, warning: str
+) -> Panel:
     return _panel(
         title="All games",
         notes=(f"normalized IQM of {len(aggregate.games)} games",),
@@ -121,13 +152,38 @@ def _aggregate_panel(aggregate: Aggregate, style: _PanelStyle, warning: str) -> 
         lines=_lines({each.variant: each.curve for each in aggregate.variants}, style),
         marks=[],
         style=style,
+        x_name="agent steps" if len(set(lengths)) == 1 else "% of each game's agent steps",
     )
+
+
+def _game_lines(game: Game, style: _PanelStyle) -> list[Line]:
+    """Return the curves of a game, with bands between the returns that episodes had there."""
+    episodes = [run.returns for scores in game.variants for run in scores.runs]
+    curves: dict[Variant, Curve | None] = {}
+    for scores in game.variants:
+        curve = scores.curve
+        if curve is not None and episodes:
+            possible = np.concatenate([*episodes, curve.mean])
+            low, high = np.nanmin(possible), np.nanmax(possible)
+            curve = dataclasses.replace(
+                curve, low=np.clip(curve.low, low, high), high=np.clip(curve.high, low, high)
+            )
+        curves[scores.variant] = curve
+    return _lines(curves, style)
 
 
 def _lines(curves: Mapping[Variant, Curve | None], style: _PanelStyle) -> list[Line]:
     """Return the curves that have at least one point."""
     return [
-        Line(variant.label, style.look[variant], curve.steps, curve.mean, curve.low, curve.high)
+        Line(
+            variant.label,
+            style.look[variant],
+            curve.steps,
+            curve.mean,
+            curve.low,
+            curve.high,
+            curve.seeds if 1 < len(curve.seeds) < _FEWEST_WITHOUT_THIN else (),
+        )
         for variant, curve in curves.items()
         if curve is not None and np.isfinite(curve.mean).any()
     ]
@@ -147,7 +203,7 @@ def _letters_text(letters: Mapping[_Published, str]) -> str:
     for (algorithm, source, runs), letter in letters.items():
         count = "" if runs is None else f" ({counted(runs, 'run')})"
         meanings.append(f"{letter} {algorithm}, {source}{count}")
-    return f"Dashed lines: published scores after about as many frames: {'; '.join(meanings)}."
+    return f"Letters: published scores after about as many frames: {'; '.join(meanings)}."
 
 
 def _published(reference: Reference) -> _Published:
@@ -162,6 +218,7 @@ def _panel(
     lines: Sequence[Line],
     marks: Sequence[Mark],
     style: _PanelStyle,
+    x_name: str = "agent steps",
 ) -> Panel:
     labels = [line.label for line in lines] if style.labelled else []
     labels += [f"{mark.label}↑" for mark in marks]
@@ -169,14 +226,16 @@ def _panel(
         title=title,
         notes=notes,
         warning=warning,
-        draw=partial(_draw, lines=lines, marks=marks, labelled=style.labelled),
+        draw=partial(_draw, lines=lines, marks=marks, labelled=style.labelled, x_name=x_name),
         height_in=max(style.height_in, len(labels) * PITCH_PT / 72),
         left_in=_LEFT_IN,
         right_in=max(_RIGHT_IN, margin_in(labels)),
     )
 
 
-def _draw(ax: Axes, *, lines: Sequence[Line], marks: Sequence[Mark], labelled: bool) -> None:
+def _draw(
+    ax: Axes, *, lines: Sequence[Line], marks: Sequence[Mark], labelled: bool, x_name: str
+) -> None:
     if not lines:
         draw_nothing(ax)
         return
@@ -185,7 +244,7 @@ def _draw(ax: Axes, *, lines: Sequence[Line], marks: Sequence[Mark], labelled: b
         lines,
         x_limits=(0.0, max(float(line.x[-1]) for line in lines)),  # games differ in length
         y_limits=y_limits(lines, marks),
-        x_name="agent steps",
+        x_name=x_name,
         labelled=labelled,
         marks=marks,
     )

@@ -72,7 +72,7 @@ def differences_sheet(comparison: Comparison, layout: Layout) -> Sheet:
     columns = min(_COLUMNS, layout.columns_of(len(panels)))
     return Sheet(
         width_in=layout.width_in(columns),
-        title=f"{comparison.agent_label}: differences of final return{_to_baseline(comparison)}",
+        title=f"{comparison.title}: differences of final return{_to_baseline(comparison)}",
         warning=warning,
         key=(),
         rows=in_rows(panels, columns),

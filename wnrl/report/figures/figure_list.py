@@ -14,7 +14,10 @@ from wnrl.report.figures.sweep import numeric_settings, range_sheet
 from wnrl.report.number_format import compact, difference
 from wnrl.stats.intervals import Interval
 
-_CURVES = "Raw return during training. Shaded bands are 95% intervals; a single seed has none."
+_CURVES = (
+    "Raw return during training: the mean over seeds, and thin lines for the seeds if they are "
+    "fewer than ten. Shaded bands are 95% intervals; a single seed has none."
+)
 _RANGE = (
     "Final return against the value of the setting. The wider the plateau, the less tuning is "
     "needed."
@@ -61,7 +64,7 @@ def figure_list(comparison: Comparison, layout: Layout, *, each_game: bool) -> l
         stem = f"range-{_file_name(setting)}"
         sheet = range_sheet(comparison, setting, layout)
         name = flag_name(setting)
-        alt = f"Final return of {comparison.agent_label} against {name} in {_names(games)}."
+        alt = f"Final return of {comparison.title} against {name}."
         figures.append(PlannedFigure(stem, sheet, _RANGE, alt))
     if (aggregate := comparison.aggregate) is not None:
         sheet = aggregates_sheet(comparison, aggregate, layout)
@@ -85,7 +88,7 @@ def _aggregates_alt(aggregate: Aggregate) -> str:
 
 
 def _curves_alt(comparison: Comparison, games: Sequence[Game]) -> str:
-    start = f"Learning curves of {comparison.agent_label} in {_names(games)}"
+    start = f"Learning curves of {comparison.title_of(games)}"
     if len(games) > 1:
         return f"{start}."
     finals = [
@@ -102,10 +105,6 @@ def _interval(interval: Interval) -> str:
     if not interval.bounded:
         return value
     return f"{value} [{compact(interval.low)}, {compact(interval.high)}]"
-
-
-def _names(games: Sequence[Game]) -> str:
-    return ", ".join(game.env for game in games)
 
 
 def _file_name(name: str) -> str:

@@ -1,7 +1,7 @@
 """Sizes and texts that the figures of a comparison share."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
 from wnrl.report.comparison import Comparison, Game
@@ -9,7 +9,7 @@ from wnrl.report.figures.end_labels import PITCH_PT
 from wnrl.report.figures.style import LABEL_PT
 from wnrl.report.figures.text import width_in
 from wnrl.report.number_format import counted
-from wnrl.report.sentences import game_warning
+from wnrl.report.sentences import game_warning, without_an_episode
 
 _WIDEST = 0.34  # share of a panel's width that labels at the ends of lines may take
 _HIGHEST = 0.7  # share of the axes' height that they may take
@@ -67,10 +67,13 @@ def fit_at_line_ends(labels: Sequence[str], *, panel_in: float, axes_in: float) 
 def game_notes(game: Game, quantity: str) -> list[str]:
     """Return the small type above a game's panel: what is drawn, and which variants are missing."""
     protocol = [] if game.protocol == "-" else [game.protocol]
-    missing = [scores.variant.label for scores in game.variants if not scores.runs]
+    silent = without_an_episode(game)
+    labels = [scores.variant.label for scores in game.variants if not scores.runs]
+    missing = [label for label in labels if label not in silent]
     return [
-        " · ".join([quantity, *protocol, _seeds_text(game)]),
+        " · ".join([quantity, *protocol, *_seeds_text(game)]),
         *([f"no finished run: {', '.join(missing)}"] if missing else []),
+        *([f"no episode ended: {', '.join(silent)}"] if silent else []),
     ]
 
 
@@ -101,8 +104,9 @@ def facts_text(comparison: Comparison) -> str:
     return " · ".join(f"{name}: {value}" for name, value in facts.items() if value != "-")
 
 
-def _seeds_text(game: Game) -> str:
-    """Return `5 seeds`, or `3 to 5 seeds` if variants have different numbers of them."""
-    counts = [len(scores.runs) for scores in game.variants]
-    low, high = min(counts, default=0), max(counts, default=0)
-    return counted(high, "seed") if low == high else f"{low} to {high} seeds"
+def _seeds_text(game: Game) -> Iterator[str]:
+    """Yield `5 seeds`, or `3 to 5 seeds` if the variants with runs have different numbers."""
+    counts = [len(scores.runs) for scores in game.variants if scores.runs]
+    if counts:
+        low, high = min(counts), max(counts)
+        yield counted(high, "seed") if low == high else f"{low} to {high} seeds"

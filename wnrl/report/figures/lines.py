@@ -31,6 +31,7 @@ class Line(NamedTuple):
     y: Array  # (K,)
     low: Array  # (K,)
     high: Array  # (K,)
+    seeds: tuple[Array, ...] = ()  # (K,) each: thin lines
 
     @property
     def finite(self) -> bool:
@@ -45,14 +46,14 @@ class Line(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """A published score, and the letter that the small print explains."""
+    """A score to compare with, and its name, which the small print explains."""
 
-    letter: str
+    name: str
     score: float
 
     @property
     def label(self) -> str:
-        return f"{self.letter} {compact(self.score)}"
+        return f"{self.name} {compact(self.score)}"
 
 
 def y_limits(lines: Sequence[Line], marks: Sequence[Mark] = ()) -> tuple[float, float]:
@@ -61,7 +62,7 @@ def y_limits(lines: Sequence[Line], marks: Sequence[Mark] = ()) -> tuple[float, 
     The interval of two seeds can be a hundred times as wide as all curves; such a band is clipped
     at the panel's edge. A mark that is too far away is labelled at that edge.
     """
-    means = np.concatenate([line.y for line in lines])
+    means = np.concatenate([each for line in lines for each in (line.y, *line.seeds)])
     low, high = float(np.nanmin(means)), float(np.nanmax(means))
     span = high - low or max(1.0, 0.1 * abs(high))
     lows = np.concatenate([line.low for line in lines])
@@ -98,7 +99,7 @@ def draw_lines(
         y_limits: ends of the y axis.
         x_name: label of the x axis.
         labelled: label lines at their ends; marks are always labelled.
-        marks: published scores.
+        marks: scores to compare with.
     """
     ax.set_xlim(*x_limits)
     ax.set_ylim(*y_limits)
@@ -143,6 +144,8 @@ def dress(ax: Axes, x_name: str) -> None:
 def _draw_line(ax: Axes, line: Line, band_alpha: float, thickness: float) -> None:
     color = line.look.color
     ax.fill_between(line.x, line.low, line.high, color=color, alpha=band_alpha, linewidth=0)
+    for heights in line.seeds:
+        ax.plot(line.x, heights, color=color, linewidth=0.5, alpha=0.45)
     ax.plot(line.x, line.y, color=color, linestyle=line.look.dashes, linewidth=1.6 * thickness)
     x, y = line.end
     ax.plot(

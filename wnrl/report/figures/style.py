@@ -49,9 +49,12 @@ _RC: dict[str, Any] = {
     "path.simplify": True,
 }
 
+BASELINE = "#767676"
+_NONE_AS_RIVAL = "#8a6d3b"
+
 # Colour and marker of each normalization in wnrl.nn.norms.catalogue; families share a hue.
 _NORMS = {
-    "none": ("#767676", "o"),
+    "none": (BASELINE, "o"),
     "weight": ("#0f7ec2", "s"),
     "weight-mean": ("#3f97d8", "D"),
     "mean": ("#11929e", "v"),
@@ -96,10 +99,21 @@ def look_of(norm: str, place: int) -> Look:
 
 
 def looks(comparison: Comparison) -> dict[Variant, Look]:
-    """Return each variant's look: colour and marker by normalization, dashes by swept values."""
+    """Return each variant's look: colour and marker by normalization, dashes by swept values.
+
+    The baseline is grey; next to another baseline, no normalization is brown.
+    """
     variants = dict.fromkeys(x.variant for game in comparison.games for x in game.variants)
     combinations = list(dict.fromkeys(variant.values for variant in variants))
-    return {each: look_of(each.norm, combinations.index(each.values)) for each in variants}
+    look = {each: look_of(each.norm, combinations.index(each.values)) for each in variants}
+    baseline = comparison.question.baseline
+    if comparison.all_pairs or baseline == "none":
+        return look
+    colors = {baseline: BASELINE, "none": _NONE_AS_RIVAL}
+    return {
+        variant: each._replace(color=colors.get(variant.norm, each.color))
+        for variant, each in look.items()
+    }
 
 
 @contextlib.contextmanager

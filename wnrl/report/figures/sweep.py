@@ -86,7 +86,7 @@ def range_sheet(comparison: Comparison, setting: str, layout: Layout) -> Sheet:
         )
     return Sheet(
         width_in=layout.width_in(columns),
-        title=f"{comparison.agent_label}: final return by {flag_name(setting)}",
+        title=f"{comparison.title}: final return by {flag_name(setting)}",
         warning=warning,
         key=() if labelled else tuple(KeyEntry(_label(each), look[each]) for each in look),
         rows=in_rows(panels, columns),

@@ -249,6 +249,6 @@ def _runs(one: RunCounts, other: RunCounts) -> str:
 def runs_text(counts: RunCounts) -> str:
     """Return `5 of 5`, or `2 of 5 (1 failed, 2 diverged)`."""
     lost = counts.lost._asdict()
-    named = ", ".join(f"{number} {kind}" for kind, number in lost.items() if number)
+    named = ", ".join(f"{n} {kind.replace('_', ' ')}" for kind, n in lost.items() if n)
     text = f"{counts.finished} of {counts.asked}"
     return f"{text} ({named})" if named else text
