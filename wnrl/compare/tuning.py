@@ -24,8 +24,7 @@ from wnrl.report.run_differences import variant_settings
 from wnrl.report.run_result import TUNING
 from wnrl.report.verdicts.scale import random_score
 from wnrl.report.verdicts.tuned import FIRST_SEED, TunedRecord, chosen_text, plan_text
-
-LOW, HIGH = 5, 95  # percentiles of the means of a game that are 0 and 1 in the mean over games
+from wnrl.stats.sensitivity import percentile_range
 
 
 def check_tuning(arguments: CompareArguments) -> None:
@@ -115,7 +114,7 @@ def best_values(tuning: Inventory) -> dict[str, dict[str, str]]:
 
     That is the mean over seeds. A run that was lost counts as the worst score of its game. Over
     several games, a mean is normalized so that 0 and 1 are the 5th and 95th percentile of all
-    means in its game (Adkins et al. 2024, arXiv 2412.07165, section 3), and averaged. The first of
+    means in its game (`percentile_range`), and averaged. The first of
     equal values is chosen.
 
     Returns:
@@ -125,7 +124,7 @@ def best_values(tuning: Inventory) -> dict[str, dict[str, str]]:
     totals = dict.fromkeys(variants, 0.0)
     for env in dict.fromkeys(env for env, _ in tuning.planned):
         means = _means(tuning, env, variants)
-        low, high = np.percentile([*means.values()], [LOW, HIGH])
+        low, high = percentile_range(np.array([*means.values()]))
         for variant, mean in means.items():
             totals[variant] += (mean - low) / (high - low) if high > low else 0.0
     best: dict[str, Variant] = {}

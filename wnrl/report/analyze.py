@@ -32,6 +32,7 @@ from wnrl.report.run_result import Result
 from wnrl.report.verdicts.in_games import AREA, FINAL, contrasts
 from wnrl.report.verdicts.pairs import pairs_of
 from wnrl.report.verdicts.scale import random_score
+from wnrl.report.verdicts.sensitivity import analyze_sensitivity
 from wnrl.report.verdicts.settings import settings_note
 from wnrl.report.verdicts.tuned import TunedRecord, tuned_sentence
 from wnrl.stats.intervals import t_interval
@@ -98,6 +99,7 @@ def compare_runs(
         contrasts=contrasts(games, pairs, results, FINAL, question),
         areas=contrasts(games, pairs, results, AREA, question),
         settings=settings_note(configs, pairs, [*swept, *(tuned.tried if tuned else ())]),
+        sensitivity=analyze_sensitivity(games, swept, results, question),
         tuned=tuned_sentence(tuned, [x.norm for x in variants]) if tuned else "",
         rolled_back={_run_name(x): "; ".join(x.rollbacks) for x in results if x.rollbacks},
     )

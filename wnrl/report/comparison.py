@@ -273,6 +273,41 @@ class SettingsNote:
 
 
 @dataclass(frozen=True)
+class SettingRange:
+    """How much the final return of a series of variants in a game depends on a swept setting."""
+
+    env: str
+    setting: str
+    label: str  # the variants' name without the setting's value
+    best: str  # value with the highest mean
+    least: float  # lowest final return within the margin of the best
+    shared: str  # value that is best on average over all series of the game
+    loss: Interval  # final return at the best value minus that at the shared one
+    width: Interval  # decades in which the final return is within the margin of the best
+    tried: float  # decades from the lowest value to the highest
+    wider: Interval | None  # width minus the baseline's; holds for all ranges together
+
+
+@dataclass(frozen=True)
+class NormSensitivity:
+    """How much a normalization needs its swept settings tuned for each game."""
+
+    norm: str
+    sensitivity: Interval  # normalized final return gained by tuning for each game
+    dimension: Interval  # settings that must be tuned for each game
+    settings: int  # that were swept
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """How much results depend on the values of swept settings."""
+
+    ranges: tuple[SettingRange, ...] = ()
+    norms: tuple[NormSensitivity, ...] = ()  # empty with a single game
+    games: tuple[str, ...] = ()  # that `norms` covers
+
+
+@dataclass(frozen=True)
 class Comparison:
     """Everything that a report shows."""
 
@@ -288,6 +323,7 @@ class Comparison:
     contrasts: tuple[Contrast, ...] = ()  # of final return, the primary measure
     areas: tuple[Contrast, ...] = ()  # of area under the curve, the secondary measure
     settings: SettingsNote = SettingsNote({}, "")
+    sensitivity: Sensitivity = Sensitivity()
     tuned: str = ""  # how each normalization's values were chosen; empty if none were
     rolled_back: Mapping[str, str] = field(default_factory=dict)  # runs by name: reasons
 

@@ -73,6 +73,7 @@ def render_page(
         figures=figures[leading:],
         contrasts=tables.contrasts_table(comparison.contrasts, "Final return", colours),
         areas=tables.contrasts_table(comparison.areas, "Area under the curve", colours),
+        sensitivity=tables.sensitivity_tables(comparison.sensitivity),
         scores=[(x, tables.scores_table(x, colours), maximum_over_mean(x)) for x in games],
         runs=[tables.runs_table(game) for game in games],
         aggregates=aggregate and tables.aggregate_table(aggregate, colours),

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from wnrl.report.comparison import Comparison, Game, VariantScores, cost_baseline
 from wnrl.report.number_format import counted, decimals, listed, number
+from wnrl.report.verdicts.sensitivity_text import sensitivity_findings
 from wnrl.report.verdicts.sentences import Finding, game_findings, overall_findings
 from wnrl.stats.intervals import CONCLUSIVE_SEEDS, INDICATIVE_SEEDS, Evidence, evidence
 
@@ -75,6 +76,7 @@ def findings(comparison: Comparison) -> list[Finding]:
     if (aggregate := comparison.aggregate) is not None:
         found += overall_findings(aggregate)
     found += game_findings(comparison)
+    found += sensitivity_findings(comparison.sensitivity)
     costs = _cost_finding(comparison.games)
     return [*found, Finding("Cost", costs)] if costs else found
 

@@ -11,6 +11,7 @@ from wnrl.report.comparison import (
     Contrast,
     Game,
     OverallContrast,
+    Sensitivity,
     Variant,
     VariantAggregate,
     VariantScores,
@@ -20,6 +21,14 @@ from wnrl.report.comparison import (
 from wnrl.report.number_format import compact, difference, listed, p_value
 from wnrl.report.run_result import WINDOW_FRACTION
 from wnrl.report.sentences import evidence_sentence, evidence_sentences, findings, game_warning
+from wnrl.report.verdicts.sensitivity_text import (
+    HOW_TO_READ,
+    HOW_TO_READ_NORMS,
+    NORM_COLUMNS,
+    RANGE_COLUMNS,
+    norm_row,
+    range_row,
+)
 from wnrl.report.verdicts.sentences import VERDICT_WORDS, runs_text
 from wnrl.stats.bootstrap import Coverage
 from wnrl.stats.intervals import Interval
@@ -93,6 +102,7 @@ def summary_markdown(comparison: Comparison) -> str:
             "",
         ]
     lines += _verdicts(comparison)
+    lines += _sensitivity(comparison.sensitivity)
     for game in comparison.games:
         lines += _game(game, comparison.swept)
     lines += [_HOW_TO_READ]
@@ -130,6 +140,18 @@ def _verdicts(comparison: Comparison) -> Iterator[str]:
             yield from _table(_CONTRAST_COLUMNS, map(_contrast, contrasts))
     if comparison.contrasts:
         yield _HOW_TO_READ_DIFFERENCES
+
+
+def _sensitivity(found: Sensitivity) -> Iterator[str]:
+    """Yield the tables of sensitivity to swept settings, if any was swept."""
+    if found.ranges:
+        yield from ("## Sensitivity", "")
+        yield from _table(RANGE_COLUMNS, (list(map(_sentence, range_row(x))) for x in found.ranges))
+        yield HOW_TO_READ
+    if found.norms:
+        yield f"Over {', '.join(map(markdown, found.games))}:\n"
+        yield from _table(NORM_COLUMNS, (list(map(_sentence, norm_row(x))) for x in found.norms))
+        yield HOW_TO_READ_NORMS
 
 
 def _sentence(text: str) -> str:

@@ -11,6 +11,7 @@ from wnrl.report.comparison import (
     Cost,
     Game,
     OverallContrast,
+    Sensitivity,
     Variant,
     VariantAggregate,
     VariantScores,
@@ -30,6 +31,14 @@ from wnrl.report.number_format import (
 )
 from wnrl.report.seed_dots import Scale, scale_of, seed_dots
 from wnrl.report.sentences import NORMALIZED_DIGITS, return_digits
+from wnrl.report.verdicts.sensitivity_text import (
+    HOW_TO_READ,
+    HOW_TO_READ_NORMS,
+    NORM_COLUMNS,
+    RANGE_COLUMNS,
+    norm_row,
+    range_row,
+)
 from wnrl.report.verdicts.sentences import VERDICT_WORDS, runs_text
 from wnrl.stats.bootstrap import Coverage
 from wnrl.stats.intervals import Interval
@@ -230,6 +239,21 @@ def overall_table(aggregate: Aggregate, colours: Colours) -> Table:
         for x in aggregate.contrasts
     )
     return Table("Differences over all games", columns, rows)
+
+
+def sensitivity_tables(found: Sensitivity) -> list[tuple[Table, str]]:
+    """Return the tables of sensitivity to swept settings, each with how to read it."""
+    tables = []
+    if found.ranges:
+        columns = tuple(Column(name.capitalize(), words=True) for name in RANGE_COLUMNS)
+        rows = tuple(tuple(map(Cell, range_row(x))) for x in found.ranges)
+        tables.append((Table("Ranges of good values", columns, rows), HOW_TO_READ))
+    if found.norms:
+        columns = tuple(Column(name.capitalize(), words=True) for name in NORM_COLUMNS)
+        rows = tuple(tuple(map(Cell, norm_row(x))) for x in found.norms)
+        name = f"Sensitivity over {listed(found.games)}"
+        tables.append((Table(name, columns, rows), HOW_TO_READ_NORMS))
+    return tables
 
 
 def _difference_cell(interval: Interval) -> Cell:

@@ -35,7 +35,7 @@ _DODGE = 0.3  # spread of the lines' points at a value, as a share of the least 
 WHAT = (
     f"Points: mean over seeds of the mean raw return in the last {WINDOW_FRACTION:.0%} of the "
     "agent steps; points of the same value are drawn side by side. Bars: 95% intervals, Student's "
-    "t over seeds, clipped at the panel's edge."
+    "t over seeds, clipped at the panel's edge. Broad lines: within the margin of the best point."
 )
 
 Series = tuple[str, tuple[str, ...]]  # a normalization, and the values of the other settings
@@ -72,13 +72,20 @@ def range_sheet(comparison: Comparison, setting: str, layout: Layout) -> Sheet:
     for game in games:
         lines = [_line(game, place, series, look[series]) for series in look]
         lines = [line for line in lines if line.finite]
+        least = {
+            x.label: x.least
+            for x in comparison.sensitivity.ranges
+            if (x.env, x.setting) == (game.env, setting)
+        }
         labels = [line.label for line in lines] if labelled else []
         panels.append(
             Panel(
                 title=game.env,
                 notes=tuple(game_notes(game, "final raw return")),
                 warning=panel_warning(game_warning(game), warning),
-                draw=partial(_draw, lines=lines, name=flag_name(setting), labelled=labelled),
+                draw=partial(
+                    _draw, lines=lines, least=least, name=flag_name(setting), labelled=labelled
+                ),
                 height_in=max(height_in, len(labels) * PITCH_PT / 72),
                 left_in=_LEFT_IN,
                 right_in=max(_RIGHT_IN, margin_in(labels)),
@@ -149,7 +156,9 @@ def _line(game: Game, place: int, series: Series, look: Look) -> Line:
     return Line(_label(series), look, np.array(x), y, low, high)
 
 
-def _draw(ax: Axes, *, lines: Sequence[Line], name: str, labelled: bool) -> None:
+def _draw(
+    ax: Axes, *, lines: Sequence[Line], least: Mapping[str, float], name: str, labelled: bool
+) -> None:
     if not lines:
         draw_nothing(ax)
         return
@@ -166,6 +175,8 @@ def _draw(ax: Axes, *, lines: Sequence[Line], name: str, labelled: bool) -> None
         shift = _DODGE * step * ((i + 0.5) / len(lines) - 0.5)
         shifted.append(line._replace(x=(np.log10(line.x) if log else line.x) + shift))
         _draw_points(ax, shifted[-1])
+        if line.label in least:
+            _draw_within_margin(ax, shifted[-1], least[line.label])
     if labelled:
         draw_end_labels(ax, [EndLabel(x.label, *x.end, x.look.color) for x in shifted])
 
@@ -182,6 +193,14 @@ def _draw_points(ax: Axes, line: Line) -> None:
         marker=line.look.marker,
         markersize=4.5,
     )
+
+
+def _draw_within_margin(ax: Axes, line: Line, least: float) -> None:
+    """Broaden a line where it is at least this high."""
+    x = np.linspace(line.x[0], line.x[-1], 500)
+    y = np.interp(x, line.x, line.y)
+    y[y < least] = math.nan
+    ax.plot(x, y, color=line.look.color, linewidth=6, alpha=0.3, solid_capstyle="butt")
 
 
 def _tick_values(ax: Axes, places: Sequence[float], texts: Sequence[str]) -> None:
