@@ -1,4 +1,4 @@
-"""The command as a user meets it, on toy environments; the real emulator is in test_resume."""
+"""The command as a user meets it, on toy environments; the real emulator is in test_kills."""
 
 import json
 import os

@@ -18,14 +18,17 @@ TOY = [
     "--checkpoint-every-steps=150",
     "--eval-every-steps=200",
 ]
-ATARI = [*COMMON, "--checkpoint-every-steps=400", "--eval-every-steps=800", "--eval-episodes=2"]
-DQN = ["--warmup-steps=200", "--buffer-size=1000", "--num-envs=4", "--steps=2400"]
-ROLLOUTS = ["--num-envs=4", "--rollout-steps=16", "--steps=2400"]
+ATARI = [*COMMON, "--checkpoint-every-steps=300", "--eval-every-steps=600", "--eval-episodes=2"]
+DQN = ["--warmup-steps=200", "--buffer-size=1000", "--num-envs=4", "--steps=1600"]
+ROLLOUTS = ["--num-envs=4", "--rollout-steps=16", "--steps=1600"]
 RECURRENT_DQN = ["--recurrent", "--burn-in-steps=4", "--sequence-steps=8", "--batch-size=8"]
 AGENTS = {
     "dqn": ["--env=Breakout", "--norm=weight", *DQN],
     "recurrent-dqn": ["--env=Pong", "--norm=layer", "--protocol=sticky", *DQN, *RECURRENT_DQN],
-    "pqn": ["--agent=pqn", "--env=Breakout", "--norm=rms", "--protocol=sticky", *ROLLOUTS],
+    "pqn": [
+        "--agent=pqn", "--env=Breakout", "--norm=rms", "--protocol=sticky", "--minibatches=4",
+        *ROLLOUTS,
+    ],
     "a2c": ["--agent=a2c", "--env=Pong", "--norm=batch", *ROLLOUTS],
     "ppo": ["--agent=ppo", "--env=Breakout", "--norm=spectral", *ROLLOUTS],
     "recurrent-ppo": [
