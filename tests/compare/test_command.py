@@ -52,7 +52,10 @@ def test_a_grid_is_run_reported_and_not_run_again(
     files = ["summary.md", "scores.csv", "differences.png", "differences.svg"]
     files += ["curves.png", "curves.svg", "report.html"]
     assert captured.out.endswith(f"wrote {', '.join(files)} to {out}\n")
-    assert (out / "summary.md").read_text() in captured.out
+    summary = (out / "summary.md").read_text()
+    assert summary in captured.out
+    assert "- command: python -m wnrl.compare --env toy/Catch --jobs=2 " in summary
+    assert "Not measured: runs trained at the same time" in summary
     scores = rows_of(out)
     assert [row["norm"] for row in scores] == ["none", "weight"]
     assert all(row["done"] == "yes" and float(row["final_return"]) <= 1 for row in scores)

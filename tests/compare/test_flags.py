@@ -39,9 +39,10 @@ def test_the_baseline_comes_first_in_a_report_too(
     monkeypatch.setattr(final_report, "take_inventory", lambda *_: inventory)
     seen = []
     monkeypatch.setattr(final_report, "write_figures", lambda out, x: seen.append(x) or [])
-    monkeypatch.setattr(final_report, "write_page", lambda out, x: out / "report.html")
+    monkeypatch.setattr(final_report, "write_page", lambda out, *_: out / "report.html")
     monkeypatch.setattr(final_report, "write_means", lambda *_: None)
     monkeypatch.setattr(final_report, "scores_csv", lambda *_: "")
+    monkeypatch.setattr(final_report, "downloads", lambda *_: [])
     final_report.write_report(tmp_path, CompareOptions())
     (game,) = seen[0].games
     assert [scores.variant.norm for scores in game.variants] == ["none", "batch", "weight"]

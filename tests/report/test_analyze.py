@@ -165,6 +165,8 @@ def test_the_facts_are_what_runs_have_in_common_and_each_value_where_they_differ
         "seeds": "2 to 3",
         "evaluations": "2 with 10 episodes each, none",
         "settings": "--batch-size 64",
+        "date": "-",
+        "differences in settings": "none",
         "machine": "cpu x86_64, 1 thread or b",
         "commit": "abc",
         "versions": "torch 2.13",

@@ -1,6 +1,9 @@
 """The report page: self-contained, with everything that a comparison contains."""
 
+import base64
+import csv
 import dataclasses
+import gzip
 import re
 import shutil
 from html.parser import HTMLParser
@@ -8,9 +11,12 @@ from pathlib import Path
 
 import pytest
 from hand_comparisons import aggregate, comparison, game, variant
+from made_results import made_result
 from script_modules import load_script
 
 from wnrl.report.comparison import Comparison, Cost, LostRuns
+from wnrl.report.data import downloads as csv_downloads
+from wnrl.report.data.downloads import downloads
 from wnrl.report.figures import PageFigure
 from wnrl.report.page import render_page, write_page
 from wnrl.stats.reference_scores import Reference
@@ -117,29 +123,28 @@ def test_what_can_be_concluded_comes_first() -> None:
 def test_each_variant_has_a_row_with_dashes_for_missing_values() -> None:
     page = rendered(two_games())
     assert page.row("none 5 seeds") == (
-        "none 5 seeds −7.50 [−10.00, −5.00] −3.75 [−5.00, −2.50] −8.00 −6.00 0.500 2.00 900"
+        "none 5 seeds −7.5 [−10.0, −5.0] −3.8 [−5.0, −2.5] −8.0 −6.0 0.500 2.00 900"
     )
     assert page.row("weight 5 seeds") == (
-        "weight 5 seeds −2.00 [−8.00, 4.00] −1.00 [−4.00, 2.00] −4.00 1.00 "
-        "0.500 ×1.00 3.00 ×1.50 450 ×0.50"
+        "weight 5 seeds −2.0 [−8.0, 4.0] −1.0 [−4.0, 2.0] −4.0 1.0 0.500 ×1.00 3.00 ×1.50 450 ×0.50"
     )
     assert page.row("batch 0 seeds") == "batch 0 seeds – – – – – – – –"
 
 
 def test_one_seed_has_no_interval() -> None:
     page = rendered(comparison(game("Pong", variant("none", (4, 6), seeds=1))))
-    assert page.row("none 1 seed").startswith("none 1 seed 5.000 no interval 2.500 no interval")
+    assert page.row("none 1 seed").startswith("none 1 seed 5.00 no interval 2.50 no interval")
     assert "nan" not in page.text
 
 
 def test_each_run_each_total_and_each_published_score_has_a_row() -> None:
     page = rendered(two_games())
     for seed in range(1, 6):
-        assert page.row(f"weight, seed {seed}") == f"weight, seed {seed} −2.00 −2.00 – 1 –"
-    assert page.row("weight 0.400").startswith("weight 0.400 [0.300, 0.500] 85% ± 1.0%")
+        assert page.row(f"weight, seed {seed}") == f"weight, seed {seed} −2.0 −2.0 – 1 –"
+    assert page.row("weight 0.40").startswith("weight 0.40 [0.30, 0.50] 85% ± 1.0%")
     better = "weight none better"
     assert page.row(f"{better} +0.25 [+0.05, +0.45] −0.20") == (
-        f"{better} +0.25 [+0.05, +0.45] −0.20 [−0.50, +0.10] 0.750 [0.500, 1.000]"
+        f"{better} +0.25 [+0.05, +0.45] −0.20 [−0.50, +0.10] 0.75 [0.50, 1.00]"
     )
     assert page.row("Qbert: DQN") == f"Qbert: DQN 19.10 40,000,000 – sticky 0.25 {NASTY}"
     assert "Left out because a scale or runs of a variant are missing: Hero." in page.text
@@ -213,14 +218,41 @@ def test_lost_runs_are_counted_at_the_top_and_in_the_row_of_their_variant() -> N
     lost = dataclasses.replace(variant("weight", (0, 1), seeds=3), lost=LostRuns(0, 2, 0))
     page = rendered(comparison(game("Pong", variant("none", (0, 1)), lost)))
     assert "8 of 10 runs finished (2 diverged)." in page.text
-    assert page.row("weight 3 of 5 (2 diverged)").startswith("weight 3 of 5 (2 diverged) 0.500")
+    assert page.row("weight 3 of 5 (2 diverged)").startswith("weight 3 of 5 (2 diverged) 0.50")
 
 
-def test_several_machines_are_mentioned() -> None:
-    same = variant("none", (0, 1)), variant("rms", (0, 1))
-    other = variant("rms", (0, 1), machine="another")
-    assert "different machines" not in rendered(comparison(game("Pong", *same))).text
-    assert "different machines" in rendered(comparison(game("Pong", same[0], other))).text
+def test_without_costs_there_are_no_columns_for_them() -> None:
+    pong = game("Pong", variant("none", (0, 1)), variant("rms", (0, 1)))
+    page = rendered(dataclasses.replace(comparison(pong), cost="Not measured: why."))
+    assert "Scores and costs" not in page.text
+    assert "agent steps/s" not in page.text
+    assert "Cost. Not measured: why." in " ".join(page.text.replace(" .", ".").split())
+
+
+def test_the_data_is_in_the_page(tmp_path: Path) -> None:
+    runs = [made_result([1.0, 2.5], norm="none", seed=seed) for seed in (1, 2)]
+    of = comparison(game("Breakout", variant("none", (0, 1))), facts={"command": "wnrl compare"})
+    text = write_page(tmp_path, of, downloads(Path(), runs, [])).read_text()
+    links = dict(re.findall(r'<a download="([^"]*)" href="data:[^,"]*;base64,([^"]*)">', text))
+    assert list(links) == ["scores.csv", "episodes.csv.gz"]
+    scores = list(csv.DictReader(base64.b64decode(links["scores.csv"]).decode().splitlines()))
+    assert [row["final_return"] for row in scores] == ["2.5", "2.5"]
+    assert scores[0]["versions"] == "torch 2.13"
+    assert scores[0]["commit"] == "abc"
+    episodes = gzip.decompress(base64.b64decode(links["episodes.csv.gz"])).decode().splitlines()
+    run = scores[1]["run"]
+    assert episodes[0] == "run,agent_step,raw_return"
+    assert episodes[3:] == [f"{run},500,1", f"{run},1000,2.5"]
+    assert "Command wnrl compare" in " ".join(Page(text).text.split()).replace("command", "Command")
+
+
+def test_too_many_episodes_are_left_to_the_run_folders(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = [made_result([1.0, 2.0])]
+    for most, href in ((10, True), (9, False)):
+        monkeypatch.setattr(csv_downloads, "MOST_BYTES", most * 1_000 if href else most)
+        _, episodes = downloads(Path(), runs, [])
+        assert bool(episodes.href) is href
+        assert ("own episodes.csv" in episodes.what) is not href
 
 
 @pytest.mark.slow

@@ -18,8 +18,8 @@ from wnrl.compare import command as compare
 from wnrl.compare.flags import CompareOptions
 from wnrl.config import make_config
 from wnrl.report import across_games, analyze
-from wnrl.report.comparison import Question
-from wnrl.report.find_runs import read_record, remember
+from wnrl.report.comparison import DEFAULT_QUESTION, Question
+from wnrl.report.find_runs import read_record, remember, remember_command
 from wnrl.report.run_result import Result
 from wnrl.report.summary import summary_markdown
 from wnrl.stats.bootstrap import Coverage
@@ -39,7 +39,8 @@ def make_run(folder: Path, returns: list[float], done_steps: int = STEPS, **give
     """Write a run whose episodes end at equal distances, the last at its last step."""
     config = make_config({"env": "Breakout", "steps": STEPS, "threads": 1, **given})
     folder.mkdir(parents=True)
-    record = {**config.to_json(), "parts": [{"from_agent_step": 0, "commit": "abc"}]}
+    part = {"from_agent_step": 0, "commit": "abc", "started": "2026-11-29T23:59:59+00:00"}
+    record = {**config.to_json(), "parts": [part]}
     (folder / "config.json").write_text(json.dumps({**record, "versions": {"torch": "2.13"}}))
     lines = [f"{done_steps * k // len(returns)},0,{x},9,{k}.5\n" for k, x in enumerate(returns, 1)]
     header = "agent_step,env,raw_return,length,wall_time_s\n"
@@ -77,11 +78,17 @@ def test_a_table_has_means_intervals_and_the_facts_about_the_runs(
     area = t_interval([(x / 2 * 5 + x) / 100 for x in (4.0, 5.0, 9.0)])
     head = "| norm | runs | final return | area | mean evaluation | best evaluation |"
     rows = [line for line in text[text.index(head) :].splitlines() if line.startswith("|")]
-    assert rows[2].startswith(f"| none | 3 | 6 [−{-interval.low:.4g}, {interval.high:.4g}] | ")
-    assert f"| {area.value:.4g} [" in rows[2]
+    assert rows[2].startswith("| none | 3 | 6.0 [−0.6, 12.6] | ")
+    assert f"| {area.value:.2f} [" in rows[2]
     assert rows[3] == "| weight | 3 | 1 (no interval) | 1 (no interval) | - | - |"
     assert "3 seeds: differences are indicative only. Run at least 5." in text
-    for fact in ("agent: dqn", "protocol: classic", "agent steps: 1,000", "commit: abc"):
+    for fact in (
+        "agent: dqn",
+        "protocol: classic",
+        "agent steps: 1,000",
+        "commit: abc",
+        "date: 2026-11-29",
+    ):
         assert f"- {fact}\n" in text
     scores = rows_of(tmp_path)
     assert len(scores) == 6
@@ -103,6 +110,7 @@ def test_a_table_has_means_intervals_and_the_facts_about_the_runs(
         "wall_s": "20.5",
         "protocol": "classic",
         "commit": "abc",
+        "versions": "torch 2.13",
     }
 
 
@@ -160,8 +168,7 @@ def test_a_run_that_was_recorded_before_something_was_swept_is_no_variant_of_its
     record = {"sweep": ["learning_rate"], "runs": planned}
     (tmp_path / "compare.json").write_text(json.dumps(record))
     rows = [line for line in reported(tmp_path).splitlines() if line.startswith("| none")]
-    assert rows == ["| none | 0.0001 | 1 | 1 (no interval) | 1 (no interval) | - | - |", *rows[1:]]
-    assert len(rows) == 2  # scores and times
+    assert rows == ["| none | 0.0001 | 1 | 1 (no interval) | 1 (no interval) | - | - |"]
 
 
 def test_the_same_run_does_not_count_twice(
@@ -190,8 +197,8 @@ def test_runs_of_other_machines_are_compared_and_their_times_are_not(
     make_run(tmp_path / "b", [2.0], norm="weight", threads=2)
     text = reported(tmp_path)
     assert "- machine: auto, 1 thread or auto, 2 threads\n" in text
-    assert "their costs cannot be compared" in text
-    assert "| weight | - | - | 666.7 |" in text  # and no ratio
+    assert "Not measured: the runs used different machines or numbers of threads." in text
+    assert "agent steps/s" not in text
     capsys.readouterr()
     monkeypatch.setattr(compare, "with_costs", None)  # it is refused before anything is measured
     flags = ["--norm", "none", "weight", "--steps=1000", "--threads=1", "--seeds=1", "--dry-run"]
@@ -208,7 +215,7 @@ def test_the_baseline_and_the_margin_are_flags_and_remembered(
     text = reported(tmp_path, "--baseline", "weight", "--margin", "0.02")
     assert "| Breakout | none | weight |" in text
     margin = 0.02 * (103 - 1.7)  # 1.7 is the published score of random play
-    assert f"| {margin:.4g} |" in text
+    assert f"| {margin:.3g} |" in text
     assert "--baseline layer: no run has this normalization; choose one of none, weight" in (
         refused(capsys, "--report-only", tmp_path, "--baseline", "layer")
     )
@@ -216,7 +223,7 @@ def test_the_baseline_and_the_margin_are_flags_and_remembered(
     (tmp_path / "compare.json").write_text(json.dumps(record))
     text = reported(tmp_path)
     assert "| Breakout | none | weight |" in text
-    assert f"| {0.03 * (103 - 1.7):.4g} |" in text
+    assert f"| {0.03 * (103 - 1.7):.3g} |" in text
 
 
 def test_a_grid_adds_its_question_to_the_record(tmp_path: Path) -> None:
@@ -229,6 +236,18 @@ def test_a_grid_adds_its_question_to_the_record(tmp_path: Path) -> None:
     old = {"sweep": [], "runs": {}}  # from before there was a question
     (tmp_path / "compare.json").write_text(json.dumps(old))
     assert read_record(tmp_path).question == Question("none", 0.1)
+
+
+def test_commands_are_remembered_and_how_many_runs_they_trained_at_a_time(tmp_path: Path) -> None:
+    config = make_config({"env": "Breakout", "norm": "none"})
+    looked_at = []
+    for command, at_a_time in (("a", 1), ("b", 2), ("a", 1), ("c", 0), ("c", 1)):
+        remember_command(tmp_path, command, at_a_time)
+        remember(tmp_path, {tmp_path / "a": config}, [], DEFAULT_QUESTION)
+        record = read_record(tmp_path)
+        looked_at.append(("".join(record.commands), record.at_a_time))
+    # 0 is unknown, and stays so: the runs that nobody counted are still there.
+    assert looked_at == [("a", 1), ("ab", 2), ("ab", 2), ("abc", 0), ("abc", 0)]
 
 
 def test_runs_that_diverged_or_were_rolled_back_are_counted_and_named(tmp_path: Path) -> None:
@@ -427,11 +446,11 @@ def test_markup_in_names_and_errors_is_shown_and_not_rendered() -> None:
         )
     )
     page = MarkdownIt("gfm-like", {"linkify": False}).render(text)
-    assert page.count(shown) == 15
+    assert page.count(shown) == 14
     assert f"<h2>{shown}</h2>" in page
     assert f"<li>commit: {shown}</li>" in page
     assert f"<li>- {shown}: {shown}</li>" in page
     assert f"<td>none</td>\n<td>{shown}</td>\n<td>2</td>" in page
-    assert page.count("<table>") == 6
-    tags = "h1 h2 p ul li strong code table thead tbody tr th td"
+    assert page.count("<table>") == 4
+    tags = "h1 h2 p ul li strong table thead tbody tr th td"
     assert set(re.findall(r"<(\w+)", page)) == set(tags.split())

@@ -5,6 +5,7 @@ where it stopped.
 """
 
 import contextlib
+import re
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -24,7 +25,7 @@ from wnrl.compare.plan import Plan, check_runnable, plan_locally, plan_on_cluste
 from wnrl.compare.plan_text import describe_plan, list_grid
 from wnrl.compare.stages import StagedStudy, check_stages, run_stages
 from wnrl.compare.tuning import check_tuning, tuned
-from wnrl.report.find_runs import check_fits, norms_in, read_record, remember
+from wnrl.report.find_runs import check_fits, norms_in, read_record, remember, remember_command
 from wnrl.report.run_differences import check_baseline, variant_settings
 from wnrl.train.flags import import_named, one_line
 from wnrl.train.foreign_text import quoted_line
@@ -49,7 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with signals.installed():
         try:
             modules = tuple(import_named(arguments))
-            parsed = parse_compare_flags(arguments)._replace(modules=modules)
+            parsed = parse_compare_flags(arguments)._replace(
+                modules=modules, command=_recorded(arguments)
+            )
             if parsed.report_only is not None:
                 write_report(parsed.report_only, parsed.options, list(parsed.sweep))
                 return 0
@@ -60,6 +63,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if signals.received:
         print(stopped, file=sys.stderr)
     return exit_code
+
+
+def _recorded(arguments: Sequence[str]) -> str:
+    """Return the command as one line; the processes of --only have the same."""
+    return re.sub(r" --only[ =]\d+", "", f"{PROGRAM} {quoted_line(arguments)}")
 
 
 def compare(arguments: CompareArguments, signals: StopSignals) -> int:
@@ -107,6 +115,8 @@ def _compare(arguments: CompareArguments, signals: StopSignals) -> int:
         launch = launch_locally if cluster is None else cluster.launch(out, plan.share)
         means = None if options.only else LiveMeans(out, swept)
         here, at_a_time = _runs_here(options, plan, cluster)
+        alone = not (options.only or cluster)  # otherwise nobody knows what trains meanwhile
+        remember_command(out, arguments.command, at_a_time if alone else 0)
 
         def run(planned: Sequence[PlannedRun], earlier: Sequence[Run] = ()) -> list[Run]:
             return _run(planned, at_a_time, launch, arguments.sweep, signals, means, earlier)

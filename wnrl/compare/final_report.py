@@ -1,5 +1,6 @@
 """Write the report of a comparison: summary, scores, figures, page and mean curves."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -9,11 +10,13 @@ from wnrl._settings import UsageError
 from wnrl.compare.flags import CompareOptions
 from wnrl.compare.live_mean import write_means
 from wnrl.report.analyze import compare_runs
+from wnrl.report.cost import with_cost
+from wnrl.report.data.downloads import downloads
+from wnrl.report.data.scores_csv import scores_csv
 from wnrl.report.figures import write_figures
 from wnrl.report.find_runs import read_record, take_inventory
 from wnrl.report.page import write_page
 from wnrl.report.run_differences import check_baseline
-from wnrl.report.scores_csv import scores_csv
 from wnrl.report.summary import summary_markdown
 from wnrl.report.verdicts.staged import with_stages
 from wnrl.train.foreign_text import quoted, visible
@@ -55,14 +58,18 @@ def write_report(
         missing=inventory.missing,
         tuned=inventory.tuned,
     )
-    comparison = with_stages(comparison, read_record(out).stages)
+    record = read_record(out)
+    comparison = with_stages(with_cost(comparison, record.at_a_time), record.stages)
+    command = "; then ".join(record.commands) or "-"
+    comparison = dataclasses.replace(comparison, facts={"command": command, **comparison.facts})
     summary = summary_markdown(comparison)
     print(summary)  # first, in case a file cannot be written
     written = [out / "summary.md", out / "scores.csv"]
     try:
         replace_text(written[0], summary)
         replace_text(written[1], scores_csv(out, inventory.results, inventory.swept))
-        written += [*write_figures(out, comparison), write_page(out, comparison)]
+        files = downloads(out, inventory.results, inventory.swept)
+        written += [*write_figures(out, comparison), write_page(out, comparison, files)]
         # Last, because these lie in the run folders, which may belong to somebody else.
         write_means(out, inventory.results, inventory.swept)
     except OSError as error:

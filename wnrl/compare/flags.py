@@ -108,6 +108,7 @@ class CompareArguments(NamedTuple):
     modules: tuple[str, ...] = ()  # imported by this process and by every run
     seeds: range = range(0)  # of the grid
     chosen: Chosen = NOTHING_CHOSEN  # by --tune
+    command: str = ""  # the command line, for the report
 
 
 def compare_parser(agent: str, norms: Sequence[str]) -> Parser:

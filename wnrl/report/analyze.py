@@ -23,6 +23,7 @@ from wnrl.report.comparison import (
     Game,
     LostRuns,
     Question,
+    SettingsNote,
     Variant,
     VariantScores,
     variant_of,
@@ -41,7 +42,6 @@ from wnrl.stats.reference_scores import Reference, reference_scores
 from wnrl.train.storage.run_status import RunState
 
 GRID_POINTS = 100  # points of a learning curve
-_VERSIONS = ("wnrl", "torch", "ale-py", "gymnasium")
 
 
 def compare_runs(
@@ -87,18 +87,19 @@ def compare_runs(
     games = [_game(env, by_variant, results, lost) for env, by_variant in runs.items()]
     variants = list(dict.fromkeys(scores.variant for game in games for scores in game.variants))
     pairs, all_pairs = pairs_of(variants, question.baseline)
+    note = settings_note(configs, pairs, [*swept, *(tuned.tried if tuned else ())])
     return Comparison(
         agent=_distinct(result.config.run.agent for result in results),
         swept=tuple(swept),
         games=tuple(games),
         aggregate=aggregate_games(games, pairs, results, question, generator),
-        facts=_facts(results, games),
+        facts=_facts(results, games) | {"differences in settings": _differing(note)},
         problems=dict(problems),
         question=question,
         all_pairs=all_pairs,
         contrasts=contrasts(games, pairs, results, FINAL, question),
         areas=contrasts(games, pairs, results, AREA, question),
-        settings=settings_note(configs, pairs, [*swept, *(tuned.tried if tuned else ())]),
+        settings=note,
         sensitivity=analyze_sensitivity(games, swept, results, question),
         tuned=tuned_sentence(tuned, [x.norm for x in variants]) if tuned else "",
         rolled_back={_run_name(x): "; ".join(x.rollbacks) for x in results if x.rollbacks},
@@ -217,18 +218,27 @@ def _facts(results: Sequence[Result], games: Sequence[Game]) -> dict[str, str]:
         "seeds": str(most) if fewest == most else f"{fewest} to {most}",
         "evaluations": _distinct(_evaluations(run) for scores in variants for run in scores.runs),
         "settings": _distinct(f"--{name} {value}" for name, value in settings.items()),
+        "date": _days(day for result in results for day in result.days),
         "machine": " or ".join(dict.fromkeys(result.machine for result in results)) or "-",
         "commit": _distinct(commit for result in results for commit in result.commits),
-        "versions": _distinct(
-            " ".join(f"{name} {x.versions[name]}" for name in _VERSIONS if name in x.versions)
-            for x in results
-        ),
+        "versions": _distinct(result.software for result in results),
     }
 
 
 def _evaluations(run: Result) -> str:
     count = len(run.evaluations)
     return f"{count} with {run.config.run.eval_episodes} episodes each" if count else "none"
+
+
+def _differing(note: SettingsNote) -> str:
+    """Return each variant's settings that differ from its baseline's, besides what is compared."""
+    return "; ".join(f"{label}: {text}" for label, text in note.differing.items()) or "none"
+
+
+def _days(days: Iterable[str]) -> str:
+    """Return `2026-11-29`, or `2026-11-29 to 2026-12-02`."""
+    known = sorted(set(days))
+    return " to ".join(dict.fromkeys([known[0], known[-1]])) if known else "-"
 
 
 def _lengths(configs: Iterable[Config]) -> str:

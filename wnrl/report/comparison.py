@@ -5,6 +5,7 @@
 Dimension key: K grid points, M games, T thresholds.
 """
 
+import dataclasses
 import enum
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -210,13 +211,17 @@ class Game:
 def cost_baseline(scores: VariantScores, game: Game) -> VariantScores | None:
     """Return the plain network with the same settings, to compare a variant's cost with.
 
-    None for the plain network itself, if it has no run, and if it ran on another machine.
+    None for the plain network itself, and if it has no run.
     """
     with_runs = {each.variant: each for each in game.variants if each.runs}
     variant = counterpart(scores.variant, with_runs, "none")
-    if variant in (None, scores.variant) or machines([with_runs[variant]]) != machines([scores]):
-        return None
-    return with_runs[variant]
+    return None if variant in (None, scores.variant) else with_runs[variant]
+
+
+def has_cost(game: Game) -> bool:
+    """Return whether any time of a variant is known."""
+    known = [scores.cost for scores in game.variants if scores.cost is not None]
+    return not all(math.isnan(time) for cost in known for time in dataclasses.astuple(cost))
 
 
 def machines(variants: Iterable[VariantScores]) -> set[str]:
@@ -324,6 +329,7 @@ class Comparison:
     areas: tuple[Contrast, ...] = ()  # of area under the curve, the secondary measure
     settings: SettingsNote = SettingsNote({}, "")
     sensitivity: Sensitivity = Sensitivity()
+    cost: str = ""  # sentence about the cost; empty if no run recorded its times
     tuned: str = ""  # how each normalization's values were chosen; empty if none were
     rolled_back: Mapping[str, str] = field(default_factory=dict)  # runs by name: reasons
 

@@ -41,6 +41,8 @@ class Record(NamedTuple):
     margin: float = DEFAULT_QUESTION.margin
     stages: StagedRecord | None = None  # None if the number of seeds is fixed
     tuned: TunedRecord | None = None  # None if no values were chosen
+    commands: tuple[str, ...] = ()  # the distinct ones that trained runs here, in order
+    at_a_time: int = 0  # most runs that trained at a time; 0 if unknown
 
     @property
     def question(self) -> Question:
@@ -115,7 +117,26 @@ def remember(
     runs = earlier.runs
     for folder, config in grid.items():
         runs[_name(folder, out)] = variant_settings(config, swept)
-    _write_record(out, Record(list(swept), runs, *question, stages, earlier.tuned))
+    asked = question._asdict()
+    _write_record(out, earlier._replace(sweep=list(swept), runs=runs, stages=stages, **asked))
+
+
+def remember_command(out: Path, command: str, at_a_time: int) -> None:
+    """Add a command to compare.json, before its runs begin.
+
+    Args:
+        out: folder of the comparison.
+        command: as one line.
+        at_a_time: runs that it trains at a time; 0 if unknown.
+
+    Raises:
+        UsageError: the record cannot be read or written.
+    """
+    earlier = read_record(out)
+    commands = tuple(dict.fromkeys([*earlier.commands, command]))
+    known = at_a_time > 0 and (earlier.at_a_time > 0 or not earlier.runs)
+    most = max(at_a_time, earlier.at_a_time) if known else 0
+    _write_record(out, earlier._replace(commands=commands, at_a_time=most))
 
 
 def remember_tuning(out: Path, tuned: TunedRecord) -> None:

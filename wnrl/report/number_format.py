@@ -57,8 +57,11 @@ def signed(value: float, digits: int) -> str:
     return text if value < 0 or math.isnan(value) else f"+{text.lstrip('−')}"
 
 
-def difference_digits(low: float, high: float, value: float) -> int:
-    """Return the decimals that an interval justifies: two significant digits of its half."""
+def justified_digits(low: float, high: float, value: float) -> int:
+    """Return the decimals that an interval justifies: two significant digits of its half.
+
+    Without an interval they are two significant digits of the value.
+    """
     half = (high - low) / 2
     known = half if half > 0 else abs(value)  # false for NaN
     return min(6, decimals([known], significant=2))
@@ -66,7 +69,7 @@ def difference_digits(low: float, high: float, value: float) -> int:
 
 def difference(value: float, low: float, high: float) -> str:
     """Return `+12.3 [+4.1, +20.5]`; without the interval if it has no ends."""
-    digits = difference_digits(low, high, value)
+    digits = justified_digits(low, high, value)
     if math.isnan(low):
         return signed(value, digits)
     return f"{signed(value, digits)} [{signed(low, digits)}, {signed(high, digits)}]"

@@ -19,9 +19,10 @@ from wnrl.report.comparison import (
     Comparison,
     Game,
     Variant,
-    machines,
+    has_cost,
     total_counts,
 )
+from wnrl.report.data.downloads import Download
 from wnrl.report.figures import PageFigure, page_figures
 from wnrl.report.number_format import counted, listed
 from wnrl.report.run_result import WINDOW_FRACTION
@@ -39,7 +40,10 @@ PAGE = "report.html"
 
 
 def render_page(
-    comparison: Comparison, wide: Sequence[PageFigure], narrow: Sequence[PageFigure]
+    comparison: Comparison,
+    wide: Sequence[PageFigure],
+    narrow: Sequence[PageFigure],
+    files: Sequence[Download] = (),
 ) -> str:
     """Return the page; the same comparison and figures always give the same text.
 
@@ -47,6 +51,7 @@ def render_page(
         comparison: what the page shows.
         wide: the figures for desktops and printers.
         narrow: the same figures, in the same order, for phones.
+        files: what a reader can download from the page.
     """
     from wnrl.report.figures.style import WARNING, looks  # imports matplotlib, which is slow
 
@@ -81,12 +86,13 @@ def render_page(
         overall=aggregate and tables.overall_table(aggregate, colours),
         overall_error=aggregate and aggregate.iqm_error and error_sentence(aggregate),
         references=tables.references_table(games),
-        machines=len(machines(scores for game in games for scores in game.variants)),
+        costs=any(map(has_cost, games)),
+        files=files,
         window=f"{WINDOW_FRACTION:.0%}",
     )
 
 
-def write_page(out: Path, comparison: Comparison) -> Path:
+def write_page(out: Path, comparison: Comparison, files: Sequence[Download] = ()) -> Path:
     """Write report.html into a folder atomically and return its path.
 
     Raises:
@@ -94,7 +100,7 @@ def write_page(out: Path, comparison: Comparison) -> Path:
     """
     wide, narrow = (page_figures(comparison, narrow=narrow) for narrow in (False, True))
     path = out / PAGE
-    replace_text(path, render_page(comparison, wide, narrow))
+    replace_text(path, render_page(comparison, wide, narrow, files))
     return path
 
 

@@ -32,6 +32,7 @@ COMPARISON = "compare.json"  # in the folder of a comparison: the runs that were
 TUNING = "tuning"  # folder in it: the runs that only chose the values of the others
 _LARGEST = 1e150  # of a table's numbers, so that sums of their squares are finite
 WINDOW_FRACTION = 0.1  # share of the agent steps, at their end
+_SOFTWARE = ("wnrl", "python", "torch", "numpy", "ale-py", "gymnasium")
 FIRST_EPISODES = 10  # whose mean stands for random play where no score of it is published
 
 
@@ -52,6 +53,7 @@ class Result:
     machine: str  # the device and threads on which the times depend
     commits: tuple[str, ...]  # the commits that wrote it, in order
     versions: dict[str, str]
+    days: tuple[str, ...] = ()  # on which parts of it started, `2026-11-29`, as far as recorded
     state: RunState = RunState.DONE  # as the run itself last wrote it
     rollbacks: tuple[str, ...] = ()  # why it went back to a checkpoint with half the learning rate
 
@@ -64,6 +66,11 @@ class Result:
     def protocol(self) -> str:
         """The protocol on Atari; `-` elsewhere."""
         return self.config.run.protocol if is_atari(self.config.run.env) else "-"
+
+    @property
+    def software(self) -> str:
+        """Versions of what trained it, as `wnrl 0.1.0 torch 2.13.0`."""
+        return " ".join(f"{x} {self.versions[x]}" for x in _SOFTWARE if x in self.versions)
 
     @property
     def episodes(self) -> int:
@@ -165,6 +172,7 @@ def read_result(folder: Path) -> Result:
         machine=_machine(config, record.device),
         commits=tuple(dict.fromkeys(part.commit or "unknown" for part in record.parts)),
         versions=record.versions,
+        days=tuple(part.started[:10] for part in record.parts if part.started),
         state=read_status(folder).state,
         rollbacks=tuple(record.rollbacks),
     )

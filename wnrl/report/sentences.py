@@ -1,14 +1,13 @@
 """Sentences about a comparison; those about differences are in `verdicts.sentences`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-from wnrl.report.comparison import Comparison, Game, VariantScores, cost_baseline
-from wnrl.report.number_format import counted, decimals, listed, number
+from wnrl.report.comparison import Comparison, Game
+from wnrl.report.number_format import compact, counted, listed
 from wnrl.report.verdicts.sensitivity_text import sensitivity_findings
 from wnrl.report.verdicts.sentences import Finding, game_findings, overall_findings
 from wnrl.stats.intervals import CONCLUSIVE_SEEDS, INDICATIVE_SEEDS, Evidence, evidence
 
-NORMALIZED_DIGITS = 3  # decimals of human-normalized scores and probabilities
 _MOST_NAMED = 4  # longer lists are replaced by their length
 
 
@@ -71,14 +70,13 @@ def evidence_sentences(comparison: Comparison) -> list[str]:
 
 
 def findings(comparison: Comparison) -> list[Finding]:
-    """Return what the verdicts say, in the words of every report, and what the costs show."""
+    """Return what the verdicts say, in the words of every report, and about the cost."""
     found = [*_scope(comparison)]
     if (aggregate := comparison.aggregate) is not None:
         found += overall_findings(aggregate)
     found += game_findings(comparison)
     found += sensitivity_findings(comparison.sensitivity)
-    costs = _cost_finding(comparison.games)
-    return [*found, Finding("Cost", costs)] if costs else found
+    return [*found, Finding("Cost", comparison.cost)] if comparison.cost else found
 
 
 def _scope(comparison: Comparison) -> Iterator[Finding]:
@@ -107,17 +105,6 @@ def _scope(comparison: Comparison) -> Iterator[Finding]:
         )
 
 
-def return_digits(game: Game) -> int:
-    """Return the number of decimals of all returns in a game, in sentences and tables alike."""
-    values: list[float | None] = []
-    for scores in game.variants:
-        values += [scores.mean_evaluation, scores.best_evaluation]
-        values += [run.final for run in scores.runs]
-        for interval in (scores.final, scores.area):
-            values += [] if interval is None else [interval.low, interval.value, interval.high]
-    return decimals(values)
-
-
 def maximum_over_mean(game: Game) -> str:
     """Return how far maxima over evaluations exceed their means; empty without evaluations."""
     above = [
@@ -127,40 +114,6 @@ def maximum_over_mean(game: Game) -> str:
     ]
     if not above:
         return ""
-    digits = return_digits(game)
-    low, high = number(min(above), digits), number(max(above), digits)
+    low, high = compact(min(above), significant=2), compact(max(above), significant=2)
     distance = low if low == high else f"{low} to {high}"
     return f"The maximum over evaluations is {distance} above their mean."
-
-
-def _cost_finding(games: Sequence[Game]) -> str:
-    """Compare the time of an update with that of none; empty without measurements.
-
-    The ranges are over games, swept values and seeds: they show how much other work on the machine
-    changes the times.
-    """
-    ratios: dict[str, list[float]] = {}
-    for game in games:
-        for scores in game.variants:
-            for ratio in _update_ratios(scores, game):
-                ratios.setdefault(scores.variant.norm, []).append(ratio)
-    if not ratios:
-        return ""
-    each = [f"{_range(values)} times as long with {norm}" for norm, values in ratios.items()]
-    return f"Relative to none with the same seed, an update takes {listed(each)}."
-
-
-def _update_ratios(scores: VariantScores, game: Game) -> Iterator[float]:
-    plain = cost_baseline(scores, game)
-    if plain is None:
-        return
-    plain_ms = {run.config.run.seed: run.update_ms for run in plain.runs}
-    for run in scores.runs:
-        reference_ms = plain_ms.get(run.config.run.seed)
-        if run.update_ms is not None and reference_ms is not None:
-            yield run.update_ms / reference_ms
-
-
-def _range(values: Sequence[float]) -> str:
-    low, high = f"{min(values):.2f}", f"{max(values):.2f}"
-    return low if low == high else f"{low} to {high}"

@@ -16,9 +16,17 @@ from wnrl.report.comparison import (
     VariantAggregate,
     VariantScores,
     cost_baseline,
-    machines,
+    has_cost,
 )
-from wnrl.report.number_format import compact, difference, listed, p_value
+from wnrl.report.number_format import (
+    compact,
+    difference,
+    ends,
+    justified_digits,
+    listed,
+    number,
+    p_value,
+)
 from wnrl.report.run_result import WINDOW_FRACTION
 from wnrl.report.sentences import evidence_sentence, evidence_sentences, findings, game_warning
 from wnrl.report.verdicts.sensitivity_text import (
@@ -44,12 +52,13 @@ seeds, for each mean separately.
 Mean evaluation and best evaluation: the mean and the maximum of a run's evaluations, averaged \
 over seeds. Papers often report the maximum, sometimes of a single run. It grows with the number \
 of evaluations by chance alone. The mean is lowered by the early evaluations.
+"""
 
+_HOW_TO_READ_COSTS = """\
 Cost: medians over the runs, with the ratio to `none` in parentheses. "ms per act" is one batched \
 action selection over all environments of a run, "ms per update" one optimizer step. Agent steps \
 per second cover the whole training, including evaluations. DQN's random actions do not run the \
-network, so acting looks cheaper and more alike while exploration is high. Parallel runs \
-slow each other down.
+network, so acting looks cheaper and more alike while exploration is high.
 """
 
 _CONTRAST_COLUMNS = (
@@ -95,17 +104,13 @@ def summary_markdown(comparison: Comparison) -> str:
     lines = ["# Comparison", ""]
     lines += [f"- {name}: {markdown(value)}" for name, value in comparison.facts.items()]
     lines.append("")
-    if len(machines(scores for game in comparison.games for scores in game.variants)) > 1:
-        lines += [
-            "The runs used different machines or numbers of threads. This changes scores by "
-            "rounding only, but their costs cannot be compared.",
-            "",
-        ]
     lines += _verdicts(comparison)
     lines += _sensitivity(comparison.sensitivity)
     for game in comparison.games:
         lines += _game(game, comparison.swept)
     lines += [_HOW_TO_READ]
+    if any(map(has_cost, comparison.games)):
+        lines += [_HOW_TO_READ_COSTS]
     if comparison.aggregate is not None:
         lines += _all_games(comparison.aggregate, comparison.swept)
     elif len(comparison.games) > 1:
@@ -185,7 +190,8 @@ def _game(game: Game, swept: Sequence[str]) -> Iterator[str]:
         yield from (f"**{markdown(warning)}**", "")
     columns = ["runs", "final return", "area", "mean evaluation", "best evaluation"]
     yield from _variant_table(swept, columns, ((x.variant, _scores(x)) for x in game.variants))
-    if with_runs := [scores for scores in game.variants if scores.runs]:
+    if has_cost(game):
+        with_runs = [scores for scores in game.variants if scores.runs]
         columns = ["ms per act", "ms per update", "agent steps/s"]
         yield from _variant_table(swept, columns, ((x.variant, _cost(x, game)) for x in with_runs))
     if game.references:
@@ -199,7 +205,7 @@ def _references(game: Game) -> Iterator[str]:
         (
             [
                 markdown(reference.algorithm),
-                _number(reference.score),
+                compact(reference.score, significant=4),
                 f"{reference.frames:,}",
                 str(reference.runs or "-"),
                 markdown(reference.protocol),
@@ -313,10 +319,10 @@ def _interval(interval: Interval | None) -> str:
     """Return `12.3 [10.1, 14.5]`."""
     if interval is None:
         return "-"
-    value = _number(interval.value)
     if not interval.bounded:
-        return f"{value} (no interval)"
-    return f"{value} [{_number(interval.low)}, {_number(interval.high)}]"
+        return f"{_number(interval.value)} (no interval)"
+    digits = justified_digits(interval.low, interval.high, interval.value)
+    return f"{number(interval.value, digits)} {ends(interval.low, interval.high, digits)}"
 
 
 def _coverage(coverage: Coverage) -> str:
@@ -327,7 +333,7 @@ def _coverage(coverage: Coverage) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "-" if value is None or math.isnan(value) else compact(value, significant=4)
+    return "-" if value is None or math.isnan(value) else compact(value)
 
 
 def _ratio(value: float, plain: float) -> str:

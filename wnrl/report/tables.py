@@ -8,7 +8,6 @@ from wnrl.report.comparison import (
     Aggregate,
     Comparison,
     Contrast,
-    Cost,
     Game,
     OverallContrast,
     Sensitivity,
@@ -16,6 +15,7 @@ from wnrl.report.comparison import (
     VariantAggregate,
     VariantScores,
     cost_baseline,
+    has_cost,
     total_counts,
 )
 from wnrl.report.number_format import (
@@ -25,12 +25,12 @@ from wnrl.report.number_format import (
     decimals,
     difference,
     ends,
+    justified_digits,
     listed,
     number,
     p_value,
 )
 from wnrl.report.seed_dots import Scale, scale_of, seed_dots
-from wnrl.report.sentences import NORMALIZED_DIGITS, return_digits
 from wnrl.report.verdicts.sensitivity_text import (
     HOW_TO_READ,
     HOW_TO_READ_NORMS,
@@ -75,21 +75,21 @@ class Table(NamedTuple):
 def scores_table(game: Game, colours: Colours) -> Table:
     """Return a row for each variant in a game, with or without runs."""
     scale = scale_of(game)
-    digits = return_digits(game)
-    axis = scale and f"{number(scale.low, digits)} to {number(scale.high, digits)}"
-    columns = (
+    axis = scale and f"{compact(scale.low)} to {compact(scale.high)}"
+    columns: tuple[Column, ...] = (
         Column("Variant", words=True),
         Column("Final return by seed", axis or "", words=True),
         Column("Final return", "95% interval"),
         Column("Area", "95% interval"),
         Column("Evaluations", "mean"),
         Column("Evaluations", "maximum"),
-        Column("Act", "ms"),
-        Column("Update", "ms"),
-        Column("Speed", "agent steps/s"),
     )
-    rows = tuple(_scores_row(scores, game, scale, digits, colours) for scores in game.variants)
-    return Table(f"Scores in {game.env}", columns, rows)
+    rows = [_scores_row(scores, scale, colours) for scores in game.variants]
+    if has_cost(game):
+        columns += (Column("Act", "ms"), Column("Update", "ms"), Column("Speed", "agent steps/s"))
+        costs = (_cost_cells(scores, game) for scores in game.variants)
+        rows = [(*row, *cost) for row, cost in zip(rows, costs, strict=True)]
+    return Table(f"Scores in {game.env}", columns, tuple(rows))
 
 
 def runs_table(game: Game) -> Table:
@@ -102,13 +102,12 @@ def runs_table(game: Game) -> Table:
         Column("Episodes"),
         Column("Wall time"),
     )
-    digits = return_digits(game)
     rows = tuple(
         (
             Cell(f"{scores.variant.label}, seed {run.config.run.seed}"),
-            Cell(number(run.final, digits)),
-            Cell(number(run.area, digits)),
-            Cell(number(run.best_evaluation, digits)),
+            Cell(number(run.final, _digits(scores.final))),
+            Cell(number(run.area, _digits(scores.area))),
+            Cell(number(run.best_evaluation, _digits(scores.final))),
             Cell(f"{run.episodes:,}"),
             Cell(MISSING if run.wall_s is None else format_duration(run.wall_s)),
         )
@@ -234,7 +233,7 @@ def overall_table(aggregate: Aggregate, colours: Colours) -> Table:
             Cell(VERDICT_WORDS[x.verdict]),
             _difference_cell(x.iqm),
             _difference_cell(x.optimality_gap),
-            _interval(x.improvement, NORMALIZED_DIGITS),
+            _interval(x.improvement),
         )
         for x in aggregate.contrasts
     )
@@ -291,9 +290,8 @@ def references_table(games: Sequence[Game]) -> Table:
     return Table("Published scores", columns, rows)
 
 
-def _scores_row(
-    scores: VariantScores, game: Game, scale: Scale | None, digits: int, colours: Colours
-) -> tuple[Cell, ...]:
+def _scores_row(scores: VariantScores, scale: Scale | None, colours: Colours) -> tuple[Cell, ...]:
+    digits = _digits(scores.final)
     colour = colours[scores.variant]
     counts = scores.counts
     seeds = counted(counts.finished, "seed")
@@ -303,20 +301,20 @@ def _scores_row(
     if scores.runs and scale is not None:
         finals = listed([number(run.final, digits) for run in scores.runs])
         picture = seed_dots(scores, scale, colour, f"{seeds} with final returns {finals}")
-    plain = cost_baseline(scores, game)
     return (
         Cell(scores.variant.label, seeds, swatch=colour),
         Cell("" if picture else MISSING, picture=picture),
-        _interval(scores.final, digits),
-        _interval(scores.area, digits),
+        _interval(scores.final),
+        _interval(scores.area),
         Cell(number(scores.mean_evaluation, digits)),
         Cell(number(scores.best_evaluation, digits)),
-        *_cost_cells(scores.cost, None if plain is None else plain.cost),
     )
 
 
-def _cost_cells(cost: Cost | None, plain: Cost | None) -> Iterator[Cell]:
+def _cost_cells(scores: VariantScores, game: Game) -> Iterator[Cell]:
     """Yield a cell per time, with its ratio to the plain network's."""
+    baseline = cost_baseline(scores, game)
+    cost, plain = scores.cost, None if baseline is None else baseline.cost
     for name, most_digits in (("act_ms", 3), ("update_ms", 3), ("steps_per_s", 0)):
         value = math.nan if cost is None else getattr(cost, name)
         ratio = math.nan if plain is None else value / getattr(plain, name)
@@ -327,19 +325,29 @@ def _cost_cells(cost: Cost | None, plain: Cost | None) -> Iterator[Cell]:
 def _aggregate_row(variant: VariantAggregate, atari_5: bool, colours: Colours) -> tuple[Cell, ...]:
     return (
         Cell(variant.variant.label, swatch=colours[variant.variant]),
-        _interval(variant.iqm, NORMALIZED_DIGITS),
+        _interval(variant.iqm),
         _coverage(variant.iqm_coverage),
-        _interval(variant.median, NORMALIZED_DIGITS),
-        _interval(variant.mean, NORMALIZED_DIGITS),
-        _interval(variant.optimality_gap, NORMALIZED_DIGITS),
+        _interval(variant.median),
+        _interval(variant.mean),
+        _interval(variant.optimality_gap),
         _coverage(variant.optimality_gap_coverage),
-        *([_interval(variant.atari_5, NORMALIZED_DIGITS)] if atari_5 else []),
+        *([_interval(variant.atari_5)] if atari_5 else []),
     )
 
 
-def _interval(interval: Interval | None, digits: int) -> Cell:
+def _digits(interval: Interval | None) -> int:
+    """Return the decimals of a variant's scores; 0 without any."""
+    if interval is None:
+        return 0
+    if not interval.bounded:
+        return decimals([interval.value], significant=3)
+    return justified_digits(interval.low, interval.high, interval.value)
+
+
+def _interval(interval: Interval | None) -> Cell:
     if interval is None:
         return Cell(MISSING)
+    digits = _digits(interval)
     note = ends(interval.low, interval.high, digits) or "no interval"
     return Cell(number(interval.value, digits), note)
 

@@ -96,12 +96,13 @@ def frames_text(games: Sequence[Game]) -> str:
 
 
 def facts_text(comparison: Comparison) -> str:
-    """Return the facts about the runs that are known, with commits cut to seven digits."""
+    """Return the known facts but the command, with commits cut to seven digits."""
     facts = {
         name: re.sub(r"\b([0-9a-f]{7})[0-9a-f]{33}\b", r"\1", value)
         for name, value in comparison.facts.items()
     }
-    return " · ".join(f"{name}: {value}" for name, value in facts.items() if value != "-")
+    shown = {name: text for name, text in facts.items() if text != "-" and name != "command"}
+    return " · ".join(f"{name}: {text}" for name, text in shown.items())
 
 
 def _seeds_text(game: Game) -> Iterator[str]:

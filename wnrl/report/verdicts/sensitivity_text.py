@@ -8,8 +8,8 @@ from wnrl.report.number_format import (
     MISSING,
     counted,
     difference,
-    difference_digits,
     ends,
+    justified_digits,
     listed,
     number,
 )
@@ -110,7 +110,7 @@ def norm_row(found: NormSensitivity) -> tuple[str, ...]:
 
 
 def _loss(loss: Interval) -> str:
-    return _interval(loss, difference_digits(loss.low, loss.high, loss.value))
+    return _interval(loss, justified_digits(loss.low, loss.high, loss.value))
 
 
 def _interval(interval: Interval, digits: int) -> str:

@@ -11,6 +11,7 @@ import textwrap
 import traceback
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -126,11 +127,13 @@ class RunDirectory:
             config: the run's settings, as they are now.
             facts: what else is known about the run.
             agent_steps: agent steps done when this part of the run begins. Each part adds its
-                versions and commit to the list of parts.
+                date, versions and commit to the list of parts.
         """
         path = self.path / CONFIG
         parts = [asdict(part) for part in read_config_file(self.path).parts] if agent_steps else []
-        part = {"from_agent_step": agent_steps, **software()}
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        started = {"started": now} if config.run.wall_time else {}
+        part = {"from_agent_step": agent_steps, **started, **software()}
         record = {**config.to_json(), **facts, **software(), "parts": [*parts, part]}
         with storage_errors(self.path):
             replace_text(path, f"{json.dumps(record, indent=2)}\n")
@@ -170,6 +173,7 @@ class Part:
     from_agent_step: int
     commit: str | None = None
     versions: dict[str, str] = field(default_factory=dict)
+    started: str = ""  # date and time in UTC; not recorded by early versions and --no-wall-time
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ def scores_csv(out: Path, results: Sequence[Result], swept: Sequence[str]) -> st
     """
     columns = ["run", "env", "agent", "norm", *swept, "seed", "agent_steps", "done", "episodes"]
     columns += ["final_return", "area_under_curve", "mean_evaluation", "max_evaluation"]
-    columns += ["act_ms", "update_ms", "wall_s", "protocol", "commit"]
+    columns += ["act_ms", "update_ms", "wall_s", "protocol", "commit", "versions"]
     file = io.StringIO()
     writer = csv.DictWriter(file, columns, lineterminator="\n")
     writer.writeheader()
@@ -39,6 +39,7 @@ def scores_csv(out: Path, results: Sequence[Result], swept: Sequence[str]) -> st
                 **_known_numbers(result),
                 "protocol": result.protocol,
                 "commit": " ".join(result.commits),
+                "versions": result.software,
             }
         )
     return file.getvalue()
