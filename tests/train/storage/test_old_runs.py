@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 import torch
+from tensorboard.summary.writer.record_writer import RecordWriter
 from torch import nn
 
+from wnrl._settings import UsageError
 from wnrl.train.log.tensorboard import TensorBoard
 from wnrl.train.storage.csv_log import EVALUATIONS, HEADERS, TIMINGS, CsvLog
 from wnrl.train.storage.old_runs import Scalars, migrate, read_scalars
@@ -57,6 +59,15 @@ def test_what_a_power_cut_left_hides_nothing_before_it(tmp_path: Path, broken: b
     (path,) = tmp_path.iterdir()
     path.write_bytes(path.read_bytes() + broken)
     assert read_scalars(tmp_path).mean_return == {10: 2.0}
+
+
+def test_a_record_that_is_no_event_is_one_line_although_its_checksum_is_right(
+    tmp_path: Path,
+) -> None:
+    with (tmp_path / "events.out.tfevents.1").open("wb") as file:
+        RecordWriter(file).write(b"\xff" * 20)
+    with pytest.raises(UsageError, match=r"the event files of .* are damaged \(DecodeError\)"):
+        read_scalars(tmp_path)
 
 
 def migrated(state: dict[str, Any], folder: Path, step: int) -> dict[str, Any]:

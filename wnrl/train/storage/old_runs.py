@@ -58,6 +58,11 @@ def read_scalars(run_dir: Path) -> Scalars:
     except OSError as error:
         path = os.fsdecode(error.filename or run_dir)
         raise UsageError(f"{path} cannot be read: {error.strerror or error}") from None
+    except Exception as error:  # a damaged record can fail in any part of TensorBoard
+        raise UsageError(
+            f"the event files of {run_dir} are damaged ({type(error).__name__}); restore them from "
+            "a copy, or remove them"
+        ) from None
 
     def values(tag: str) -> dict[int, float]:
         newest = {x.step: x.value for x in events.Scalars(tag)} if tag in tags else {}
