@@ -273,23 +273,25 @@ def test_no_folder_lies_in_one_of_its_own_name(tmp_path: Path) -> None:
 
 
 def test_a_mean_that_cannot_be_written_costs_the_report_none_of_its_files(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    comparison = Comparison(tmp_path, seeds=1)
+    monkeypatch.chdir(tmp_path)
+    out_dir = Path("a  b")  # short: a long line is cut in the middle
+    comparison = Comparison(out_dir, seeds=1)
     (run,) = comparison.runs
     comparison.play(run, [(STEPS, 1.0)])
     (run.folder / "config.json").write_text(json.dumps(run.planned.config.to_json()))
     (run.folder / "checkpoints" / f"step_{STEPS:09d}").mkdir(parents=True)
     in_its_place = run.folder.parent / "mean"
     in_its_place.write_text("")
-    assert compare.main(["--report-only", str(tmp_path)]) == 2
+    assert compare.main(["--report-only", str(out_dir)]) == 2
     out, err = capsys.readouterr()
     assert err == (
         f"wnrl.compare: cannot write {in_its_place}: File exists; fix this, then make "
-        f"the report with --report-only {tmp_path}\n"
+        f"the report with --report-only '{out_dir}'\n"
     )
-    assert (tmp_path / "summary.md").read_text() in out
-    assert (tmp_path / "report.html").exists()
+    assert (out_dir / "summary.md").read_text() in out
+    assert (out_dir / "report.html").exists()
 
 
 @pytest.mark.slow

@@ -190,7 +190,7 @@ def test_a_disk_that_stays_full_ends_with_exit_code_1_and_how_to_finish(
     whole: Path, disk: SmallDisk, capsys: pytest.CaptureFixture[str], monkeypatch: Any
 ) -> None:
     monkeypatch.chdir(disk.path.parent)
-    run_dir = Path(disk.path.name) / "run"  # short: a long line is cut in the middle
+    run_dir = Path(disk.path.name) / "a  run"  # short: a long line is cut in the middle
     monkeypatch.setattr(command, "train", filling_at(360, disk))
     assert command.main([*flags(), f"--run-dir={run_dir}"]) == 1
     last = capsys.readouterr().err.splitlines()[-1]
@@ -199,7 +199,7 @@ def test_a_disk_that_stays_full_ends_with_exit_code_1_and_how_to_finish(
     assert kept < 800  # the last one; an earlier one may have found room
     assert last.endswith(
         f"No space left on device; the checkpoint of agent step {kept} is kept; make room, then "
-        f"finish with --resume {run_dir}"
+        f"finish with --resume '{run_dir}'"
     )
     disk.make_room()
     assert command.main(["--resume", str(run_dir)]) == 0
@@ -233,8 +233,10 @@ def test_a_disk_that_is_full_from_the_start_is_one_line_and_exit_code_1(
 
 def test_rows_that_are_missing_at_the_end_are_named(tmp_path: Path) -> None:
     """The last checkpoint is written, then a table goes away."""
-    config = configured(tmp_path, checkpoint_every_steps=0, steps=790)  # not a log interval
-    with pytest.raises(StorageError, match=r"the newest rows of timings\.csv in .* --resume"):
-        run_with(config, {790: (tmp_path / "timings.csv").unlink})
-    assert Checkpoints(tmp_path).steps() == [792]
-    assert read_status(tmp_path).state is RunState.FAILED
+    run_dir = tmp_path / "a  run"
+    config = configured(run_dir, checkpoint_every_steps=0, steps=790)  # not a log interval
+    said = rf"the newest rows of timings\.csv in .* finish with --resume '{run_dir}'$"
+    with pytest.raises(StorageError, match=said):
+        run_with(config, {790: (run_dir / "timings.csv").unlink})
+    assert Checkpoints(run_dir).steps() == [792]
+    assert read_status(run_dir).state is RunState.FAILED

@@ -74,12 +74,12 @@ def learn_nan(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[float]]:
 def test_nan_from_an_environment_ends_the_run_and_keeps_what_was_learnt(
     agent: list[str], env: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = tmp_path / "run"
+    run = tmp_path / "a  run"
     code = go(f"--env={env}", *agent, *FAST, "--steps=500", f"--run-dir={run}")
     assert code == ExitCode.NOT_FINITE == 4
     line = only_line(capsys)
     assert f"{env} (environment 0, at step 5 of its episode) is " in line
-    assert f"--resume {run} continues from the checkpoint of agent step 8" in line
+    assert f"--resume '{run}' continues from the checkpoint of agent step 8" in line
     assert all(x.isfinite().all() for x in newest(run).values())
     assert read_status(run).state is RunState.DIVERGED
 

@@ -11,6 +11,7 @@ import pytest
 from wnrl import evaluate
 from wnrl.compare import command as compare
 from wnrl.train import command
+from wnrl.train import run as train_run
 
 TOY = ["--env=toy/Catch", "--warmup-steps=100", "--no-calibrate", "--eval-every-steps=0"]
 NAMES = (
@@ -44,6 +45,7 @@ def test_a_run_in_an_odd_folder_prints_commands_that_can_be_pasted(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(train_run, "is_atari", lambda env: True)  # whose end names a GIF
     assert go(*TOY, "--steps=200", f"--run-dir={name}") == 0
     out = capsys.readouterr().out
     assert all(line.isprintable() for line in out.split("\n"))
@@ -54,10 +56,24 @@ def test_a_run_in_an_odd_folder_prints_commands_that_can_be_pasted(
     assert (program, flag, steps) == (["python", "-m", "wnrl.train"], "--resume", "--steps")
     assert go(flag, folder, steps, number) == 0
     assert f"done at {int(number):,} of" in capsys.readouterr().out
-    *program, folder = arguments_of(printed["evaluate"])
-    assert program == ["python", "-m", "wnrl.evaluate"]
+    *program, folder, flag, gif = arguments_of(printed["evaluate"])
+    assert (program, flag) == (["python", "-m", "wnrl.evaluate"], "--gif")
+    assert Path(gif).resolve() == (tmp_path / name / "play.gif").resolve()
     assert evaluate.main([folder, "--episodes=1"]) == 0
     assert all(line.isprintable() for line in capsys.readouterr().out.split("\n"))
+
+
+def test_the_module_of_a_run_can_be_pasted_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = "gymnasium.envs.classic_control:CartPoleEnv"
+    text = f"import gymnasium\ngymnasium.register('Odd-v0', {make!r}, max_episode_steps=20)\n"
+    (tmp_path / "odd poles.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    odd = [*TOY, "--env=odd poles:Odd-v0"]
+    assert go(*odd, "--steps=120", f"--run-dir={tmp_path / 'run'}") == 0
+    *_, folder, flag, module = arguments_of(printed_commands(capsys.readouterr().out)["evaluate"])
+    assert evaluate.main([folder, flag, module, "--episodes=1"]) == 0
 
 
 def test_the_error_about_a_folder_that_holds_a_run_can_be_pasted_too(
