@@ -66,7 +66,9 @@ class Saved:
 
     path: Path
     manifest: Manifest
-    _loaded: dict[str, dict[str, Any]] = field(default_factory=dict, init=False, repr=False)
+    _loaded: dict[str, dict[str, Any]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @property
     def step(self) -> int:
