@@ -178,7 +178,8 @@ def test_kills_of_runs_and_of_the_command_change_nothing(
 def test_to_interrupt_it_leaves_no_process_and_a_checkpoint_of_each_run(
     tmp_path: Path, signum: signal.Signals
 ) -> None:
-    grid = [*GRID, "--seeds=1", "--steps=1e7", "--checkpoint-every-steps=0", "--out", tmp_path]
+    out = tmp_path / "a  b"
+    grid = [*GRID, "--seeds=1", "--steps=1e7", "--checkpoint-every-steps=0", "--out", out]
     command = Command(*grid)
     until(
         all(len(text) > 200 for text in episodes(tmp_path).values())
@@ -190,9 +191,8 @@ def test_to_interrupt_it_leaves_no_process_and_a_checkpoint_of_each_run(
     os.killpg(command.process.pid, signum)  # as a terminal does; each run is asked once
     output = command.process.communicate(timeout=LIMIT_S)[0]
     assert command.process.returncode == 128 + signum
-    assert (
-        "stopped; to continue, repeat the command: python -m wnrl.compare --env toy/Catch" in output
-    )
+    assert "stopped; to continue, repeat the command: python -m wnrl.compare --env toy" in output
+    assert f" --out '{out}'\n" in output
     assert not any(Path(f"/proc/{pid}").exists() for pid in children)
     folders = [path.parent for path in tmp_path.rglob("config.json")]
     assert len(folders) == 2

@@ -20,9 +20,8 @@ SHORT += ["--no-wall-time"]
         (few_files, {}),
         (no_home, {}),
         (nothing, {"TMPDIR": "/nowhere"}),
-        (nothing, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}),
     ],
-    ids=["64 open files", "no HOME", "no TMPDIR", "LC_ALL=C"],
+    ids=["64 open files", "no HOME", "no TMPDIR"],
 )
 def test_a_run_trains_and_is_evaluated(
     tmp_path: Path, before: Callable[[], None], environment: Mapping[str, str]
