@@ -9,6 +9,10 @@ from typing import Any
 
 import pytest
 from tensorboard.backend.event_processing import event_accumulator
+from tensorboard.backend.event_processing import plugin_event_multiplexer as multiplexer
+from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
+from tensorboard.context import RequestContext
+from tensorboard.plugins import base_plugin
 from tensorboard.plugins.custom_scalar import layout_pb2
 
 from wnrl.compare import command as compare
@@ -18,9 +22,13 @@ from wnrl.compare.jobs.runner import Run, State
 from wnrl.compare.live_mean import LiveMeans
 from wnrl.report.run_result import find_runs, read_result
 from wnrl.stats.intervals import t_interval
+from wnrl.train.log.board_layout import LAYOUT
+from wnrl.train.log.tensorboard import TensorBoard
 
 STEPS = 1_000  # so a point every 10 agent steps, each over the last 100
-MEAN, LOW, HIGH = (f"compare/toy/Catch/{name}" for name in ("return", "return_low", "return_high"))
+MEAN, MIDDLE, LOW, HIGH = (
+    f"compare/toy/Catch/{name}" for name in ("return", "return_middle", "return_low", "return_high")
+)
 HEADER = "agent_step,env,raw_return,length,wall_time_s\n"
 
 accumulator: Any = event_accumulator.EventAccumulator
@@ -188,13 +196,49 @@ def test_each_environment_has_charts_of_all_its_variants(tmp_path: Path) -> None
         (tag,) = events.Tags()["scalars"]
         env = "CartPole-v1" if "CartPole-v1" in str(folder) else "toy/Catch"
         assert tag == f"compare/{env}/return"
-        lines = {chart.title: chart.multiline.tag for chart in layouts[-1].category[1].chart}
+        (means,) = layouts[-1].category
+        lines = {chart.title: chart.multiline.tag for chart in means.chart[2:]}
         assert [name for name, (line,) in lines.items() if re.match(line, tag)] == [env]
     assert all(layout == layouts[0] for layout in layouts)
-    margins, _ = layouts[0].category
-    assert [chart.title for chart in margins.chart] == ["toy/Catch", "CartPole-v1"]
-    (series,) = margins.chart[0].margin.series
-    assert (series.value, series.lower, series.upper) == (MEAN, LOW, HIGH)
+    (means,) = layouts[0].category
+    bands = ["toy/Catch, 95% interval", "CartPole-v1, 95% interval"]
+    assert [chart.title for chart in means.chart] == [*bands, "toy/Catch", "CartPole-v1"]
+    (series,) = means.chart[0].margin.series
+    assert (series.value, series.lower, series.upper) == (MIDDLE, LOW, HIGH)
+
+
+@pytest.mark.filterwarnings("ignore:html5lib's sanitizer is deprecated")
+def test_means_come_first_wherever_the_log_directory_starts(tmp_path: Path) -> None:
+    from tensorboard.plugins.custom_scalar import custom_scalars_plugin  # warns when imported
+
+    comparison = Comparison(tmp_path / "study", 1)
+    comparison.play(comparison.runs[0], [(5, 1.0), (31, 1.0)])
+    comparison.update()
+    another = tmp_path / "another" / "seed1"  # TensorBoard reads it first
+    another.mkdir(parents=True)
+    run = TensorBoard(another)
+    run.arrange(LAYOUT)
+    run.close()
+    for above in (tmp_path, tmp_path / "study"):
+        runs = multiplexer.EventMultiplexer(tensor_size_guidance={"custom_scalars": 1})
+        runs.AddRunsFromDirectory(str(above)).Reload()
+        provider = MultiplexerDataProvider(runs, str(above))
+        context = base_plugin.TBContext(data_provider=provider)
+        plugin: Any = custom_scalars_plugin.CustomScalarsPlugin(context)
+        first, *_ = json.loads(plugin.layout_impl(RequestContext(), ""))["category"]
+        assert first["title"] == "0 mean return over seeds"
+        assert [x["title"] for x in first["chart"]] == ["toy/Catch, 95% interval", "toy/Catch"]
+
+
+def test_a_band_has_its_three_lines_at_the_same_steps(tmp_path: Path) -> None:
+    comparison = Comparison(tmp_path, seeds=2)
+    for run, later in zip(comparison.runs, (1.0, 5.0), strict=True):
+        comparison.play(run, [(5, 1.0), (15, later), (31, 0.0)])
+    comparison.update()
+    above = comparison.runs[0].folder.parent
+    assert points(above) == [(10, 1.0), (20, 2.0), (30, 2.0)]
+    steps = [[step for step, _ in points(above, tag)] for tag in (MIDDLE, LOW, HIGH)]
+    assert steps == [[20, 30]] * 3  # equal seeds have no interval; TensorBoard refuses gaps
 
 
 def test_training_goes_on_where_the_curve_cannot_be_written(tmp_path: Path) -> None:

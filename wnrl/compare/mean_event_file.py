@@ -4,7 +4,6 @@ A comparison has many of these files, so each is open only while something is ap
 `wnrl.compare.live_mean` computes the mean.
 """
 
-import math
 import re
 import time
 from collections.abc import Iterable, Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from wnrl.stats.intervals import Interval
+from wnrl.train.log.board_layout import MEANS
 from wnrl.train.log.event_file import creation_time
 from wnrl.train.untrusted.files import refuse_special
 
@@ -70,19 +70,25 @@ def append_band(
     events = []
     for step, interval in zip(steps, intervals, strict=True):
         if interval is not None:
-            heights = zip(tags(env), (interval.value, interval.low, interval.high), strict=True)
+            heights = [interval.value]
+            if interval.bounded:
+                heights += [interval.value, interval.low, interval.high]
             values = [
                 Summary.Value(tag=tag, simple_value=height)
-                for tag, height in heights
-                if not math.isnan(height)
+                for tag, height in zip(tags(env), heights, strict=False)
             ]
             events.append({"step": step, "summary": Summary(value=values)})
     _append(path, events)
 
 
 def tags(env: str) -> list[str]:
-    """Return the tags of the mean and of the ends of its interval; runs have no such tags."""
-    return [f"compare/{env}/{name}" for name in ("return", "return_low", "return_high")]
+    """Return the tags of the mean, and of the middle and the ends of its interval.
+
+    Runs have no such tags. The middle is the mean where it has an interval: a margin chart refuses
+    lines of different steps.
+    """
+    names = ("return", "return_middle", "return_low", "return_high")
+    return [f"compare/{env}/{name}" for name in names]
 
 
 def layout(envs: Sequence[str]) -> dict[str, dict[str, list[Any]]]:
@@ -92,12 +98,9 @@ def layout(envs: Sequence[str]) -> dict[str, dict[str, list[Any]]]:
     runs, and loses charts if a category differs between two of them. A margin chart omits curves
     without an interval, so there is a line chart too.
     """
-    return {
-        "0 mean return over seeds, 95% interval": {env: ["Margin", tags(env)] for env in envs},
-        "0 mean return over seeds": {
-            env: ["Multiline", [f"^{re.escape(tags(env)[0])}$"]] for env in envs
-        },
-    }
+    bands = {f"{env}, 95% interval": ["Margin", tags(env)[1:]] for env in envs}
+    lines = {env: ["Multiline", [f"^{re.escape(tags(env)[0])}$"]] for env in envs}
+    return {MEANS: {**bands, **lines}}
 
 
 def _append(path: Path, events: Iterable[dict[str, Any]]) -> None:

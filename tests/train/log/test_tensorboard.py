@@ -118,7 +118,8 @@ def test_histograms_leave_out_what_is_not_finite(tmp_path: Path) -> None:
 
 def test_the_configuration_is_in_the_runs_own_event_file(tmp_path: Path) -> None:
     board = TensorBoard(tmp_path)
-    board.describe({"lr": 0.5, "norm": "weight", "double": True, "resume": None, "dims": (1, 2)})
+    settings = {"lr": 0.5, "norm": "weight", "double": True, "resume": None, "dims": (1, 2)}
+    board.describe(settings, "weight seed1", ["norm", "lr"])
     board.close()
     assert len(list(tmp_path.iterdir())) == 1  # no sub-run
     events = read(tmp_path)
@@ -126,10 +127,14 @@ def test_the_configuration_is_in_the_runs_own_event_file(tmp_path: Path) -> None
     assert b"| norm | weight |" in text.tensor_proto.string_val[0]
     metadata = events.SummaryMetadata("_hparams_/session_start_info")
     content = hparams_data.FromString(metadata.plugin_data.content)
+    assert content.session_start_info.group_name == "weight seed1"
     values = content.session_start_info.hparams
     assert sorted(values) == ["dims", "double", "lr", "norm", "resume"]
     assert (values["lr"].number_value, values["norm"].string_value) == (0.5, "weight")
     assert (values["double"].string_value, values["resume"].string_value) == ("True", "None")
+    metadata = events.SummaryMetadata("_hparams_/experiment")
+    infos = hparams_data.FromString(metadata.plugin_data.content).experiment.hparam_infos
+    assert {info.name for info in infos if info.differs} == {"norm", "lr"}
 
 
 def test_tensorboard_is_imported_when_it_is_used_and_without_a_warning(tmp_path: Path) -> None:

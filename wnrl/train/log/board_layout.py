@@ -8,7 +8,12 @@ from collections.abc import Mapping
 Chart = list[str]  # regular expressions of tags
 Layout = Mapping[str, Mapping[str, Chart]]  # category -> title -> chart
 
+# Charts of a comparison. A run has none of them, but names the category: TensorBoard orders
+# categories by the layout of the run whose name comes first, and adds the charts of the others.
+MEANS = "0 mean return over seeds"
+
 LAYOUT: Layout = {
+    MEANS: {},
     "1 learning": {
         "training return, mean of the last 100": ["^rollout/ep_rew_mean$"],
         "evaluation return": ["^eval/mean_reward$"],

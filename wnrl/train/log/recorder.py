@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from wnrl.config import OPERATIONAL, Config
+from wnrl.config import OPERATIONAL, UNNAMED, Config
 from wnrl.envs.vector import Episode
 from wnrl.train.log.board_layout import LAYOUT
 from wnrl.train.log.episodes import EpisodeLog, RecentEpisodes
@@ -156,7 +156,11 @@ class Recorder:
         )
         if not resume:
             self._board.arrange(LAYOUT)
-            self._board.describe(_described(self._config))
+            self._board.describe(
+                _described(self._config),
+                name=f"{run.norm} seed{run.seed} {run.env}: {run_dir}",
+                first=_varied(self._config),
+            )
         self.progress = Progress(run.steps, step=steps, interval_s=run.progress_every_s)
         self._log_rate, self._status_rate = StepRate(steps), StepRate(steps)
         self._start_s = time.monotonic()
@@ -266,6 +270,11 @@ class Recorder:
                 episodes=self.episodes,
             )
         )
+
+
+def _varied(config: Config) -> set[str]:
+    """Return the settings that runs are told apart by; a sweep gives its values explicitly."""
+    return set(config.explicit) - set(UNNAMED) | {"env", "norm", "seed"}
 
 
 def _described(config: Config) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """TensorBoard's event files of a run. They are write-only; their x axis is agent steps."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,7 +33,7 @@ class TensorBoard:
         """
         self.events = EventFile(run_dir, purge_step)
 
-    def describe(self, config: Mapping[str, object]) -> None:
+    def describe(self, config: Mapping[str, object], name: str, first: Collection[str]) -> None:
         """Write the run's configuration: hyperparameters to compare by, and a table as text.
 
         They go to the run's event file; `SummaryWriter.add_hparams` would make a second run
@@ -41,14 +42,26 @@ class TensorBoard:
         Args:
             config: every setting, with the same names in all runs; anything but numbers and
                 strings is shown as text.
+            name: of the trial; TensorBoard merges trials of the same name.
+            first: settings whose columns come first. TensorBoard sorts the others by name and
+                shows only some.
         """
+        from tensorboard.plugins.hparams import plugin_data_pb2
         from torch.utils.tensorboard import summary  # slow to import
 
         plain = {
             name: value if type(value) in (int, float, str) else str(value)
             for name, value in config.items()
         }
+        kind: Any = vars(plugin_data_pb2)["HParamsPluginData"]  # declares no types
         for part in summary.hparams(plain, dict.fromkeys(_RESULTS)):
+            plugin = part.value[0].metadata.plugin_data
+            data = kind.FromString(plugin.content)
+            for info in data.experiment.hparam_infos:
+                info.differs = info.name in first
+            if data.HasField("session_start_info"):
+                data.session_start_info.group_name = name
+            plugin.content = data.SerializeToString()
             self.events.add(summary=part)
         rows = [f"| {name} | {value} |" for name, value in plain.items()]
         text = "\n".join(["| setting | value |", "|---|---|", *rows])
