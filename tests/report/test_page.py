@@ -14,11 +14,13 @@ from hand_comparisons import aggregate, comparison, game, variant
 from made_results import made_result
 from script_modules import load_script
 
-from wnrl.report.comparison import Comparison, Cost, LostRuns
+from wnrl.report.comparison import DEFAULT_QUESTION, Comparison, Cost, LostRuns
 from wnrl.report.data import downloads as csv_downloads
-from wnrl.report.data.downloads import downloads
+from wnrl.report.data.downloads import Download, downloads
 from wnrl.report.figures import PageFigure
 from wnrl.report.page import render_page, write_page
+from wnrl.report.verdicts.in_games import FINAL, contrasts
+from wnrl.report.verdicts.pairs import pairs_of
 from wnrl.stats.reference_scores import Reference
 
 screenshot_report = load_script("screenshot_report.py")
@@ -26,6 +28,11 @@ needs_browser = pytest.mark.skipif(
     shutil.which("chromium") is None or shutil.which("chromedriver") is None,
     reason="chromium and chromedriver are not installed",
 )
+BLANK_BYTES = 200  # a page without text compresses to less
+CONTENTS = """
+return [...document.querySelectorAll('details:has(table)')].map(
+  e => getComputedStyle(e, '::details-content').contentVisibility);
+"""
 VOID = {"meta", "link", "br", "img", "input", "hr"}
 NASTY = '<script>alert("1")</script> & co'
 FACTS = {"commit": "3f2a9c1", "settings": "-", "note": NASTY}
@@ -107,7 +114,13 @@ def two_games_drawn() -> Comparison:
         for env in ("Breakout", long)
     ]
     problems = {"Pong/" + "x" * 90: "failed: RuntimeError: " + "y" * 200}
-    return comparison(*games, facts=FACTS, problems=problems)
+    results = [run for game in games for scores in game.variants for run in scores.runs]
+    pairs, _ = pairs_of([scores.variant for scores in games[0].variants], "none")
+    return dataclasses.replace(
+        comparison(*games, facts=FACTS, problems=problems),
+        contrasts=contrasts(games, pairs, results, FINAL, DEFAULT_QUESTION),
+        cost="Not measured: " + "z" * 90,
+    )
 
 
 def rendered(of: Comparison) -> Page:
@@ -260,7 +273,9 @@ def test_too_many_episodes_are_left_to_the_run_folders(monkeypatch: pytest.Monke
 def test_nothing_overlaps_or_is_cut_off_in_a_browser(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = write_page(tmp_path, two_games_drawn())
+    files = [Download("scores.csv", "One row per run.", "data:text/csv;base64,eA==")]
+    path = write_page(tmp_path, two_games_drawn(), files)
+    assert "differences of final return to none" in path.read_text()  # the forest plot
     code = screenshot_report.main([str(path), "--widths", "1280", "390"])
     assert (code, capsys.readouterr().out) == (0, "")
 
@@ -290,6 +305,24 @@ def test_the_browser_check_finds_layout_errors(
         "cut off by <svg>: wide",
     ):
         assert problem in found
+
+
+@pytest.mark.slow
+@needs_browser
+def test_in_print_every_table_is_open_and_no_page_is_blank(tmp_path: Path) -> None:
+    page = write_page(tmp_path, two_games_drawn())
+    with screenshot_report.browser() as driver:
+        driver.post("url", url=page.as_uri())
+        driver.devtools("Emulation.setEmulatedMedia", media="print")
+        contents = driver.post("execute/sync", script=CONTENTS, args=[])
+        printed = base64.b64decode(driver.devtools("Page.printToPDF")["data"])
+    assert contents == ["visible", "visible"]
+    pages = re.findall(rb"/Type /Page\b.*?/Contents (\d+) 0 R", printed, re.DOTALL)
+    assert len(pages) > 2
+    for number in pages:
+        stream = re.search(rb"\n%s 0 obj\n<<.*?/Length (\d+)" % number, printed, re.DOTALL)
+        assert stream is not None
+        assert int(stream[1]) > BLANK_BYTES
 
 
 INJECTED = """

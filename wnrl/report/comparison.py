@@ -116,6 +116,14 @@ class Obstacle(enum.Enum):
     LOST_RUNS = enum.auto()  # the claim does not hold if lost runs count as the worst score
 
 
+class StagesSoFar(NamedTuple):
+    """How far the stages of a comparison went, whose seeds were added until it was decided."""
+
+    seeds: int  # of each of the two, on which the newest decision rests
+    most_seeds: int  # of each after the last stage
+    final: bool  # no more seeds will be added
+
+
 @dataclass(frozen=True)
 class Contrast:
     """A variant compared with another in one game, on one measure."""
@@ -135,6 +143,7 @@ class Contrast:
     seeds_needed: int | None  # for a power of 80% at the observed difference; None if unknown
     counts: RunCounts
     baseline_counts: RunCounts
+    stages: StagesSoFar | None = None  # None if the number of seeds was fixed
 
 
 @dataclass(frozen=True)
@@ -329,6 +338,7 @@ class Comparison:
     areas: tuple[Contrast, ...] = ()  # of area under the curve, the secondary measure
     settings: SettingsNote = SettingsNote({}, "")
     sensitivity: Sensitivity = Sensitivity()
+    stages: tuple[int, ...] = ()  # seeds per variant after each stage; () if they were fixed
     cost: str = ""  # sentence about the cost; empty if no run recorded its times
     tuned: str = ""  # how each normalization's values were chosen; empty if none were
     rolled_back: Mapping[str, str] = field(default_factory=dict)  # runs by name: reasons

@@ -27,6 +27,7 @@ from wnrl.report.figures import PageFigure, page_figures
 from wnrl.report.number_format import counted, listed
 from wnrl.report.run_result import WINDOW_FRACTION
 from wnrl.report.sentences import (
+    differences_note,
     evidence_sentence,
     evidence_sentences,
     findings,
@@ -77,6 +78,7 @@ def render_page(
         lead=figures[:leading],
         figures=figures[leading:],
         contrasts=tables.contrasts_table(comparison.contrasts, "Final return", colours),
+        differences_note=differences_note(comparison),
         areas=tables.contrasts_table(comparison.areas, "Area under the curve", colours),
         sensitivity=tables.sensitivity_tables(comparison.sensitivity),
         scores=[(x, tables.scores_table(x, colours), maximum_over_mean(x)) for x in games],

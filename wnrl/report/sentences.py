@@ -105,6 +105,29 @@ def _scope(comparison: Comparison) -> Iterator[Finding]:
         )
 
 
+def differences_note(comparison: Comparison) -> str:
+    """Return how the numbers in the table of differences are to be read."""
+    if not comparison.stages:
+        return (
+            "Difference: of the means, with Welch's 95% interval for this difference alone; the "
+            "simultaneous interval holds for all differences of the table together (Bonferroni). "
+            "Adjusted p: Holm's method over the whole table; a difference is named at 5%. "
+            "Detectable: the difference that this study finds in 80% of cases. Seeds needed: per "
+            "variant, to find the observed difference in 80% of cases."
+        )
+    stages = listed([str(n) for n in comparison.stages])
+    return (
+        f"Seeds were added in stages, to {stages} per variant, until a comparison was decided. "
+        "Difference: of the means over the seeds on which the decision rests, with a 95% interval "
+        "for this difference alone that holds on every stage; the simultaneous interval also holds "
+        "for all differences of the table together. Adjusted p: for all stages, and by Holm's "
+        "method for the whole table; a difference is named at 5%. Detectable: the difference that "
+        f"the whole study, with {comparison.stages[-1]} seeds, finds in 80% of cases. Seeds "
+        "needed: most seeds per variant of a study in such stages that finds the observed "
+        "difference in 80% of cases."
+    )
+
+
 def maximum_over_mean(game: Game) -> str:
     """Return how far maxima over evaluations exceed their means; empty without evaluations."""
     above = [

@@ -28,7 +28,13 @@ from wnrl.report.number_format import (
     p_value,
 )
 from wnrl.report.run_result import WINDOW_FRACTION
-from wnrl.report.sentences import evidence_sentence, evidence_sentences, findings, game_warning
+from wnrl.report.sentences import (
+    differences_note,
+    evidence_sentence,
+    evidence_sentences,
+    findings,
+    game_warning,
+)
 from wnrl.report.verdicts.sensitivity_text import (
     HOW_TO_READ,
     HOW_TO_READ_NORMS,
@@ -77,12 +83,8 @@ _CONTRAST_COLUMNS = (
 )
 
 _HOW_TO_READ_DIFFERENCES = """\
-Difference: of the means, with Welch's 95% interval for this difference alone; the simultaneous \
-interval holds for all differences of the table together (Bonferroni). Adjusted p: Holm's method \
-over the whole table; a difference is named at 5%. Margin: differences up to it do not matter; \
-"no difference larger than the margin" follows from two one-sided tests, adjusted in the same way. \
-Detectable: the difference that this study finds in 80% of cases. Seeds needed: per variant, to \
-find the observed difference in 80% of cases. Runs: finished of those that were asked for, of the \
+Margin: differences up to it do not matter; "no difference larger than the margin" follows from \
+two one-sided tests, adjusted in the same way. Runs: finished of those that were asked for, of the \
 variant and of what it is compared with.
 """
 
@@ -144,7 +146,7 @@ def _verdicts(comparison: Comparison) -> Iterator[str]:
             yield from (f"Differences of {name}:", "")
             yield from _table(_CONTRAST_COLUMNS, map(_contrast, contrasts))
     if comparison.contrasts:
-        yield _HOW_TO_READ_DIFFERENCES
+        yield f"{differences_note(comparison)} {_HOW_TO_READ_DIFFERENCES}"
 
 
 def _sensitivity(found: Sensitivity) -> Iterator[str]:

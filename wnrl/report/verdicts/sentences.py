@@ -71,7 +71,7 @@ def contrast_sentence(contrast: Contrast, differing: str = "") -> str:
         contrast: one comparison of final returns.
         differing: settings in which the two differ besides the normalization; may be empty.
     """
-    sentence = _contrast_sentence(contrast)
+    sentence = f"{_contrast_sentence(contrast)}{_stages(contrast)}"
     if not differing:
         return sentence
     return (
@@ -83,9 +83,12 @@ def contrast_sentence(contrast: Contrast, differing: str = "") -> str:
 def _contrast_sentence(contrast: Contrast) -> str:
     x, y = contrast.variant.label, contrast.baseline.label
     found = _difference(contrast.difference)
+    interval, stages = ("95% interval", "")
+    if contrast.stages is not None:
+        interval, stages = ("95% interval over all stages", " and all stages")
     tested = (
-        f"95% interval; p {_p(contrast.p)} adjusted for {counted(contrast.family, 'comparison')}; "
-        f"{_runs(contrast.counts, contrast.baseline_counts)}"
+        f"{interval}; p {_p(contrast.p)} adjusted for {counted(contrast.family, 'comparison')}"
+        f"{stages}; {_runs(contrast.counts, contrast.baseline_counts)}"
     )
     match contrast.verdict:
         case Verdict.BETTER | Verdict.WORSE:
@@ -125,6 +128,13 @@ def _undecided(contrast: Contrast, found: str, tested: str) -> str:
                 f"({tested}), but this does not hold if every lost run counts as the worst score "
                 "seen in the game, untrained runs included."
             )
+        case Obstacle.FAMILY if contrast.stages is not None:
+            return (
+                f"{x} against {y} is undecided: final return {found} ({tested}). With at most "
+                f"{counted(contrast.stages.most_seeds, 'seed')} in stages for "
+                f"{counted(contrast.family, 'comparison')}, no difference could be shown, however "
+                "large; a new study needs more --max-seeds."
+            )
         case Obstacle.FAMILY:
             return (
                 f"{x} against {y} is undecided: final return {found} ({tested}). With so few seeds "
@@ -144,9 +154,26 @@ def _power(contrast: Contrast) -> str:
         needed = f"would need more than {MOST_SEEDS:,} seeds per variant"
     else:
         needed = f"would need about {contrast.seeds_needed:,} seeds per variant"
-    return (
-        f"This study finds differences of {detectable} in 80% of cases; the observed one {needed}."
-    )
+    if contrast.stages is None:
+        study = "This study"
+    else:
+        study = f"With all {contrast.stages.most_seeds} seeds this study"
+        needed = needed.replace("about", "at most about")
+    return f"{study} finds differences of {detectable} in 80% of cases; the observed one {needed}."
+
+
+def _stages(contrast: Contrast) -> str:
+    """Return the sentence about the seeds of a staged decision; empty without stages."""
+    if contrast.stages is None:
+        return ""
+    seeds, most, final = contrast.stages
+    if not final:
+        return f" Its stages go on: so far they have {seeds} of at most {most} seeds of each."
+    if contrast.verdict is not Verdict.UNDECIDED:
+        return f" It was decided after {seeds} of at most {most} seeds of each."
+    if seeds == most:
+        return f" It ended after all {most} seeds of each."
+    return f" It ended after {seeds} seeds of each, because {most} would hardly decide it either."
 
 
 def _smaller_than_margin(contrast: Contrast) -> str:
