@@ -21,7 +21,9 @@ from wnrl.train.storage.checkpoint import Checkpoints
 from wnrl.train.storage.run_folder import read_config
 from wnrl.train.storage.run_status import RunState, read_status
 
-FAST = ["--env=toy/Catch", "--warmup-steps=200", "--no-calibrate", "--eval-every-steps=0"]
+# An update every 4 agent steps: learning takes most of the time of a run.
+SHORT = ["--env=toy/Catch", "--warmup-steps=200", "--update-period-steps=4"]
+FAST = [*SHORT, "--no-calibrate", "--eval-every-steps=0"]
 
 
 def go(*arguments: object) -> int:
@@ -34,21 +36,18 @@ def final_network(run_dir: Path) -> bytes:
     return (saved.path / "network.pt").read_bytes()
 
 
+@pytest.fixture
+def short_calibration(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train, "measure_speed", partial(train.measure_speed, budget_s=0.2))
+
+
+@pytest.mark.usefixtures("short_calibration")
 def test_a_run_ends_by_itself_and_leaves_what_it_should(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "run"
     arguments = ["--steps=600", "--log-every-steps=100", "--histogram-every-steps=300"]
-    assert (
-        go(
-            "--env=toy/Catch",
-            "--warmup-steps=200",
-            "--eval-every-steps=400",
-            *arguments,
-            f"--run-dir={run}",
-        )
-        == 0
-    )
+    assert go(*SHORT, "--eval-every-steps=400", *arguments, f"--run-dir={run}") == 0
     out, err = capsys.readouterr()
     assert "dqn with norm weight on toy/Catch, seed 1, to 600 agent steps" in out
     assert "memory" in out
@@ -124,7 +123,7 @@ def test_a_run_from_when_layers_had_numbers_goes_on_and_is_evaluated(
     tmp_path: Path, norm: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    run = [*FAST, f"--norm={norm}", "--no-wall-time", "--instruments-every-updates=20"]
+    run = [*FAST, f"--norm={norm}", "--no-wall-time", "--instruments-every-updates=5"]
     run.append("--schedule-steps=400")
     assert go(*run, "--steps=400", f"--run-dir={whole}") == 0
     with monkeypatch.context() as earlier:
@@ -187,6 +186,7 @@ def test_a_run_killed_before_its_first_checkpoint_starts_again(
         make_config(
             env="toy/Catch",
             warmup_steps=200,
+            update_period_steps=4,
             calibrate=False,
             eval_every_steps=0,
             wall_time=False,
@@ -207,7 +207,8 @@ def test_a_run_killed_before_its_first_checkpoint_starts_again(
 def test_rows_after_the_last_checkpoint_are_written_once(tmp_path: Path) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     settings = {"env": "toy/Catch", "warmup_steps": 200, "calibrate": False, "wall_time": False}
-    settings |= {"steps": 500, "eval_every_steps": 200, "checkpoint_every_steps": 300}
+    settings |= {"update_period_steps": 4, "steps": 500}
+    settings |= {"eval_every_steps": 200, "checkpoint_every_steps": 300}
     for _ in train.train(make_config(settings, run_dir=str(whole))):
         pass
     for tick in train.train(make_config(settings, run_dir=str(killed))):
@@ -274,10 +275,8 @@ def test_an_evaluation_that_was_given_up_is_made_up_for_when_the_run_goes_on(
     assert capsys.readouterr().err.count("evaluation at step") == 2
 
 
-def test_calibration_ends_even_if_no_update_is_ever_due(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(train, "measure_speed", partial(train.measure_speed, budget_s=0.2))
+@pytest.mark.usefixtures("short_calibration")
+def test_calibration_ends_even_if_no_update_is_ever_due(tmp_path: Path) -> None:
     arguments = ["--update-period-steps=1e9", "--n-step=40", "--num-envs=1", "--steps=300"]
     assert go("--env=toy/Catch", *arguments, f"--run-dir={tmp_path}") == 0
 
@@ -470,6 +469,6 @@ def test_data_dependent_initialization_says_where_the_scale_is_fixed(
 def test_the_folder_is_named_by_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert go(*FAST, "--steps=210", "--seed=4", "--norm=layer") == 0
-    folder = Path("runs") / "toy-Catch" / "dqn-layer-warmup-steps=200" / "seed4"
-    assert (folder / "config.json").exists()
+    name = "dqn-layer-warmup-steps=200-update-period-steps=4"
+    assert (Path("runs") / "toy-Catch" / name / "seed4" / "config.json").exists()
     assert os.listdir(tmp_path) == ["runs"]
