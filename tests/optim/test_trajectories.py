@@ -1,4 +1,4 @@
-"""Every rule for hundreds to thousands of steps, its gains driven through zero, against float64.
+"""Every rule for hundreds of steps, its gains driven through zero, against float64.
 
 The ATen step; `test_optimizer_kernels` has the fused one.
 """
@@ -70,8 +70,7 @@ def test_hundreds_of_steps_through_zero_stay_on_torchs_trajectory(
 @pytest.mark.slow
 @pytest.mark.parametrize("max_norm", [None, 0.5])
 @pytest.mark.parametrize("rule", RULES)
-def test_thousands_of_steps_through_zero_stay_on_torchs_trajectory(
+def test_a_thousand_steps_through_zero_in_float32_stay_on_torchs_trajectory(
     rule: str, max_norm: float | None
 ) -> None:
-    assert walk(rule, max_norm, torch.float64, 2_000) < SAME_64
-    assert walk(rule, max_norm, torch.float32, 2_000) < SAME_32
+    assert walk(rule, max_norm, torch.float32, 1_000) < SAME_32
