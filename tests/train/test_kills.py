@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from kills import differences, run_killed, run_whole
 
+from wnrl.train import evaluation
+
 COMMON = ["--no-wall-time", "--no-calibrate", "--threads=1", "--log-every-steps=100"]
 TOY = [
     *COMMON,
@@ -50,8 +52,9 @@ def test_a_run_killed_in_every_phase_ends_as_one_never_stopped(tmp_path: Path) -
 @pytest.mark.slow
 @pytest.mark.parametrize("agent", AGENTS)
 def test_an_atari_run_killed_in_every_phase_ends_as_one_never_stopped(
-    agent: str, tmp_path: Path, pytestconfig: pytest.Config
+    agent: str, tmp_path: Path, pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(evaluation, "MAX_EPISODE_STEPS", 200)  # here and in the forks
     arguments = [*ATARI, *AGENTS[agent]]
     wanted, kills, number = pytestconfig.getoption("--kills"), 0, 0
     whole = tmp_path / "whole"
