@@ -318,11 +318,11 @@ CATCH: dict[str, dict[str, Any]] = {
 }
 CATCH_STEPS = {"a2c": 8_000, "pqn": 5_000, "ppo": 5_000}
 # All of seeds 1 to 20 pass, for each agent and norm:
-# pytest tests/agents/test_on_policy_agents.py -k learns_to_catch --learning-seeds 20
+# pytest tests/agents/test_on_policy_agents.py -k to_catch -m "slow or not slow" --learning-seeds 20
 
 
 @pytest.mark.usefixtures("small_catch")
-@pytest.mark.parametrize("norm", ["weight", "none"])
+@pytest.mark.parametrize("norm", ["weight", pytest.param("none", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("agent", ON_POLICY)
 def test_it_learns_to_catch(agent: str, norm: str, learning_seed: int) -> None:
     steps = CATCH_STEPS[agent]

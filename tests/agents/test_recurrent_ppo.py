@@ -15,12 +15,13 @@ from wnrl.envs.vector import EpisodeStatistics, VectorEnv
 from wnrl.train.build import build_agent, build_env, build_network, resolve
 from wnrl.train.loop import run
 
-STEPS = 3_000
+# Enough for the short memory, in a second.
+QUICK = {"rollout_steps": 16, "epochs": 10, "learning_rate": 2e-3, "steps": 2_000}
 
 
 def made(norm: str = "weight", **settings: Any) -> tuple[Config, VectorEnv, PPO]:
     config = make_config(
-        {"env": "toy/Memory", "agent": "ppo", "norm": norm, "steps": STEPS, "recurrent": True}
+        {"env": "toy/Memory", "agent": "ppo", "norm": norm, "steps": 3_000, "recurrent": True}
         | {"hidden": 32, "lstm_units": 32}
         | settings
     )
@@ -41,14 +42,15 @@ def returns_of(env: VectorEnv, agent: PPO, until_steps: int) -> list[float]:
 @pytest.mark.usefixtures("short_memory")
 @pytest.mark.parametrize("norm", ["weight", pytest.param("none", marks=pytest.mark.slow)])
 def test_it_solves_what_needs_a_memory(norm: str, learning_seed: int) -> None:
-    _, env, agent = made(norm, seed=learning_seed)
-    assert np.mean(returns_of(env, agent, STEPS)[-100:]) > AFTER
+    settings = QUICK if norm == "weight" else {}  # needs the normalization
+    config, env, agent = made(norm, seed=learning_seed, **settings)
+    assert np.mean(returns_of(env, agent, config.run.steps)[-100:]) > AFTER
 
 
 @pytest.mark.usefixtures("short_memory")
 def test_without_a_memory_it_does_not(learning_seed: int) -> None:
-    _, env, agent = made(recurrent=False, seed=learning_seed)
-    assert abs(np.mean(returns_of(env, agent, STEPS)[-200:])) < BLIND
+    config, env, agent = made(recurrent=False, seed=learning_seed, **QUICK)
+    assert abs(np.mean(returns_of(env, agent, config.run.steps)[-200:])) < BLIND
 
 
 def test_acting_forgets_where_an_episode_begins_and_nowhere_else() -> None:
@@ -78,9 +80,9 @@ def test_acting_forgets_where_an_episode_begins_and_nowhere_else() -> None:
 
 
 def test_learning_sees_the_states_that_acting_had() -> None:
-    _, env, agent = made(entropy_coef=0.0)
+    _, env, agent = made(entropy_coef=0.0, rollout_steps=8, epochs=2)
     gaps: list[Tensor] = []
-    for tick in run(env, agent, EpisodeStatistics(env.num_envs), 0, 2_000):
+    for tick in run(env, agent, EpisodeStatistics(env.num_envs), 0, 500):
         if tick.metrics is not None:
             gaps.append(tick.metrics["train/first_ratio_gap"])
     # The first minibatch of a rollout has the policy that acted, whatever rollouts cut apart.
@@ -89,19 +91,21 @@ def test_learning_sees_the_states_that_acting_had() -> None:
 
 
 def test_saved_in_a_rollout_loaded_and_continued_equals_never_stopped() -> None:
-    _, env, never_stopped = made()
-    returns_of(env, never_stopped, 900)
-    _, first_env, first = made()
+    short = {"rollout_steps": 8}  # 64 rows of 8 environments
+    _, env, never_stopped = made(**short)
+    returns_of(env, never_stopped, 300)
+    _, first_env, first = made(**short)
     statistics = EpisodeStatistics(first_env.num_envs)
-    *_, tick = run(first_env, first, statistics, 0, 400)  # a rollout has 256 rows
+    *_, tick = run(first_env, first, statistics, 0, 150)
     file = io.BytesIO()
     torch.save({"agent": first.state_dict(), "env": first_env.state_dict()}, file)
     file.seek(0)
     saved = torch.load(file, weights_only=True)
-    _, second_env, second = made()
+    assert 0 < len(saved["agent"]["collector"]["rollout"]["fields"]["valid"]) < 8
+    _, second_env, second = made(**short)
     second.load_state_dict(saved["agent"])
     second_env.load_state_dict(saved["env"])
-    for _ in run(second_env, second, statistics, tick.agent_steps, 900):
+    for _ in run(second_env, second, statistics, tick.agent_steps, 300):
         pass
     for ours, theirs in zip(
         second.network.state_dict().values(),
