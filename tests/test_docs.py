@@ -3,6 +3,7 @@
 import csv
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import gymnasium
@@ -15,6 +16,7 @@ from wnrl.compare.flags import compare_parser
 from wnrl.config import make_config
 from wnrl.nn import NETWORKS, NORMS, weight_norm_groups
 from wnrl.optim import OptimizerSpec
+from wnrl.train import run as train
 from wnrl.train.flags import read_toml, train_parser
 
 ROOT = Path(__file__).parent.parent
@@ -220,6 +222,7 @@ def own_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
     tables = (NORMS, NETWORKS, _AGENTS, gymnasium.registry)
     before = [dict(table) for table in tables]
     threads = torch.get_num_threads()
+    monkeypatch.setattr(train, "measure_speed", partial(train.measure_speed, budget_s=0.2))
     monkeypatch.chdir(tmp_path)
     yield
     for table, entries in zip(tables, before, strict=True):
@@ -242,7 +245,8 @@ def test_the_example_of_contributing_trains(section: str, run: str, tmp_path: Pa
     text = (ROOT / "CONTRIBUTING.md").read_text().split(f"\n### {section}\n")[1].split("\n##")[0]
     (example,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
     assert len([line for line in example.splitlines() if line.strip()]) <= EXAMPLE_LINES
-    exec(example, {"__name__": "example"})
+    assert "steps=1_000" in example
+    exec(example.replace("steps=1_000", "steps=600"), {"__name__": "example"})
     (episodes,) = tmp_path.glob(f"runs/{run}*/seed1/episodes.csv")
     assert len(episodes.read_text().splitlines()) > 5
 
@@ -256,7 +260,7 @@ def test_the_example_of_weight_normalization_runs() -> None:
 @pytest.mark.usefixtures("own_tables")
 def test_the_example_of_training_from_python_runs(capsys: pytest.CaptureFixture[str]) -> None:
     (example,) = blocks(ROOT / "docs" / "training.md", "python")
-    short = example.replace("150_000", "2_000").replace("Breakout", "toy/Catch")
+    short = example.replace("150_000", "600").replace("Breakout", "toy/Catch")
     exec(short.replace('preset="fast", ', ""), {})
     assert len(capsys.readouterr().out.splitlines()) > 20
 

@@ -18,7 +18,7 @@ from wnrl.train import command
 from wnrl.train.storage.run_status import saved_steps
 
 LIMIT_S = 80
-RUNS = ["--warmup-steps=200", "--eval-every-steps=0", "--no-wall-time"]
+RUNS = ["--warmup-steps=200", "--eval-every-steps=0", "--no-wall-time", "--update-period-steps=4"]
 GRID = ["--env", "toy/Catch", "--jobs=2", *RUNS, "--norm", "none", "weight"]
 
 
@@ -42,7 +42,7 @@ def test_a_grid_is_run_reported_and_not_run_again(
     assert go(*grid, "--dry-run", "--no-calibrate") == 0
     output = capsys.readouterr().out
     assert "2 runs of dqn, 0 done: toy/Catch; norm none, weight; 1 seed" in output
-    assert f"{out}/toy-Catch/dqn-none-warmup-steps=200/seed1  to do" in output
+    assert f"{out}/toy-Catch/dqn-none-warmup-steps=200-update-period-steps=4/seed1  to do" in output
     assert not out.exists()
 
     assert go(*grid) == 0
@@ -84,14 +84,14 @@ def test_a_grid_is_run_reported_and_not_run_again(
 def test_a_run_that_cannot_go_on_is_reported_and_the_others_are_done(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    broken = tmp_path / "toy-Catch" / "dqn-weight-warmup-steps=200" / "seed1"
+    name = "dqn-weight-warmup-steps=200-update-period-steps=4"
+    broken = tmp_path / "toy-Catch" / name / "seed1"
     broken.mkdir(parents=True)
     (broken / "config.json").write_text("{")
     assert go(*GRID, "--seeds=1", "--steps=300", "--out", tmp_path) == 1
     captured = capsys.readouterr()
-    name = broken.relative_to(tmp_path)
     assert f"{broken} failed: wnrl.train: {broken}/config.json cannot be read" in captured.err
-    assert f"- {name}: " in captured.out
+    assert f"- {broken.relative_to(tmp_path)}: " in captured.out
     assert "| none | 1 |" in captured.out
     assert "| weight | 0 of 1 (1 failed) |" in captured.out
 

@@ -310,6 +310,7 @@ def _learn(
 
 
 TOY = ["--env=toy/Catch", "--warmup-steps=200", "--no-calibrate", "--no-wall-time"]
+TOY.append("--update-period-steps=4")  # learning takes most of the time of a run
 
 
 def run(folder: Path, *arguments: str) -> Path:
@@ -339,7 +340,7 @@ def test_a_run_ends_with_the_same_bytes_with_instruments_and_without(
     tmp_path: Path, flags: list[str]
 ) -> None:
     arguments = [*TOY, *flags, "--steps=440", "--eval-every-steps=220"]
-    watched = run(tmp_path / "watched", *arguments, "--instruments-every-updates=7")
+    watched = run(tmp_path / "watched", *arguments, "--instruments-every-updates=2")
     plain = run(tmp_path / "plain", *arguments, "--instruments-every-updates=0")
     ends = [Checkpoints(folder).latest() for folder in (watched, plain)]
     weights = [(end.path / "network.pt").read_bytes() for end in ends if end is not None]
@@ -350,7 +351,7 @@ def test_a_run_ends_with_the_same_bytes_with_instruments_and_without(
 
 
 def test_a_run_that_goes_on_reads_what_one_never_stopped_reads(tmp_path: Path) -> None:
-    arguments = [*TOY, "--norm=weight-mean", "--instruments-every-updates=10"]
+    arguments = [*TOY, "--norm=weight-mean", "--instruments-every-updates=4"]
     arguments += ["--eval-every-steps=200", "--schedule-steps=500"]
     whole = run(tmp_path / "whole", *arguments, "--steps=420")
     parts = run(tmp_path / "parts", *arguments, "--steps=333")
