@@ -74,7 +74,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.chdir(tmp_path / "work")
     monkeypatch.setattr(final_report, "write_figures", lambda out, comparison: [])
-    monkeypatch.setattr(final_report, "write_page", lambda out, comparison: out / "report.html")
+    monkeypatch.setattr(final_report, "write_page", lambda out, *_: out / "report.html")
     monkeypatch.setattr(doctor, "examine", lambda: iter(()))
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # no power cut here
     threads = torch.get_num_threads()
