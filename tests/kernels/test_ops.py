@@ -267,11 +267,37 @@ def test_what_does_not_fit_raises_and_says_what_came() -> None:
 # ---- which backend ----
 
 
-def test_the_cpu_takes_aten_and_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_cpu_takes_numba_and_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, logger=backend.__name__)
     assert not any(backend.use_triton(torch.ones(1)) for _ in range(3))
+    assert backend.use_numba(torch.ones(1))
+    assert caplog.messages == ["weight norm on cpu: numba (one pass over each row)"]
+
+
+def test_the_cpu_without_numba_takes_aten_with_a_warning(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(backend.importlib.util, "find_spec", lambda name: None)
+    assert not any(backend.use_numba(torch.ones(1)) for _ in range(3))
     assert backend.backend_of("cpu") == "aten"
-    assert caplog.messages == ["weight norm on cpu: aten (default on CPUs)"]
+    assert caplog.messages == [
+        "weight norm on cpu: aten (slower: numba is not installed: pip install numba)"
+    ]
+
+
+def test_the_cpu_takes_aten_if_numba_refuses_this_python_or_numpy(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(name: str) -> None:
+        raise ImportError("Numba needs NumPy 2.4 or less")
+
+    backend._numba_imports.cache_clear()
+    monkeypatch.setattr(backend, "import_module", refuse)
+    assert not any(backend.use_numba(torch.ones(1)) for _ in range(3))
+    backend._numba_imports.cache_clear()
+    assert caplog.messages == [
+        "weight norm on cpu: aten (slower: numba cannot be imported: Numba needs NumPy 2.4 or less)"
+    ]
 
 
 def test_cuda_takes_triton_where_nothing_stands_in_its_way(
@@ -346,6 +372,11 @@ def test_a_backend_that_cannot_run_on_the_device_is_a_usage_error(
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     with pytest.raises(UsageError, match="pip install triton"):
         backend.backend_of("cpu")
+    monkeypatch.setenv(backend.VARIABLE, "numba")
+    with pytest.raises(UsageError, match="pip install numba"):
+        backend.backend_of("cpu")
+    with pytest.raises(UsageError, match="numba runs on cpu; use triton"):
+        backend.backend_of("cuda")
     monkeypatch.setenv(backend.VARIABLE, "aten")
     with pytest.raises(UsageError, match="use reference"):
         backend.backend_of("mps")

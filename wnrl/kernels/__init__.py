@@ -1,4 +1,4 @@
-"""Fast weight normalization and optimizer steps: Triton, ATen, and the reference that tests both.
+"""Fast weight normalization and optimizer steps: Triton, numba, ATen, and the tests' reference.
 
 Functions on tensors belong here. Layers (`wnrl.nn`) and optimizers (`wnrl.optim`) do not.
 """

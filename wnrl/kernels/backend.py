@@ -1,9 +1,9 @@
-"""Choice of the implementation of weight normalization: `triton`, `aten` or `reference`.
+"""Choice of the implementation of weight normalization: `triton`, `numba`, `aten` or `reference`.
 
-Triton on CUDA and ROCm; ATen's kernels on the CPU and if Triton cannot run; plain PyTorch
-(`reference`) on other devices. The choice is made and logged once per device type. The environment
-variable WNRL_BACKEND overrides it; with TRITON_INTERPRET=1, `triton` also runs on CPU tensors, in
-Triton's slow interpreter, for tests.
+Triton on CUDA and ROCm; numba for the optimizer's step on the CPU; ATen's kernels for layers on the
+CPU and wherever Triton or numba cannot run; plain PyTorch (`reference`) on other devices. The
+choice is made and logged once per device type. The environment variable WNRL_BACKEND overrides it;
+with TRITON_INTERPRET=1, `triton` also runs on CPU tensors, in Triton's slow interpreter, for tests.
 """
 
 import functools
@@ -12,13 +12,14 @@ import logging
 import os
 import shutil
 import sysconfig
+from importlib import import_module
 from pathlib import Path
 
 from torch import Tensor
 
 from wnrl._settings import UsageError, nearest
 
-BACKENDS = ("triton", "aten", "reference")
+BACKENDS = ("triton", "numba", "aten", "reference")
 VARIABLE = "WNRL_BACKEND"
 
 _LOG = logging.getLogger(__name__)
@@ -47,6 +48,29 @@ def use_triton(tensor: Tensor) -> bool:
     return backend_of(tensor.device.type) == "triton"
 
 
+def use_numba(tensor: Tensor) -> bool:
+    """Return whether the optimizer's step on this tensor is numba's."""
+    return backend_of(tensor.device.type) == "numba" and _numba_imports()
+
+
+@functools.cache
+def _numba_imports() -> bool:
+    """Import numba, which takes most of a second; False, with a warning, if it cannot be."""
+    try:
+        import_module("wnrl.kernels.optimizer_numba")
+    except Exception as error:  # it refuses versions of numpy and Python that it does not know
+        _LOG.warning("weight norm on cpu: aten (slower: numba cannot be imported: %s)", error)
+        return False
+    return True
+
+
+def numba_obstacle() -> str:
+    """Return why numba cannot run; "" if it can, as far as is known without importing it."""
+    if importlib.util.find_spec("numba") is None:
+        return "numba is not installed: pip install numba"
+    return ""
+
+
 def triton_obstacle() -> str:
     """Return why Triton cannot compile and launch on this machine; "" if it can."""
     if importlib.util.find_spec("triton") is None:
@@ -71,7 +95,9 @@ def _choose(device_type: str, requested: str) -> tuple[str, str, int]:
     if requested:
         return _checked(device_type, requested), f"{VARIABLE}={requested}", logging.INFO
     if device_type == "cpu":
-        return "aten", "default on CPUs", logging.INFO
+        if obstacle := numba_obstacle():
+            return "aten", f"slower: {obstacle}", logging.WARNING
+        return "numba", "one pass over each row", logging.INFO
     if device_type == "meta":
         return "reference", "shapes only", logging.DEBUG
     if device_type != "cuda":
@@ -92,6 +118,11 @@ def _checked(device_type: str, requested: str) -> str:
         raise UsageError(
             f"{VARIABLE}=aten on {device_type}: ATen's kernels run on cpu and cuda; use reference"
         )
+    if requested == "numba":
+        if device_type != "cpu":
+            raise UsageError(f"{VARIABLE}=numba on {device_type}: numba runs on cpu; use triton")
+        if obstacle := numba_obstacle():
+            raise UsageError(f"{VARIABLE}=numba, but {obstacle}")
     if requested != "triton":
         return requested
     interpreted = os.environ.get("TRITON_INTERPRET", "").lower() in _TRUE

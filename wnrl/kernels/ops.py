@@ -179,7 +179,7 @@ def _forward(backend: str, vs: list[Tensor], gs: list[Tensor]) -> tuple[list[Ten
         from wnrl.kernels import weight_norm
 
         return weight_norm.forward(vs, gs)
-    if backend == "aten":
+    if backend in ("aten", "numba"):
         one = torch.ops.aten._weight_norm_interface
         pairs = [one(v, g, 0) for v, g in zip(vs, gs, strict=True)]
         ws, norms = [w for w, _ in pairs], [norm for _, norm in pairs]
@@ -202,7 +202,7 @@ def _backward(
         from wnrl.kernels import weight_norm
 
         return weight_norm.backward(dws, vs, gs, norms)
-    if backend == "aten":
+    if backend in ("aten", "numba"):
         one = torch.ops.aten._weight_norm_interface_backward
         pairs = [one(*args, 0) for args in zip(dws, vs, gs, norms, strict=True)]
     else:

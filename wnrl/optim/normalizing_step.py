@@ -15,8 +15,8 @@ The row w is never divided by g and multiplied again, so it keeps its bits if U 
 0). A row of zeros has no direction: it takes a plain step in w, and is normalized from then on.
 
 This file holds the optimizers' shared class, its state and its checks. The five optimizers are in
-`weight_norm`; the arithmetic is in `wnrl.kernels.optimizer_launch` (Triton, one launch) and
-`wnrl.kernels.optimizer_aten`.
+`weight_norm`; the arithmetic is in `wnrl.kernels.optimizer_launch` (Triton, one launch),
+`wnrl.kernels.optimizer_cpu` (numba, one pass over each row) and `wnrl.kernels.optimizer_aten`.
 """
 
 import math
@@ -29,8 +29,8 @@ from torch import Tensor, nn
 from torch.optim.optimizer import ParamsT
 
 from wnrl._settings import UsageError
-from wnrl.kernels import optimizer_aten
-from wnrl.kernels.backend import use_triton
+from wnrl.kernels import optimizer_aten, optimizer_cpu
+from wnrl.kernels.backend import use_numba, use_triton
 from wnrl.kernels.optimizer_aten import Entry
 from wnrl.kernels.optimizer_launch import FusedStep
 from wnrl.kernels.optimizer_rules import Rule, Settings
@@ -138,6 +138,8 @@ class NormalizingOptimizer(torch.optim.Optimizer):
                 self._fused = FusedStep(self.rule, entries, self.max_norm)
             with torch.cuda.device_of(entries[0].parameter):  # where Triton launches
                 total = self._fused.step(entries)
+        elif entries and use_numba(entries[0].parameter) and optimizer_cpu.takes(entries):
+            total = optimizer_cpu.step(self.rule, entries, self.max_norm)
         else:
             total = optimizer_aten.step(self.rule, entries, self.max_norm)
         if total is not None:

@@ -1,0 +1,224 @@
+"""The compiled step on CPUs: threads, layouts, types, forks and rows that need care.
+
+That it walks torch's trajectory is in tests/optim.
+"""
+
+import copy
+import os
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from trajectories import RULES
+
+from wnrl.kernels import optimizer_aten, optimizer_cpu
+from wnrl.kernels.backend import backend_of
+from wnrl.optim.weight_norm import WNAdam, WNRAdam
+
+SHAPES = [(16, 3, 8, 8), (300, 700), (7, 5), (1, 2_049), (40_000,), (3,)]
+SAME_32 = 1e-5
+
+
+@pytest.fixture(autouse=True)
+def numba_step(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("WNRL_BACKEND", "numba")
+    backend_of.cache_clear()
+    yield
+    backend_of.cache_clear()
+
+
+@pytest.fixture
+def threads() -> Iterator[None]:
+    """Put torch's number of threads back."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def walked(
+    rule: str, steps: int = 3, max_norm: float | None = None, dtype: torch.dtype = torch.float32
+) -> tuple[list[nn.Parameter], Any]:
+    """Return parameters and their optimizer after some steps with random gradients."""
+    generator = torch.Generator().manual_seed(1)
+    weights = [nn.Parameter(torch.randn(s, generator=generator).to(dtype)) for s in SHAPES]
+    optimizer = RULES[rule][0](weights, max_norm=max_norm)
+    for _ in range(steps):
+        for weight in weights:
+            weight.grad = torch.randn(weight.shape, generator=generator).to(dtype)
+        optimizer.step()
+    return weights, optimizer
+
+
+@pytest.mark.usefixtures("threads")
+@pytest.mark.parametrize("max_norm", [None, 0.5])
+@pytest.mark.parametrize("rule", ["adam", "radam"])
+def test_results_do_not_depend_on_the_number_of_threads(
+    rule: str, max_norm: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(optimizer_cpu, "LEAST_ELEMENTS", 1_000)
+    torch.set_num_threads(1)
+    weights, optimizer = walked(rule, max_norm=max_norm)
+    for count in (2, 3, 7):
+        torch.set_num_threads(count)
+        others, other = walked(rule, max_norm=max_norm)
+        assert all(map(torch.equal, weights, others))
+        assert max_norm is None or torch.equal(optimizer.grad_norm, other.grad_norm)
+        states = zip(optimizer.state.values(), other.state.values(), strict=True)
+        assert all(torch.equal(a[name], b[name]) for a, b in states for name in a)
+
+
+def test_each_thread_has_its_share_and_every_row_is_stepped_once() -> None:
+    targets = [
+        optimizer_cpu._Target(np.zeros(5), [np.arange(9)[:, None]], np.empty((9, 3)), 30_000),
+        optimizer_cpu._Target(np.zeros(5), [np.arange(40_000)], np.empty(3), 16_384),
+        optimizer_cpu._Target(np.zeros(5), [np.arange(2)[:, None]], np.empty((2, 3)), 9),
+    ]
+    for threads in (1, 2, 3, 4):
+        work = optimizer_cpu._divided(targets, threads)
+        assert len(work) == threads
+        rows = [
+            [x for part in of if part.elements == 30_000 for x in part.arrays[0][:, 0]]
+            for of in work
+        ]
+        assert [x for of in rows for x in of] == list(range(9))
+        flat = [x for of in work for part in of if part.elements == 16_384 for x in part.arrays[0]]
+        assert flat == list(range(40_000))
+        loads = [sum(len(part.sums) * part.elements for part in of) for of in work]
+        assert max(loads) - min(loads) <= 2 * 30_000
+    assert len(optimizer_cpu._divided(targets[2:], 4)) == 1  # too little for a second thread
+
+
+@pytest.mark.parametrize("max_norm", [None, float("inf"), 0.5])
+@pytest.mark.parametrize("rule", RULES)
+def test_it_steps_as_aten_does(
+    rule: str, max_norm: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights, optimizer = walked(rule, 8, max_norm)
+    monkeypatch.setenv("WNRL_BACKEND", "aten")
+    backend_of.cache_clear()
+    others, expected = walked(rule, 8, max_norm)
+    assert torch.allclose(optimizer.grad_norm, expected.grad_norm, equal_nan=True)
+    for mine, theirs in zip(weights, others, strict=True):
+        assert torch.allclose(mine, theirs, rtol=SAME_32, atol=SAME_32)
+        assert optimizer.state[mine].keys() == expected.state[theirs].keys()
+        for name, value in optimizer.state[mine].items():
+            assert torch.allclose(value, expected.state[theirs][name], rtol=1e-3, atol=1e-4), name
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_row_keeps_its_bits_where_nothing_is_learned(rule: str) -> None:
+    weights, optimizer = walked(rule, 0)
+    before = copy.deepcopy(weights)
+    for _ in range(3):
+        for weight in weights:
+            weight.grad = torch.zeros_like(weight)
+        optimizer.step()
+    assert all(map(torch.equal, weights, before))
+    optimizer.param_groups[0]["lr"] = 0.0
+    norms = [optimizer.state[weight].get("norm") for weight in weights]
+    norms = [None if norm is None else norm.clone() for norm in norms]
+    for weight in weights:
+        weight.grad = torch.randn_like(weight)
+    optimizer.step()
+    assert all(map(torch.equal, weights, before))
+    for weight, norm in zip(weights, norms, strict=True):
+        assert norm is None or torch.equal(optimizer.state[weight]["norm"], norm)
+
+
+def test_rows_of_zeros_step_plainly_and_are_then_normalized() -> None:
+    weight, plain = (
+        nn.Parameter(torch.tensor([[0.0, 0.0], [3.0, 4.0]])),
+        nn.Parameter(torch.zeros(2)),
+    )
+    optimizer = WNAdam([weight, plain], 0.1)
+    for step in range(5):
+        weight.grad = torch.tensor([[1.0, -2.0], [5.0, 0.0]])
+        plain.grad = torch.tensor([1.0, -2.0])
+        optimizer.step()
+        assert torch.isfinite(weight).all()
+        if step == 0:
+            assert torch.allclose(weight[0], plain)
+    assert bool((optimizer.state[weight]["norm"] > 0).all())
+
+
+def test_weights_in_channels_last_step_like_contiguous_ones() -> None:
+    generator = torch.Generator().manual_seed(3)
+    plain = nn.Parameter(torch.randn(6, 4, 3, 3, generator=generator))
+    other = nn.Parameter(plain.detach().clone().contiguous(memory_format=torch.channels_last))
+    optimizers = [WNAdam([weight], 0.1, max_norm=1.0) for weight in (plain, other)]
+    for _ in range(4):
+        plain.grad = torch.randn(plain.shape, generator=generator)
+        other.grad = plain.grad.clone()
+        for optimizer in optimizers:
+            optimizer.step()
+    assert other.is_contiguous(memory_format=torch.channels_last)
+    assert torch.allclose(plain, other, rtol=SAME_32, atol=SAME_32)
+
+
+def test_bfloat16_weights_follow_a_float32_master(monkeypatch: pytest.MonkeyPatch) -> None:
+    weights, optimizer = walked("adam", 5, 0.5, torch.bfloat16)
+    monkeypatch.setenv("WNRL_BACKEND", "aten")
+    backend_of.cache_clear()
+    others, expected = walked("adam", 5, 0.5, torch.bfloat16)
+    for mine, theirs in zip(weights, others, strict=True):
+        master = optimizer.state[mine]["master"]
+        assert torch.equal(mine, master.bfloat16())
+        assert torch.allclose(master, expected.state[theirs]["master"], rtol=1e-4, atol=1e-4)
+
+
+def test_nan_gradients_are_not_hidden_by_clipping() -> None:
+    weight = nn.Parameter(torch.ones(2, 3))
+    weight.grad = torch.full((2, 3), float("nan"))
+    optimizer = WNAdam([weight], 0.1, max_norm=1.0)
+    optimizer.step()
+    assert optimizer.grad_norm.isnan()
+    assert weight.isnan().all()
+
+
+def test_what_the_compiled_step_does_not_take_goes_to_aten(monkeypatch: pytest.MonkeyPatch) -> None:
+    called = []
+    step = optimizer_aten.step
+    monkeypatch.setattr(optimizer_aten, "step", lambda *args: called.append(1) or step(*args))
+    weight = nn.Parameter(torch.ones(2, 3))
+    weight.grad = torch.ones(2, 3)
+    optimizer = WNAdam([weight])
+    optimizer.step()
+    assert not called
+    empty = nn.Parameter(torch.ones(0))
+    empty.grad = torch.ones(0)
+    WNAdam([empty]).step()
+    assert called == [1]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # of fork beside threads
+@pytest.mark.usefixtures("threads")
+def test_a_fork_of_a_process_that_has_stepped_steps_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(optimizer_cpu, "LEAST_ELEMENTS", 1_000)
+    torch.set_num_threads(1)  # torch's own threads do not survive a fork
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    weights, _ = walked("radam")
+    child = os.fork()
+    if child == 0:
+        signal.alarm(60)  # a hang ends it
+        try:
+            mine = [weight.detach().clone().requires_grad_() for weight in weights]
+            optimizer = WNRAdam([nn.Parameter(weight) for weight in mine])
+            for parameter in optimizer.param_groups[0]["params"]:
+                parameter.grad = torch.ones_like(parameter)
+            optimizer.step()
+        finally:
+            os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_an_error_in_a_thread_is_raised() -> None:
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        optimizer_cpu._in_threads([lambda: None, fail])

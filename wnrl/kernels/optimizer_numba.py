@@ -1,0 +1,238 @@
+"""The weight-normalizing optimizer's step compiled for CPUs by numba: each row in one go.
+
+A row of w, its gradient and its moments stay in a core's first caches while all that a step needs
+of them is done, so the sums and the scaling of weight normalization cost little next to the memory
+traffic that a plain optimizer has too. The equations are in `wnrl.optim.normalizing_step`; ATen
+needs a pass over memory for each of their terms (`optimizer_aten`).
+
+Every sum is over one row, in one thread, in an order that the compiled code fixes, so results do
+not depend on the number of threads.
+
+Importing this file imports numba. Compiled code is kept on disk, next to this file or in the user's
+cache folder.
+
+Dimension key: O rows (output units), K elements of a row.
+"""
+
+import math
+from typing import Any
+
+import numba
+import numpy as np
+
+from wnrl.kernels.optimizer_aten import SMALLEST_GAIN
+
+# The order of sums may change, and a quotient may become a product; NaN and infinity are kept.
+_MATH = {"reassoc", "contract", "nsz", "arcp"}
+_CHUNK = 1024  # elements that are stepped at once, so that four arrays of them fit the L1 cache
+BLOCK = 16_384  # elements of a plain parameter whose gradient norm is summed at once
+
+
+def _compiled(function: Any) -> Any:
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": _MATH}
+    try:
+        return numba.njit(cache=True, **options)(function)
+    except RuntimeError:  # no folder for compiled code can be written: compile in each process
+        return numba.njit(**options)(function)
+
+
+# A rule adds its update U to targets x (K,), for the gradients u, and changes the moments m1, m2:
+#
+#     u = factor (d - along x)                  x += scale U
+#
+# These are rows of w with dL/dv, or gains and plain parameters with along = 0 and scale = 1. `rate`
+# includes Adam's correction of the first moment, `adaptive` that of the second. The equations are
+# those of `optimizer_rules`.
+
+
+@_compiled
+def _adam(x, d, m1, m2, factor, along, scale, rate, adaptive, first, second, eps):
+    for k in range(x.size):
+        u = factor * (d[k] - along * x[k])
+        m1[k] += first * (u - m1[k])
+        m2[k] += second * (u * u - m2[k])
+        x[k] -= scale * rate * m1[k] / (math.sqrt(m2[k]) * adaptive + eps)
+
+
+@_compiled
+def _adamax(x, d, m1, m2, factor, along, scale, rate, adaptive, first, second, eps):
+    for k in range(x.size):
+        u = factor * (d[k] - along * x[k])
+        m1[k] += first * (u - m1[k])
+        m2[k] = max(m2[k] - second * m2[k], abs(u) + eps)
+        x[k] -= scale * rate * m1[k] / m2[k]
+
+
+@_compiled
+def _rmsprop(x, d, m1, m2, factor, along, scale, rate, adaptive, first, second, eps):
+    for k in range(x.size):
+        u = factor * (d[k] - along * x[k])
+        m1[k] += first * (u * u - m1[k])
+        x[k] -= scale * rate * u / (math.sqrt(m1[k]) + eps)
+
+
+@_compiled
+def _centered_rmsprop(x, d, m1, m2, factor, along, scale, rate, adaptive, first, second, eps):
+    zero = x.dtype.type(0)
+    for k in range(x.size):
+        u = factor * (d[k] - along * x[k])
+        m1[k] += first * (u * u - m1[k])
+        m2[k] += first * (u - m2[k])
+        # Rounding can make the variance of a steady gradient negative.
+        x[k] -= scale * rate * u / (math.sqrt(max(m1[k] - m2[k] * m2[k], zero)) + eps)
+
+
+@_compiled
+def _radam(x, d, m1, m2, factor, along, scale, rate, adaptive, first, second, eps):
+    rectified = adaptive > 0  # from the sixth update on or so
+    for k in range(x.size):
+        u = factor * (d[k] - along * x[k])
+        m1[k] += first * (u - m1[k])
+        m2[k] += second * (u * u - m2[k])
+        share = adaptive / (math.sqrt(m2[k]) + eps)
+        x[k] -= scale * rate * m1[k] * (share if rectified else x.dtype.type(1))
+
+
+@_compiled
+def _sgd(x, d, m1, m2, factor, along, scale, rate, adaptive, first, second, eps):
+    for k in range(x.size):
+        x[k] -= scale * rate * (factor * (d[k] - along * x[k]))
+
+
+@_compiled
+def _momentum_sgd(x, d, m1, m2, factor, along, scale, rate, adaptive, first, second, eps):
+    for k in range(x.size):
+        m1[k] = (m1[k] - first * m1[k]) + factor * (d[k] - along * x[k])
+        x[k] -= scale * rate * m1[k]
+
+
+@_compiled
+def _step(rule, numbers, x, d, m1, m2, factor, along, scale):
+    """Step targets by a rule, numbered as `optimizer_rules.Rule.kernel`.
+
+    `numbers` are the rate, adaptive, 1 - first, 1 - second and eps.
+    """
+    real = x.dtype.type
+    f, a, s = real(factor), real(along), real(scale)
+    n0, n1, n2 = real(numbers[0]), real(numbers[1]), real(numbers[2])
+    n3, n4 = real(numbers[3]), real(numbers[4])
+    if rule == 0:
+        _adam(x, d, m1, m2, f, a, s, n0, n1, n2, n3, n4)
+    elif rule == 1:
+        _adamax(x, d, m1, m2, f, a, s, n0, n1, n2, n3, n4)
+    elif rule == 2:
+        _rmsprop(x, d, m1, m2, f, a, s, n0, n1, n2, n3, n4)
+    elif rule == 3:
+        _centered_rmsprop(x, d, m1, m2, f, a, s, n0, n1, n2, n3, n4)
+    elif rule == 4:
+        _radam(x, d, m1, m2, f, a, s, n0, n1, n2, n3, n4)
+    elif rule == 5:
+        _sgd(x, d, m1, m2, f, a, s, n0, n1, n2, n3, n4)
+    else:
+        _momentum_sgd(x, d, m1, m2, f, a, s, n0, n1, n2, n3, n4)
+
+
+@_compiled
+def _dot(x, y):
+    total = x.dtype.type(0)
+    for k in range(x.size):
+        total += x[k] * y[k]
+    return total
+
+
+@_compiled
+def _long_dot(x, y):
+    """Return x . y, added over chunks in float64."""
+    total = 0.0
+    for start in range(0, x.size, _CHUNK):
+        total += _dot(x[start : start + _CHUNK], y[start : start + _CHUNK])
+    return total
+
+
+@_compiled
+def _norm(x):
+    """Return ||x||, rounded to the type of x: the same for equal rows, to the last bit."""
+    return float(x.dtype.type(math.sqrt(_long_dot(x, x))))
+
+
+@_compiled
+def _measure(x, d, n, sums):
+    """Write ||w||, d . w and the squared gradient norm of v and g of a row: sums (3,).
+
+    ||dL/dv||^2 + (dL/dg)^2 = (g / n)^2 (||d||^2 - (d . w)^2 / g^2) + (d . w)^2 / g^2
+    """
+    gain, dot, square = _norm(x), _long_dot(d, x), _long_dot(d, d)
+    if gain > 0:
+        along = (dot / gain) ** 2
+        ratio = gain / n if n > 0 else 1.0
+        square = ratio**2 * max(square - along, 0.0) + along
+    sums[0], sums[1], sums[2] = gain, dot, square
+
+
+@_compiled
+def measure_rows(w, d, norm, sums):
+    """Write the sums (O, 3) of all rows, for gradients that are clipped before the step."""
+    for row in range(w.shape[0]):
+        _measure(w[row], d[row], float(norm[row]), sums[row])
+
+
+@_compiled
+def step_rows(rule, numbers, clip, measured, w, d, norm, sign, m1, m2, m1_g, m2_g, sums):
+    """Step the rows of a normalized weight.
+
+    Args:
+        rule: number of the rule.
+        numbers: (5,) as for `_step`.
+        clip: factor of all gradients.
+        measured: whether `sums` are from `measure_rows`; otherwise they are written.
+        w, d, m1, m2: (O, K) weight, dL/dw, moments of v; any array for a moment it does not have.
+        norm, sign, m1_g, m2_g: (O,) n, s and moments of g.
+        sums: (O, 3).
+    """
+    real = w.dtype.type
+    g, dg = np.empty_like(norm[:1]), np.empty_like(norm[:1])
+    for row in range(w.shape[0]):
+        x, s = w[row], float(sign[row])
+        if not measured:
+            _measure(x, d[row], float(norm[row]), sums[row])
+        gain, dot = sums[row, 0], sums[row, 1]
+        if not norm[row] > 0:  # the row was zero when n was made: it starts with v = w
+            norm[row] = gain
+        along, scale = 0.0, 1.0
+        g[0], dg[0] = s * gain, 0.0
+        if gain > 0:
+            along, scale, dg[0] = dot / (gain * gain), s * gain / float(norm[row]), s * dot / gain
+        for start in range(0, x.size, _CHUNK):
+            k = slice(start, start + _CHUNK)
+            _step(
+                rule, numbers, x[k], d[row, k], m1[row, k], m2[row, k], clip * scale, along, scale
+            )
+        length = _norm(x)
+        k = slice(row, row + 1)
+        _step(rule, numbers, g, dg, m1_g[k], m2_g[k], clip, 0.0, 1.0)
+        if not (gain > 0 and length > 0):
+            continue  # a row of zeros takes a plain step; one that the step cancelled stays zero
+        next_gain, smallest = float(g[0]), min(gain, SMALLEST_GAIN)
+        if abs(next_gain) < smallest:
+            next_gain = s * smallest
+        factor = real(s * next_gain / length)
+        for i in range(x.size):
+            x[i] *= factor
+        norm[row] = norm[row] * real(length / gain)
+        sign[row] = 1.0 if next_gain > 0 else -1.0
+
+
+@_compiled
+def measure_blocks(d, sums):
+    """Write the squared norms (B,) of the blocks of a plain parameter's gradient (K,)."""
+    for block in range(sums.size):
+        part = d[block * BLOCK : (block + 1) * BLOCK]
+        sums[block] = _long_dot(part, part)
+
+
+@_compiled
+def step_blocks(rule, numbers, clip, measured, x, d, m1, m2, sums):
+    """Step a plain parameter, all arrays (K,) but the sums (B,)."""
+    if not measured:
+        measure_blocks(d, sums)
+    _step(rule, numbers, x, d, m1, m2, clip, 0.0, 1.0)
