@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from trajectories import RULES
 
-from wnrl.kernels import optimizer_aten, optimizer_cpu
+from wnrl.kernels import optimizer_aten, optimizer_cpu, optimizer_numba
 from wnrl.kernels.backend import backend_of
 from wnrl.optim.weight_norm import WNAdam, WNRAdam
 
@@ -222,3 +222,17 @@ def test_an_error_in_a_thread_is_raised() -> None:
 
     with pytest.raises(ZeroDivisionError):
         optimizer_cpu._in_threads([lambda: None, fail])
+
+
+def test_after_preparing_the_first_step_compiles_nothing() -> None:
+    names = ("step_rows", "step_blocks", "measure_rows", "measure_blocks")
+    functions = [getattr(optimizer_numba, name) for name in names]
+    for function in functions:
+        function.overloads.clear()
+    WNAdam([nn.Parameter(torch.ones(2, 3))]).prepare()
+    prepared = [list(function.overloads) for function in functions]
+    assert all(len(signatures) == 1 for signatures in prepared)
+    for rule in RULES:
+        walked(rule, 1, 0.5)
+        walked(rule, 1)
+    assert [list(function.overloads) for function in functions] == prepared

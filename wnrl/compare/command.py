@@ -9,6 +9,7 @@ import re
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -184,7 +185,7 @@ def _with_costs(arguments: CompareArguments, plan: Plan) -> Plan:
     needed = arguments.dry_run or not fixed_jobs
     if arguments.settings.get("calibrate") is False or not needed:
         return plan
-    return with_costs(plan, fixed_jobs=fixed_jobs)
+    return with_costs(plan, partial(print, flush=True), fixed_jobs=fixed_jobs)
 
 
 def _runs_here(

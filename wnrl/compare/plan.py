@@ -4,7 +4,7 @@
 """
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from wnrl._settings import UsageError
@@ -114,11 +114,12 @@ def _fixed_threads(planned: PlannedRun) -> int:
     return planned.config.run.threads
 
 
-def with_costs(plan: Plan, *, fixed_jobs: bool) -> Plan:
+def with_costs(plan: Plan, say: Callable[[str], None], *, fixed_jobs: bool) -> Plan:
     """Measure time and memory of each normalization with runs to do, in the first environment.
 
     Args:
         plan: a plan with threads.
+        say: shows a line about what is measured.
         fixed_jobs: the user chose the number of runs at a time; otherwise it falls to what the
             memory allows.
 
@@ -130,6 +131,7 @@ def with_costs(plan: Plan, *, fixed_jobs: bool) -> Plan:
     for planned in plan.grid:
         run = planned.config.run
         if run.env == plan.grid[0].config.run.env and run.norm in norms_to_do - set(costs):
+            say(f"measuring the time and memory of a run with {run.norm} (some seconds)")
             costs[run.norm] = measure_cost(planned)
     jobs = plan.jobs
     peak_bytes = max((cost.peak_bytes for cost in costs.values()), default=0)

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from wnrl.kernels.optimizer_aten import CLIP_EPSILON, Entry, current_weight
-from wnrl.kernels.optimizer_rules import ADAM, ADAMAX, RADAM, Rule, Settings
+from wnrl.kernels.optimizer_rules import ADAM, ADAMAX, RADAM, SGD, Rule, Settings
 from wnrl.kernels.row_layout import memory_rows
 
 Array = npt.NDArray[Any]
@@ -59,6 +59,15 @@ def takes(entries: Sequence[Entry]) -> bool:
         and torch.ops.aten.is_non_overlapping_and_dense(entry.parameter)
         for entry in entries
     )
+
+
+def prepare() -> None:
+    """Compile the step in float32, or load its compiled code, now and not in the first update."""
+    settings, gradient = Settings(0.0, 0.0, 0.0, 0.0), torch.ones(1)
+    state = {"norm": torch.ones(1, 1), "sign": torch.ones(1, 1), "updates": torch.zeros(())}
+    row = Entry(torch.ones(1, 1), gradient.view(1, 1), state, settings, 0, normalized=True)
+    plain = Entry(torch.ones(1), gradient, {"updates": torch.zeros(())}, settings, 0, False)
+    step(SGD, [row, plain], max_norm=1.0)
 
 
 def step(rule: Rule, entries: Sequence[Entry], max_norm: float | None) -> Tensor | None:

@@ -110,6 +110,11 @@ class NormalizingOptimizer(torch.optim.Optimizer):
         if _normalized(group, parameter):
             memory_rows(parameter.detach())
 
+    def prepare(self) -> None:
+        """Compile what the first step would wait for."""
+        if use_numba(self.param_groups[0]["params"][0]):
+            optimizer_cpu.prepare()
+
     @overload
     def step(self, closure: None = None) -> None: ...
 

@@ -39,6 +39,10 @@ class StepOptimizer(Protocol):
         """Clear the gradients."""
         ...
 
+    def prepare(self) -> None:
+        """Compile what the first step would wait for."""
+        ...
+
     def step(self) -> Any:
         """Clip and update."""
         ...
@@ -83,6 +87,9 @@ class ClippedStep:
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Clear the gradients."""
         self.optimizer.zero_grad(set_to_none)
+
+    def prepare(self) -> None:
+        """Do nothing: torch's steps are compiled."""
 
     def step(self) -> None:
         """Measure the gradient norm, clip, update."""
@@ -134,6 +141,10 @@ class ScheduledStep:
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Clear the gradients."""
         self.optimizer.zero_grad(set_to_none)
+
+    def prepare(self) -> None:
+        """Compile what the first step would wait for."""
+        self.optimizer.prepare()
 
     def step(self) -> None:
         """Set the rates of this update, then update."""

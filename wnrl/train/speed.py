@@ -41,6 +41,7 @@ def measure_speed(config: Config, device: torch.device, budget_s: float = 2.0) -
     try:
         network, _ = build_network(parts, env)
         agent = build_agent(parts, env, network, device)
+        agent.learner.optimizer.prepare()
         env.reset()
         ticks = run(env, agent, EpisodeStatistics(env.num_envs), 0, 2**62)
         start = next(ticks).agent_steps  # the first pays for allocations
