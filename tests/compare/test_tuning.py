@@ -282,8 +282,32 @@ def test_the_report_says_which_values_were_chosen_and_on_which_seeds() -> None:
         "Each normalization learns with the values that were best for it over 2 games on the "
         "3 seeds 1001 to 1003: none with its defaults and group with --norm.groups 8. The verdicts "
         "rest on other seeds, which the choice did not see. The report of all values is in the "
-        "folder tuning."
+        "folder tuning. For group, the chosen --norm.groups is the highest one that was tried; a "
+        "better one may lie beyond."
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "tried", "values", "ending"),
+    [
+        (
+            "learning_rate",
+            ["1e-4", "1e-3", "1e-2"],
+            {"none": "0.01", "weight": "0.001", "layer": "0.01", "rms": "0.0001"},
+            "folder tuning. For rms, the chosen --learning-rate is the lowest one that was tried; "
+            "a better one may lie beyond. For none and layer, the chosen --learning-rate is the "
+            "highest one that was tried; a better one may lie beyond.",
+        ),
+        ("learning_rate", ["1e-4"], {"none": "0.0001"}, "in the folder tuning."),
+        ("v_norm", ["weight", "paper"], {"weight": "paper"}, "in the folder tuning."),
+    ],
+)
+def test_the_report_says_if_a_better_value_may_lie_beyond_those_tried(
+    name: str, tried: list[str], values: dict[str, str], ending: str
+) -> None:
+    chosen = {norm: {name: value} for norm, value in values.items()}
+    record = TunedRecord({name: tried}, ["toy/Catch"], 3, 1_000, chosen)
+    assert tuned_sentence(record, list(values)).endswith(ending)
 
 
 @pytest.mark.slow

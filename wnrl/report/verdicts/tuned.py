@@ -1,7 +1,7 @@
 """What `--tune` chose: one value of each tuned setting for each normalization."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from wnrl._settings import flag_name
@@ -66,5 +66,21 @@ def tuned_sentence(record: TunedRecord, norms: Sequence[str]) -> str:
         f"Each normalization learns with the values that were best for it{over} on the "
         f"{counted(record.seeds, 'seed')} {numbers}: {chosen_text(chosen)}. The "
         "verdicts rest on other seeds, which the choice did not see. The report of all values is "
-        f"in the folder {TUNING}."
+        f"in the folder {TUNING}.{''.join(_ends(record, chosen))}"
     )
+
+
+def _ends(record: TunedRecord, chosen: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
+    """Yield a sentence for each end of the tried values that was chosen."""
+    for name, texts in record.tried.items():
+        try:
+            tried = sorted(float(text) for text in texts)
+        except ValueError:  # words have no ends
+            continue
+        for word, end in (("lowest", tried[0]), ("highest", tried[-1])):
+            norms = [norm for norm, x in chosen.items() if name in x and float(x[name]) == end]
+            if norms and tried[0] < tried[-1]:
+                yield (
+                    f" For {listed(norms)}, the chosen --{flag_name(name)} is the {word} one that "
+                    "was tried; a better one may lie beyond."
+                )
