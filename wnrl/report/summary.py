@@ -154,11 +154,11 @@ def _sensitivity(found: Sensitivity) -> Iterator[str]:
     if found.ranges:
         yield from ("## Sensitivity", "")
         yield from _table(RANGE_COLUMNS, (list(map(_sentence, range_row(x))) for x in found.ranges))
-        yield HOW_TO_READ
+        yield from (HOW_TO_READ, "")
     if found.norms:
         yield f"Over {', '.join(map(markdown, found.games))}:\n"
         yield from _table(NORM_COLUMNS, (list(map(_sentence, norm_row(x))) for x in found.norms))
-        yield HOW_TO_READ_NORMS
+        yield from (HOW_TO_READ_NORMS, "")
 
 
 def _sentence(text: str) -> str:

@@ -16,7 +16,13 @@ from wnrl.report.comparison import (
     VariantScores,
 )
 from wnrl.report.verdicts.sensitivity import analyze_sensitivity
-from wnrl.report.verdicts.sensitivity_text import norm_row, range_row, sensitivity_findings
+from wnrl.report.verdicts.sensitivity_text import (
+    HOW_TO_READ,
+    HOW_TO_READ_NORMS,
+    norm_row,
+    range_row,
+    sensitivity_findings,
+)
 
 QUESTION = Question(margin=0.1)
 RATES = ("0.0001", "0.001", "0.01")
@@ -150,6 +156,10 @@ def test_the_sentences_and_tables_have_the_same_numbers() -> None:
     rows = [norm_row(x) for x in two_games().norms]
     assert all(f"{row[1]} with {row[0]}" in over_games.sentence for row in rows)
     assert rows[0][2:] == ("1 [1, 1]", "1")
+
+
+def test_explanations_are_single_lines_for_every_report() -> None:
+    assert not any("\n" in text for text in (HOW_TO_READ, HOW_TO_READ_NORMS))
 
 
 def test_many_ranges_are_left_to_the_table() -> None:

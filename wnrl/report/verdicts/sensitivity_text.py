@@ -38,13 +38,13 @@ on average over the variants of the game; lost there is the final return at a va
 value minus that at the shared one. Lost runs count as the worst score of their game. Intervals: \
 95%, from Student's t of every mean; those of differences to the baseline hold for all of them \
 together. The best value is chosen from the same runs, so with few seeds ranges look narrower, \
-and losses larger, than they are.
+and losses larger, than they are.\
 """
 HOW_TO_READ_NORMS = """\
 Sensitivity: normalized final return that is gained by tuning the settings for each game instead \
 of once for all games. Effective dimension: settings that must be tuned for each game to keep 95% \
 of the return that tuning all of them reaches. In each game, 0 and 1 are the 5th and 95th \
-percentile of all means (Adkins et al. 2024, arXiv 2412.07165). Intervals as for the ranges.
+percentile of all means (Adkins et al. 2024, arXiv 2412.07165). Intervals as for the ranges.\
 """
 
 
