@@ -65,9 +65,9 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
         option.numprocesses = processes if processes > 1 else 0
 
 
-@pytest.fixture(autouse=True, scope="session")
+@pytest.fixture(autouse=True)
 def _torch_threads() -> None:
-    torch.set_num_threads(THREADS)
+    torch.set_num_threads(THREADS)  # a command that ran in this process has chosen its own
 
 
 @pytest.fixture

@@ -53,7 +53,7 @@ def test_an_episode_that_does_not_end_is_cut_and_its_environment_plays_no_more(
 @pytest.fixture(scope="module")
 def breakout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("runs") / "breakout"
-    arguments = ["--env=breakout", "--steps=24", "--num-envs=1", "--no-calibrate"]
+    arguments = ["--env=breakout", "--steps=24", "--num-envs=1", "--no-calibrate", "--threads=1"]
     assert command.main([*arguments, "--buffer-size=2000", f"--run-dir={run}"]) == 0
     return run
 
