@@ -21,6 +21,7 @@ from wnrl.train.storage.run_status import RunState, read_status
 AGENTS = (["--agent=dqn", "--warmup-steps=20"], ["--agent=ppo"], ["--agent=a2c"], ["--agent=pqn"])
 FAST = ["--no-calibrate", "--eval-every-steps=0", "--num-envs=2"]
 CATCH = ["--env=toy/Catch", "--warmup-steps=100", "--log-every-steps=100", "--no-wall-time", *FAST]
+CATCH.append("--update-period-steps=5")
 
 
 @pytest.fixture(autouse=True)
@@ -142,10 +143,10 @@ def test_a_run_that_cannot_be_repeated_says_so_when_it_starts(
 def test_learning_nan_stops_at_the_next_log_interval_and_keeps_the_good_checkpoint(
     learn_nan: Callable[..., list[float]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rates = learn_nan(150)  # one update per agent step after the warm-up: step 250
+    rates = learn_nan(30)  # an update every 5 agent steps after the warm-up: step 250
     every = "--checkpoint-every-steps=200"
     assert go(*CATCH, every, "--steps=900", f"--run-dir={tmp_path}") == 4
-    assert len(rates) <= 200  # step 300, before the next checkpoint
+    assert len(rates) <= 40  # step 300, before the next checkpoint
     line = only_line(capsys)
     assert "train/loss is nan" in line or "holds NaN or infinity" in line
     assert "continues from the checkpoint of agent step 2" in line
@@ -166,7 +167,7 @@ def test_a_checkpoint_with_nan_never_replaces_a_good_one(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    learn_nan(149, where=where)  # the last update before step 250, whose save is first to look
+    learn_nan(29, where=where)  # the last update before step 250, whose save is first to look
     every = ["--checkpoint-every-steps=50", "--keep-checkpoints=1", "--log-every-steps=100_000"]
     assert go(*CATCH, *every, "--num-envs=1", "--steps=300", f"--run-dir={tmp_path}") == 4
     assert said in only_line(capsys)
@@ -180,7 +181,7 @@ def test_a_rollback_goes_on_with_half_the_rate_and_other_random_numbers(
     whole, rolled = tmp_path / "whole", tmp_path / "rolled"
     every = "--checkpoint-every-steps=200"
     assert go(*CATCH, every, "--steps=600", f"--run-dir={whole}") == 0
-    rates = learn_nan(150)
+    rates = learn_nan(30)
     run = [*CATCH, every, "--on-nonfinite=rollback", "--steps=600"]
     capsys.readouterr()
     assert go(*run, f"--run-dir={rolled}") == 0
@@ -204,9 +205,9 @@ def test_a_rolled_back_run_resumes_bit_for_bit(
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     run = [*CATCH, "--checkpoint-every-steps=200", "--on-nonfinite=rollback"]
     run.append("--schedule-steps=900")
-    learn_nan(150)
+    learn_nan(30)
     assert go(*run, "--steps=900", f"--run-dir={whole}") == 0
-    learn_nan(150)
+    learn_nan(30)
     assert go(*run, "--steps=600", f"--run-dir={parts}") == 0
     rates = learn_nan(10_000)
     assert go("--resume", parts, "--steps=900") == 0
@@ -219,7 +220,7 @@ def test_a_rolled_back_run_resumes_bit_for_bit(
 def test_rollbacks_end(
     learn_nan: Callable[..., list[float]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rates = learn_nan(150, times=1_000)
+    rates = learn_nan(30, times=1_000)
     run = [*CATCH, "--checkpoint-every-steps=200", "--on-nonfinite=rollback"]
     assert go(*run, "--steps=900", f"--run-dir={tmp_path}") == 4
     assert "the run was rolled back 5 times already" in capsys.readouterr().err
@@ -229,7 +230,7 @@ def test_rollbacks_end(
 def test_without_a_checkpoint_there_is_nothing_to_roll_back_to(
     learn_nan: Callable[..., list[float]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    learn_nan(150)
+    learn_nan(30)
     run = [*CATCH, "--on-nonfinite=rollback", "--steps=900"]
     assert go(*run, f"--run-dir={tmp_path}") == 4
     assert "there is no checkpoint" in only_line(capsys)
@@ -238,7 +239,7 @@ def test_without_a_checkpoint_there_is_nothing_to_roll_back_to(
 def test_an_error_that_nan_caused_is_reported_as_nan(
     learn_nan: Callable[..., list[float]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    learn_nan(150)
+    learn_nan(30)
 
     def refuse_nan(self: Learner) -> dict[str, Tensor | float]:
         raise RuntimeError("linalg.svd: the input contains NaN")

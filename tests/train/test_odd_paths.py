@@ -14,6 +14,7 @@ from wnrl.train import command
 from wnrl.train import run as train_run
 
 TOY = ["--env=toy/Catch", "--warmup-steps=100", "--no-calibrate", "--eval-every-steps=0"]
+TOY.append("--update-period-steps=4")  # learning takes most of the time of a run
 NAMES = (
     "two  spaces and it's $HOME|`<i>[d](e)*",
     "gr\u00f6\u00dfe gro\u0308\u00dfe",

@@ -162,6 +162,7 @@ def test_an_environment_that_was_slow_may_be_slow_again(tmp_path: Path) -> None:
     assert process.wait() == 0
 
 
+@pytest.mark.slow
 def test_without_a_timeout_nothing_is_a_hang(tmp_path: Path) -> None:
     run, wait = tmp_path / "run", tmp_path / "wait"
     wait.write_text(LATER)

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,22 +19,30 @@ from wnrl.train.storage.checkpoint import Checkpoints
 from wnrl.train.storage.csv_log import EPISODES
 
 SHORT = ["--env=toy/Catch", "--warmup-steps=200", "--no-calibrate", "--eval-every-steps=0"]
-SHORT += ["--steps=300", "--no-wall-time"]
+SHORT += ["--steps=300", "--no-wall-time", "--update-period-steps=4"]
 LOST = {"nobody reads": nobody_reads, "closed": close_output, "full": fill_output}
 
 
+def episodes_of_a_run(folder: Path, before: Callable[[], None]) -> bytes:
+    run = folder / "run"
+    process = CommandProcess("train", *SHORT, f"--run-dir={run}", folder=folder, before=before)
+    assert process.wait() == 0
+    assert Checkpoints(run).latest() is not None
+    return (run / EPISODES).read_bytes()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The episodes of a run whose output is read."""
+    return episodes_of_a_run(tmp_path_factory.mktemp("whole"), nothing)
+
+
 @pytest.mark.parametrize("lost", LOST)
-def test_a_run_without_output_trains_and_saves_the_same(tmp_path: Path, lost: str) -> None:
-    tables = []
-    for name, before in (("whole", nothing), ("lost", LOST[lost])):
-        run = tmp_path / name
-        process = CommandProcess(
-            "train", *SHORT, f"--run-dir={run}", folder=tmp_path, before=before
-        )
-        assert process.wait() == 0
-        assert Checkpoints(run).latest() is not None
-        tables.append((run / EPISODES).read_bytes())
-    assert tables[0] == tables[1]
+def test_a_run_without_output_trains_and_saves_the_same(
+    tmp_path: Path, lost: str, whole: bytes
+) -> None:
+    assert episodes_of_a_run(tmp_path, LOST[lost]) == whole
+    run = tmp_path / "run"
     evaluate = CommandProcess("evaluate", run, "--episodes=3", folder=tmp_path, before=LOST[lost])
     assert evaluate.wait() == (1 if lost == "full" else 0)
 
