@@ -32,10 +32,10 @@ AGENTS = {
         *ROLLOUTS,
     ],
     "a2c": ["--agent=a2c", "--env=Pong", "--norm=batch", *ROLLOUTS],
-    "ppo": ["--agent=ppo", "--env=Breakout", "--norm=spectral", *ROLLOUTS],
+    "ppo": ["--agent=ppo", "--env=Breakout", "--norm=spectral", "--epochs=2", *ROLLOUTS],
     "recurrent-ppo": [
         "--agent=ppo", "--recurrent", "--env=Pong", "--norm=weight", "--weight-storage=gv",
-        "--protocol=sticky", *ROLLOUTS,
+        "--protocol=sticky", "--epochs=2", *ROLLOUTS,
     ],
 }  # fmt: skip
 

@@ -20,7 +20,7 @@ def test_a_run_without_memory_says_what_to_lower_and_keeps_its_checkpoint(tmp_pa
     run = tmp_path / "run"
     arguments = ["--env=toy/Catch", "--no-calibrate", "--eval-every-steps=0", "--steps=1000"]
     arguments += ["--warmup-steps=200", "--checkpoint-every-steps=100", "--hidden=4096"]
-    arguments += ["--histogram-every-steps=0", f"--run-dir={run}"]
+    arguments += ["--update-period-steps=20", "--histogram-every-steps=0", f"--run-dir={run}"]
     process = CommandProcess(
         "train", *arguments, folder=tmp_path, before=limit_memory, MORE_BYTES="600_000_000"
     )
