@@ -279,11 +279,11 @@ def test_the_report_says_which_values_were_chosen_and_on_which_seeds() -> None:
         {"none": {}, "group": {"norm.groups": "8"}, "layer": {}},
     )
     assert tuned_sentence(record, ["none", "group"]) == (
-        "Each normalization learns with the values that were best for it over 2 games on the "
-        "3 seeds 1001 to 1003: none with its defaults and group with --norm.groups 8. The verdicts "
-        "rest on other seeds, which the choice did not see. The report of all values is in the "
-        "folder tuning. For group, the chosen --norm.groups is the highest one that was tried; a "
-        "better one may lie beyond."
+        "Each normalization was tuned over 2 games on 3 seeds (1001 to 1003) over "
+        "--norm.groups 4, 8; the best were none with its defaults and group with --norm.groups 8. "
+        "The verdicts use other seeds, which the tuning did not see. All tuning results: "
+        "tuning/report.html. For group, the chosen --norm.groups is the highest one that was "
+        "tried; a better one may lie beyond."
     )
 
 
@@ -294,12 +294,17 @@ def test_the_report_says_which_values_were_chosen_and_on_which_seeds() -> None:
             "learning_rate",
             ["1e-4", "1e-3", "1e-2"],
             {"none": "0.01", "weight": "0.001", "layer": "0.01", "rms": "0.0001"},
-            "folder tuning. For rms, the chosen --learning-rate is the lowest one that was tried; "
-            "a better one may lie beyond. For none and layer, the chosen --learning-rate is the "
-            "highest one that was tried; a better one may lie beyond.",
+            "tuning/report.html. For rms, the chosen --learning-rate is the lowest one that was "
+            "tried; a better one may lie beyond. For none and layer, the chosen --learning-rate is "
+            "the highest one that was tried; a better one may lie beyond.",
         ),
-        ("learning_rate", ["1e-4"], {"none": "0.0001"}, "in the folder tuning."),
-        ("v_norm", ["weight", "paper"], {"weight": "paper"}, "in the folder tuning."),
+        ("learning_rate", ["1e-4"], {"none": "0.0001"}, "All tuning results: tuning/report.html."),
+        (
+            "v_norm",
+            ["weight", "paper"],
+            {"weight": "paper"},
+            "All tuning results: tuning/report.html.",
+        ),
     ],
 )
 def test_the_report_says_if_a_better_value_may_lie_beyond_those_tried(
@@ -322,9 +327,12 @@ def test_the_command_chooses_judges_reports_and_repeats(
     assert [row["seed"] for row in rows] == ["1", "2", "1", "2"]
     assert (tmp_path / "tuning" / "report.html").exists()
     said = capsys.readouterr().out
-    assert "best for it on the 1 seed 1001" in said
+    assert "tuned on 1 seed (1001) over --learning-rate 1e-4, 1e-2; the best" in said
     assert "also differ in" not in said
     assert command.main(flags) == 0
     assert " started" not in capsys.readouterr().err
     assert command.main(["--report-only", str(tmp_path)]) == 0
-    assert "best for it on the 1 seed 1001" in capsys.readouterr().out
+    assert (
+        "tuned on 1 seed (1001) over --learning-rate 1e-4, 1e-2; the best"
+        in capsys.readouterr().out
+    )

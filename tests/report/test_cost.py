@@ -48,7 +48,7 @@ def test_two_runs_have_a_ratio_without_an_interval_and_a_run_alone_has_none() ->
 @pytest.mark.parametrize(
     ("variants", "at_a_time", "why"),
     [
-        ([of("none", 2, 2), of("rms", 3, 3)], 2, "trained at the same time"),
+        ([of("none", 2, 2), of("rms", 3, 3)], 2, "trained in parallel"),
         ([of("none", 2, 2), of("rms", 3, 3)], 0, "not recorded how many"),
         ([of("none", 2, 3.1), of("rms", 3, 3)], 1, "differ in speed"),
         ([of("none", 2), variant("rms", (0, 1), machine="another")], 1, "different machines"),

@@ -222,8 +222,8 @@ def test_swept_settings_and_lengths_are_at_the_top() -> None:
     values = [variant("weight", (0, 1), values=(value,)) for value in ("0.1", "0.01")]
     page = rendered(comparison(game("Pong", *values), swept=("learning_rate",)))
     assert (
-        "How do weight, with learning-rate 0.1 and 0.01 differ in the return of DQN on Pong? "
-        "1,000 agent steps (4,000 frames) per run; 10 of 10 runs finished."
+        "How do normalizations (weight, with learning-rate 0.1 and 0.01) differ in the return of "
+        "DQN on Pong? 1,000 agent steps (4,000 frames) per run; 10 of 10 runs finished."
     ) in page.text
 
 
@@ -275,7 +275,7 @@ def test_nothing_overlaps_or_is_cut_off_in_a_browser(
 ) -> None:
     files = [Download("scores.csv", "One row per run.", "data:text/csv;base64,eA==")]
     path = write_page(tmp_path, two_games_drawn(), files)
-    assert "differences of final return to none" in path.read_text()  # the forest plot
+    assert "difference in final return from none" in path.read_text()  # the forest plot
     code = screenshot_report.main([str(path), "--widths", "1280", "390"])
     assert (code, capsys.readouterr().out) == (0, "")
 

@@ -446,7 +446,7 @@ def test_markup_in_names_and_errors_is_shown_and_not_rendered() -> None:
         )
     )
     page = MarkdownIt("gfm-like", {"linkify": False}).render(text)
-    assert page.count(shown) == 14
+    assert page.count(shown) == 15
     assert f"<h2>{shown}</h2>" in page
     assert f"<li>commit: {shown}</li>" in page
     assert f"<li>- {shown}: {shown}</li>" in page

@@ -19,7 +19,7 @@ class Disturbance(enum.Enum):
 
     NONE = ""
     UNKNOWN = "it is not recorded how many runs trained at a time"
-    PARALLEL = "runs trained at the same time and slowed each other down"
+    PARALLEL = "runs trained in parallel and competed for the CPU"
     MACHINES = "the runs used different machines or numbers of threads"
     LOAD = "runs of the same network differ in speed, so other work on the machine slowed some"
 

@@ -114,10 +114,10 @@ def _question(comparison: Comparison) -> str:
     """Return the question, as a sentence with a question mark."""
     score = f"the return of {comparison.title}" if comparison.games else "the return"
     if comparison.all_pairs or not comparison.contrasts:
-        return f"How do {_compared(comparison)} differ in {score}?"
-    return f"Does {_compared(comparison)} change {score}, compared with " + (
-        f"{comparison.question.baseline}?"
-    )
+        return f"How do normalizations ({_compared(comparison)}) differ in {score}?"
+    baseline = comparison.question.baseline
+    plain = "no normalization" if baseline == "none" else f"normalization {baseline}"
+    return f"Does normalization ({_compared(comparison)}) change {score}, compared with {plain}?"
 
 
 def _runs_done(comparison: Comparison) -> str:

@@ -95,13 +95,18 @@ class Result:
     @functools.cached_property
     def final_variance(self) -> float:
         """Square of the final score's standard error, from its episodes; NaN with fewer than 2."""
-        ended = final_returns(
+        ended = self.final_returns
+        return float(ended.var(ddof=1)) / len(ended) if len(ended) > 1 else math.nan
+
+    @property
+    def final_returns(self) -> Array:
+        """Returns of the episodes whose mean is the final score."""
+        return final_returns(
             self.episode_steps,
             self.returns,
             total_steps=self.config.run.steps,
             window_steps=self.window_steps,
         )
-        return float(ended.var(ddof=1)) / len(ended) if len(ended) > 1 else math.nan
 
     @functools.cached_property
     def untrained(self) -> float:

@@ -1,6 +1,6 @@
 """Sentences about a comparison; those about differences are in `verdicts.sentences`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from wnrl.report.comparison import Comparison, Game
 from wnrl.report.number_format import compact, counted, listed
@@ -9,6 +9,7 @@ from wnrl.report.verdicts.sentences import Finding, game_findings, overall_findi
 from wnrl.stats.intervals import CONCLUSIVE_SEEDS, INDICATIVE_SEEDS, Evidence, evidence
 
 _MOST_NAMED = 4  # longer lists are replaced by their length
+_FEW_EPISODES = 10  # of a final return
 
 
 def evidence_sentence(seeds: int) -> str:
@@ -96,6 +97,8 @@ def _scope(comparison: Comparison) -> Iterator[Finding]:
             f"All variants learn with {settings.learning_rate}. The comparison holds at this rate; "
             "each variant's best rate may be another.",
         )
+    if few := _few_episodes(comparison.games):
+        yield Finding("Few episodes", few)
     if comparison.rolled_back:
         yield Finding(
             "Rolled back",
@@ -105,13 +108,30 @@ def _scope(comparison: Comparison) -> Iterator[Finding]:
         )
 
 
+def _few_episodes(games: Sequence[Game]) -> str:
+    """Return a warning if some final returns are means of few episodes; else an empty text."""
+    least = {
+        game.env: min(len(run.final_returns) for scores in game.variants for run in scores.runs)
+        for game in games
+        if any(scores.runs for scores in game.variants)
+    }
+    few = {env: count for env, count in least.items() if count < _FEW_EPISODES}
+    if not few:
+        return ""
+    each = [f"{counted(count, 'episode')} in {env}" for env, count in few.items()]
+    return (
+        f"Some final returns are means of as few as {listed(each)}. They depend on where exactly a "
+        "run ended; longer runs, or more of them, give steadier verdicts."
+    )
+
+
 def differences_note(comparison: Comparison) -> str:
     """Return how the numbers in the table of differences are to be read."""
     if not comparison.stages:
         return (
             "Difference: of the means, with Welch's 95% interval for this difference alone; the "
             "simultaneous interval holds for all differences of the table together (Bonferroni). "
-            "Adjusted p: Holm's method over the whole table; a difference is named at 5%. "
+            "Adjusted p: Holm's method over the whole table; a difference is significant at 5%. "
             "Detectable: the difference that this study finds in 80% of cases. Seeds needed: per "
             "variant, to find the observed difference in 80% of cases."
         )
@@ -121,8 +141,8 @@ def differences_note(comparison: Comparison) -> str:
         "Difference: of the means over the seeds on which the decision rests, with a 95% interval "
         "for this difference alone that holds on every stage; the simultaneous interval also holds "
         "for all differences of the table together. Adjusted p: for all stages, and by Holm's "
-        "method for the whole table; a difference is named at 5%. Detectable: the difference that "
-        f"the whole study, with {comparison.stages[-1]} seeds, finds in 80% of cases. Seeds "
+        "method for the whole table; a difference is significant at 5%. Detectable: the difference "
+        f"that the whole study, with {comparison.stages[-1]} seeds, finds in 80% of cases. Seeds "
         "needed: most seeds per variant of a study in such stages that finds the observed "
         "difference in 80% of cases."
     )

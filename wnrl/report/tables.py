@@ -139,7 +139,7 @@ def verdicts_table(comparison: Comparison, colours: Colours) -> Table:
 
     They are those over all games, or if there are none those of each game.
     """
-    runs = Column("Runs", "finished of asked", words=True)
+    runs = Column("Runs", "finished of planned", words=True)
     variant = Column("Variant", "compared with", words=True)
     aggregate = comparison.aggregate
     if aggregate is None or not aggregate.contrasts:

@@ -68,8 +68,8 @@ def test_three_seeds_of_which_one_is_high_are_undecided() -> None:
     found = compared(runs("none", [20, 21, 22]), runs("weight", [33, 39, 57]))
     assert only_sentence(found) == (
         "weight against none is undecided: final return +22 [−9, +53] (95% interval; p = 0.092 "
-        "adjusted for 1 comparison; 3 of 3 runs against 3 of 3). This study finds differences of "
-        "40 in 80% of cases; the observed one would need about 5 seeds per variant."
+        "adjusted for 1 comparison; 3 of 3 runs against 3 of 3). This study detects a difference "
+        "of 40 with 80% power; the observed one would need about 5 seeds per variant."
     )
 
 
@@ -142,8 +142,8 @@ def test_five_seeds_all_at_almost_the_lowest_score_are_undecided() -> None:
     found = compared(pong("none", [-21.0] * 10), pong("weight", [-21.0] * 9 + [-20.0]))
     assert only_sentence(found) == (
         "weight against none is undecided: final return +0.10 [−0.05, +0.25] (95% interval; "
-        "p = 0.15 adjusted for 1 comparison; 5 of 5 runs against 5 of 5). This study finds "
-        "differences of 0.2 in 80% of cases; the observed one would need about 17 seeds per "
+        "p = 0.15 adjusted for 1 comparison; 5 of 5 runs against 5 of 5). This study detects "
+        "a difference of 0.2 with 80% power; the observed one would need about 17 seeds per "
         "variant."
     )
 

@@ -90,7 +90,7 @@ def test_the_sentence_counts_the_seeds_and_what_all_stages_could_find() -> None:
     assert "interval over all stages; p = 0.004 adjusted for 2 comparisons and all st" in layer
     assert layer.endswith(" It was decided after 5 of at most 8 seeds of each.")
     assert "weight against none is undecided" in weight
-    assert "With all 8 seeds this study finds differences of " in weight
+    assert "With all 8 seeds this study detects a difference of " in weight
     assert weight.endswith(
         " It ended after 5 seeds of each, because 8 would hardly decide it either."
     )

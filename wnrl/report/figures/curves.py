@@ -37,7 +37,7 @@ _FEWEST_WITHOUT_THIN = 10  # seeds: from here on their lines would hide each oth
 WINDOW = f"mean raw return in a trailing window of {WINDOW_FRACTION:.0%} of the agent steps"
 WHAT = (
     f"Lines: mean over seeds of the {WINDOW}. Bands: 95% intervals, Student's t over seeds, "
-    "between the lowest and the highest return of an episode in the game."
+    "clipped to the range of the returns of all episodes in the game."
 )
 THIN = "Thin lines: one per seed."
 NO_BANDS = f"Lines: {WINDOW}. A single seed has no interval."

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 
-from wnrl.report.comparison import Comparison, Contrast, OverallContrast, Variant
+from wnrl.report.comparison import Comparison, Contrast, OverallContrast, Variant, total_counts
 from wnrl.report.figures.layout import (
     Layout,
     facts_text,
@@ -34,10 +34,9 @@ _COLUMNS = 2
 _ROOM = 0.6  # most that simultaneous intervals widen the axis on each side
 
 WHAT = (
-    "Points: difference of the mean final return to the variant that is compared with; filled if "
-    "the verdict is better, worse or no difference larger than the margin. Thick bars: 95% "
-    "interval of one difference (Welch). Thin bars: 95% intervals that hold for all differences "
-    "together. Grey: the margin."
+    "Points: mean final return minus that of the variant compared with; filled if decided: better, "
+    "worse, or no difference larger than the margin. Thick bars: 95% interval of each difference "
+    "alone (Welch). Thin bars: simultaneous 95% intervals (all hold together). Grey: the margin."
 )
 
 
@@ -72,7 +71,7 @@ def differences_sheet(comparison: Comparison, layout: Layout) -> Sheet:
     columns = min(_COLUMNS, layout.columns_of(len(panels)))
     return Sheet(
         width_in=layout.width_in(columns),
-        title=f"{comparison.title}: differences of final return{_to_baseline(comparison)}",
+        title=f"{comparison.title}: difference in final return{_to_baseline(comparison)}",
         warning=warning,
         key=(),
         rows=in_rows(panels, columns),
@@ -81,7 +80,7 @@ def differences_sheet(comparison: Comparison, layout: Layout) -> Sheet:
 
 
 def _to_baseline(comparison: Comparison) -> str:
-    return "" if comparison.all_pairs else f" to {comparison.question.baseline}"
+    return "" if comparison.all_pairs else f" from {comparison.question.baseline}"
 
 
 def _game_panel(
@@ -99,9 +98,12 @@ def _game_panel(
     ]
     margins = {each.margin for each in contrasts if not math.isnan(each.margin)}
     margin = margins.pop() if len(margins) == 1 else math.nan
-    finished = sum(each.counts.finished for each in contrasts)
-    asked = sum(each.counts.asked for each in contrasts)
-    notes = [f"difference of final return; {finished} of {counted(asked, 'run')} finished"]
+    counts = {each.variant: each.counts for each in contrasts}
+    counts |= {each.baseline: each.baseline_counts for each in contrasts}
+    both = total_counts(counts.values())
+    notes = [
+        f"difference in final return; {both.finished} of {counted(both.asked, 'run')} finished"
+    ]
     if not math.isnan(margin):
         notes.append(f"margin ±{compact(margin, significant=2)}")
     return _panel(env, notes, rows, margin)

@@ -15,16 +15,16 @@ from wnrl.report.number_format import compact, difference
 from wnrl.stats.intervals import Interval
 
 _CURVES = (
-    "Raw return during training: the mean over seeds, and thin lines for the seeds if they are "
-    "fewer than ten. Shaded bands are 95% intervals; a single seed has none."
+    "Raw return during training: the mean over seeds, with individual seeds as thin lines if there "
+    "are fewer than ten. Shaded bands are 95% intervals; a single seed has none."
 )
 _RANGE = (
     "Final return against the value of the setting. The wider the plateau, the less tuning is "
     "needed."
 )
 _DIFFERENCES = (
-    "Differences with 95% intervals: thick for one difference, thin for all of them together. "
-    "Filled points are decided; grey is the margin."
+    "Differences with 95% intervals: thick for each difference alone, thin simultaneous. Filled "
+    "points are decided; grey is the margin."
 )
 _AGGREGATES = "Normalized final returns over all games, with 95% intervals."
 

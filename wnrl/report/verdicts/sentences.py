@@ -159,7 +159,9 @@ def _power(contrast: Contrast) -> str:
     else:
         study = f"With all {contrast.stages.most_seeds} seeds this study"
         needed = needed.replace("about", "at most about")
-    return f"{study} finds differences of {detectable} in 80% of cases; the observed one {needed}."
+    return (
+        f"{study} detects a difference of {detectable} with 80% power; the observed one {needed}."
+    )
 
 
 def _stages(contrast: Contrast) -> str:

@@ -59,14 +59,15 @@ def tuned_sentence(record: TunedRecord, norms: Sequence[str]) -> str:
         norms: normalizations of the comparison.
     """
     chosen = {norm: record.chosen[norm] for norm in norms if norm in record.chosen}
+    tried = listed([f"--{flag_name(name)} {', '.join(x)}" for name, x in record.tried.items()])
     last = FIRST_SEED + record.seeds - 1
     numbers = f"{FIRST_SEED} to {last}" if record.seeds > 1 else str(FIRST_SEED)
     over = f" over {counted(len(record.envs), 'game')}" if len(record.envs) > 1 else ""
     return (
-        f"Each normalization learns with the values that were best for it{over} on the "
-        f"{counted(record.seeds, 'seed')} {numbers}: {chosen_text(chosen)}. The "
-        "verdicts rest on other seeds, which the choice did not see. The report of all values is "
-        f"in the folder {TUNING}.{''.join(_ends(record, chosen))}"
+        f"Each normalization was tuned{over} on {counted(record.seeds, 'seed')} ({numbers}) over "
+        f"{tried}; the best were {chosen_text(chosen)}. The verdicts use other seeds, which the "
+        f"tuning did not see. All tuning results: {TUNING}/report.html."
+        f"{''.join(_ends(record, chosen))}"
     )
 
 
