@@ -88,10 +88,10 @@ def test_an_unknown_command_is_one_line_and_exit_code_2() -> None:
             for row in (
                 (["train", "--steps=x"], 2, "wnrl.train: --steps takes a whole number"),
                 (["evaluate", "nowhere"], 2, "wnrl.evaluate: no run in nowhere"),
+                (["compare", "--report-only", "nowhere"], 2, "wnrl.compare: no run in nowhere"),
                 (["doctor"], 0, "torch"),
             )
         ),
-        (["compare", "--report-only", "nowhere"], 2, "wnrl.compare: no run in nowhere"),
     ],
 )
 def test_the_console_script_passes_arguments_and_exit_code_on(

@@ -220,8 +220,12 @@ CATCH = {
     "epsilon_end": 0.0,
     "target_period_steps": 100,
 }
-PARAMETERS: list[tuple[str, dict[str, Any]]] = [(norm, {}) for norm in NORMS]
-PARAMETERS += [("batch", {"norm.statistics": "joint"})]
+# One of each kind in the quick tests; `test_every_normalization_learns_numbers` has them all.
+QUICK_NORMS = ("none", "weight", "batch", "layer", "group", "spectral", "nap")
+PARAMETERS = [
+    pytest.param(norm, {}, marks=() if norm in QUICK_NORMS else pytest.mark.slow) for norm in NORMS
+]
+PARAMETERS.append(pytest.param("batch", {"norm.statistics": "joint"}))
 
 
 @pytest.mark.usefixtures("small_catch")

@@ -43,6 +43,7 @@ def test_sharing_without_posix_locks_is_refused_in_one_line(
         pass
 
 
+@pytest.mark.slow
 def test_the_command_can_be_imported_without_posix_modules() -> None:
     script = """
         import sys

@@ -202,6 +202,7 @@ def test_building_and_playing_print_nothing(capfd: pytest.CaptureFixture[str]) -
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 def test_a_process_ends_though_a_step_is_outstanding() -> None:
     code = (
         "import numpy as np; from wnrl.envs.atari import Atari\n"

@@ -67,6 +67,7 @@ def test_an_unknown_game_is_answered_with_the_nearest_names() -> None:
         require_rom_id("Brekout")
 
 
+@pytest.mark.slow
 def test_the_names_and_the_toys_load_without_the_emulator() -> None:
     code = "import sys, wnrl.envs.make; assert not any(m.startswith('ale_py') for m in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

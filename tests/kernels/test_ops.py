@@ -188,6 +188,7 @@ def test_gradcheck_once_and_twice() -> None:
     assert torch.autograd.gradgradcheck(of_flat, (*vs, *gs))
 
 
+@pytest.mark.slow
 def test_opcheck_of_the_forward_and_the_backward_op() -> None:
     vs, gs = layers()
     torch.library.opcheck(ops._weight_norm_many, (vs, gs))

@@ -103,6 +103,7 @@ def test_a_task_that_has_to_end_leaves_a_checkpoint_and_is_queued_again_at_its_t
     assert (recorded(tmp_path) if again else []) == again
 
 
+@pytest.mark.slow
 def test_stages_are_refused_before_anything_is_submitted(
     tmp_path: Path, environment: dict[str, str]
 ) -> None:

@@ -137,6 +137,7 @@ def test_the_configuration_is_in_the_runs_own_event_file(tmp_path: Path) -> None
     assert {info.name for info in infos if info.differs} == {"norm", "lr"}
 
 
+@pytest.mark.slow
 def test_tensorboard_is_imported_when_it_is_used_and_without_a_warning(tmp_path: Path) -> None:
     script = """
         import sys
