@@ -148,6 +148,7 @@ class Session:
         """
         recorder = self.recorder
         with HEARTBEAT.paused():
+            self._agent.learner.optimizer.prepare()
             recorder.open(self._folder.path, self._sources())
         try:
             yield from self._steps(should_stop)

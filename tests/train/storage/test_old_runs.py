@@ -18,7 +18,7 @@ CHECKSUM_BYTES = 4  # after a record
 
 def write(folder: Path, steps: list[int], value: float, purge_step: int | None = None) -> None:
     board = TensorBoard(folder, purge_step)
-    board.describe({"norm": "weight"})
+    board.describe({"norm": "weight"}, "run", ["norm"])
     for step in steps:
         board.metrics(step, {"loss": value + step, "time/act_ms": value})
         board.histograms(step, {"norm_histograms/g": torch.arange(5.0)})
