@@ -34,6 +34,7 @@ def rows_of(out: Path) -> list[dict[str, str]]:
     return list(csv.DictReader((out / "scores.csv").read_text().splitlines()))
 
 
+@pytest.mark.slow
 def test_a_grid_is_run_reported_and_not_run_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -55,7 +56,7 @@ def test_a_grid_is_run_reported_and_not_run_again(
     summary = (out / "summary.md").read_text()
     assert summary in captured.out
     assert "- command: python -m wnrl.compare --env toy/Catch --jobs=2 " in summary
-    assert "Not measured: runs trained at the same time" in summary
+    assert "Not measured: runs trained in parallel" in summary
     scores = rows_of(out)
     assert [row["norm"] for row in scores] == ["none", "weight"]
     assert all(row["done"] == "yes" and float(row["final_return"]) <= 1 for row in scores)

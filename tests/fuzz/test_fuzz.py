@@ -220,6 +220,7 @@ def run_seeds(seeds: range, whole: Path, place: Path, monkeypatch: pytest.Monkey
     return [p for seed in seeds if (p := try_input(seed, whole, place, monkeypatch))]
 
 
+@pytest.mark.slow
 def test_no_mutated_input_ends_in_a_traceback(
     fuzz_chunk: int, whole: Path, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

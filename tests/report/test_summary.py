@@ -205,6 +205,7 @@ def test_runs_of_other_machines_are_compared_and_their_times_are_not(
     assert "--threads 1 vs 2" in refused(capsys, *flags, "--out", tmp_path)
 
 
+@pytest.mark.slow
 def test_the_baseline_and_the_margin_are_flags_and_remembered(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -264,6 +265,7 @@ def test_runs_that_diverged_or_were_rolled_back_are_counted_and_named(tmp_path: 
     assert "half the learning rate: Breakout weight, seed 2: loss is inf." in text.replace("\\", "")
 
 
+@pytest.mark.slow
 def test_the_same_runs_give_the_same_files(tmp_path: Path) -> None:
     for env in ("Breakout", "Pong"):
         for seed in (1, 2):

@@ -146,6 +146,7 @@ def drawn(case: str, layout: Layout = WIDE) -> dict[str, Figure]:
     return draw(CASES[case](), layout)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", [WIDE, NARROW], ids=["wide", "narrow"])
 @pytest.mark.parametrize("case", CASES)
 def test_no_text_overlaps_or_is_cut_off(case: str, layout: Layout) -> None:
@@ -213,6 +214,7 @@ def test_the_warning_about_few_seeds_is_shared_or_in_the_panels_concerned() -> N
     assert said.index("Breakout") < said.index("nothing can be concluded") < said.index("Seaquest")
 
 
+@pytest.mark.slow
 def test_many_pairs_are_cut_to_those_over_the_first_variant_and_more() -> None:
     comparison = made(envs=GAMES[:2], norms=[*CATALOGUE][:7], together=True)
     aggregate = comparison.aggregate

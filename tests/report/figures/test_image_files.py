@@ -9,6 +9,7 @@ from wnrl.report.figures import write_figures
 SWEPT = {"swept": ("lr",), "values": [("0.1",), ("0.2",)]}
 
 
+@pytest.mark.slow
 def test_files_by_game_setting_and_together(tmp_path: Path) -> None:
     comparison = made(envs=["Pong", "toy/Catch"], norms=["none"], together=True, seeds=2, **SWEPT)
     written = write_figures(tmp_path, comparison)
