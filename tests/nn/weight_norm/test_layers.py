@@ -422,20 +422,6 @@ def test_a_row_of_zeros_is_zero_and_can_learn(gain: str) -> None:
     assert layer.weight_v.grad[1].any()  # type: ignore[index]  # made
 
 
-def test_layers_are_trained_by_distributed_data_parallel() -> None:
-    store = torch.distributed.HashStore()
-    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
-    try:
-        layer, alone = linear(), linear()
-        parallel = nn.parallel.DistributedDataParallel(layer)
-        parallel(torch.ones(2, 5)).sum().backward()
-        alone(torch.ones(2, 5)).sum().backward()
-        for mine, theirs in zip(layer.parameters(), alone.parameters(), strict=True):
-            assert torch.equal(mine.grad, theirs.grad)  # type: ignore[arg-type]  # made
-    finally:
-        torch.distributed.destroy_process_group()
-
-
 def test_a_functional_call_computes_with_the_parameters_given() -> None:
     layer, other, x = linear(), linear(seed=5), torch.ones(2, 5)
     output = torch.func.functional_call(layer, dict(other.named_parameters()), (x,))
