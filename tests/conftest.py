@@ -6,6 +6,7 @@ OMP_NUM_THREADS of them.
 """
 
 import os
+from collections.abc import Callable, Iterator
 
 THREADS = int(os.environ.setdefault("OMP_NUM_THREADS", "1"))  # torch and child processes read it
 
@@ -15,6 +16,7 @@ import torch  # noqa: E402
 from wnrl.doctor.cpus import cpu_quota, usable_cpus  # noqa: E402
 from wnrl.envs.toy import Catch  # noqa: E402
 from wnrl.envs.toy_memory import Memory  # noqa: E402
+from wnrl.kernels import backend  # noqa: E402
 
 MAX_PROCESSES = 8  # each takes about 1 GB, and loading torch a few seconds of CPU time
 
@@ -68,6 +70,24 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 @pytest.fixture(autouse=True)
 def _torch_threads() -> None:
     torch.set_num_threads(THREADS)  # a command that ran in this process has chosen its own
+
+
+@pytest.fixture
+def choose_backend(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Return a function that chooses the implementation of weight normalization by its name."""
+
+    def choose(name: str) -> None:
+        monkeypatch.setenv(backend.VARIABLE, name)
+        backend.backend_of.cache_clear()
+
+    yield choose
+    backend.backend_of.cache_clear()
+
+
+@pytest.fixture(params=["numba", "aten"])
+def cpu_backend(request: pytest.FixtureRequest, choose_backend: Callable[[str], None]) -> None:
+    """Run a test with both implementations for CPUs."""
+    choose_backend(request.param)
 
 
 @pytest.fixture

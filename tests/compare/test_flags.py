@@ -7,8 +7,8 @@ from made_results import made_result
 
 from wnrl.compare import final_report
 from wnrl.compare.flags import CompareOptions, parse_compare_flags
-from wnrl.report.comparison import DEFAULT_QUESTION, variant_of
-from wnrl.report.find_runs import Inventory
+from wnrl.report.comparison import variant_of
+from wnrl.report.find_runs import Inventory, Record
 
 
 def test_without_a_normalization_weight_is_compared_with_none(tmp_path: Path) -> None:
@@ -35,7 +35,7 @@ def test_the_baseline_comes_first_in_a_report_too(
         for seed in (1, 2)
     ]
     planned = tuple(("toy/Catch", variant_of({"norm": norm}, [])) for norm in norms)
-    inventory = Inventory(tuple(runs), planned, (), {}, (), DEFAULT_QUESTION)
+    inventory = Inventory(tuple(runs), planned, (), {}, (), Record([], {}))
     monkeypatch.setattr(final_report, "take_inventory", lambda *_: inventory)
     seen = []
     monkeypatch.setattr(final_report, "write_figures", lambda out, x: seen.append(x) or [])

@@ -13,7 +13,7 @@ from wnrl.compare.flags import CompareArguments, parse_compare_flags
 from wnrl.compare.grid import make_grid
 from wnrl.compare.tuning import best_values, check_tuning, tuned
 from wnrl.report.comparison import DEFAULT_QUESTION, Variant, variant_of
-from wnrl.report.find_runs import Inventory, check_fits, read_record, remember
+from wnrl.report.find_runs import Inventory, Record, check_fits, read_record, remember
 from wnrl.report.run_differences import check_comparable, variant_settings
 from wnrl.report.run_result import find_runs
 from wnrl.report.verdicts.tuned import TunedRecord, tuned_sentence
@@ -43,7 +43,7 @@ def tried(scores: Scores, missing: Sequence[tuple[str, str, str]] = ()) -> Inven
     planned = [(x.config.run.env, y) for x, y in zip(results, variants, strict=True)]
     gone = tuple((env, Variant(norm, (rate,)), RunState.FAILED) for env, norm, rate in missing)
     planned += [(env, variant) for env, variant, _ in gone]
-    return Inventory(tuple(results), tuple(planned), gone, {}, swept, DEFAULT_QUESTION)
+    return Inventory(tuple(results), tuple(planned), gone, {}, swept, Record([], {}))
 
 
 def rates(chosen: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
@@ -81,7 +81,7 @@ def test_a_lost_run_counts_as_the_worst_score_of_its_game() -> None:
     assert rates(best_values(tried(scores, missing))) == {"none": RATES[0]}
 
 
-def test_every_game_counts_alike_whatever_its_scores() -> None:
+def test_every_game_has_the_same_weight() -> None:
     """The first value is best in two games of three, the second in the one with large scores."""
     scores = {}
     for env, first, second in (

@@ -291,9 +291,9 @@ def test_a_log_ends_at_the_first_end_past_its_limit_and_only_there() -> None:
     for row in random_actions(env, 500):
         (step,) = play(env, row[None])
         length += 1
-        anew = step.first & (length > 150)
-        length[anew] = 0
-        seedings += anew
+        restarted = step.first & (length > 150)
+        length[restarted] = 0
+        seedings += restarted
         assert env._logs.lengths.tolist() == length.tolist()
     assert env.state_dict()["seedings"] == seedings.tolist()
     assert seedings.max() >= 2

@@ -17,7 +17,6 @@ from torch import nn
 from trajectories import RULES
 
 from wnrl.kernels import optimizer_aten, optimizer_cpu, optimizer_numba
-from wnrl.kernels.backend import backend_of
 from wnrl.optim.weight_norm import WNAdam, WNRAdam
 
 SHAPES = [(16, 3, 8, 8), (300, 700), (7, 5), (1, 2_049), (40_000,), (3,)]
@@ -25,11 +24,8 @@ SAME_32 = 1e-5
 
 
 @pytest.fixture(autouse=True)
-def numba_step(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("WNRL_BACKEND", "numba")
-    backend_of.cache_clear()
-    yield
-    backend_of.cache_clear()
+def numba_step(choose_backend: Callable[[str], None]) -> None:
+    choose_backend("numba")
 
 
 @pytest.fixture
@@ -96,11 +92,10 @@ def test_each_thread_has_its_share_and_every_row_is_stepped_once() -> None:
 @pytest.mark.parametrize("max_norm", [None, float("inf"), 0.5])
 @pytest.mark.parametrize("rule", RULES)
 def test_it_steps_as_aten_does(
-    rule: str, max_norm: float | None, monkeypatch: pytest.MonkeyPatch
+    rule: str, max_norm: float | None, choose_backend: Callable[[str], None]
 ) -> None:
     weights, optimizer = walked(rule, 8, max_norm)
-    monkeypatch.setenv("WNRL_BACKEND", "aten")
-    backend_of.cache_clear()
+    choose_backend("aten")
     others, expected = walked(rule, 8, max_norm)
     assert torch.allclose(optimizer.grad_norm, expected.grad_norm, equal_nan=True)
     for mine, theirs in zip(weights, others, strict=True):
@@ -130,22 +125,6 @@ def test_a_row_keeps_its_bits_where_nothing_is_learned(rule: str) -> None:
         assert norm is None or torch.equal(optimizer.state[weight]["norm"], norm)
 
 
-def test_rows_of_zeros_step_plainly_and_are_then_normalized() -> None:
-    weight, plain = (
-        nn.Parameter(torch.tensor([[0.0, 0.0], [3.0, 4.0]])),
-        nn.Parameter(torch.zeros(2)),
-    )
-    optimizer = WNAdam([weight, plain], 0.1)
-    for step in range(5):
-        weight.grad = torch.tensor([[1.0, -2.0], [5.0, 0.0]])
-        plain.grad = torch.tensor([1.0, -2.0])
-        optimizer.step()
-        assert torch.isfinite(weight).all()
-        if step == 0:
-            assert torch.allclose(weight[0], plain)
-    assert bool((optimizer.state[weight]["norm"] > 0).all())
-
-
 def test_weights_in_channels_last_step_like_contiguous_ones() -> None:
     generator = torch.Generator().manual_seed(3)
     plain = nn.Parameter(torch.randn(6, 4, 3, 3, generator=generator))
@@ -160,10 +139,9 @@ def test_weights_in_channels_last_step_like_contiguous_ones() -> None:
     assert torch.allclose(plain, other, rtol=SAME_32, atol=SAME_32)
 
 
-def test_bfloat16_weights_follow_a_float32_master(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bfloat16_weights_follow_a_float32_master(choose_backend: Callable[[str], None]) -> None:
     weights, optimizer = walked("adam", 5, 0.5, torch.bfloat16)
-    monkeypatch.setenv("WNRL_BACKEND", "aten")
-    backend_of.cache_clear()
+    choose_backend("aten")
     others, expected = walked("adam", 5, 0.5, torch.bfloat16)
     for mine, theirs in zip(weights, others, strict=True):
         master = optimizer.state[mine]["master"]
@@ -196,7 +174,7 @@ def test_what_the_compiled_step_does_not_take_goes_to_aten(monkeypatch: pytest.M
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # of fork beside threads
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # a fork next to threads
 @pytest.mark.usefixtures("threads")
 def test_a_fork_of_a_process_that_has_stepped_steps_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(optimizer_cpu, "LEAST_ELEMENTS", 1_000)

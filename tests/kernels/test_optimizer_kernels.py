@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from trajectories import RULES, Truth
 
 from wnrl.kernels import optimizer_launch
-from wnrl.kernels.backend import backend_of
 from wnrl.kernels.optimizer_launch import FusedStep
 from wnrl.optim.weight_norm import WNSGD, WNAdam
 
@@ -41,13 +40,10 @@ A_ROW_OF_EACH_KIND = [(2, 4), (1, 13), (1, 41), (11,)]
 
 
 @pytest.fixture(autouse=True)
-def interpreted(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("WNRL_BACKEND", "triton")
+def interpreted(monkeypatch: pytest.MonkeyPatch, choose_backend: Callable[[str], None]) -> None:
+    choose_backend("triton")
     monkeypatch.setattr(optimizer_launch, "BLOCK_SHORT", 8)
     monkeypatch.setattr(optimizer_launch, "BLOCK_ROW", 16)
-    backend_of.cache_clear()
-    yield
-    backend_of.cache_clear()
 
 
 def parameters(shapes: list[tuple[int, ...]] = SHAPES) -> list[nn.Parameter]:

@@ -4,29 +4,19 @@ The steps for CPUs; `test_optimizer_kernels` has the one for GPUs.
 """
 
 import math
-from collections.abc import Iterator
 
 import pytest
 import torch
 from torch import Tensor, nn
 from trajectories import RULES, Truth
 
-from wnrl.kernels.backend import backend_of
+pytestmark = pytest.mark.usefixtures("cpu_backend")
 
 PERIOD = 500  # steps from one visit of the target's side to the next
 # Of the distance walked. In float64 roundings of 1e-16 a step; in float32 of 6e-8, and momentum
 # without a denominator carries each of them ten times as far.
 SAME_64 = 1e-11
 SAME_32 = 5e-4
-
-
-@pytest.fixture(autouse=True, params=["numba", "aten"])
-def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Run every test with both implementations for CPUs."""
-    monkeypatch.setenv("WNRL_BACKEND", request.param)
-    backend_of.cache_clear()
-    yield
-    backend_of.cache_clear()
 
 
 def starts() -> list[Tensor]:

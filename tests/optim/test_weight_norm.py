@@ -14,26 +14,18 @@ from trajectories import RULES
 
 from wnrl._settings import UsageError
 from wnrl.kernels import optimizer_aten
-from wnrl.kernels.backend import backend_of
 from wnrl.nn.weight_norm.layers import WNConv2d, WNLinear, weight_norm_groups
 from wnrl.optim import normalizing_step
 from wnrl.optim.step import ClippedStep, OptimizerSpec
 from wnrl.optim.weight_norm import WNSGD, WNAdam, WNAdamax, WNRMSprop
+
+pytestmark = pytest.mark.usefixtures("cpu_backend")
 
 STEPS = 20
 # Of the distance walked, in float64: Adam's kernel corrects its bias in double, but counts exactly.
 SAME_64 = 1e-9
 # In float32: 20 steps of Adam amplify the rounding of a gradient near zero.
 SAME_32 = 2e-4
-
-
-@pytest.fixture(autouse=True, params=["numba", "aten"])
-def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Run every test with both implementations for CPUs."""
-    monkeypatch.setenv("WNRL_BACKEND", request.param)
-    backend_of.cache_clear()
-    yield
-    backend_of.cache_clear()
 
 
 def network(dtype: torch.dtype = torch.float64, storage: str = "w") -> nn.Sequential:

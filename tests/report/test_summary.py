@@ -247,7 +247,7 @@ def test_commands_are_remembered_and_how_many_runs_they_trained_at_a_time(tmp_pa
         remember(tmp_path, {tmp_path / "a": config}, [], DEFAULT_QUESTION)
         record = read_record(tmp_path)
         looked_at.append(("".join(record.commands), record.at_a_time))
-    # 0 is unknown, and stays so: the runs that nobody counted are still there.
+    # 0, unknown, stays 0: the runs whose number at a time is not known are still there.
     assert looked_at == [("a", 1), ("ab", 2), ("ab", 2), ("abc", 0), ("abc", 0)]
 
 

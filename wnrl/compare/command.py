@@ -116,7 +116,7 @@ def _compare(arguments: CompareArguments, signals: StopSignals) -> int:
         launch = launch_locally if cluster is None else cluster.launch(out, plan.share)
         means = None if options.only else LiveMeans(out, swept)
         here, at_a_time = _runs_here(options, plan, cluster)
-        alone = not (options.only or cluster)  # otherwise nobody knows what trains meanwhile
+        alone = not (options.only or cluster)  # other processes may train at the same time
         remember_command(out, arguments.command, at_a_time if alone else 0)
 
         def run(planned: Sequence[PlannedRun], earlier: Sequence[Run] = ()) -> list[Run]:

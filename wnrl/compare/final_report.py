@@ -14,7 +14,7 @@ from wnrl.report.cost import with_cost
 from wnrl.report.data.downloads import downloads
 from wnrl.report.data.scores_csv import scores_csv
 from wnrl.report.figures import write_figures
-from wnrl.report.find_runs import read_record, take_inventory
+from wnrl.report.find_runs import take_inventory
 from wnrl.report.page import write_page
 from wnrl.report.run_differences import check_baseline
 from wnrl.report.summary import summary_markdown
@@ -44,9 +44,10 @@ def write_report(
             file cannot be written.
     """
     inventory = take_inventory(out, swept, failed or {})
+    record = inventory.record
     norms = {variant.norm for _, variant in inventory.planned}
     check_baseline(options.baseline, norms | {x.config.run.norm for x in inventory.results})
-    question = options.question(inventory.question)
+    question = options.question(record.question)
     comparison = compare_runs(
         # The baseline comes first in every table and picture.
         sorted(inventory.results, key=lambda run: run.config.run.norm != question.baseline),
@@ -56,9 +57,8 @@ def write_report(
         np.random.default_rng(_SEED),
         question=question,
         missing=inventory.missing,
-        tuned=inventory.tuned,
+        tuned=record.tuned,
     )
-    record = read_record(out)
     comparison = with_stages(with_cost(comparison, record.at_a_time), record.stages)
     command = "; then ".join(record.commands) or "-"
     comparison = dataclasses.replace(comparison, facts={"command": command, **comparison.facts})

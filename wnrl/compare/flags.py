@@ -213,10 +213,10 @@ def parse_compare_flags(arguments: Sequence[str]) -> CompareArguments:
     option_names = {field.name for field in dataclasses.fields(CompareOptions)}
     options = parse_fields(CompareOptions, {n: v for n, v in given.items() if n in option_names})
     _check_options(options)
-    _check_tuning(options, sweep, tune)
     baseline = options.get("baseline") or DEFAULT_QUESTION.baseline
     checked = CompareOptions(**options)
     most = checked.max_seeds if checked.until else checked.seeds
+    _check_tuning(options, sweep, tune, most)
     return CompareArguments(
         options=checked,
         settings={**from_file, **{n: v for n, v in given.items() if n not in option_names}},
@@ -279,7 +279,7 @@ def _check_stages(options: Mapping[str, Any]) -> None:
 
 
 def _check_tuning(
-    options: Mapping[str, Any], sweep: Collection[str], tune: Collection[str]
+    options: Mapping[str, Any], sweep: Collection[str], tune: Collection[str], most_seeds: int
 ) -> None:
     if "tune_seeds" in options and not tune:
         raise UsageError("--tune-seeds requires --tune; give both, or only --seeds")
@@ -288,11 +288,10 @@ def _check_tuning(
             "--sweep compares values and --tune chooses one for each normalization; give one of "
             "them"
         )
-    most = max(options.get("seeds", 0), options.get("max_seeds", 0))
-    if tune and most >= FIRST_SEED:
+    if tune and most_seeds >= FIRST_SEED:
         raise UsageError(
-            f"{most:,} seeds with --tune: at most {FIRST_SEED - 1:,} can be judged, the others "
-            "choose values"
+            f"{most_seeds:,} seeds with --tune: at most {FIRST_SEED - 1:,} can be judged, the "
+            "others choose values"
         )
     if tune and options.get("only"):
         raise UsageError(

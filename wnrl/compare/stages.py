@@ -19,12 +19,12 @@ from wnrl.report.find_runs import read_record, remember
 from wnrl.report.number_format import counted
 from wnrl.report.run_differences import variant_settings
 from wnrl.report.run_result import Result, read_result
-from wnrl.report.verdicts.in_games import FINAL
+from wnrl.report.verdicts.in_games import FINAL, scored_group
 from wnrl.report.verdicts.pairs import pairs_of
-from wnrl.report.verdicts.scale import random_score
+from wnrl.report.verdicts.scale import random_score, worst_score
 from wnrl.report.verdicts.staged import StagedDecision, StagedRecord
 from wnrl.stats.difference import Difference, least_p, welch
-from wnrl.stats.intervals import INDICATIVE_SEEDS, group
+from wnrl.stats.intervals import INDICATIVE_SEEDS
 from wnrl.stats.stages.decisions import (
     Decision,
     Decisions,
@@ -203,17 +203,13 @@ class StagedStudy:
         for k, (env, *both) in enumerate(self._pairs):
             in_game = [x for key, of in results.items() if key[0] == env for x in of.finished]
             zero = random_score(env, in_game)
-            known = [FINAL.score(run) for run in in_game] + ([] if math.isnan(zero) else [zero])
+            lowest = worst_score(map(FINAL.score, in_game), zero)
             groups = []
             for variant in both:
                 of = results[env, variant]
-                added = [min(known)] * of.lost if worst and known else []
-                scores = [*(FINAL.score(run) for run in of.finished), *added]
-                own = [
-                    *(FINAL.sampling_variance(run) for run in of.finished),
-                    *(math.nan for _ in added),
-                ]
-                groups.append(group(scores, own) if len(scores) >= INDICATIVE_SEEDS else None)
+                added = [lowest] * of.lost if worst and not math.isnan(lowest) else []
+                enough = len(of.finished) + len(added) >= INDICATIVE_SEEDS
+                groups.append(scored_group(of.finished, added, FINAL) if enough else None)
             one, other = groups
             if one is None or other is None:
                 found.append(None)

@@ -22,7 +22,7 @@ from wnrl.report.find_runs import Inventory, read_record, remember_tuning, take_
 from wnrl.report.number_format import counted
 from wnrl.report.run_differences import variant_settings
 from wnrl.report.run_result import TUNING
-from wnrl.report.verdicts.scale import random_score
+from wnrl.report.verdicts.scale import random_score, worst_score
 from wnrl.report.verdicts.tuned import FIRST_SEED, TunedRecord, chosen_text, plan_text
 from wnrl.stats.sensitivity import percentile_range
 
@@ -151,8 +151,9 @@ def _means(tuning: Inventory, env: str, variants: Sequence[Variant]) -> dict[Var
         scores[variant].append(result.final if result.done else math.nan)
     for missing_env, variant, _ in tuning.missing:
         scores[variant] += [math.nan] if missing_env == env else []
-    everything = [*(x for of in scores.values() for x in of), random_score(env, in_game)]
-    worst = min((score for score in everything if not math.isnan(score)), default=0.0)
+    seen = (score for of in scores.values() for score in of)
+    worst = worst_score(seen, random_score(env, in_game))
+    worst = 0.0 if math.isnan(worst) else worst  # no run of the game has a score: all are equal
     return {
         variant: statistics.fmean([worst if math.isnan(x) else x for x in of] or [worst])
         for variant, of in scores.items()

@@ -100,7 +100,7 @@ def compare_runs(
         contrasts=contrasts(games, pairs, results, FINAL, question),
         areas=contrasts(games, pairs, results, AREA, question),
         settings=note,
-        sensitivity=analyze_sensitivity(games, swept, results, question),
+        sensitivity=analyze_sensitivity(games, swept, question),
         tuned=tuned_sentence(tuned, [x.norm for x in variants]) if tuned else "",
         rolled_back={_run_name(x): "; ".join(x.rollbacks) for x in results if x.rollbacks},
     )

@@ -59,8 +59,7 @@ class Inventory:
     missing: tuple[tuple[str, Variant, RunState], ...]  # planned runs that cannot be read
     problems: dict[str, str]  # why runs, by name, are missing, not done or without a score
     swept: tuple[str, ...]  # settings, by name
-    question: Question  # the last one that was asked in this folder
-    tuned: TunedRecord | None = None  # how the values of the runs were chosen
+    record: Record  # what the commands in this folder planned and asked
 
 
 def read_record(out: Path) -> Record:
@@ -244,8 +243,7 @@ def take_inventory(out: Path, swept: Sequence[str], failed: Mapping[str, str]) -
         missing=tuple(missing),
         problems=problems,
         swept=swept,
-        question=record.question,
-        tuned=record.tuned,
+        record=record,
     )
 
 

@@ -47,7 +47,7 @@ def test_a_normalization_looks_the_same_next_to_any_others() -> None:
     assert looks(few)[Variant("weight")] == looks(many)[Variant("weight")]
 
 
-def test_the_baseline_is_grey_whichever_it_is() -> None:
+def test_any_baseline_is_grey() -> None:
     asked = dataclasses.replace(made(), question=Question("layer"))
     look = looks(asked)
     assert look[Variant("layer")].color == looks(made())[Variant("none")].color == BASELINE

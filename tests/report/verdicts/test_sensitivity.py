@@ -49,9 +49,8 @@ def analyzed(
             gone = (lost or {}).get(f"{norm} {rate}", 0)
             kept = LostRuns(diverged=gone) if gone else NONE_LOST
             variants.append(VariantScores(**{**vars(made), "lost": kept}))
-    game = Game(ENV, "-", 1_000, tuple(variants), ())
-    results = [run for each in variants for run in each.runs]
-    return analyze_sensitivity([game], ["learning_rate"], results, QUESTION)
+    game = Game(ENV, "-", 1_000, tuple(variants), (), random=0.0)
+    return analyze_sensitivity([game], ["learning_rate"], QUESTION)
 
 
 def around(*means: float, spread: float = 0.1, seeds: int = 6) -> list[list[float]]:
@@ -117,9 +116,8 @@ def two_games() -> Sensitivity:
                 final = 10.0 if place == best[norm][env] else 1.0 + place
                 (finals,) = around(final)
                 variants.append(scores(norm, (rate,), finals, env))
-        games.append(Game(env, "-", 1_000, tuple(variants), ()))
-    results = [run for game in games for each in game.variants for run in each.runs]
-    return analyze_sensitivity(games, ["learning_rate"], results, QUESTION)
+        games.append(Game(env, "-", 1_000, tuple(variants), (), random=0.0))
+    return analyze_sensitivity(games, ["learning_rate"], QUESTION)
 
 
 def test_over_games_a_normalization_with_one_best_value_needs_no_tuning() -> None:
@@ -135,9 +133,9 @@ def test_over_games_a_normalization_with_one_best_value_needs_no_tuning() -> Non
 
 def test_settings_that_are_not_positive_numbers_have_no_range() -> None:
     variants = [scores("none", (x,), [1.0, 2.0], ENV) for x in ("weight", "paper")]
-    game = Game(ENV, "-", 1_000, tuple(variants), ())
-    assert analyze_sensitivity([game], ["v_norm"], [], QUESTION).ranges == ()
-    assert analyze_sensitivity([game], [], [], QUESTION) == Sensitivity()
+    game = Game(ENV, "-", 1_000, tuple(variants), (), random=0.0)
+    assert analyze_sensitivity([game], ["v_norm"], QUESTION).ranges == ()
+    assert analyze_sensitivity([game], [], QUESTION) == Sensitivity()
 
 
 def test_the_sentences_and_tables_have_the_same_numbers() -> None:

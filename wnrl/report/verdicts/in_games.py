@@ -15,7 +15,7 @@ from wnrl.report.comparison import (
     Variant,
 )
 from wnrl.report.run_result import Result
-from wnrl.report.verdicts.scale import random_score
+from wnrl.report.verdicts.scale import random_score, worst_score
 from wnrl.stats.difference import Difference, effect_size, least_p, welch
 from wnrl.stats.intervals import INDICATIVE_SEEDS, Group, Interval, group
 from wnrl.stats.multiple_tests import holm
@@ -100,23 +100,22 @@ def _family(
     *,
     worst: bool,
 ) -> list[_Pair]:
-    """Return the tests; with `worst`, lost runs count as the worst score seen in their game.
-
-    Random play is one of these scores: a run that fails at once has learned nothing.
-    """
+    """Return the tests; with `worst`, lost runs count as the worst score seen in their game."""
     family = []
     for game in games:
         in_game = [result for result in results if result.config.run.env == game.env]
         by_variant = {scores.variant: scores for scores in game.variants}
-        seen = [measure.score(run) for run in in_game if not math.isnan(measure.score(run))]
         zero = random_score(game.env, in_game)
-        seen += [] if math.isnan(zero) else [zero]
+        lowest = worst_score(map(measure.score, in_game), zero)
         for pair in pairs:
             if not by_variant.keys() >= set(pair):
                 continue
             both = [by_variant[each] for each in pair]
-            added = [[min(seen)] * sum(x.lost) if worst and seen else [] for x in both]
-            groups = [_group(x.runs, more, measure) for x, more in zip(both, added, strict=True)]
+            known = worst and not math.isnan(lowest)
+            added = [[lowest] * sum(x.lost) if known else [] for x in both]
+            groups = [
+                scored_group(x.runs, more, measure) for x, more in zip(both, added, strict=True)
+            ]
             one, other = groups
             above = math.nan if other is None else float(other.mean) - zero
             family.append(
@@ -134,7 +133,14 @@ def _family(
     return family
 
 
-def _group(runs: Sequence[Result], added: Sequence[float], measure: Measure) -> Group | None:
+def scored_group(runs: Sequence[Result], added: Sequence[float], measure: Measure) -> Group | None:
+    """Return the scores of runs, and of lost ones, as a group; None without any.
+
+    Args:
+        runs: with a score.
+        added: scores that the lost runs count as.
+        measure: what is compared.
+    """
     scores = [*(measure.score(run) for run in runs), *added]
     own = [*(measure.sampling_variance(run) for run in runs), *(math.nan for _ in added)]
     return group(scores, own) if scores else None

@@ -15,7 +15,7 @@ from wnrl.report.comparison import (
     Variant,
     VariantScores,
 )
-from wnrl.report.verdicts.scale import Scale
+from wnrl.report.verdicts.scale import Scale, worst_score
 from wnrl.stats.intervals import INDICATIVE_SEEDS, Interval
 from wnrl.stats.scores import interquartile_mean, optimality_gap
 from wnrl.stats.simultaneous import Differences, Runs, differences, improvements
@@ -101,7 +101,7 @@ def _study(
     """Return the normalized scores; with `worst`, lost runs count as the worst in their game."""
     ordered = list(scales.values())
     lowest = [
-        min([scale.zero, *(run.final for of in by_variant.values() for run in of[m].runs)])
+        worst_score((run.final for of in by_variant.values() for run in of[m].runs), scale.zero)
         for m, scale in enumerate(ordered)
     ]
     return [

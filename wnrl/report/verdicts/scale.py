@@ -44,6 +44,21 @@ def random_score(env: str, runs: Iterable[Result]) -> float:
     return statistics.fmean(first) if first else math.nan
 
 
+def worst_score(scores: Iterable[float], random: float) -> float:
+    """Return the worst score seen in a game, which is what a lost run counts as.
+
+    Random play is one of them: a run that fails at once has learned nothing.
+
+    Args:
+        scores: of runs; NaN for a run without one.
+        random: score of random play; NaN if unknown.
+
+    Returns:
+        The score; NaN if there is none.
+    """
+    return min((x for x in (*scores, random) if not math.isnan(x)), default=math.nan)
+
+
 def scale_of(env: str, runs: Sequence[Result], baseline: Sequence[Result]) -> Scale | None:
     """Return the scale on which a game's scores are comparable with those of other games.
 

@@ -21,11 +21,11 @@ from wnrl.report.comparison import (
     Sensitivity,
     SettingRange,
     Variant,
-    VariantScores,
+    counterpart,
 )
-from wnrl.report.run_result import Result
-from wnrl.report.verdicts.scale import random_score
-from wnrl.stats.intervals import Group, Interval, group
+from wnrl.report.verdicts.in_games import FINAL, scored_group
+from wnrl.report.verdicts.scale import worst_score
+from wnrl.stats.intervals import Group, Interval
 from wnrl.stats.sensitivity import (
     draw_means,
     effective_dimension,
@@ -44,8 +44,7 @@ _SEED = 1  # so that the same runs always give the same report
 class _Series(NamedTuple):
     """The variants of a game that differ in one setting alone, by its rising values."""
 
-    norm: str
-    others: tuple[str, ...]  # values of the other settings
+    variant: Variant  # without the setting's value
     values: tuple[str, ...]  # (V,)
     places: Array  # (V,) decades
     means: Array  # (1 + D, V)
@@ -69,48 +68,39 @@ class _Series(NamedTuple):
 
 
 def analyze_sensitivity(
-    games: Sequence[Game], swept: Sequence[str], results: Sequence[Result], question: Question
+    games: Sequence[Game], swept: Sequence[str], question: Question
 ) -> Sensitivity:
     """Return ranges of each swept setting with positive numbers, and sensitivities over games.
 
     Args:
         games: all games.
         swept: swept settings.
-        results: all runs, finished or not.
         question: the baseline and the margin.
     """
     generator = np.random.default_rng(_SEED)
-    zeros = {
-        game.env: random_score(game.env, [x for x in results if x.config.run.env == game.env])
-        for game in games
-    }
-    scores = {game.env: _groups(game, zeros[game.env]) for game in games}
+    scores = {game.env: _groups(game) for game in games}
     ranges: list[SettingRange] = []
     for place, setting in enumerate(swept):
         found = {env: _all_series(of, place, generator) for env, of in scores.items()}
-        others = sum(x.norm != question.baseline for series in found.values() for x in series)
-        for env, series in found.items():
-            ranges += _ranges(env, setting, series, question, zeros[env], LEVEL / max(1, others))
+        others = sum(
+            x.variant.norm != question.baseline for series in found.values() for x in series
+        )
+        for game in games:
+            level = LEVEL / max(1, others)
+            ranges += _ranges(game, setting, found[game.env], question, level)
     norms, covered = _norms(scores, swept, generator)
     return Sensitivity(tuple(ranges), norms, covered)
 
 
-def _groups(game: Game, zero: float) -> dict[Variant, Group]:
+def _groups(game: Game) -> dict[Variant, Group]:
     """Return the scores of each variant, with lost runs at the worst score of the game."""
     seen = [run.final for scores in game.variants for run in scores.runs]
-    if not seen:
-        return {}
-    worst = min(seen if math.isnan(zero) else [*seen, zero])
-    return {
-        scores.variant: _group(scores, worst) for scores in game.variants if scores.counts.asked
+    worst = worst_score(seen, game.random)
+    groups = {
+        scores.variant: scored_group(scores.runs, [worst] * sum(scores.lost), FINAL)
+        for scores in game.variants
     }
-
-
-def _group(scores: VariantScores, worst: float) -> Group:
-    lost = sum(scores.lost)
-    finals = [*(run.final for run in scores.runs), *[worst] * lost]
-    own = [*(run.final_variance for run in scores.runs), *[math.nan] * lost]
-    return group(finals, own)
+    return {variant: of for variant, of in groups.items() if seen and of is not None}
 
 
 def _observed_and_drawn(groups: Sequence[Group], generator: np.random.Generator) -> Array:
@@ -132,7 +122,7 @@ def _all_series(
     scores: Mapping[Variant, Group], place: int, generator: np.random.Generator
 ) -> list[_Series]:
     """Return the series of a setting with at least two values, all positive numbers."""
-    members: dict[tuple[str, tuple[str, ...]], dict[float, Variant]] = {}
+    members: dict[Variant, dict[float, Variant]] = {}
     for variant in scores:
         text = variant.values[place]
         if text == "-":
@@ -140,17 +130,16 @@ def _all_series(
         value = _positive(text)
         if value is None:
             return []
-        others = variant.values[:place] + variant.values[place + 1 :]
-        members.setdefault((variant.norm, others), {})[value] = variant
+        without = Variant(variant.norm, variant.values[:place] + variant.values[place + 1 :])
+        members.setdefault(without, {})[value] = variant
     return [
         _Series(
-            norm=norm,
-            others=others,
+            variant=without,
             values=tuple(by_value[value].values[place] for value in sorted(by_value)),
             places=np.log10(sorted(by_value)),
             means=_observed_and_drawn([scores[by_value[x]] for x in sorted(by_value)], generator),
         )
-        for (norm, others), by_value in members.items()
+        for without, by_value in members.items()
         if len(by_value) > 1
     ]
 
@@ -164,41 +153,38 @@ def _positive(text: str) -> float | None:
 
 
 def _ranges(
-    env: str,
-    setting: str,
-    series: Sequence[_Series],
-    question: Question,
-    zero: float,
-    level: float,
+    game: Game, setting: str, series: Sequence[_Series], question: Question, level: float
 ) -> list[SettingRange]:
     """Return the ranges of all series that were tried with the same values and learned something.
 
     Args:
-        env: the game.
+        game: the game.
         setting: the setting.
         series: all series of the setting in the game.
         question: the baseline and the margin.
-        zero: score of random play.
         level: of the intervals of differences to the baseline.
     """
+    zero = game.random
     series = [x for x in series if x.values == series[0].values and x.best[0] > zero]
     if not series:
         return []
     together = np.sum([each.means[0] for each in series], axis=0)
     shared = series[0].values[int(together.argmax())]
+    by_variant = {each.variant: each for each in series}
     ranges = []
     for each in series:
         width = each.width(question.margin, zero)
-        plain = _counterpart(each, series, question.baseline)
+        baseline = counterpart(each.variant, by_variant, question.baseline)
         wider = None
-        if plain is not None and plain is not each:
+        if baseline not in (None, each.variant):
+            plain = by_variant[baseline]
             rows = min(len(width), len(plain.means))
             wider = width[:rows] - plain.width(question.margin, zero)[:rows]
         ranges.append(
             SettingRange(
-                env=env,
+                env=game.env,
                 setting=setting,
-                label=Variant(each.norm, each.others).label,
+                label=each.variant.label,
                 best=each.values[int(each.means[0].argmax())],
                 least=float(each.least(question.margin, zero)[0]),
                 shared=shared,
@@ -209,15 +195,6 @@ def _ranges(
             )
         )
     return ranges
-
-
-def _counterpart(series: _Series, others: Sequence[_Series], norm: str) -> _Series | None:
-    """Return the series of this normalization with the same other values."""
-    for other in others:
-        pairs = zip(other.others, series.others, strict=True)
-        if other.norm == norm and all(plain in (value, "-") for plain, value in pairs):
-            return other
-    return None
 
 
 def _norms(
