@@ -150,12 +150,13 @@ def test_bfloat16_weights_follow_a_float32_master(choose_backend: Callable[[str]
 
 
 def test_nan_gradients_are_not_hidden_by_clipping() -> None:
-    weight = nn.Parameter(torch.ones(2, 3))
-    weight.grad = torch.full((2, 3), float("nan"))
-    optimizer = WNAdam([weight], 0.1, max_norm=1.0)
+    weight, other = nn.Parameter(torch.ones(2, 3)), nn.Parameter(torch.ones(3))
+    weight.grad, other.grad = torch.full((2, 3), float("nan")), torch.ones(3)
+    optimizer = WNAdam([weight, other], 0.1, max_norm=1.0)
     optimizer.step()
     assert optimizer.grad_norm.isnan()
     assert weight.isnan().all()
+    assert other.isnan().all()  # as with clip_grad_norm_
 
 
 def test_what_the_compiled_step_does_not_take_goes_to_aten(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,9 @@ from torch import nn
 
 from wnrl import evaluate
 from wnrl.config import make_config
+from wnrl.envs.call_order import HEARTBEAT
 from wnrl.nn.norms.catalogue import NORMS
+from wnrl.optim.normalizing_step import NormalizingOptimizer
 from wnrl.train import command
 from wnrl.train import run as train
 from wnrl.train.build import build_env, build_network, resolve
@@ -105,6 +107,23 @@ def test_a_run_shorter_than_every_interval_is_logged_at_its_end(tmp_path: Path) 
     events.Reload()
     assert "train/loss" in events.Tags()["scalars"]
     assert "norm_histograms/v_norm/torso.layers.hidden1" in events.Tags()["histograms"]
+
+
+def test_the_first_update_does_not_wait_for_a_compiler(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Compiling takes seconds: the watchdog expects no step meanwhile."""
+    expected = []
+    prepare = NormalizingOptimizer.prepare
+
+    def noted(self: NormalizingOptimizer) -> None:
+        expected.append(HEARTBEAT.expected)
+        prepare(self)
+
+    monkeypatch.setattr(NormalizingOptimizer, "prepare", noted)
+    run = ["--env=toy/Catch", "--steps=40", "--warmup-steps=20", "--no-calibrate"]
+    assert go(*run, f"--run-dir={tmp_path / 'run'}") == 0
+    assert expected == [False]
 
 
 def test_resume_goes_on_bit_for_bit_and_may_go_further(tmp_path: Path) -> None:
