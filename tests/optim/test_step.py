@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from wnrl.optim.step import OPTIMIZER_NAMES, OptimizerSpec, ScheduledStep, StepOptimizer
+from wnrl.optim.rule_names import OPTIMIZER_NAMES
+from wnrl.optim.step import OptimizerSpec, ScheduledStep, StepOptimizer
 
 
 def scheduled(network: nn.Module) -> ScheduledStep:

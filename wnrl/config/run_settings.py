@@ -12,8 +12,7 @@ from typing import Any
 from wnrl._settings import setting
 from wnrl.agents.catalogue import AGENTS
 from wnrl.envs.protocols import PROTOCOLS
-from wnrl.nn.networks.nature import NATURE
-from wnrl.nn.networks.torsos import AUTO, NETWORKS
+from wnrl.nn.networks.torsos import AUTO, NATURE, NETWORKS
 from wnrl.nn.norms.catalogue import NORMS
 
 OURS = "ours"

@@ -3,17 +3,10 @@
 Update rules and their state belong here. Triton and ATen code does not (`wnrl.kernels`).
 """
 
-from wnrl.optim.step import ClippedStep, OptimizerSpec, ScheduledStep, StepOptimizer
-from wnrl.optim.weight_norm import WNSGD, WNAdam, WNAdamax, WNRAdam, WNRMSprop
+from wnrl._later import names_of
 
-__all__ = [
-    "WNSGD",
-    "ClippedStep",
-    "OptimizerSpec",
-    "ScheduledStep",
-    "StepOptimizer",
-    "WNAdam",
-    "WNAdamax",
-    "WNRAdam",
-    "WNRMSprop",
-]
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # not typing's: see wnrl/__init__.py
+    from wnrl.optim.exports import *  # noqa: F403
+
+__getattr__ = names_of("wnrl.optim.exports")

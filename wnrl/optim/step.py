@@ -22,6 +22,7 @@ from wnrl.optim.arguments import (
     check_v_norm,
     checked_max_norm,
 )
+from wnrl.optim.rule_names import OPTIMIZER_NAMES
 from wnrl.optim.weight_norm import WNAdam, WNAdamax, WNRAdam, WNRMSprop
 
 
@@ -162,9 +163,6 @@ class ScheduledStep:
         """Restore the state."""
         self.optimizer.load_state_dict(state_dict["optimizer"])
         self._updates = state_dict["updates"]
-
-
-OPTIMIZER_NAMES = ("adam", "adamax", "radam", "rmsprop")
 
 
 @dataclass(frozen=True)

@@ -274,4 +274,4 @@ def test_weight_norm_of_an_lstm_starts_as_none_says() -> None:
     ]
     assert get_norm("weight").start == SAME
     assert get_norm("weight").in_storage("gv").lstm(2, 3).storage == "gv"  # type: ignore[attr-defined]
-    assert get_norm("layer").in_storage("gv").lstm is nn.LSTM
+    assert get_norm("layer").in_storage("gv").lstm == nn.LSTM

@@ -10,12 +10,13 @@ from torch import Tensor
 from wnrl._settings import UsageError
 from wnrl.nn import Norm, get_norm, register_network
 from wnrl.nn.networks.actor_critic import build_actor_critic
+from wnrl.nn.networks.architecture import Architecture, TorsoSettings
 from wnrl.nn.networks.impala import ImpalaTorso
 from wnrl.nn.networks.mlp import MLPTorso
 from wnrl.nn.networks.nature import NatureTorso
 from wnrl.nn.networks.q_network import build_q_network
 from wnrl.nn.networks.spec import NetworkSpec
-from wnrl.nn.networks.torso import Architecture, Torso, TorsoSettings
+from wnrl.nn.networks.torso import Torso
 from wnrl.nn.networks.torsos import NETWORKS, build_torso, get_network, torso_layers
 from wnrl.nn.weight_norm.layers import WNLinear
 

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from wnrl._settings import SettingError
+from wnrl.nn.networks.architecture import TorsoSettings
 from wnrl.nn.networks.named_layers import NamedLayers, add_activation, add_normalization
-from wnrl.nn.networks.torso import Architecture, Torso, TorsoSettings
+from wnrl.nn.networks.torso import Torso
 from wnrl.nn.norms.placement import norm_at
 from wnrl.nn.norms.record import Norm
 
@@ -113,7 +114,7 @@ def _section(
     return NamedLayers(layers), pooled
 
 
-def _layer_names() -> Iterator[str]:
+def _names() -> Iterator[str]:
     for section in CHANNELS:
         yield f"{section}.conv"
         for block in BLOCKS:
@@ -121,25 +122,19 @@ def _layer_names() -> Iterator[str]:
     yield "fc"
 
 
-LAYERS = tuple(_layer_names())
+LAYERS = tuple(_names())
 
 
-def _build(settings: TorsoSettings, norm: Norm, placed: Collection[str] | None) -> ImpalaTorso:
+def layer_names(settings: TorsoSettings) -> tuple[str, ...]:
+    """Return section1.conv, section1.block1.conv1, ..., fc."""
+    return LAYERS
+
+
+def build(settings: TorsoSettings, norm: Norm, placed: Collection[str] | None) -> ImpalaTorso:
+    """Build the torso; SettingError for observations that it does not take."""
     shape = settings.shape
     if len(shape) != 3:
         raise SettingError(
             "network", f"impala takes images (C, H, W), but observations are {shape}; use mlp"
         )
     return ImpalaTorso((shape[0], shape[1], shape[2]), settings.dtype, norm, placed, settings.width)
-
-
-IMPALA = Architecture(
-    name="impala",
-    summary="15 convolutions in residual blocks and a layer of 256 units, for images of any size",
-    paper="Espeholt et al. 2018, arXiv 1802.01561",
-    layers=lambda settings: LAYERS,
-    build=_build,
-    takes_width=True,
-    takes_hidden=False,
-    activation_bytes=100,  # measured on Atari: 2.8 MB per row of 28 KB
-)

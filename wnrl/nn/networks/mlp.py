@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from wnrl._settings import UsageError
+from wnrl.nn.networks.architecture import TorsoSettings
 from wnrl.nn.networks.named_layers import NamedLayers, add_activation
-from wnrl.nn.networks.torso import Architecture, Torso, TorsoSettings
+from wnrl.nn.networks.torso import Torso
 from wnrl.nn.norms.placement import norm_at
 from wnrl.nn.norms.record import Norm
 
@@ -45,7 +46,7 @@ class MLPTorso(Torso):
         super().__init__(shape, dtype, hidden[-1])
         layers: OrderedDict[str, nn.Module] = OrderedDict(flatten=nn.Flatten())
         units_in = math.prod(shape)
-        for name, units in zip(layer_names(hidden), hidden, strict=True):
+        for name, units in zip(_names(hidden), hidden, strict=True):
             layer_norm = norm_at(name, norm, placed)
             layers[name] = layer_norm.linear(units_in, units)
             add_activation(layers, name, layer_norm, (units,))
@@ -59,19 +60,15 @@ class MLPTorso(Torso):
         return features
 
 
-def layer_names(hidden: Sequence[int]) -> tuple[str, ...]:
+def layer_names(settings: TorsoSettings) -> tuple[str, ...]:
     """Return hidden1, hidden2, ..."""
-    return tuple(f"hidden{index + 1}" for index in range(len(hidden)))
+    return tuple(_names(settings.hidden))
 
 
-def _build(settings: TorsoSettings, norm: Norm, placed: Collection[str] | None) -> MLPTorso:
+def _names(hidden: Sequence[int]) -> list[str]:
+    return [f"hidden{index + 1}" for index in range(len(hidden))]
+
+
+def build(settings: TorsoSettings, norm: Norm, placed: Collection[str] | None) -> MLPTorso:
+    """Build the torso."""
     return MLPTorso(settings.shape, settings.dtype, settings.hidden, norm, placed)
-
-
-MLP = Architecture(
-    name="mlp",
-    summary="fully connected layers, for any observation",
-    paper="-",
-    layers=lambda settings: layer_names(settings.hidden),
-    build=_build,
-)

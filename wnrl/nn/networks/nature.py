@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from wnrl._settings import SettingError
+from wnrl.nn.networks.architecture import TorsoSettings
 from wnrl.nn.networks.named_layers import NamedLayers, add_activation
-from wnrl.nn.networks.torso import Architecture, Torso, TorsoSettings
+from wnrl.nn.networks.torso import Torso
 from wnrl.nn.norms.placement import norm_at
 from wnrl.nn.norms.record import Norm
 
@@ -72,7 +73,13 @@ def fits(shape: tuple[int, ...], dtype: str) -> bool:
     return dtype == "uint8" and len(shape) == 3 and min(shape[1:]) >= SMALLEST
 
 
-def _build(settings: TorsoSettings, norm: Norm, placed: Collection[str] | None) -> NatureTorso:
+def layer_names(settings: TorsoSettings) -> tuple[str, ...]:
+    """Return conv1, conv2, conv3, fc."""
+    return LAYERS
+
+
+def build(settings: TorsoSettings, norm: Norm, placed: Collection[str] | None) -> NatureTorso:
+    """Build the torso; SettingError for observations that it does not take."""
     shape = settings.shape
     if not fits(shape, settings.dtype):
         raise SettingError(
@@ -81,14 +88,3 @@ def _build(settings: TorsoSettings, norm: Norm, placed: Collection[str] | None) 
             f"observations are {shape} {settings.dtype}; use mlp",
         )
     return NatureTorso((shape[0], shape[1], shape[2]), norm, placed)
-
-
-NATURE = Architecture(
-    name="nature",
-    summary="three convolutions and a layer of 512 units, for images of at least 36x36",
-    paper="Mnih et al. 2015, Nature 518",
-    layers=lambda settings: LAYERS,
-    build=_build,
-    takes_hidden=False,
-    activation_bytes=12,  # measured on Atari: 350 KB per row of 28 KB
-)

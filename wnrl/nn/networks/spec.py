@@ -7,7 +7,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from wnrl._settings import SettingError
-from wnrl.nn.networks.torso import DEFAULT_HIDDEN, Torso
+from wnrl.nn.networks.architecture import DEFAULT_HIDDEN
+from wnrl.nn.networks.torso import Torso
 from wnrl.nn.networks.torsos import AUTO, build_torso, torso_layers
 from wnrl.nn.norms.record import Norm
 

@@ -1,14 +1,49 @@
-"""The table of architectures, which turn an observation into features."""
+"""The table of architectures, which turn an observation into features. It needs no torch."""
+
+from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
 
+from wnrl._later import Later
 from wnrl._settings import SettingError, UsageError, nearest
-from wnrl.nn.networks import nature
-from wnrl.nn.networks.impala import IMPALA
-from wnrl.nn.networks.mlp import MLP
-from wnrl.nn.networks.nature import NATURE
-from wnrl.nn.networks.torso import DEFAULT_HIDDEN, Architecture, Torso, TorsoSettings, checked_dtype
+from wnrl.nn.networks.architecture import DEFAULT_HIDDEN, Architecture, TorsoSettings
 from wnrl.nn.norms.record import Norm
+
+if TYPE_CHECKING:
+    from wnrl.nn.networks import impala, mlp, nature, torso
+else:
+    impala = Later("wnrl.nn.networks.impala")
+    mlp = Later("wnrl.nn.networks.mlp")
+    nature = Later("wnrl.nn.networks.nature")
+    torso = Later("wnrl.nn.networks.torso")
+
+NATURE = Architecture(
+    name="nature",
+    summary="three convolutions and a layer of 512 units, for images of at least 36x36",
+    paper="Mnih et al. 2015, Nature 518",
+    layers=nature.layer_names,
+    build=nature.build,
+    takes_hidden=False,
+    activation_bytes=12,  # measured on Atari: 350 KB per row of 28 KB
+)
+IMPALA = Architecture(
+    name="impala",
+    summary="15 convolutions in residual blocks and a layer of 256 units, for images of any size",
+    paper="Espeholt et al. 2018, arXiv 1802.01561",
+    layers=impala.layer_names,
+    build=impala.build,
+    takes_width=True,
+    takes_hidden=False,
+    activation_bytes=100,  # measured on Atari: 2.8 MB per row of 28 KB
+)
+MLP = Architecture(
+    name="mlp",
+    summary="fully connected layers, for any observation",
+    paper="-",
+    layers=mlp.layer_names,
+    build=mlp.build,
+)
 
 AUTO = "auto"  # nature for uint8 images of at least 36x36, else mlp
 NETWORKS: dict[str, Architecture] = {}
@@ -69,7 +104,7 @@ def build_torso(
     hidden: Sequence[int] = DEFAULT_HIDDEN,
     width: int = 1,
     placed: Collection[str] | None = None,
-) -> Torso:
+) -> torso.Torso:
     """Build a torso as torch initializes it, from the global generator.
 
     Args:
@@ -85,7 +120,7 @@ def build_torso(
     Raises:
         UsageError: an unknown architecture, or a type, width or units that it cannot have.
     """
-    checked_dtype(dtype)
+    torso.checked_dtype(dtype)
     architecture = get_network(network, shape, dtype)
     if width < 1:
         raise SettingError("width", f"{width} is out of range; it must be at least 1")

@@ -4,16 +4,25 @@
 weight of the old statistics.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import nn
-
+from wnrl._later import Later
 from wnrl._settings import SettingError, setting
-from wnrl.nn.norms.layers.batch_renorm import BatchRenorm, RenormLimits
-from wnrl.nn.norms.layers.mean_only import MeanOnlyBatchNorm
 from wnrl.nn.norms.record import ONE_PASS, SAME_ACTING, ActivationFactory, Norm, eps_setting
 from wnrl.nn.norms.transition_values import Values, joint_batch, separate_batches
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from wnrl.nn.norms.layers import batch_renorm as renorm
+    from wnrl.nn.norms.layers.mean_only import MeanOnlyBatchNorm
+else:
+    nn = Later("torch.nn")
+    renorm = Later("wnrl.nn.norms.layers.batch_renorm")
+    MeanOnlyBatchNorm = Later("wnrl.nn.norms.layers.mean_only").MeanOnlyBatchNorm
 
 VALUES: dict[str, Values] = {"evaluation": separate_batches, "joint": joint_batch}
 
@@ -153,10 +162,9 @@ def batch_renorm(settings: BatchRenormSettings) -> Norm:
             f"norm.start_updates {start}",
         )
 
-    limits = RenormLimits(settings.r_max, settings.d_max, start, *ends)
-
     def activation(shape: tuple[int, ...]) -> nn.Module:
-        return BatchRenorm(shape[0], settings.eps, settings.momentum, limits)
+        limits = renorm.RenormLimits(settings.r_max, settings.d_max, start, *ends)
+        return renorm.BatchRenorm(shape[0], settings.eps, settings.momentum, limits)
 
     return Norm(
         name="batch-renorm",

@@ -6,23 +6,31 @@ Agents and networks receive a `Norm` and never check its name. All records are l
 Shapes of pre-activations: (C, H, W) for a convolution, (F,) for a linear layer.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from torch import nn
-
+from wnrl._later import Later
 from wnrl._settings import SettingError, UsageError, nearest, parse_fields, setting
 from wnrl.nn.norms.transition_values import Values, separate_batches
-from wnrl.nn.weight_norm.layers import weight_norm_groups
-from wnrl.optim.step import OptimizerSpec, StepOptimizer
 
-LinearFactory = Callable[[int, int], nn.Module]  # (I, O)
-LSTMFactory = Callable[[int, int], nn.LSTM]  # (I, H)
-ActivationFactory = Callable[[tuple[int, ...]], nn.Module | None]  # pre-activation shape
-OptimizerFactory = Callable[[nn.Module, OptimizerSpec], StepOptimizer]
-InPlace = Callable[[nn.Module], None]  # changes a network in place
+if TYPE_CHECKING:
+    from torch import nn
+
+    from wnrl.nn.weight_norm import layers
+    from wnrl.optim.step import OptimizerSpec, StepOptimizer
+else:
+    nn = Later("torch.nn")
+    layers = Later("wnrl.nn.weight_norm.layers")
+
+LinearFactory = Callable[[int, int], "nn.Module"]  # (I, O)
+LSTMFactory = Callable[[int, int], "nn.LSTM"]  # (I, H)
+ActivationFactory = Callable[[tuple[int, ...]], "nn.Module | None"]  # pre-activation shape
+OptimizerFactory = Callable[["nn.Module", "OptimizerSpec"], "StepOptimizer"]
+InPlace = Callable[["nn.Module"], None]  # changes a network in place
 
 
 class ConvFactory(Protocol):
@@ -56,7 +64,7 @@ def no_activation_norm(shape: tuple[int, ...]) -> nn.Module | None:
 
 def build_optimizer(network: nn.Module, spec: OptimizerSpec) -> StepOptimizer:
     """Build a weight-normalizing optimizer if the network has marked weights, else torch's."""
-    return spec.build(weight_norm_groups(network))
+    return spec.build(layers.weight_norm_groups(network))
 
 
 def leave_alone(network: nn.Module) -> None:
@@ -106,7 +114,7 @@ class Norm:
     scheduled: bool = False  # its optimizer reads `OptimizerSpec.total_updates`
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # settings by preset
     settings: Any = NO_SETTINGS
-    configure: "Callable[[Any], Norm] | None" = None  # settings -> the record
+    configure: Callable[[Any], Norm] | None = None  # settings -> the record
 
     @property
     def normalizes_activations(self) -> bool:
@@ -116,7 +124,7 @@ class Norm:
     @property
     def normalizes_lstms(self) -> bool:
         """Return whether it has a normalized LSTM."""
-        return self.lstm is not nn.LSTM
+        return self.lstm != nn.LSTM
 
     @property
     def has_place(self) -> bool:
@@ -124,7 +132,7 @@ class Norm:
         plain: tuple[Any, ...] = (nn.Linear, nn.Conv2d, nn.LSTM, no_activation_norm)
         return (self.linear, self.conv, self.lstm, self.activation) != plain
 
-    def with_settings(self, values: Mapping[str, Any]) -> "Norm":
+    def with_settings(self, values: Mapping[str, Any]) -> Norm:
         """Return the same normalization with other parameters.
 
         Args:
@@ -148,7 +156,7 @@ class Norm:
             )
         return made
 
-    def derived(self, name: str, **changes: Any) -> "Norm":
+    def derived(self, name: str, **changes: Any) -> Norm:
         """Return a record with another name and changed fields; it keeps its parameters.
 
         Args:
@@ -177,7 +185,7 @@ class Norm:
                 + nearest(name, parameters),
             )
 
-    def in_storage(self, storage: str) -> "Norm":
+    def in_storage(self, storage: str) -> Norm:
         """Return the same normalization with its weight vectors in a storage, if it has any."""
         if not self.weight_vectors:
             return self

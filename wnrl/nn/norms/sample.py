@@ -3,15 +3,24 @@
 The layers that torch does not have are in `wnrl.nn.norms.layers`.
 """
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
-from torch import nn
-
+from wnrl._later import Later
 from wnrl._settings import SettingError, UsageError, setting
-from wnrl.nn.norms.layers.channel_norm import ChannelLayerNorm
 from wnrl.nn.norms.record import ONE_PASS, ActivationFactory, Norm, eps_setting
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from wnrl.nn.norms.layers.channel_norm import ChannelLayerNorm
+else:
+    nn = Later("torch.nn")
+    ChannelLayerNorm = Later("wnrl.nn.norms.layers.channel_norm").ChannelLayerNorm
 
 SMALLEST_GROUP = 4  # values in a linear layer's group: normalizing two leaves only their order
 

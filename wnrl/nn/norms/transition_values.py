@@ -6,12 +6,19 @@ normalization chooses one of these classes, and the agent gets it when it is bui
 Dimension key: B batch, A actions.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-import torch
-from torch import Tensor, nn
+from wnrl._later import Later
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+else:
+    torch = Later("torch")
 
 
 class ActionValues(NamedTuple):

@@ -1,11 +1,12 @@
 """Records of the normalizations of weights: weight norm, spectral, standardized, projected."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import nn
-
+from wnrl._later import Later
 from wnrl._settings import setting
 from wnrl.nn.norms.batch import (
     VALUES,
@@ -15,9 +16,7 @@ from wnrl.nn.norms.batch import (
     momentum_setting,
     statistics_setting,
 )
-from wnrl.nn.norms.layers.projection import ProjectedConv2d, ProjectedLinear, hold_norms_, project_
-from wnrl.nn.norms.layers.spectral import SpectralConv2d, SpectralLinear, settle_spectral_
-from wnrl.nn.norms.layers.standardization import RELU_GAMMA, StandardizedConv2d, StandardizedLinear
+from wnrl.nn.norms.layers.gains import RELU_GAMMA
 from wnrl.nn.norms.record import (
     ONE_PASS,
     SAME,
@@ -31,10 +30,22 @@ from wnrl.nn.norms.record import (
 )
 from wnrl.nn.norms.sample import plain_layers
 from wnrl.nn.norms.transition_values import separate_batches
-from wnrl.nn.weight_norm.layers import WNConv2d, WNLinear, cap_vector_norms_
-from wnrl.nn.weight_norm.lstm import WNLSTM
-from wnrl.optim.step import OptimizerSpec, ScheduledStep, StepOptimizer
 from wnrl.rl.schedules import linear
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from wnrl.nn.norms.layers import projection as projected
+    from wnrl.nn.norms.layers import spectral, standardization
+    from wnrl.nn.weight_norm import layers, lstm
+    from wnrl.optim import step
+else:
+    nn = Later("torch.nn")
+    projected = Later("wnrl.nn.norms.layers.projection")
+    spectral = Later("wnrl.nn.norms.layers.spectral")
+    standardization = Later("wnrl.nn.norms.layers.standardization")
+    layers, lstm = Later("wnrl.nn.weight_norm.layers"), Later("wnrl.nn.weight_norm.lstm")
+    step = Later("wnrl.optim.step")
 
 SALIMANS = "Salimans & Kingma 2016, arXiv 1602.07868"
 
@@ -57,10 +68,10 @@ def weight_normalization(
         summary="w = g v / ||v||: length and direction of each unit's weights, learned separately",
         paper=SALIMANS,
         cost="acting: none; learning: row norms once per update",
-        linear=partial(WNLinear, **options),
-        conv=partial(WNConv2d, **options),
-        lstm=partial(WNLSTM, **options),
-        after_step=leave_alone if max_v_norm is None else cap_vector_norms_,
+        linear=partial(layers.WNLinear, **options),
+        conv=partial(layers.WNConv2d, **options),
+        lstm=partial(lstm.WNLSTM, **options),
+        after_step=leave_alone if max_v_norm is None else layers.cap_vector_norms_,
         start=SAME,
         weight_vectors=True,
         presets={"paper": {"learning_rate": 3e-4}},  # section 5.4; 1e-4 without weight norm
@@ -113,9 +124,9 @@ def spectral_norm(settings: SpectralSettings) -> Norm:
         "normalize only the penultimate layer)",
         paper="Miyato et al. 2018, arXiv 1802.05957; Gogianu et al. 2021, 2105.05246",
         cost="acting: one matrix-vector product per layer; learning: three per forward pass",
-        linear=partial(SpectralLinear, **options),
-        conv=partial(SpectralConv2d, **options),
-        initialize=settle_spectral_,
+        linear=partial(spectral.SpectralLinear, **options),
+        conv=partial(spectral.SpectralConv2d, **options),
+        initialize=spectral.settle_spectral_,
         settings=settings,
         configure=spectral_norm,
     )
@@ -148,8 +159,8 @@ def weight_standardization(settings: StandardizationSettings) -> Norm:
         summary="zero mean and unit length of each unit's weights, times a learned gain",
         paper="Brock et al. 2021, arXiv 2101.08692 and 2102.06171",
         cost="acting and learning: three passes over the weights per forward pass",
-        linear=partial(StandardizedLinear, **options),
-        conv=partial(StandardizedConv2d, **options),
+        linear=partial(standardization.StandardizedLinear, **options),
+        conv=partial(standardization.StandardizedConv2d, **options),
         settings=settings,
         configure=weight_standardization,
     )
@@ -189,11 +200,11 @@ def projection(settings: ProjectionSettings) -> Norm:
         "CrossQ+WN and XQC call this weight norm",
         paper="Palenicek et al. 2025 (CrossQ+WN), arXiv 2502.07523; XQC, 2509.25174",
         cost="like batch; learning: also one pass over the weights after each step",
-        linear=ProjectedLinear,
-        conv=ProjectedConv2d,
+        linear=projected.ProjectedLinear,
+        conv=projected.ProjectedConv2d,
         activation=activations[settings.activation],
-        initialize=project_,
-        after_step=project_,
+        initialize=projected.project_,
+        after_step=projected.project_,
         values=VALUES[settings.statistics] if batch else separate_batches,
         smallest_batch=2 if batch else 1,
         settings=settings,
@@ -218,14 +229,14 @@ class NapSettings:
 def normalize_and_project(settings: NapSettings) -> Norm:
     """Layer norm without scale and shift, weight matrices of constant norm, falling rates."""
 
-    def optimizer(network: nn.Module, spec: OptimizerSpec) -> StepOptimizer:
-        hold_norms_(network)
+    def optimizer(network: nn.Module, spec: step.OptimizerSpec) -> step.StepOptimizer:
+        projected.hold_norms_(network)
 
         def share(updates: int) -> float:
             return linear(updates, 1.0, settings.final_rate, spec.total_updates)
 
         built = build_optimizer(network, spec)
-        return ScheduledStep(built, share) if spec.total_updates else built
+        return step.ScheduledStep(built, share) if spec.total_updates else built
 
     return Norm(
         name="nap",
@@ -233,11 +244,11 @@ def normalize_and_project(settings: NapSettings) -> Norm:
         "step and a learning rate that falls linearly, as it effectively does when weights grow",
         paper="Lyle et al. 2024 (Normalize-and-Project), arXiv 2407.01800",
         cost=f"{ONE_PASS}; learning: also one pass over the weights after each step",
-        linear=partial(ProjectedLinear, by_rows=False),
-        conv=partial(ProjectedConv2d, by_rows=False),
+        linear=partial(projected.ProjectedLinear, by_rows=False),
+        conv=partial(projected.ProjectedConv2d, by_rows=False),
         activation=plain_layers(settings.eps),
         optimizer=optimizer,
-        after_step=project_,
+        after_step=projected.project_,
         scheduled=True,
         settings=settings,
         configure=normalize_and_project,

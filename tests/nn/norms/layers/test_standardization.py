@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from wnrl.nn.norms.layers.standardization import RELU_GAMMA, StandardizedConv2d, StandardizedLinear
+from wnrl.nn.norms.layers.gains import RELU_GAMMA
+from wnrl.nn.norms.layers.standardization import StandardizedConv2d, StandardizedLinear
 
 ROW = [1.0, 2.0, 3.0, 6.0]  # mean 3, variance 3.5: sigma sqrt(N) = sqrt(14)
 EXPECTED = [-2 / math.sqrt(14), -1 / math.sqrt(14), 0.0, 3 / math.sqrt(14)]

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-RELU_GAMMA = math.sqrt(2 / (1 - 1 / math.pi))  # 2101.08692, section 4.2: 1 / the deviation of ReLU
+from wnrl.nn.norms.layers.gains import RELU_GAMMA
 
 
 class Standardized(nn.Module):

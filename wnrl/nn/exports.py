@@ -1,0 +1,108 @@
+"""The public names of `wnrl.nn`, which takes them from here on first use."""
+
+from wnrl.nn.networks.actor_critic import ActorCritic, assemble_actor_critic, build_actor_critic
+from wnrl.nn.networks.architecture import Architecture, TorsoSettings
+from wnrl.nn.networks.data_initialization import InitReport, LayerReport, init_from_data_
+from wnrl.nn.networks.heads import DuelingHead, PolicyValue
+from wnrl.nn.networks.impala import ImpalaTorso
+from wnrl.nn.networks.initialization import (
+    init_directions_,
+    init_kaiming_normal_,
+    init_orthogonal_,
+    reset_parameters_,
+)
+from wnrl.nn.networks.mlp import MLPTorso
+from wnrl.nn.networks.nature import NatureTorso
+from wnrl.nn.networks.q_network import QNetwork, assemble_q_network, build_q_network
+from wnrl.nn.networks.recurrent import Recurrent, RecurrentActorCritic, RecurrentQNetwork
+from wnrl.nn.networks.spec import NetworkSpec
+from wnrl.nn.networks.torso import Torso
+from wnrl.nn.networks.torsos import NETWORKS, build_torso, register_network
+from wnrl.nn.norms.catalogue import NORMS, get_norm, register_norm
+from wnrl.nn.norms.convert import convert_, fold_
+from wnrl.nn.norms.layers.batch_renorm import BatchRenorm, RenormLimits
+from wnrl.nn.norms.layers.channel_norm import ChannelLayerNorm
+from wnrl.nn.norms.layers.mean_only import MeanOnlyBatchNorm
+from wnrl.nn.norms.layers.projection import ProjectedConv2d, ProjectedLinear, hold_norms_, project_
+from wnrl.nn.norms.layers.spectral import SpectralConv2d, SpectralLinear, settle_spectral_
+from wnrl.nn.norms.layers.standardization import StandardizedConv2d, StandardizedLinear
+from wnrl.nn.norms.placement import Layout, place
+from wnrl.nn.norms.record import Norm
+from wnrl.nn.norms.transition_values import joint_batch, separate_batches
+from wnrl.nn.norms.weight import weight_normalization
+from wnrl.nn.weight_norm.cached_weights import frozen_weights, shared_weights
+from wnrl.nn.weight_norm.layers import (
+    WNConv2d,
+    WNLinear,
+    cap_vector_norms_,
+    set_vector_norms_,
+    weight_norm_groups,
+)
+from wnrl.nn.weight_norm.lstm import WNLSTM
+from wnrl.nn.weight_norm.storages import export_gv, to_gv_, to_w_
+
+__all__ = [
+    "NETWORKS",
+    "NORMS",
+    "WNLSTM",
+    "ActorCritic",
+    "Architecture",
+    "BatchRenorm",
+    "ChannelLayerNorm",
+    "DuelingHead",
+    "ImpalaTorso",
+    "InitReport",
+    "LayerReport",
+    "Layout",
+    "MLPTorso",
+    "MeanOnlyBatchNorm",
+    "NatureTorso",
+    "NetworkSpec",
+    "Norm",
+    "PolicyValue",
+    "ProjectedConv2d",
+    "ProjectedLinear",
+    "QNetwork",
+    "Recurrent",
+    "RecurrentActorCritic",
+    "RecurrentQNetwork",
+    "RenormLimits",
+    "SpectralConv2d",
+    "SpectralLinear",
+    "StandardizedConv2d",
+    "StandardizedLinear",
+    "Torso",
+    "TorsoSettings",
+    "WNConv2d",
+    "WNLinear",
+    "assemble_actor_critic",
+    "assemble_q_network",
+    "build_actor_critic",
+    "build_q_network",
+    "build_torso",
+    "cap_vector_norms_",
+    "convert_",
+    "export_gv",
+    "fold_",
+    "frozen_weights",
+    "get_norm",
+    "hold_norms_",
+    "init_directions_",
+    "init_from_data_",
+    "init_kaiming_normal_",
+    "init_orthogonal_",
+    "joint_batch",
+    "place",
+    "project_",
+    "register_network",
+    "register_norm",
+    "reset_parameters_",
+    "separate_batches",
+    "set_vector_norms_",
+    "settle_spectral_",
+    "shared_weights",
+    "to_gv_",
+    "to_w_",
+    "weight_norm_groups",
+    "weight_normalization",
+]
