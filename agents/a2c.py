@@ -1,11 +1,10 @@
-"""Advantage actor-critic (Mnih et al. 2016), synchronous: the algorithm first, its settings below.
+"""Advantage actor-critic (Mnih et al. 2016), synchronous.
 
 A short rollout of every environment, advantages, and one optimizer step on all of it.
 
 Dimension key: T steps, N environments, B = T N rows, A actions.
 """
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -13,21 +12,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from wnrl.agents import shared_settings as shared
 from wnrl.agents.learner import Learner
 from wnrl.agents.on_policy import (
     Collector,
-    RolloutSettings,
     explained_variance,
     falling,
     new_rollout,
     with_advantages,
 )
 from wnrl.agents.policies import SampledPolicy, sample
-from wnrl.agents.record import AgentParts, AgentRecord
+from wnrl.agents.record import AgentParts
 from wnrl.agents.recurrence import NoMemory
+from wnrl.agents.settings.a2c import A2CConfig
 from wnrl.envs.vector import Actions, Flags, Observations, Step
-from wnrl.nn.networks.actor_critic import assemble_actor_critic, init_actor_critic_
 from wnrl.nn.networks.heads import PolicyValue
 from wnrl.optim.step import set_learning_rate
 from wnrl.rl import losses
@@ -84,7 +81,7 @@ class A2C:
         self,
         learner: Learner,
         rollout: Rollout,
-        settings: "A2CConfig",
+        settings: A2CConfig,
         *,
         learning_rate: Callable[[int], float],
         generator: np.random.Generator,
@@ -178,69 +175,6 @@ class A2C:
         self._generator.bit_generator.state = state["generator"]
 
 
-ZOO = "SB3 zoo, a2c.yml, atari"
-SB3 = "SB3 A2C"
-
-
-@dataclasses.dataclass(frozen=True)
-class A2CConfig(RolloutSettings):
-    """Hyperparameters of A2C. Defaults are for Atari; `CONTROL` has those for vectors."""
-
-    num_envs: int = shared.num_envs(16, ZOO)
-    rollout_steps: int = shared.rollout_steps(5, SB3)
-    learning_rate: float = shared.learning_rate(7e-4, SB3)
-    learning_rate_decay: bool = shared.learning_rate_decay(False, SB3)
-    optimizer: str = shared.optimizer("rmsprop", SB3)
-    beta1: float = shared.beta1(0.9, "Kingma & Ba 2015")
-    optimizer_eps: float = shared.optimizer_eps(
-        3.16e-3,
-        "the square root of SB3's 1e-5, which RMSpropTFLike adds inside the root",
-    )
-    max_grad_norm: float = shared.max_grad_norm(0.5, SB3)
-    gamma: float = shared.gamma(0.99, SB3)
-    gae_lambda: float = shared.gae_lambda(1.0, SB3)
-    value_coef: float = shared.value_coef(0.25, ZOO)
-    entropy_coef: float = shared.entropy_coef(0.01, ZOO)
-    normalize_advantage: bool = shared.normalize_advantage(False, SB3)
-    separate: bool = shared.separate(False, "SB3's CnnPolicy shares one")
-    hidden: int = shared.hidden(64, "SB3 MlpPolicy")
-    clip_rewards: bool = shared.clip_rewards(True, "Mnih et al. 2015")
-
-    batch_settings = ("num_envs", "rollout_steps")
-
-    @property
-    def depends_on_schedule(self) -> bool:
-        """Return whether the learning rate falls."""
-        return self.learning_rate_decay
-
-    @property
-    def network_fields(self) -> Mapping[str, Any]:
-        """A2C's fields of `NetworkSpec`."""
-        return {"separate": self.separate}
-
-    def calibration(self) -> Mapping[str, Any]:
-        """Return no overrides for timing: a rollout is short already."""
-        return {}
-
-
-# Tuned on CartPole-v1, which they solve in 100,000 steps (16 of 16 runs: 8 seeds, with weight norm
-# and without). SB3's zoo, a2c.yml, takes 500,000.
-CONTROL: Mapping[str, Any] = {
-    "steps": 100_000,
-    "num_envs": 8,
-    "rollout_steps": 8,
-    "learning_rate": 2e-3,
-    "learning_rate_decay": True,
-    "optimizer": "adam",
-    "optimizer_eps": 1e-5,
-    "gamma": 0.98,
-    "gae_lambda": 0.95,
-    "entropy_coef": 0.01,
-    "hidden": 256,
-    "clip_rewards": False,
-}
-
-
 def build(parts: AgentParts) -> A2C:
     """Build an A2C agent."""
     settings: A2CConfig = parts.settings
@@ -254,15 +188,3 @@ def build(parts: AgentParts) -> A2C:
         learning_rate=rate,
         generator=parts.generator("exploration"),
     )
-
-
-RECORD = AgentRecord(
-    name="a2c",
-    summary="synchronous advantage actor-critic (Mnih et al. 2016)",
-    settings=A2CConfig,
-    control=CONTROL,
-    assemble=assemble_actor_critic,
-    initialize=init_actor_critic_,
-    build=build,
-    greedy=False,
-)

@@ -3,21 +3,25 @@
 Dimension key: N environments, A actions.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, ClassVar, Protocol
-
-import numpy as np
-import torch
-from torch import nn
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from wnrl._settings import SettingError
-from wnrl.agents.base import Agent
-from wnrl.agents.learner import Learner
-from wnrl.envs.vector import ObservationSpec
-from wnrl.nn.networks.spec import NetworkSpec
-from wnrl.nn.norms.transition_values import Values
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from torch import nn
+
+    from wnrl.agents.base import Agent
+    from wnrl.agents.learner import Learner
+    from wnrl.envs.vector import ObservationSpec
+    from wnrl.nn.networks.spec import NetworkSpec
+    from wnrl.nn.norms.transition_values import Values
 
 NO_FIELDS: Mapping[str, Any] = MappingProxyType({})
 

@@ -13,7 +13,6 @@ Dimension key: B batch, N environments, A actions, L learnt rows of a sequence, 
 T = burn-in + L + n rows of a sequence.
 """
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
@@ -21,12 +20,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from wnrl.agents import dqn
-from wnrl.agents.dqn import LOSSES, DQNConfig, epsilon_schedule
+from wnrl.agents.dqn import LOSSES, epsilon_schedule
 from wnrl.agents.learner import Learner
 from wnrl.agents.policies import GreedyPolicy, explore
-from wnrl.agents.record import AgentParts, AgentRecord
+from wnrl.agents.record import AgentParts
 from wnrl.agents.recurrence import LSTMMemory
+from wnrl.agents.settings.dqn import DQNConfig
 from wnrl.agents.target_network import TargetNetwork
 from wnrl.agents.transition import transition_of
 from wnrl.envs.vector import Actions, Flags, Observations, Step
@@ -238,18 +237,4 @@ def build(parts: AgentParts) -> RecurrentDQN:
         num_actions=parts.num_actions,
         epsilon=epsilon_schedule(settings, parts.schedule_steps),
         generator=parts.generator("exploration"),
-    )
-
-
-# An update of sequences comes more rarely (`steps_per_update`), and so must copies to the target:
-# 31 updates per copy with the defaults for Atari, where 1,000 steps would hold 3.
-RECURRENT: Mapping[str, Any] = {"target_period_steps": 10_000}
-
-
-def with_recurrence(record: AgentRecord) -> AgentRecord:
-    """Return DQN's record with a recurrent form, which its setting `recurrent` chooses."""
-    return dataclasses.replace(
-        record,
-        recurrent=RECURRENT,
-        build=lambda parts: build(parts) if parts.settings.recurrent else dqn.build(parts),
     )

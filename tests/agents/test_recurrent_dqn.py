@@ -12,9 +12,10 @@ from agent_runs import AFTER, BLIND
 from torch import Tensor
 
 from wnrl.agents.base import ValuePolicy
-from wnrl.agents.dqn import CONTROL, DQN, DQNConfig
+from wnrl.agents.dqn import DQN
 from wnrl.agents.learner import Learner
 from wnrl.agents.recurrent_dqn import RecurrentDQN, sequence_td_errors
+from wnrl.agents.settings.dqn import CONTROL, DQNConfig
 from wnrl.envs.make import make_env
 from wnrl.envs.seeding import numpy_generator, torch_generator
 from wnrl.envs.toy import Corridor

@@ -1,0 +1,77 @@
+"""Settings of PQN (Gallici et al. 2025)."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from wnrl._settings import setting
+from wnrl.agents.record import NO_FIELDS
+from wnrl.agents.settings import shared
+from wnrl.agents.settings.rollout import RolloutSettings
+from wnrl.agents.settings.shared import check_minibatches
+
+PUREJAXQL = "purejaxql, config/alg/pqn_atari.yaml"
+
+
+@dataclasses.dataclass(frozen=True)
+class PQNConfig(RolloutSettings):
+    """Hyperparameters of PQN. Defaults are for Atari; `CONTROL` has those for vectors."""
+
+    num_envs: int = shared.num_envs(128, PUREJAXQL)
+    rollout_steps: int = shared.rollout_steps(32, PUREJAXQL)
+    epochs: int = shared.epochs(2, PUREJAXQL)
+    minibatches: int = shared.minibatches(32, PUREJAXQL)
+    learning_rate: float = shared.learning_rate(2.5e-4, PUREJAXQL)
+    learning_rate_decay: bool = shared.learning_rate_decay(False, PUREJAXQL)
+    optimizer: str = shared.optimizer("radam", PUREJAXQL)
+    beta1: float = shared.beta1(0.9, "Liu et al. 2020")
+    optimizer_eps: float = shared.optimizer_eps(1e-8, "optax.radam")
+    max_grad_norm: float = shared.max_grad_norm(10.0, PUREJAXQL)
+    gamma: float = shared.gamma(0.99, PUREJAXQL)
+    q_lambda: float = setting(
+        0.65, "lambda of the lambda-returns", source=PUREJAXQL, minimum=0, maximum=1
+    )
+    epsilon_start: float = shared.epsilon_start(1.0, PUREJAXQL)
+    epsilon_end: float = shared.epsilon_end(0.001, PUREJAXQL)
+    epsilon_steps: int = shared.epsilon_steps(0, PUREJAXQL)
+    hidden: int = shared.hidden(128, "purejaxql, pqn_cartpole.yaml")
+    clip_rewards: bool = shared.clip_rewards(True, "Mnih et al. 2015")
+
+    network_fields = NO_FIELDS
+
+    def __post_init__(self) -> None:
+        """Raise SettingError for minibatches of unequal size."""
+        check_minibatches(self.rows, self.minibatches, "rows", ("num_envs", "rollout_steps"))
+
+    @property
+    def depends_on_schedule(self) -> bool:
+        """Return whether the rate falls, or epsilon over a tenth of the schedule."""
+        return self.learning_rate_decay or not self.epsilon_steps
+
+    def calibration(self) -> Mapping[str, Any]:
+        """Return overrides for timing: one minibatch per rollout, final epsilon."""
+        changes: dict[str, Any] = {"epsilon_start": self.epsilon_end}
+        if self.rollout_steps % self.minibatches == 0:
+            changes |= {"rollout_steps": self.rollout_steps // self.minibatches, "minibatches": 1}
+        return changes
+
+
+# Tuned on CartPole-v1, which they solve in 50,000 steps. Epsilon falls in a fixed number of steps,
+# so a longer run does not explore longer.
+CONTROL: Mapping[str, Any] = {
+    "num_envs": 8,
+    "rollout_steps": 32,
+    "epochs": 4,
+    "minibatches": 4,  # 64 rows each
+    "learning_rate": 2e-3,
+    "gamma": 0.98,
+    "q_lambda": 0.95,
+    "epsilon_end": 0.05,
+    "epsilon_steps": 10_000,
+    "clip_rewards": False,
+}
+
+# For few cores and an hour: 128 seeded emulators take most of a minute to start on two cores, and
+# short runs need more updates: minibatches of 64 in four passes, as many as CleanRL's
+# pqn_atari_envpool.py.
+PRESETS: Mapping[str, Mapping[str, Any]] = {"fast": {"num_envs": 16, "epochs": 4, "minibatches": 8}}
