@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from wnrl.envs.toy import TOYS, Catch, Corridor
+from wnrl.envs.make import TOYS
+from wnrl.envs.toy import Catch, Corridor
 from wnrl.envs.vector import Step, VectorEnv
 
 LEFT, STAY, RIGHT = 0, 1, 2

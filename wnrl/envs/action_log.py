@@ -7,14 +7,19 @@ Dimension key: N environments, T steps.
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
+from wnrl._later import Later
 from wnrl.envs.seeding import integer_seed
 from wnrl.envs.vector import Actions, Flags
+
+if TYPE_CHECKING:
+    import torch
+else:
+    torch = Later("torch")
 
 NOOP = 0  # the first of every game's actions
 

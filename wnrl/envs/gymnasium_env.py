@@ -9,19 +9,24 @@ Dimension key: N environments, D numbers in an observation.
 import sys
 import zlib
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium
 import numpy as np
 import numpy.typing as npt
-import torch
 from gymnasium.envs.registration import EnvSpec
 
+from wnrl._later import Later
 from wnrl._settings import UsageError, nearest
 from wnrl.envs.call_order import CallOrder, check_actions, check_num_envs
 from wnrl.envs.guarded_env import GuardedEnv
 from wnrl.envs.seeding import integer_seed
 from wnrl.envs.vector import Actions, Flags, ObservationSpec, Step
+
+if TYPE_CHECKING:
+    import torch
+else:
+    torch = Later("torch")
 
 
 def gymnasium_ids() -> tuple[str, ...]:

@@ -1,11 +1,28 @@
-"""Make an environment from its name."""
+"""Make an environment from its name. Each suite is imported when one of its games is used."""
 
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from wnrl._later import Later
 from wnrl._settings import SettingError, UsageError, nearest
 from wnrl.envs.games import friendly_name, game_names, rom_id
-from wnrl.envs.gymnasium_env import GymnasiumEnvs, gymnasium_ids, gymnasium_spec
 from wnrl.envs.protocols import protocol_named
-from wnrl.envs.toy import TOYS
 from wnrl.envs.vector import VectorEnv
+
+if TYPE_CHECKING:
+    from wnrl.envs import atari, gymnasium_env, toy, toy_memory
+else:
+    atari = Later("wnrl.envs.atari")
+    gymnasium_env = Later("wnrl.envs.gymnasium_env")
+    toy = Later("wnrl.envs.toy")
+    toy_memory = Later("wnrl.envs.toy_memory")
+
+TOYS: Mapping[str, Callable[[int, int], VectorEnv]] = {  # by name, from (N, seed)
+    "toy/Corridor": toy.Corridor,
+    "toy/Catch": toy.Catch,
+    "toy/CatchPixels": toy.catch_pixels,
+    "toy/Memory": toy_memory.Memory,
+}
 
 
 def is_atari(name: str) -> bool:
@@ -33,10 +50,12 @@ def canonical_name(name: str) -> str:
     rom = rom_id(name)
     if rom is not None:
         return friendly_name(rom)
-    if ":" in name or name in gymnasium_ids():  # never an id of the ALE
-        gymnasium_spec(name)
+    if ":" in name or name in gymnasium_env.gymnasium_ids():  # never an id of the ALE
+        gymnasium_env.gymnasium_spec(name)
         return name
-    hint = nearest(name.removeprefix("ALE/"), (*TOYS, *game_names(), *gymnasium_ids()))
+    hint = nearest(
+        name.removeprefix("ALE/"), (*TOYS, *game_names(), *gymnasium_env.gymnasium_ids())
+    )
     raise UsageError(
         f"unknown environment {name!r}"
         + (hint or f"; name an Atari game, a Gymnasium id or one of {', '.join(TOYS)}")
@@ -71,13 +90,11 @@ def make_env(
     protocol_named(protocol, stack)
     canonical = canonical_name(name)
     if canonical not in TOYS and is_atari(name):
-        from wnrl.envs.atari import Atari  # only when needed: it loads the emulator's library
-
-        return Atari(name, num_envs, seed, protocol, num_threads, stack=stack)
+        return atari.Atari(name, num_envs, seed, protocol, num_threads, stack=stack)
     if stack != 0:
         raise SettingError(
             "stack", f"{stack} is for Atari games; {canonical} has no frames to stack: leave it out"
         )
     if canonical in TOYS:
         return TOYS[canonical](num_envs, seed)
-    return GymnasiumEnvs(name, num_envs, seed)
+    return gymnasium_env.GymnasiumEnvs(name, num_envs, seed)

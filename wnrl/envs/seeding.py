@@ -4,12 +4,20 @@ No global generator is used. Different purposes and different seeds have differe
 (NumPy's `SeedSequence` mixes both).
 """
 
+from __future__ import annotations
+
 import zlib
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
+
+from wnrl._later import Later
+
+if TYPE_CHECKING:
+    import torch
+else:
+    torch = Later("torch")
 
 
 def seed_sequence(seed: int, purpose: str, *index: int) -> np.random.SeedSequence:

@@ -1,4 +1,4 @@
-"""Tiny environments for quick tests, and the table of all of them.
+"""Tiny environments for quick tests. The table of all of them is in `wnrl.envs.make`.
 
 `Corridor` writes its place in the episode into each frame, so that a test can check every
 transition of a replay or a loop. `Catch` is learnt in seconds. `Memory` is in
@@ -7,7 +7,6 @@ transition of a replay or a loop. `Catch` is learnt in seconds. `Memory` is in
 Dimension key: N environments.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,6 @@ import numpy.typing as npt
 
 from wnrl.envs.seeding import integer_seed
 from wnrl.envs.toy_base import Integers, Outcome, Toy
-from wnrl.envs.toy_memory import Memory
 from wnrl.envs.vector import Flags, Observations, ObservationSpec, VectorEnv
 
 
@@ -135,13 +133,6 @@ class Catch(Toy):
         return {**super()._identity(), "pixels": self._pixels}
 
 
-def _catch_pixels(num_envs: int, seed: int) -> VectorEnv:
+def catch_pixels(num_envs: int, seed: int) -> VectorEnv:
+    """Return `Catch` with images."""
     return Catch(num_envs, seed, pixels=True)
-
-
-TOYS: dict[str, Callable[[int, int], VectorEnv]] = {
-    "toy/Corridor": Corridor,
-    "toy/Catch": Catch,
-    "toy/CatchPixels": _catch_pixels,
-    "toy/Memory": Memory,
-}

@@ -7,14 +7,19 @@ Dimension key: N environments.
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
+from wnrl._later import Later
 from wnrl.envs.call_order import CallOrder, check_actions, check_num_envs
 from wnrl.envs.vector import Actions, Flags, Observations, ObservationSpec, Step
+
+if TYPE_CHECKING:
+    import torch
+else:
+    torch = Later("torch")
 
 Integers = npt.NDArray[np.int64]
 
