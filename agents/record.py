@@ -176,7 +176,7 @@ class AgentParts:
 
 @dataclass(frozen=True)
 class AgentRecord:
-    """One agent. A new agent is one file with its record, and one line in the catalogue."""
+    """One agent: its settings, and how it is built."""
 
     name: str
     summary: str  # one sentence

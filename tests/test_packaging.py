@@ -15,8 +15,10 @@ SETUPTOOLS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setup
 
 def test_the_listed_packages_are_the_folders() -> None:
     inside = [path.parent.relative_to(ROOT) for path in ROOT.glob("wnrl/**/__init__.py")]
-    through_the_link = {".".join(path.parts) for path in inside} | {"wnrl.agents"}
-    assert set(SETUPTOOLS["packages"]) == through_the_link
+    linked = [path.parent.relative_to(ROOT) for path in ROOT.glob("agents/**/__init__.py")]
+    names = {".".join(path.parts) for path in inside}
+    through_the_link = {".".join(("wnrl", *path.parts)) for path in linked}
+    assert set(SETUPTOOLS["packages"]) == names | through_the_link
 
 
 def test_the_link_leads_to_agents() -> None:
@@ -41,7 +43,7 @@ POSIX_ONLY = {"fcntl", "grp", "pty", "pwd", "resource", "syslog", "termios", "tt
 
 
 def test_no_module_needs_posix_to_be_imported() -> None:
-    files = [*ROOT.glob("wnrl/**/*.py"), *ROOT.glob("agents/*.py")]
+    files = [*ROOT.glob("wnrl/**/*.py"), *ROOT.glob("agents/**/*.py")]
     assert len(files) > 150
     for file in files:
         for node in ast.parse(file.read_text()).body:  # those in functions are imported on use
@@ -112,6 +114,7 @@ def test_a_wheel_holds_wnrl_alone_and_installs_elsewhere(tmp_path: Path) -> None
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"wnrl"}
     assert "wnrl/agents/dqn.py" in names
+    assert "wnrl/agents/settings/dqn.py" in names
     assert "wnrl/py.typed" in names
     assert "wnrl/stats/atari_human_normalized.csv" in names
 

@@ -20,7 +20,7 @@ from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
 from stable_baselines3.common.vec_env import VecEnv, VecFrameStack
 
 from wnrl.agents.catalogue import AGENTS
-from wnrl.agents.dqn import DQNConfig
+from wnrl.agents.settings.dqn import DQNConfig
 from wnrl.config import Config, make_config
 from wnrl.envs.vector import EpisodeStatistics
 from wnrl.train.build import build_agent, build_env, build_network, resolve

@@ -393,7 +393,7 @@ def test_any_layer_can_be_named() -> None:
 def test_a_norm_of_weights_can_be_asked_for_at_the_head() -> None:
     for name in ("weight", "spectral", "weight-standardization"):
         net = network(get_norm(name), where="all")
-        assert type(net.head) == get_norm(name).linear.func  # type: ignore[attr-defined]  # a partial
+        assert type(net.head) is type(get_norm(name).linear(1, 1))
     dueling = build_q_network(
         NetworkSpec((3,), "float32", 2, norm=get_norm("spectral"), where="advantage", dueling=True),
         torch.Generator(),
