@@ -272,7 +272,7 @@ def test_the_cpu_takes_numba_and_says_so_once(caplog: pytest.LogCaptureFixture) 
     caplog.set_level(logging.INFO, logger=backend.__name__)
     assert not any(backend.use_triton(torch.ones(1)) for _ in range(3))
     assert backend.use_numba(torch.ones(1))
-    assert caplog.messages == ["weight norm on cpu: numba (one pass over each row)"]
+    assert caplog.messages == ["kernels on cpu: numba (one pass over each row)"]
 
 
 def test_the_cpu_without_numba_takes_aten_with_a_warning(
@@ -282,7 +282,7 @@ def test_the_cpu_without_numba_takes_aten_with_a_warning(
     assert not any(backend.use_numba(torch.ones(1)) for _ in range(3))
     assert backend.backend_of("cpu") == "aten"
     assert caplog.messages == [
-        "weight norm on cpu: aten (slower: numba is not installed: pip install numba)"
+        "kernels on cpu: aten (slower: numba is not installed: pip install numba)"
     ]
 
 
@@ -297,7 +297,7 @@ def test_the_cpu_takes_aten_if_numba_refuses_this_python_or_numpy(
     assert not any(backend.use_numba(torch.ones(1)) for _ in range(3))
     backend._numba_imports.cache_clear()
     assert caplog.messages == [
-        "weight norm on cpu: aten (slower: numba cannot be imported: Numba needs NumPy 2.4 or less)"
+        "kernels on cpu: aten (slower: numba cannot be imported: Numba needs NumPy 2.4 or less)"
     ]
 
 

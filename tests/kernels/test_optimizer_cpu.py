@@ -17,6 +17,7 @@ from torch import nn
 from trajectories import RULES
 
 from wnrl.kernels import optimizer_aten, optimizer_cpu, optimizer_numba
+from wnrl.kernels.compiled import in_threads
 from wnrl.optim.weight_norm import WNAdam, WNRAdam
 
 SHAPES = [(16, 3, 8, 8), (300, 700), (7, 5), (1, 2_049), (40_000,), (3,)]
@@ -201,7 +202,7 @@ def test_an_error_in_a_thread_is_raised() -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        optimizer_cpu._in_threads([lambda: None, fail])
+        in_threads([lambda: None, fail])
 
 
 def test_after_preparing_the_first_step_compiles_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

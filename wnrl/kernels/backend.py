@@ -1,9 +1,10 @@
-"""Choice of the implementation of weight normalization: `triton`, `numba`, `aten` or `reference`.
+"""Choice of the implementation of kernels: `triton`, `numba`, `aten` or `reference`.
 
-Triton on CUDA and ROCm; numba for the optimizer's step on the CPU; ATen's kernels for layers on the
-CPU and wherever Triton or numba cannot run; plain PyTorch (`reference`) on other devices. The
-choice is made and logged once per device type. The environment variable WNRL_BACKEND overrides it;
-with TRITON_INTERPRET=1, `triton` also runs on CPU tensors, in Triton's slow interpreter, for tests.
+Triton on CUDA and ROCm; numba for the optimizer's step and for images on the CPU; ATen's kernels
+for layers on the CPU and wherever Triton or numba cannot run; plain PyTorch (`reference`) on other
+devices. The choice is made and logged once per device type. The environment variable WNRL_BACKEND
+overrides it; with TRITON_INTERPRET=1, `triton` also runs on CPU tensors, in Triton's slow
+interpreter, for tests.
 """
 
 import functools
@@ -39,7 +40,7 @@ def backend_of(device_type: str) -> str:
         UsageError: WNRL_BACKEND is not a backend, or one that cannot run on the device.
     """
     backend, reason, level = _choose(device_type, os.environ.get(VARIABLE, "").strip())
-    _LOG.log(level, "weight norm on %s: %s (%s)", device_type, backend, reason)
+    _LOG.log(level, "kernels on %s: %s (%s)", device_type, backend, reason)
     return backend
 
 
@@ -49,7 +50,7 @@ def use_triton(tensor: Tensor) -> bool:
 
 
 def use_numba(tensor: Tensor) -> bool:
-    """Return whether the optimizer's step on this tensor is numba's."""
+    """Return whether the optimizer's step on this tensor, or the scaling of images, is numba's."""
     return backend_of(tensor.device.type) == "numba" and _numba_imports()
 
 
@@ -59,7 +60,7 @@ def _numba_imports() -> bool:
     try:
         import_module("wnrl.kernels.optimizer_numba")
     except Exception as error:  # it refuses versions of numpy and Python that it does not know
-        _LOG.warning("weight norm on cpu: aten (slower: numba cannot be imported: %s)", error)
+        _LOG.warning("kernels on cpu: aten (slower: numba cannot be imported: %s)", error)
         return False
     return True
 

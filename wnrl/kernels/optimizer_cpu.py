@@ -8,10 +8,8 @@ Dimension key: O rows of a normalized weight, B blocks of a plain parameter, K e
 """
 
 import math
-import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache, partial
+from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from wnrl.kernels.compiled import in_threads
 from wnrl.kernels.optimizer_aten import CLIP_EPSILON, Entry, current_weight
 from wnrl.kernels.optimizer_rules import ADAM, ADAMAX, RADAM, SGD, Rule, Settings
 from wnrl.kernels.row_layout import memory_rows
@@ -78,11 +77,11 @@ def step(rule: Rule, entries: Sequence[Entry], max_norm: float | None) -> Tensor
     clips = max_norm is not None and math.isfinite(max_norm)
     total, clip = math.nan, 1.0
     if max_norm is not None and clips:
-        _in_threads([partial(_measure, work) for work in threads])
+        in_threads([partial(_measure, work) for work in threads])
         total = _total(targets)
         clip = max_norm / (total + CLIP_EPSILON)
         clip = 1.0 if clip > 1 else clip  # NaN stays
-    _in_threads([partial(_step, rule.kernel, clip, clips, work) for work in threads])
+    in_threads([partial(_step, rule.kernel, clip, clips, work) for work in threads])
     for entry in entries:
         if "master" in entry.state:
             entry.parameter.copy_(entry.state["master"])
@@ -192,17 +191,3 @@ def _total(targets: Sequence[_Target]) -> float:
     return math.sqrt(
         math.fsum(float(x.sums.reshape(len(x.sums), -1)[:, -1].sum()) for x in targets)
     )
-
-
-def _in_threads(calls: Sequence[Callable[[], None]]) -> None:
-    """Do all calls at the same time, the first one in this thread."""
-    others = [_pool(os.getpid(), len(calls) - 1).submit(call) for call in calls[1:]]
-    calls[0]()
-    for other in others:
-        other.result()
-
-
-@cache
-def _pool(process: int, threads: int) -> ThreadPoolExecutor:
-    """Return the threads of a process; those of its parent do not survive a fork."""
-    return ThreadPoolExecutor(threads, thread_name_prefix="wnrl optimizer")

@@ -8,8 +8,7 @@ needs a pass over memory for each of their terms (`optimizer_aten`).
 Every sum is over one row, in one thread, in an order that the compiled code fixes, so results do
 not depend on the number of threads.
 
-Importing this file imports numba. Compiled code is kept on disk, next to this file or in the user's
-cache folder.
+Importing this file imports numba.
 
 Dimension key: O rows (output units), K elements of a row.
 """
@@ -17,9 +16,9 @@ Dimension key: O rows (output units), K elements of a row.
 import math
 from typing import Any
 
-import numba
 import numpy as np
 
+from wnrl.kernels.compiled import compiled
 from wnrl.kernels.optimizer_aten import SMALLEST_GAIN
 
 # The order of sums may change, and a quotient may become a product; NaN and infinity are kept.
@@ -29,11 +28,7 @@ BLOCK = 16_384  # elements of a plain parameter whose gradient norm is summed at
 
 
 def _compiled(function: Any) -> Any:
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": _MATH}
-    try:
-        return numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # no folder for compiled code can be written: compile in each process
-        return numba.njit(**options)(function)
+    return compiled(function, _MATH)
 
 
 # A rule adds its update U to targets x (K,), for the gradients u, and changes the moments m1, m2:

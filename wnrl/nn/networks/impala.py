@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from wnrl._settings import SettingError
+from wnrl.kernels.pixels import scaled
 from wnrl.nn.networks.architecture import TorsoSettings
 from wnrl.nn.networks.named_layers import NamedLayers, add_activation, add_normalization
 from wnrl.nn.networks.torso import Torso
@@ -81,10 +82,11 @@ class ImpalaTorso(Torso):
     def forward(self, obs: Tensor) -> Tensor:
         """(B, C, H, W) of the torso's dtype -> (B, 256)."""
         self.check(obs)
-        scaled = obs.to(torch.float32, memory_format=torch.channels_last)
         if self.dtype == torch.uint8:
-            scaled = scaled / 255
-        features: Tensor = self.layers(scaled)
+            images = scaled(obs)
+        else:
+            images = obs.to(memory_format=torch.channels_last)
+        features: Tensor = self.layers(images)
         return features
 
 
