@@ -159,6 +159,14 @@ def configure(agent: str, norm: str, threads: int) -> Config:
     return make_config(agent=agent, norm=norm, threads=threads, **changes)
 
 
+def round_ticks(config: Config) -> int:
+    """Return the steps of all environments in one round of acting and updating.
+
+    DQN updates between actions; the others update after each rollout.
+    """
+    return 1 if isinstance(config.agent, DQNConfig) else config.agent.rollout_steps
+
+
 def ours(config: Config) -> Learner:
     """wnrl's agent."""
     settings, agent_name = config.agent, config.run.agent
@@ -176,10 +184,7 @@ def ours(config: Config) -> Learner:
             done = next(ticks).agent_steps  # autoreset rows are not counted
         return done - start
 
-    # DQN updates between actions; the others update after each rollout.
-    rows = (
-        env.num_envs if isinstance(settings, DQNConfig) else env.num_envs * settings.rollout_steps
-    )
+    rows = env.num_envs * round_ticks(config)
     warm_up_steps = SB3S["dqn"].warm_up_steps if isinstance(settings, DQNConfig) else rows
     peer = f"sb3 {PEERS[agent_name]}"
     return Learner(f"wnrl {agent_name} {config.run.norm}", peer, rows, warm_up_steps, advance)
