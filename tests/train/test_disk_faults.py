@@ -179,7 +179,8 @@ def test_a_folder_that_vanished_is_not_made_again_and_the_run_goes_on_to_its_end
     disk: SmallDisk, capsys: pytest.CaptureFixture[str], fault: Callable[[SmallDisk], None]
 ) -> None:
     run_dir = disk.path / "run"
-    with pytest.raises(CheckpointError, match=r"_000000800: No such .* finish with --resume"):
+    gone = r"_000000800: No such .* is gone; bring the folder back, then finish with --resume"
+    with pytest.raises(CheckpointError, match=gone):
         run_with(configured(run_dir), {250: lambda: fault(disk)})
     full, *_ = said(capsys)
     assert "No such file or directory; training goes on" in full

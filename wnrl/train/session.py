@@ -222,8 +222,11 @@ class Session:
                     wait=last,
                 )
         except CheckpointError as error:
-            resume = f"--resume {quoted(self._folder.path)}"
-            raise CheckpointError(f"{error}; make room, then finish with {resume}") from error
+            folder = self._folder.path
+            remedy = "make room" if folder.exists() else "bring the folder back"
+            raise CheckpointError(
+                f"{error}; {remedy}, then finish with --resume {quoted(folder)}"
+            ) from error
 
     def _report_checkpoint(self, look: Callable[[], None]) -> None:
         """Say it if an earlier checkpoint could not be written; the run goes on."""

@@ -383,11 +383,10 @@ class Checkpoints:
             self._remove_unneeded()
         except OSError:
             self._clean = False  # the next save tries again
-        remaining = (
-            "there is no earlier checkpoint"
-            if self._current is None
-            else f"the checkpoint of agent step {self._current.step} is kept"
-        )
+        remaining = "there is no earlier checkpoint"
+        if self._current is not None:
+            fate = "is kept" if self._current.path.exists() else "is gone"
+            remaining = f"the checkpoint of agent step {self._current.step} {fate}"
         return f"could not write checkpoint {path}: {error.strerror or error}; {remaining}"
 
     def _path(self, step: int) -> Path:
