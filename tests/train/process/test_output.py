@@ -53,8 +53,13 @@ def test_a_list_without_a_reader_is_no_error(tmp_path: Path, flag: str, lost: st
     assert CommandProcess("train", flag, folder=tmp_path, before=LOST[lost]).wait() == 0
 
 
-def test_a_list_on_a_full_disk_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
-    process = CommandProcess("train", "--list-norms", folder=tmp_path, before=fill_output)
+@pytest.mark.parametrize(
+    "words", [("train", "--list-norms"), ("train", "--help"), ("doctor", "--help"), ("doctor",)]
+)
+def test_a_list_on_a_full_disk_is_one_line_and_exit_code_1(
+    words: tuple[str, ...], tmp_path: Path
+) -> None:
+    process = CommandProcess(*words, folder=tmp_path, before=fill_output)
     assert process.wait() == 1
     assert process.err == "wnrl: no more output is printed: No space left on device\n"
 

@@ -2,11 +2,12 @@
 
 import importlib
 import signal
-import sys
 from collections.abc import Sequence
 
-from wnrl.train.process.output import keep_output
+from wnrl.train.process.output import all_printed, keep_output
 from wnrl.train.process.stop_signals import SIGNALS, StopSignals
+
+ONLY_PRINT = ("wnrl.evaluate", "wnrl.doctor")  # a run's result is in its folder
 
 
 def run(program: str, module: str, arguments: Sequence[str]) -> int:
@@ -20,15 +21,17 @@ def run(program: str, module: str, arguments: Sequence[str]) -> int:
         arguments: the command line after the program.
 
     Returns:
-        The exit code.
+        The exit code; 1 instead of 0 if a result, or the help, could not be printed.
     """
     keep_output()
+    printed = program in ONLY_PRINT
     with StopSignals(f"{program}: stopped").installed():
         try:
             exit_code: int = importlib.import_module(module).main(arguments)
         except SystemExit as end:  # argparse printed its help
-            exit_code = end.code if isinstance(end.code, int) else 0
-    sys.stdout.flush()
+            printed, exit_code = True, end.code if isinstance(end.code, int) else 0
+    if not all_printed() and printed and exit_code == 0:
+        exit_code = 1
     for signum in SIGNALS:
         if signal.getsignal(signum) is not signal.SIG_IGN:
             signal.signal(signum, signal.SIG_DFL)  # no traceback while Python ends
