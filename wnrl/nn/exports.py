@@ -11,6 +11,7 @@ from wnrl.nn.networks.initialization import (
     init_orthogonal_,
     reset_parameters_,
 )
+from wnrl.nn.networks.minatar import MinAtarTorso
 from wnrl.nn.networks.mlp import MLPTorso
 from wnrl.nn.networks.nature import NatureTorso
 from wnrl.nn.networks.q_network import QNetwork, assemble_q_network, build_q_network
@@ -56,6 +57,7 @@ __all__ = [
     "Layout",
     "MLPTorso",
     "MeanOnlyBatchNorm",
+    "MinAtarTorso",
     "NatureTorso",
     "NetworkSpec",
     "Norm",

@@ -9,6 +9,7 @@ from torch import nn
 
 from wnrl._settings import UsageError
 from wnrl.nn.networks.heads import DuelingHead
+from wnrl.nn.networks.minatar import MinAtarTorso
 from wnrl.nn.networks.mlp import MLPTorso
 from wnrl.nn.networks.nature import NatureTorso
 from wnrl.nn.networks.q_network import QNetwork, build_q_network
@@ -77,7 +78,7 @@ def test_pixels_are_divided_by_255_inside_and_weights_are_channels_last() -> Non
     [
         (ATARI, "uint8", NatureTorso),
         ((1, 36, 36), "uint8", NatureTorso),
-        ((4, 35, 84), "uint8", MLPTorso),
+        ((4, 35, 84), "uint8", MinAtarTorso),
         ((84, 84), "uint8", MLPTorso),
         ((4, 84, 84), "float32", MLPTorso),
         ((3,), "float32", MLPTorso),

@@ -12,6 +12,7 @@ from wnrl.nn import Norm, get_norm, register_network
 from wnrl.nn.networks.actor_critic import build_actor_critic
 from wnrl.nn.networks.architecture import Architecture, TorsoSettings
 from wnrl.nn.networks.impala import ImpalaTorso
+from wnrl.nn.networks.minatar import MinAtarTorso
 from wnrl.nn.networks.mlp import MLPTorso
 from wnrl.nn.networks.nature import NatureTorso
 from wnrl.nn.networks.q_network import build_q_network
@@ -49,7 +50,7 @@ def table(monkeypatch: pytest.MonkeyPatch) -> dict[str, Architecture]:
 
 
 def test_the_table_holds_its_records_under_their_own_names() -> None:
-    assert list(NETWORKS) == ["nature", "impala", "mlp"]
+    assert list(NETWORKS) == ["nature", "minatar", "impala", "mlp"]
     assert all(name == each.name for name, each in NETWORKS.items())
     assert all(each.summary and each.paper for each in NETWORKS.values())
     assert [name for name, each in NETWORKS.items() if each.takes_width] == ["impala"]
@@ -60,7 +61,10 @@ def test_the_table_holds_its_records_under_their_own_names() -> None:
     [
         ("auto", FRAMES, "uint8", NatureTorso),
         ("auto", VECTOR, "float32", MLPTorso),
-        ("auto", (2, 35, 40), "uint8", MLPTorso),
+        ("auto", (2, 35, 40), "uint8", MinAtarTorso),
+        ("auto", (2, 5, 6), "uint8", MinAtarTorso),
+        ("auto", (2, 4, 6), "uint8", MLPTorso),
+        ("minatar", (2, 5, 6), "float32", MinAtarTorso),
         ("nature", FRAMES, "uint8", NatureTorso),
         ("impala", FRAMES, "uint8", ImpalaTorso),
         ("mlp", FRAMES, "uint8", MLPTorso),

@@ -11,9 +11,10 @@ from wnrl.nn.networks.architecture import DEFAULT_HIDDEN, Architecture, TorsoSet
 from wnrl.nn.norms.record import Norm
 
 if TYPE_CHECKING:
-    from wnrl.nn.networks import impala, mlp, nature, torso
+    from wnrl.nn.networks import impala, minatar, mlp, nature, torso
 else:
     impala = Later("wnrl.nn.networks.impala")
+    minatar = Later("wnrl.nn.networks.minatar")
     mlp = Later("wnrl.nn.networks.mlp")
     nature = Later("wnrl.nn.networks.nature")
     torso = Later("wnrl.nn.networks.torso")
@@ -26,6 +27,15 @@ NATURE = Architecture(
     build=nature.build,
     takes_hidden=False,
     activation_bytes=12,  # measured on Atari: 350 KB per row of 28 KB
+)
+MINATAR = Architecture(
+    name="minatar",
+    summary="a convolution of 16 filters and a layer of 128 units, for images of at least 5x5",
+    paper="Young & Tian 2019, arXiv 1903.03176",
+    layers=minatar.layer_names,
+    build=minatar.build,
+    takes_hidden=False,
+    activation_bytes=60,
 )
 IMPALA = Architecture(
     name="impala",
@@ -45,7 +55,7 @@ MLP = Architecture(
     build=mlp.build,
 )
 
-AUTO = "auto"  # nature for uint8 images of at least 36x36, else mlp
+AUTO = "auto"  # nature or minatar for uint8 images, by their size; else mlp
 NETWORKS: dict[str, Architecture] = {}
 
 
@@ -62,7 +72,7 @@ def register_network(architecture: Architecture) -> Architecture:
     return architecture
 
 
-for _architecture in (NATURE, IMPALA, MLP):
+for _architecture in (NATURE, MINATAR, IMPALA, MLP):
     register_network(_architecture)
 
 
@@ -73,7 +83,9 @@ def get_network(name: str, shape: tuple[int, ...], dtype: str) -> Architecture:
         UsageError: there is none; the message has the nearest names.
     """
     if name == AUTO:
-        return NATURE if nature.fits(shape, dtype) else MLP
+        if nature.fits(shape, dtype):
+            return NATURE
+        return MINATAR if minatar.fits(shape, dtype) else MLP
     if name not in NETWORKS:
         raise UsageError(
             f"unknown network {name!r}: allowed are {AUTO}, {', '.join(NETWORKS)}"
@@ -111,8 +123,8 @@ def build_torso(
         shape: shape of one observation.
         dtype: "uint8" or "float32", as in `ObservationSpec`.
         norm: normalization of the layers in `placed`.
-        network: a name in `NETWORKS`, or `auto` (nature for uint8 images of at least 36x36, else
-            mlp).
+        network: a name in `NETWORKS`, or `auto` (for uint8 images nature from 36x36 on and minatar
+            from 5x5 on, else mlp).
         hidden: units of an MLP's layers; other architectures ignore it.
         width: multiplies channels in architectures that take it.
         placed: names of the layers to normalize; None for all. The others are plain.
