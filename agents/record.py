@@ -186,8 +186,9 @@ class AgentRecord:
     initialize: Callable[[nn.Module, torch.Generator], None]  # draws all weights
     build: Callable[[AgentParts], Agent]
     greedy: bool  # evaluated greedily, with the protocol's share of random actions
+    minatar: Mapping[str, Any] = field(default_factory=dict)  # other defaults for MinAtar
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    # other defaults of recurrent runs on Atari
+    # other defaults of recurrent runs on Atari and MinAtar
     recurrent: Mapping[str, Any] = field(default_factory=dict)
 
     def preset(self, name: str) -> Mapping[str, Any]:

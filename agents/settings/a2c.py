@@ -68,3 +68,16 @@ CONTROL: Mapping[str, Any] = {
     "hidden": 256,
     "clip_rewards": False,
 }
+
+# github.com/sotetsuk/a2c-minatar, utils.py. Its squared error of the values is not halved, so its
+# coefficient 1 is 2 here.
+MINATAR: Mapping[str, Any] = {
+    "num_envs": 64,
+    "learning_rate": 3e-3,
+    "optimizer": "adam",
+    "optimizer_eps": 1e-8,
+    "max_grad_norm": 0.0,
+    "value_coef": 2.0,
+    "entropy_coef": 0.0,
+    "clip_rewards": False,
+}

@@ -229,6 +229,20 @@ CONTROL: Mapping[str, Any] = {
 }
 
 
+# Young & Tian 2019, github.com/kenjyoung/MinAtar, examples/dqn.py.
+MINATAR: Mapping[str, Any] = {
+    "num_envs": 1,
+    "optimizer": "rmsprop",
+    "learning_rate": 2.5e-4,
+    "optimizer_eps": 0.01,
+    "max_grad_norm": 0.0,
+    "warmup_steps": 5_000,
+    "update_period_steps": 1,
+    "epsilon_end": 0.1,
+    "epsilon_steps": 100_000,
+    "clip_rewards": False,
+}
+
 # Mnih et al. 2015, extended data table 1. Their RMSprop adds 0.01 inside the root, to gradients
 # summed over 32 transitions. Here the loss is a mean and epsilon is outside the root, as in torch:
 # sqrt(0.01) / 32. The target is copied every 10,000 agent steps, as dqn_zoo and Dopamine read the

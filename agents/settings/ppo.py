@@ -93,3 +93,14 @@ CONTROL: Mapping[str, Any] = {
     "lstm_units": 64,
     "clip_rewards": False,
 }
+
+# github.com/luchris429/purejaxrl, examples/brax_minatar.ipynb.
+MINATAR: Mapping[str, Any] = {
+    "steps": 10_000_000,
+    "num_envs": 64,
+    "minibatches": 8,
+    "learning_rate": 5e-3,
+    "clip_range": 0.2,
+    "clip_range_decay": False,
+    "clip_rewards": False,
+}

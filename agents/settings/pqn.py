@@ -71,6 +71,16 @@ CONTROL: Mapping[str, Any] = {
     "clip_rewards": False,
 }
 
+# purejaxql, config/alg/pqn_minatar.yaml, except for its layer norm and its inputs, which it divides
+# by 255 although they are 0 and 1.
+MINATAR: Mapping[str, Any] = {
+    "steps": 10_000_000,
+    "learning_rate": 5e-4,
+    "learning_rate_decay": True,
+    "epsilon_end": 0.05,
+    "clip_rewards": False,
+}
+
 # For few cores and an hour: 128 seeded emulators take most of a minute to start on two cores, and
 # short runs need more updates: minibatches of 64 in four passes, as many as CleanRL's
 # pqn_atari_envpool.py.

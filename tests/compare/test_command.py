@@ -82,6 +82,18 @@ def test_a_grid_is_run_reported_and_not_run_again(
 
 
 @pytest.mark.slow
+def test_the_games_of_minatar_are_a_grid_by_one_name(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    runs = ["--agent=pqn", "--num-envs=8", "--rollout-steps=16", "--minibatches=4", "--seeds=1"]
+    grid = ["--env", "minatar", "--norm", "none", "--steps=400", "--eval-every-steps=0", *runs]
+    assert go(*grid, "--jobs=2", "--out", out) == 0
+    games = ["Asterix", "Breakout", "Freeway", "Seaquest", "SpaceInvaders"]
+    assert sorted(path.name for path in out.glob("MinAtar*")) == [f"MinAtar-{x}-v1" for x in games]
+    assert [row["env"] for row in rows_of(out)] == [f"MinAtar/{x}-v1" for x in games]
+    assert all(row["done"] == "yes" for row in rows_of(out))
+
+
+@pytest.mark.slow
 def test_a_run_that_cannot_go_on_is_reported_and_the_others_are_done(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

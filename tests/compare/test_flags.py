@@ -18,6 +18,14 @@ def test_without_a_normalization_weight_is_compared_with_none(tmp_path: Path) ->
     assert parse_compare_flags([f"--config={tmp_path}/one.toml"]).norms == ["batch"]
 
 
+def test_a_suite_stands_for_its_games(tmp_path: Path) -> None:
+    games = [f"MinAtar/{x}-v1" for x in ("Asterix", "Breakout", "Freeway", "Seaquest")]
+    games.append("MinAtar/SpaceInvaders-v1")
+    assert parse_compare_flags(["--env", "Pong", "minatar"]).envs == ["Pong", *games]
+    (tmp_path / "one.toml").write_text('env = "minatar"\n')
+    assert parse_compare_flags([f"--config={tmp_path}/one.toml"]).envs == games
+
+
 def test_the_baseline_comes_first() -> None:
     names = ["weight", "layer", "none", "batch"]
     assert parse_compare_flags(["--norm", *names]).norms == ["none", "weight", "layer", "batch"]

@@ -96,7 +96,7 @@ def test_the_canonical_name_is_one_per_environment_and_its_own(name: str, canoni
         ("Breakout-v0", "Breakout"),
         ("Cartpole-v1", "CartPole-v1"),
         ("toy/Cach", "toy/Catch"),
-        ("qqqqqq", "name an Atari game"),
+        ("qqqqqq", "name a game of Atari or MinAtar"),
     ],
 )
 def test_an_unknown_environment_is_answered_with_the_nearest_of_all_names(

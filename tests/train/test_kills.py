@@ -50,6 +50,19 @@ def test_a_run_killed_in_every_phase_ends_as_one_never_stopped(tmp_path: Path) -
 
 
 @pytest.mark.slow
+def test_a_minatar_run_killed_in_every_phase_ends_as_one_never_stopped(tmp_path: Path) -> None:
+    arguments = [
+        *COMMON, "--env=minatar/seaquest", "--agent=pqn", "--minibatches=4", "--eval-episodes=2",
+        "--checkpoint-every-steps=300", "--eval-every-steps=600", *ROLLOUTS,
+    ]  # fmt: skip
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    run_whole(arguments, whole)
+    hit = run_killed(arguments, killed, 4, random.Random(1))
+    assert sum(hit.values()) >= 3
+    assert differences(whole, killed) == []
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("agent", AGENTS)
 def test_an_atari_run_killed_in_every_phase_ends_as_one_never_stopped(
     agent: str, tmp_path: Path, pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch

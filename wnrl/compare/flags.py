@@ -10,6 +10,7 @@ from wnrl._settings import UsageError, flag_name, parse_fields, setting
 from wnrl.agents.catalogue import get_agent
 from wnrl.compare.grid import NOTHING_CHOSEN, Chosen
 from wnrl.config import RunConfig, norm_named
+from wnrl.envs.make import suite_members
 from wnrl.report.comparison import DEFAULT_QUESTION, Question
 from wnrl.report.verdicts.tuned import FIRST_SEED
 from wnrl.stats.intervals import INDICATIVE_SEEDS
@@ -145,7 +146,8 @@ def _add_grid_flags(group: Any) -> None:
         nargs="+",
         action="extend",
         metavar="NAME",
-        help=f"environments, such as Breakout or CartPole-v1 [default {RunConfig.env}]",
+        help="environments, such as Breakout or CartPole-v1; minatar is all five games of MinAtar "
+        f"[default {RunConfig.env}]",
     )
     group.add_argument(
         "--norm",
@@ -220,7 +222,7 @@ def parse_compare_flags(arguments: Sequence[str]) -> CompareArguments:
     return CompareArguments(
         options=checked,
         settings={**from_file, **{n: v for n, v in given.items() if n not in option_names}},
-        envs=envs,
+        envs=[member for env in envs for member in suite_members(env)],
         norms=sorted(norms, key=lambda norm: norm != baseline),  # the baseline first
         sweep=sweep,
         tune=tune,

@@ -9,11 +9,19 @@ from wnrl.config.config import (
     norm_named,
     replace,
 )
-from wnrl.config.run_settings import CONTROL_RUN, MAX_STEPS, OPERATIONAL, UNNAMED, RunConfig
+from wnrl.config.run_settings import (
+    CONTROL_RUN,
+    MAX_STEPS,
+    MINATAR_RUN,
+    OPERATIONAL,
+    UNNAMED,
+    RunConfig,
+)
 
 __all__ = [
     "CONTROL_RUN",
     "MAX_STEPS",
+    "MINATAR_RUN",
     "NORM",
     "OPERATIONAL",
     "UNNAMED",

@@ -14,8 +14,8 @@ from typing import Any
 from wnrl._settings import UsageError, flag_name, nearest, parse_fields
 from wnrl.agents.catalogue import AGENTS, get_agent
 from wnrl.agents.record import AgentSettings
-from wnrl.config.run_settings import CONTROL_RUN, UNNAMED, RunConfig
-from wnrl.envs.make import canonical_name, is_atari
+from wnrl.config.run_settings import CONTROL_RUN, MINATAR_RUN, UNNAMED, RunConfig
+from wnrl.envs.make import canonical_name, is_atari, is_minatar
 from wnrl.envs.protocols import STACK
 from wnrl.nn.networks.torsos import AUTO, NETWORKS
 from wnrl.nn.norms.catalogue import get_norm
@@ -113,7 +113,7 @@ class Config:
         atari = is_atari(self.run.env)
         network = self.run.network
         if network == AUTO:  # no environment is made here, so images outside Atari are not seen
-            network = "nature" if atari else "mlp"
+            network = "nature" if atari else "minatar" if is_minatar(self.run.env) else "mlp"
         if not NETWORKS[network].takes_width:
             yield "width"
         if not NETWORKS[network].takes_hidden:
@@ -177,12 +177,14 @@ def _with_defaults(explicit: Mapping[str, Any], names: tuple[str, ...] = ()) -> 
     env, agent, norm = explicit["env"], explicit["agent"], explicit.get("norm", RunConfig.norm)
     preset = explicit.get("preset", "none")
     resolved: dict[str, Any] = {}
-    if not is_atari(env):
+    if is_minatar(env):
+        resolved |= {**MINATAR_RUN, **AGENTS[agent].minatar}
+    elif not is_atari(env):
         resolved |= {**CONTROL_RUN, **AGENTS[agent].control}
     if preset != "none":
         resolved |= AGENTS[agent].preset(preset)
         resolved |= get_norm(norm).presets.get(preset, {})
-    if explicit.get("recurrent") and is_atari(env):
+    if explicit.get("recurrent") and (is_atari(env) or is_minatar(env)):
         resolved |= AGENTS[agent].recurrent
     return _build({**resolved, **explicit}, names)
 

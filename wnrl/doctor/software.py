@@ -9,7 +9,15 @@ from pathlib import Path
 from wnrl import __version__
 
 NOT_INSTALLED = "not installed"
-_DISTRIBUTIONS = ("torch", "numpy", "gymnasium", "ale-py", "stable-baselines3", "tensorboard")
+_DISTRIBUTIONS = (
+    "torch",
+    "numpy",
+    "gymnasium",
+    "ale-py",
+    "MinAtar",
+    "stable-baselines3",
+    "tensorboard",
+)
 _PACKAGE_DIR = Path(__file__).resolve().parent
 
 

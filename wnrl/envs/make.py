@@ -6,14 +6,23 @@ from typing import TYPE_CHECKING
 from wnrl._later import Later
 from wnrl._settings import SettingError, UsageError, nearest
 from wnrl.envs.games import friendly_name, game_names, rom_id
+from wnrl.envs.minatar.names import (
+    GAMES,
+    SUITE,
+    MinAtarGame,
+    minatar_game,
+    minatar_names,
+)
 from wnrl.envs.protocols import protocol_named
 from wnrl.envs.vector import VectorEnv
 
 if TYPE_CHECKING:
     from wnrl.envs import atari, gymnasium_env, toy, toy_memory
+    from wnrl.envs.minatar import vector_env as minatar
 else:
     atari = Later("wnrl.envs.atari")
     gymnasium_env = Later("wnrl.envs.gymnasium_env")
+    minatar = Later("wnrl.envs.minatar.vector_env")
     toy = Later("wnrl.envs.toy")
     toy_memory = Later("wnrl.envs.toy_memory")
 
@@ -34,13 +43,26 @@ def is_atari(name: str) -> bool:
     return rom_id(name) is not None
 
 
+def is_minatar(name: str) -> bool:
+    """Return whether the name means one of MinAtar's games."""
+    return minatar_game(name) is not None
+
+
+def suite_members(name: str) -> tuple[str, ...]:
+    """Return the environments of a suite, or the name itself if it is not a suite's."""
+    if name.lower() != SUITE:
+        return (name,)
+    return tuple(MinAtarGame(game, version=1).name for game in GAMES)
+
+
 def canonical_name(name: str) -> str:
-    """Return the one name of an environment: `Breakout`, `CartPole-v1` or `toy/Catch`.
+    """Return the one name of an environment: `Breakout`, `MinAtar/Breakout-v1`, `CartPole-v1`.
 
     It means the same environment in another process too: a Gymnasium id keeps its `module:`.
 
     Args:
-        name: a toy, any spelling of a game of the ALE, or a Gymnasium id, in this order.
+        name: a toy, any spelling of a game of the ALE or of MinAtar, or a Gymnasium id, in this
+            order.
 
     Raises:
         UsageError: nothing has this name (with the nearest names), or a game for several players.
@@ -50,15 +72,22 @@ def canonical_name(name: str) -> str:
     rom = rom_id(name)
     if rom is not None:
         return friendly_name(rom)
+    game = minatar_game(name)
+    if game is not None:
+        return game.name
+    if (members := suite_members(name)) != (name,):
+        raise UsageError(
+            f"{name!r} is a suite of {len(members)} games for wnrl.compare; name one of them: "
+            f"{', '.join(members)}"
+        )
     if ":" in name or name in gymnasium_env.gymnasium_ids():  # never an id of the ALE
         gymnasium_env.gymnasium_spec(name)
         return name
-    hint = nearest(
-        name.removeprefix("ALE/"), (*TOYS, *game_names(), *gymnasium_env.gymnasium_ids())
-    )
+    known = (*TOYS, *game_names(), SUITE, *minatar_names(), *gymnasium_env.gymnasium_ids())
+    hint = nearest(name.removeprefix("ALE/"), known)
     raise UsageError(
         f"unknown environment {name!r}"
-        + (hint or f"; name an Atari game, a Gymnasium id or one of {', '.join(TOYS)}")
+        + (hint or f"; name a game of Atari or MinAtar, a Gymnasium id or {', '.join(TOYS)}")
         + ("" if hint else "; --import MODULE imports a module that registers ids")
     )
 
@@ -97,4 +126,7 @@ def make_env(
         )
     if canonical in TOYS:
         return TOYS[canonical](num_envs, seed)
+    game = minatar_game(canonical)
+    if game is not None:
+        return minatar.MinAtarEnvs(game, num_envs, seed)
     return gymnasium_env.GymnasiumEnvs(name, num_envs, seed)

@@ -19,6 +19,7 @@ from wnrl._settings import SettingError, UsageError, cut, flag_name, nearest, pr
 from wnrl.agents.catalogue import AGENTS, get_agent
 from wnrl.config import (
     CONTROL_RUN,
+    MINATAR_RUN,
     NORM,
     RunConfig,
     fields_of,
@@ -162,14 +163,18 @@ def add_settings(
 
 
 def _epilog(agent: str) -> str:
-    others = {**CONTROL_RUN, **AGENTS[agent].control}
-    flags = " ".join(as_flag(name, value) for name, value in others.items())
+    def flags(values: Mapping[str, Any]) -> str:
+        return " ".join(as_flag(name, value) for name, value in values.items())
+
+    minatar = flags({**MINATAR_RUN, **AGENTS[agent].minatar})
+    others = flags({**CONTROL_RUN, **AGENTS[agent].control})
     return "\n\n".join(
         textwrap.fill(text, 80, break_on_hyphens=False)
         for text in (
             "Precedence: default < preset < --config FILE < flag. Other agents and normalizations "
             f"have other flags: --agent {{{','.join(AGENTS)}}} --norm NAME --help.",
-            f"The defaults above are for Atari. On other environments they are: {flags}",
+            f"The defaults above are for Atari. On MinAtar others are: {minatar}",
+            f"On other environments they are: {others}",
         )
     )
 

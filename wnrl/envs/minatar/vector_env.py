@@ -1,0 +1,228 @@
+"""N copies of a MinAtar game, stepped by the package's own code: a `VectorEnv` of small images.
+
+The games are Python objects, which step one after the other in this process (3 to 25 us a step).
+All of their state is plain numbers, lists and grids, so it is saved and restored as it is.
+
+Dimension key: N environments, C channels.
+"""
+
+import functools
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from wnrl._later import Later
+from wnrl._settings import UsageError
+from wnrl.envs.call_order import CallOrder, check_actions, check_num_envs
+from wnrl.envs.minatar.names import GAMES, MinAtarGame
+from wnrl.envs.seeding import seed_sequence
+from wnrl.envs.vector import Actions, Flags, ObservationSpec, Step
+
+if TYPE_CHECKING:
+    import torch
+else:
+    torch = Later("torch")
+
+STICKY_ACTION_PROBABILITY = 0.1  # Young & Tian 2019, section 2; the package's default
+NUM_ACTIONS = 6  # no-op, left, up, right, down, fire
+# Attributes of a game that never change, or that this file sets.
+_CONSTANT = frozenset({"channels", "action_map", "ramping", "random"})
+
+
+@functools.cache
+def game_class(module: str) -> Any:
+    """Return the class of a game, from the package's file of that name.
+
+    The package itself is not imported: it would import matplotlib's windows and seaborn, or warn on
+    stderr that they are missing.
+
+    Raises:
+        UsageError: the package is not installed.
+    """
+    package = importlib.util.find_spec("minatar")
+    folders = package.submodule_search_locations if package else None
+    if not folders:
+        raise UsageError("MinAtar's games need the package MinAtar; pip install 'wnrl[minatar]'")
+    path = Path(folders[0]) / "environments" / f"{module}.py"
+    spec = importlib.util.spec_from_file_location(f"minatar_{module}", path)
+    assert spec is not None, path
+    assert spec.loader is not None, path
+    loaded = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(loaded)
+    return loaded.Env
+
+
+class MinAtarEnvs:
+    """N copies of a MinAtar game: observations (C, 10, 10) uint8, 255 where an object is.
+
+    Actions are sticky: with probability 0.1 the game repeats the last action that it used, over
+    the end of an episode too, as in the package. Each copy has one stream of random numbers for
+    all of its episodes. Freeway's 2,500 frames are a rule of the game, so its episodes terminate.
+    """
+
+    def __init__(self, game: MinAtarGame, num_envs: int, seed: int) -> None:
+        """Build the copies; call `reset` or `load_state_dict` next.
+
+        Args:
+            game: which game, with which actions.
+            num_envs: N.
+            seed: the run's seed; each copy's random numbers derive from it.
+
+        Raises:
+            UsageError: the package MinAtar is not installed.
+            ValueError: num_envs out of range.
+        """
+        self.num_envs = check_num_envs(num_envs)
+        self._game = game
+        self._seed = seed
+        make = game_class(GAMES[game.game])
+        self._games = [make() for _ in range(num_envs)]
+        rows, columns, channels = self._games[0].state_shape()
+        self.observation = ObservationSpec((channels, rows, columns), "uint8", 1)
+        minimal = self._games[0].minimal_action_set() if game.version else range(NUM_ACTIONS)
+        self._action_set = np.array(minimal, np.int64)
+        self.num_actions = len(self._action_set)
+        self._order = CallOrder()
+        self._streams = [np.random.PCG64() for _ in range(num_envs)]
+        self._randoms = [np.random.RandomState(stream) for stream in self._streams]
+        for env, random in zip(self._games, self._randoms, strict=True):
+            env.random = random
+        self._last_actions = [0] * num_envs  # of the game, before the sticky ones
+        self._obs = np.zeros((num_envs, *self.observation.shape), np.uint8)
+        self._first = np.zeros(num_envs, np.bool_)
+        self._ended = np.zeros(num_envs, np.bool_)
+        self._sent = np.zeros(num_envs, np.int64)
+
+    @property
+    def obs(self) -> npt.NDArray[np.uint8]:
+        """The newest observations (N, C, 10, 10)."""
+        self._order.look_at_newest("obs")
+        return self._obs
+
+    @property
+    def first(self) -> Flags:
+        """Flags (N,): whether each newest observation is its episode's first."""
+        self._order.look_at_newest("first")
+        return self._first.copy()
+
+    def reset(self) -> None:
+        """Start every copy's first episode, from the seed given at construction."""
+        self._order.start()
+        for env, stream in enumerate(self._streams):
+            fresh = np.random.PCG64(seed_sequence(self._seed, "environment", env))
+            stream.state = fresh.state
+        for game in self._games:
+            game.reset()
+        self._last_actions = [0] * self.num_envs
+        self._obs = self._look()
+        self._first = np.ones(self.num_envs, np.bool_)
+        self._ended = np.zeros(self.num_envs, np.bool_)
+
+    def send(self, actions: Actions) -> None:
+        """Keep actions (N,) in [0, num_actions) for `recv`."""
+        sent = check_actions(actions, self.num_envs, self.num_actions)
+        self._order.send()
+        self._sent = sent
+
+    def recv(self) -> Step:
+        """Step the copies one after the other; begin the next episode where the last has ended."""
+        self._order.receive()
+        first = self._ended
+        reward = np.zeros(self.num_envs, np.float32)
+        terminated = np.zeros(self.num_envs, np.bool_)
+        actions, starts = self._action_set[self._sent].tolist(), first.tolist()
+        for env, game in enumerate(self._games):
+            if starts[env]:
+                game.reset()
+            else:
+                reward[env], terminated[env] = self._act(env, actions[env])
+        self._obs = self._look()
+        self._first = first
+        self._ended = terminated
+        return Step(
+            action=self._sent,
+            reward=reward,
+            terminated=terminated.copy(),
+            truncated=np.zeros(self.num_envs, np.bool_),
+            life_lost=np.zeros(self.num_envs, np.bool_),
+            first=first.copy(),
+            obs=self._obs.copy(),
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return every game's state and random stream: a kilobyte or two per copy."""
+        self._order.look("state_dict()")
+        return {
+            "identity": self._identity(),
+            "games": [_state_of(game) for game in self._games],
+            "streams": [stream.state for stream in self._streams],
+            "last_actions": list(self._last_actions),
+            "first": self._first.tolist(),
+            "ended": self._ended.tolist(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore the games. ValueError if the state is of another game, seed or N."""
+        if state["identity"] != self._identity():
+            raise ValueError(
+                f"the state is of {state['identity']}, this environment is {self._identity()}"
+            )
+        self._order.start()
+        for env, game in enumerate(self._games):
+            for name, value in state["games"][env].items():
+                setattr(game, name, _restored(value))
+            self._streams[env].state = state["streams"][env]
+        self._last_actions = list(state["last_actions"])
+        self._first = np.array(state["first"], np.bool_)
+        self._ended = np.array(state["ended"], np.bool_)
+        self._obs = self._look()
+
+    def close(self) -> None:
+        """Refuse further steps. Harmless when repeated."""
+        self._order.close()
+
+    def _act(self, env: int, action: int) -> tuple[float, bool]:
+        """Step one game, perhaps with its last action; return reward and whether it is over."""
+        if self._randoms[env].rand() < STICKY_ACTION_PROBABILITY:
+            action = self._last_actions[env]
+        self._last_actions[env] = action
+        reward, over = self._games[env].act(action)
+        return float(reward), bool(over)
+
+    def _look(self) -> npt.NDArray[np.uint8]:
+        """Return the observations (N, C, 10, 10) of all games."""
+        states = np.stack([game.state() for game in self._games])  # (N, 10, 10, C) bool
+        obs = np.ascontiguousarray(states.transpose(0, 3, 1, 2)).view(np.uint8)
+        return np.multiply(obs, 255, out=obs)
+
+    def _identity(self) -> dict[str, Any]:
+        return {
+            "id": self._game.name,
+            "sticky_actions": STICKY_ACTION_PROBABILITY,
+            "num_envs": self.num_envs,
+            "seed": self._seed,
+        }
+
+
+def _state_of(game: Any) -> dict[str, Any]:
+    """Return what changes in a game, as plain values and tensors."""
+    return {name: _plain(value) for name, value in vars(game).items() if name not in _CONSTANT}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
+    if isinstance(value, np.ndarray):
+        return torch.from_numpy(value.copy())
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _restored(value: Any) -> Any:
+    """Return a copy of a value, so that a state can be loaded twice."""
+    if isinstance(value, list):
+        return [_restored(each) for each in value]
+    return value.numpy().copy() if hasattr(value, "numpy") else value
