@@ -1,7 +1,7 @@
 """Images of bytes become scaled floats in channels_last, to the same bits by every way."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -10,14 +10,6 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from wnrl.kernels import pixels
 from wnrl.kernels.pixels import scaled
-
-
-@pytest.fixture
-def threads() -> Iterator[None]:
-    """Put torch's number of threads back."""
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture
@@ -63,7 +55,6 @@ def test_every_byte_is_divided_as_torch_divides_it(choose_backend: Callable[[str
     assert torch.equal(scaled(every_byte), every_byte.float() / 255)
 
 
-@pytest.mark.usefixtures("threads")
 def test_threads_share_the_images(
     choose_backend: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -118,7 +109,6 @@ def test_traced_fake_and_mapped_images_take_torch(
     assert one_passes == []
 
 
-@pytest.mark.usefixtures("threads")
 def test_a_forked_process_has_its_own_threads(
     choose_backend: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,9 +1,17 @@
 """The arithmetic of how long a run takes."""
 
+from pathlib import Path
+from typing import Any
+
 import pytest
+import torch
 
 from wnrl.config import make_config
-from wnrl.train.speed import Speed, cheaper, duration_s, format_duration
+from wnrl.doctor.cpus import default_threads
+from wnrl.train import speed
+from wnrl.train.run import resume, train
+from wnrl.train.speed import Speed, cheaper, choose_threads, duration_s, format_duration
+from wnrl.train.storage.run_folder import read_config
 
 SPEED = Speed(warmup_s=0.5, learning_s=2.0)
 
@@ -48,3 +56,69 @@ def test_a_run_that_goes_on_is_offered_only_what_it_may_change() -> None:
     offer = cheaper(make_config(steps=60_000_000), Speed(0.001, 0.02), 30_000_000)
     assert "--preset" not in offer
     assert "--steps 34_300_000 (within a day)" in offer
+
+
+def measure_as(monkeypatch: pytest.MonkeyPatch, learning_s: dict[int, float]) -> None:
+    """Make an agent step take so many seconds, by torch's number of threads."""
+
+    def measured(*arguments: Any) -> Speed:
+        return Speed(0.01, learning_s[torch.get_num_threads()])
+
+    monkeypatch.setattr(speed, "measure_speed", measured)
+
+
+@pytest.mark.parametrize(
+    ("learning_s", "most", "chosen", "tried"),
+    [
+        ({1: 2.0}, 1, 1, [1]),
+        ({1: 2.0, 2: 1.8}, 2, 2, [1, 2]),
+        ({1: 2.0, 2: 1.95}, 2, 1, [1, 2]),  # not worth a core
+        ({1: 2.0, 2: 6.0}, 8, 1, [1, 2]),  # other runs keep the cores busy
+        ({1: 2.0, 2: 1.2, 4: 1.19, 8: 0.1}, 8, 2, [1, 2, 4]),
+        ({1: 2.0, 2: 1.2, 4: 0.8, 6: 0.7}, 6, 6, [1, 2, 4, 6]),
+    ],
+)
+def test_more_threads_are_taken_while_they_are_worth_it(
+    learning_s: dict[int, float],
+    most: int,
+    chosen: int,
+    tried: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    measure_as(monkeypatch, learning_s)
+    number, speeds = choose_threads(make_config(), torch.device("cpu"), most)
+    assert (number, list(speeds)) == (chosen, tried)
+    assert torch.get_num_threads() == chosen
+
+
+def test_the_chosen_threads_are_told_recorded_and_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wnrl.train.run.default_threads", lambda: 3)
+    measure_as(monkeypatch, {1: 0.02, 2: 0.01, 3: 0.03})
+    config = make_config(env="toy/Catch", threads=0, steps=8, run_dir=str(tmp_path))
+    said: list[str] = []
+    torch.set_num_threads(1)
+    list(train(config, say=said.append))
+    assert torch.get_num_threads() == 2
+    assert read_config(tmp_path).run.threads == 2
+    assert (
+        "  threads   2 on the CPU: 50 with 1, 100 with 2, 33 with 3 agent steps per second while "
+        "learning; --threads 2 repeats the run bit for bit"
+    ) in said
+    assert not any("CPU thread" in line for line in said)
+    torch.set_num_threads(1)
+    list(resume(tmp_path, {"steps": 16}, say=said.append))
+    assert torch.get_num_threads() == 2
+    assert any("cpu, 2 CPU threads" in line for line in said)
+
+
+@pytest.mark.parametrize(("threads", "used"), [(0, default_threads()), (1, 1)])
+def test_without_a_measurement_a_run_has_a_thread_for_each_core(
+    threads: int, used: int, tmp_path: Path
+) -> None:
+    config = make_config(
+        env="toy/Catch", threads=threads, steps=8, run_dir=str(tmp_path), calibrate=False
+    )
+    list(train(config))
+    assert torch.get_num_threads() == read_config(tmp_path).run.threads == used

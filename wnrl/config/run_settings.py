@@ -137,7 +137,8 @@ class RunConfig:
     )
     threads: int = setting(
         0,
-        "CPU threads for torch (0: one per core, at most 8)",
+        "CPU threads for torch (0: as many as a short measurement at the start finds worth it, at "
+        "most 8; without --calibrate one per core)",
         source=OURS,
         minimum=0,
         maximum=1_024,

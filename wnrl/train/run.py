@@ -29,8 +29,8 @@ from wnrl.train.foreign_text import quoted, visible
 from wnrl.train.loop import Tick
 from wnrl.train.memory_budget import fit_memory
 from wnrl.train.session import Session
-from wnrl.train.speed import Speed, format_duration, measure_speed
-from wnrl.train.start_message import describe, describe_costs, describe_init
+from wnrl.train.speed import Speed, choose_threads, format_duration, measure_speed
+from wnrl.train.start_message import describe, describe_costs, describe_init, describe_threads
 from wnrl.train.storage.checkpoint import Checkpoints, Saved
 from wnrl.train.storage.run_folder import FAULT, RunDirectory, read_config
 from wnrl.train.storage.run_record import changes, check_settings, make_record
@@ -68,7 +68,8 @@ def train(
     """Start a run; yields after every step of its environments.
 
     Sets torch's number of CPU threads, which is part of the run because results depend on it bit
-    for bit. The process keeps the memory that it frees (`wnrl.doctor.memory`).
+    for bit. Without `threads`, the calibration chooses it. The process keeps the memory that it
+    frees (`wnrl.doctor.memory`).
 
     Args:
         config: from `wnrl.config.make_config`.
@@ -82,8 +83,9 @@ def train(
         UsageError: the configuration cannot be run here, or the folder cannot be used.
         CheckpointError: the last checkpoint could not be written.
     """
-    config = replace(config, threads=config.run.threads or default_threads())
     device = resolve_device(config.run.device)
+    if not (config.run.calibrate and device.type == "cpu" and default_threads() > 1):
+        config = replace(config, threads=config.run.threads or default_threads())
     parts = resolve(config)
     with contextlib.closing(build_env(parts)) as env:
         check_norm(parts, env)  # before the folder is claimed or a line printed
@@ -256,7 +258,7 @@ def _announce(
     say: Callable[[str], None],
 ) -> tuple[Config, Speed | None]:
     """Say what is run and measure its speed; return it as it fits into the memory."""
-    torch.set_num_threads(config.run.threads)
+    torch.set_num_threads(config.run.threads or default_threads())
     if config.run.deterministic:
         use_deterministic_algorithms()
     keep_freed_memory()
@@ -277,7 +279,13 @@ def _announce(
         )
     for note in notes:
         say(f"  note      {note}")
-    return config, measure_speed(config, device) if config.run.calibrate else None
+    if not config.run.calibrate:
+        return config, None
+    if config.run.threads:
+        return config, measure_speed(config, device)
+    threads, tried = choose_threads(config, device, default_threads())
+    say(f"  threads   {describe_threads(threads, tried)}")
+    return replace(config, threads=threads), tried[threads]
 
 
 def _build(

@@ -1,4 +1,4 @@
-"""Forecast the duration of a run before it starts, from a short calibration."""
+"""Forecast the duration of a run and choose its threads, from a short calibration at its start."""
 
 import time
 from collections.abc import Iterator
@@ -15,6 +15,7 @@ from wnrl.train.build import build_agent, build_env, build_network, resolve
 from wnrl.train.loop import Tick, run
 
 DAY_S = 86_400.0
+WORTH = 0.95  # more threads must take at most this share of the time that fewer take
 
 
 class Speed(NamedTuple):
@@ -51,6 +52,34 @@ def measure_speed(config: Config, device: torch.device, budget_s: float = 2.0) -
     finally:
         env.close()
     return Speed(warmup_s if warmup_steps else learning_s, learning_s)
+
+
+def choose_threads(config: Config, device: torch.device, most: int) -> tuple[int, dict[int, Speed]]:
+    """Measure with 1 CPU thread, with 2, 4 and so on until more are not worth it; set the best.
+
+    Other work on the machine slows the measurements as it will slow the run.
+
+    Args:
+        config: configuration of the run.
+        device: device of its network.
+        most: largest number of threads to try.
+
+    Returns:
+        The number that torch has from now on, and what was measured, by number of threads.
+    """
+
+    def measured(threads: int) -> Speed:
+        torch.set_num_threads(threads)
+        return measure_speed(config, device)
+
+    chosen, tried = 1, {1: measured(1)}
+    for threads in sorted({*(2**power for power in range(1, most.bit_length())), most} - {1}):
+        tried[threads] = measured(threads)
+        if tried[threads].learning_s > WORTH * tried[chosen].learning_s:
+            break
+        chosen = threads
+    torch.set_num_threads(chosen)
+    return chosen, tried
 
 
 def _seconds_per_step(

@@ -1,5 +1,6 @@
 """The lines a run prints at its start: what is run, on what device, its memory and its duration."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -30,8 +31,9 @@ def describe(config: Config, run_dir: Path, device: torch.device, done_steps: in
     lines = [f"{what}, seed {run.seed},{start} to {run.steps:,} agent steps"]
     if protocol := resolve(config).protocol:
         lines.append(f"  protocol  {protocol.description}")
+    threads = f"{run.threads} CPU thread{'s' * (run.threads > 1)}, " if run.threads else ""
     lines.append(
-        f"  device    {device}, {run.threads} CPU thread{'s' * (run.threads > 1)}, "
+        f"  device    {device}, {threads}"
         f"{agent.num_envs} environment{'s' * (agent.num_envs > 1)}, {agent.stored}"
     )
     lines.append(f"  folder    {visible(run_dir)}")
@@ -44,6 +46,15 @@ def describe(config: Config, run_dir: Path, device: torch.device, done_steps: in
             "end of the schedule: nothing is learnt after that"
         )
     return lines
+
+
+def describe_threads(chosen: int, tried: Mapping[int, Speed]) -> str:
+    """Say how many CPU threads were chosen, and by what."""
+    rates = [f"{1 / speed.learning_s:,.0f} with {threads}" for threads, speed in tried.items()]
+    return (
+        f"{chosen} on the CPU: {', '.join(rates)} agent steps per second while learning; "
+        f"--threads {chosen} repeats the run bit for bit"
+    )
 
 
 def describe_costs(
