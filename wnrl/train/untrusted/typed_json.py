@@ -118,13 +118,15 @@ def _record(given: dict[str, Any], kind: Any, where: str) -> Any:
 
 
 def _one_of(value: Any, kinds: tuple[Any, ...], where: str) -> Any:
+    # Not the errors themselves: with their frames they would be a cycle, which keeps alive all that
+    # the callers hold, such as a copy of the network, until the garbage collector comes.
     problems = []
     for kind in kinds:
         try:
             return typed(value, kind, where)
         except ValueError as error:
-            problems.append(error)
-    raise problems[0]  # the first type is what the value is for; None comes last
+            problems.append(str(error))
+    raise ValueError(problems[0])  # the first type is what the value is for; None comes last
 
 
 def _expect(value: Any, kind: type, where: str) -> Any:
