@@ -1,6 +1,7 @@
 """A checkpoint that a thread writes has the guarantees of one that the training waits for."""
 
 import errno
+import gc
 import os
 import sys
 import threading
@@ -21,7 +22,7 @@ from wnrl.train.run import resume, train
 from wnrl.train.storage import checkpoint_manifest
 from wnrl.train.storage.atomic_files import fingerprint, write_file
 from wnrl.train.storage.background import Background
-from wnrl.train.storage.checkpoint import CheckpointError, Checkpoints, Saved
+from wnrl.train.storage.checkpoint import CheckpointError, Checkpoints, Content, Saved
 from wnrl.train.storage.checkpoint_manifest import BrokenCheckpoint, Manifest, read_manifest
 
 LIMIT_S = 60.0
@@ -223,6 +224,19 @@ def test_segments_that_somebody_removed_are_written_again(tmp_path: Path) -> Non
     saved = Checkpoints(tmp_path / "run").latest()
     assert saved is not None
     assert saved.step == 600
+
+
+def test_copies_are_freed_without_the_garbage_collector(tmp_path: Path) -> None:
+    config = make_config(SETTINGS, steps=600, run_dir=str(tmp_path / "run"))
+    gc.collect()
+    gc.disable()
+    try:
+        list(train(config))
+        copies = [x for x in gc.get_objects() if type(x) is Content]
+    finally:
+        gc.enable()
+    assert len(Checkpoints(tmp_path / "run").steps()) > 1
+    assert copies == []
 
 
 class Trap:

@@ -1,6 +1,7 @@
 """JSON of a stranger: a value of the declared type, or one line."""
 
 import enum
+import gc
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -77,3 +78,16 @@ def test_a_state_has_the_types_of_another_of_its_kind() -> None:
     ):
         with pytest.raises(ValueError, match=message):
             check_alike(wrong, expected, "agent")
+
+
+def test_a_refused_value_keeps_no_frame_alive() -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        assert typed("none", int | str, "x") == "none"
+        with pytest.raises(ValueError, match="x is text, not a whole number"):
+            typed("none", int | float, "x")
+        frames = gc.collect()
+    finally:
+        gc.enable()
+    assert frames == 0
