@@ -215,11 +215,15 @@ def test_a_power_cut_finds_a_checkpoint_whole_or_not_there(
 
 def test_segments_that_somebody_removed_are_written_again(tmp_path: Path) -> None:
     settings = {**SETTINGS, "steps": 600, "keep_checkpoints": 1}
-    removed = False
+    segments, removed = tmp_path / "run/checkpoints/replay", False
     for tick in train(make_config(settings, run_dir=str(tmp_path / "run"))):
         if tick.agent_steps > 400 and not removed:
             removed = True
-            for file in (tmp_path / "run/checkpoints/replay").iterdir():
+            while (
+                Checkpoints(tmp_path / "run").latest() is None
+            ):  # until the thread has written one
+                time.sleep(0.01)
+            for file in segments.iterdir():
                 file.unlink()
     saved = Checkpoints(tmp_path / "run").latest()
     assert saved is not None
