@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from workloads import ACTIONS, SHAPE, acting, updating
 
 from wnrl._settings import UsageError
+from wnrl.doctor.cpus import cpu_model
 from wnrl.doctor.memory import keep_freed_memory
 from wnrl.nn.networks.q_network import assemble_q_network, build_q_network
 from wnrl.nn.networks.spec import NetworkSpec
@@ -103,7 +104,7 @@ def main() -> None:
         parser.exit(2, f"bench_norms: {one_line(error)}\n")
     keep_freed_memory()  # as in training
     torch.set_num_threads(args.threads)
-    print(f"torch {torch.__version__}, {platform.machine()}, {platform.platform()}")
+    print(f"torch {torch.__version__}, {cpu_model()}, {platform.platform()}")
     rows: list[Row] = []
     for what, sizes, repeats in (("act", args.envs, 20), ("update", args.batches, 1)):
         for size in sizes:

@@ -11,7 +11,6 @@ learners of a part take turns in one process, as in `train.py`; ratios are to ma
 SB3's policy) in the same round.
 """
 
-import platform
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -25,6 +24,7 @@ from timing import write_csv
 from train import Row, parse_with_turns, summary, take_turns
 
 from wnrl._settings import UsageError
+from wnrl.doctor.cpus import cpu_model
 from wnrl.doctor.software import git_commit
 from wnrl.sb3 import AtariVecEnv, WNActorCriticCnnPolicy, WNCnnPolicy
 from wnrl.sb3.norm_arguments import find_norm
@@ -130,7 +130,7 @@ def main() -> None:
                     **summary(learner.name, turns, learner.peer),
                     "steps_per_round": learner.turn_steps(given["steps"]),
                     "threads": given["threads"],
-                    "machine": platform.machine(),
+                    "machine": cpu_model(),
                     "torch": torch.__version__,
                     "sb3": stable_baselines3.__version__,
                     "commit": git_commit() or "",

@@ -12,7 +12,6 @@ the median over rounds.
 """
 
 import csv
-import platform
 import statistics
 import sys
 import time
@@ -27,7 +26,7 @@ from learners import PEERS, Learner, configure, ours, sb3
 from wnrl._settings import UsageError
 from wnrl.agents.catalogue import AGENTS
 from wnrl.config import Config
-from wnrl.doctor.cpus import usable_cpus
+from wnrl.doctor.cpus import cpu_model, usable_cpus
 from wnrl.doctor.memory import keep_freed_memory
 from wnrl.doctor.software import git_commit
 from wnrl.train.flags import Parser, one_line
@@ -154,7 +153,7 @@ def main() -> None:
             **summary(learner.name, turns, learner.peer),
             "steps_per_round": learner.turn_steps(given["steps"]),
             "threads": given["threads"],
-            "machine": platform.machine(),
+            "machine": cpu_model(),
             "torch": torch.__version__,
             "sb3": stable_baselines3.__version__,
             "commit": git_commit() or "",

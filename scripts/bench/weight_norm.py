@@ -39,6 +39,7 @@ from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 from workloads import ACTIONS, SHAPE, acting, updating
 
+from wnrl.doctor.cpus import cpu_model
 from wnrl.doctor.memory import keep_freed_memory
 from wnrl.kernels import reference
 from wnrl.kernels.ops import weight_norm_many
@@ -270,7 +271,7 @@ def main() -> None:
     keep_freed_memory()  # as in training; otherwise page faults slow single variants by chance
     if not (args.all or args.cpu or args.gpu or args.dry):
         parser.error("choose --all, --cpu, --gpu or --dry")
-    print(f"torch {torch.__version__}, {platform.machine()}, {platform.platform()}")
+    print(f"torch {torch.__version__}, {cpu_model()}, {platform.platform()}")
     rows: list[Row] = []
     if args.all or args.cpu or args.dry:
         rows += cpu(args.dry, args.rounds, args.threads)

@@ -1,9 +1,10 @@
 """Limits on CPU time are read from control groups of both versions."""
 
 import os
+import platform
 from pathlib import Path
 
-from wnrl.doctor.cpus import cpu_quota, usable_cpus
+from wnrl.doctor.cpus import cpu_model, cpu_quota, usable_cpus
 
 
 def write(path: Path, text: str) -> None:
@@ -36,3 +37,16 @@ def test_version_1_is_read_too_and_minus_1_is_no_limit(tmp_path: Path) -> None:
 
 def test_usable_cpus_are_some_of_the_machines() -> None:
     assert 1 <= usable_cpus() <= (os.cpu_count() or 1)
+
+
+def test_the_processor_is_named_as_the_system_names_it(tmp_path: Path) -> None:
+    write(
+        tmp_path / "proc/cpuinfo", "processor\t: 0\nmodel name\t: A  CPU @ 2 GHz\n\nprocessor\t: 1"
+    )
+    assert cpu_model(tmp_path) == "A CPU @ 2 GHz"
+
+
+def test_a_system_that_does_not_name_it_has_an_architecture(tmp_path: Path) -> None:
+    assert cpu_model(tmp_path) in (platform.processor(), platform.machine())
+    write(tmp_path / "proc/cpuinfo", "processor\t: 0\n")
+    assert cpu_model(tmp_path) != ""

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, NoReturn
 
 from wnrl._settings import UsageError, cut
-from wnrl.doctor.cpus import cpu_quota, default_threads, usable_cpus
+from wnrl.doctor.cpus import cpu_model, cpu_quota, default_threads, usable_cpus
 from wnrl.doctor.memory import available_bytes, format_bytes
 from wnrl.doctor.software import NOT_INSTALLED, git_commit, versions
 
@@ -106,7 +106,7 @@ def _device() -> str:
 def _cpus() -> str:
     quota = cpu_quota()
     limit = "no CPU quota" if quota is None else f"a CPU quota of {quota:g}"
-    return f"{os.cpu_count()} in this machine, {usable_cpus()} usable, {limit}"
+    return f"{cpu_model()}: {os.cpu_count()} in this machine, {usable_cpus()} usable, {limit}"
 
 
 def _threads() -> str:

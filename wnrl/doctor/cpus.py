@@ -1,6 +1,7 @@
-"""Count the CPUs that this process may use; a container often allows fewer than the machine has."""
+"""Name and count the CPUs of this process; a container often allows fewer than the machine has."""
 
 import os
+import platform
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +22,19 @@ def usable_cpus() -> int:
 def default_threads() -> int:
     """Return the default number of CPU threads for a run on Atari."""
     return min(usable_cpus(), MAX_THREADS)
+
+
+def cpu_model(root: Path = _ROOT) -> str:
+    """Return the processor's name, or its architecture if the system does not say it.
+
+    Args:
+        root: folder that contains `proc`.
+    """
+    for line in (read_text(root / "proc/cpuinfo") or "").splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() == "model name" and value.strip():
+            return " ".join(value.split())
+    return platform.processor() or platform.machine()
 
 
 def cpu_quota(root: Path = _ROOT) -> float | None:

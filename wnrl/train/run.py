@@ -5,7 +5,6 @@ A run claims its folder, builds its parts, starts or restores them, trains, save
 
 import contextlib
 import dataclasses
-import platform
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ import torch
 
 from wnrl._settings import SettingError, UsageError, flag_name
 from wnrl.config import OPERATIONAL, Config, make_config, replace
-from wnrl.doctor.cpus import default_threads
+from wnrl.doctor.cpus import cpu_model, default_threads
 from wnrl.doctor.device import resolve_device, use_deterministic_algorithms
 from wnrl.doctor.memory import available_bytes, keep_freed_memory, peak_resident_bytes
 from wnrl.envs.call_order import HEARTBEAT
@@ -311,10 +310,10 @@ def _build(
 def _facts(session: Session, device: torch.device) -> dict[str, Any]:
     """Return what config.json says besides the settings."""
     config = session.config
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor()
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_model()
     protocol = resolve(config).protocol
     return {
-        "device": {"type": device.type, "name": name or platform.machine()},
+        "device": {"type": device.type, "name": name},
         "protocol": dataclasses.asdict(protocol) if protocol else None,
         "rollbacks": list(session.rollbacks),
     }
