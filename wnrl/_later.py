@@ -4,10 +4,15 @@ A catalogue's records name their layers and networks through `Later`. Under `TYP
 same names are imported as usual, so that type checkers and import-linter see them.
 """
 
+from __future__ import annotations
+
 import importlib
 import sys
-from collections.abc import Callable
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # not typing's: see wnrl/__init__.py
+    from collections.abc import Callable
+    from typing import Any
 
 
 class Later:
@@ -26,10 +31,7 @@ class Later:
         if name.startswith("__"):  # Python's own questions, such as `__wrapped__`
             raise AttributeError(name)
         loaded = getattr(sys.modules.get(self._module), name, None)
-        if loaded is None:
-            return Placeholder(self._module, name)
-        setattr(self, name, loaded)  # next time as cheap as an import
-        return loaded
+        return Placeholder(self._module, name) if loaded is None else loaded
 
 
 class Placeholder:

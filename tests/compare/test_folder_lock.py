@@ -49,7 +49,7 @@ def test_the_command_can_be_imported_without_posix_modules() -> None:
         import sys
         for name in ("fcntl", "resource", "termios", "pwd"):
             sys.modules[name] = None  # an import of it fails, as on Windows
-        import wnrl.compare.command, wnrl.compare.run_cost, wnrl.doctor.command
+        import wnrl.compare.run_comparison, wnrl.compare.run_cost, wnrl.doctor.command
         from pathlib import Path
         from wnrl.doctor.memory import peak_resident_bytes
         assert peak_resident_bytes(Path("without proc")) == 0

@@ -15,6 +15,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from wnrl.config import Config, make_config
 from wnrl.train import command
+from wnrl.train.process import training
 from wnrl.train.run import train
 from wnrl.train.storage.atomic_files import StorageError
 from wnrl.train.storage.checkpoint import CheckpointError, Checkpoints
@@ -192,7 +193,7 @@ def test_a_disk_that_stays_full_ends_with_exit_code_1_and_how_to_finish(
 ) -> None:
     monkeypatch.chdir(disk.path.parent)
     run_dir = Path(disk.path.name) / "a  run"  # short: a long line is cut in the middle
-    monkeypatch.setattr(command, "train", filling_at(360, disk))
+    monkeypatch.setattr(training, "train", filling_at(360, disk))
     assert command.main([*flags(), f"--run-dir={run_dir}"]) == 1
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith(f"wnrl.train: could not write checkpoint {run_dir}/checkpoints/step_")

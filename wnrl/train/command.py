@@ -1,30 +1,30 @@
-"""`python -m wnrl.train --env Breakout`: the command line of a training run."""
+"""`python -m wnrl.train --env Breakout`: the command line of a training run.
 
-import contextlib
+Flags are checked before torch is imported, which takes seconds.
+"""
+
 import dataclasses
 import sys
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
+from wnrl._later import Later
 from wnrl._settings import UsageError, flag_name
 from wnrl.config import make_config
-from wnrl.envs.guarded_env import EnvironmentFault
 from wnrl.nn.norms.catalogue import NORMS
 from wnrl.nn.norms.record import Norm
 from wnrl.train.exit_codes import ExitCode
-from wnrl.train.faults.exit import report_fault
-from wnrl.train.faults.finite import NotFiniteLearning
-from wnrl.train.faults.out_of_memory import is_out_of_memory
 from wnrl.train.flags import describe as describe_setting
 from wnrl.train.flags import import_named, one_line, parse_train_flags
-from wnrl.train.foreign_text import visible
-from wnrl.train.loop import Tick
 from wnrl.train.process.output import all_printed
-from wnrl.train.process.run_process import PROGRAM, RunProcess
 from wnrl.train.process.stop_signals import StopSignals
-from wnrl.train.run import resume, train
-from wnrl.train.storage.atomic_files import StorageError
+
+if TYPE_CHECKING:
+    from wnrl.train.process import training
+else:
+    training = Later("wnrl.train.process.training")
+
+PROGRAM = "wnrl.train"
 
 
 def list_norms() -> str:
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     checkpoint if the training had begun.
     """
     signals = StopSignals(f"{PROGRAM}: stopped before the training began; nothing is lost")
-    with signals.installed(), contextlib.closing(RunProcess(signals)) as run:
+    with signals.installed():
         try:
             arguments = sys.argv[1:] if arguments is None else arguments
             import_named(arguments)
@@ -61,37 +61,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if "list_norms" in commands:
                 print(list_norms())
                 return ExitCode.DONE if all_printed() else ExitCode.FAILED
-            run.overwrites = "overwrite" in commands
-            for tick in _start(commands, settings, signals, run):
-                run.agent_steps = tick.agent_steps
+            if "resume" not in commands:
+                return training.start(make_config(settings), signals, "overwrite" in commands)
+            if "overwrite" in commands:
+                raise UsageError("--resume continues a run, --overwrite replaces it; give only one")
+            return training.go_on(commands["resume"], settings, signals)
         except UsageError as error:
             print(f"{PROGRAM}: {one_line(error)}", file=sys.stderr)
             return ExitCode.UNUSABLE
-        except (EnvironmentFault, NotFiniteLearning) as fault:
-            return report_fault(PROGRAM, fault)
-        except StorageError as error:
-            print(f"{PROGRAM}: {one_line(error)}", file=sys.stderr)
-            return ExitCode.FAILED
-        except (MemoryError, OSError, RuntimeError) as error:
-            if not is_out_of_memory(error):
-                raise
-            print(f"{PROGRAM}: {visible(run.out_of_memory(error))}", file=sys.stderr)
-            return ExitCode.FAILED
-    return 128 + signals.received[0] if signals.received else ExitCode.DONE
-
-
-def _start(
-    commands: dict[str, Any], settings: dict[str, Any], signals: StopSignals, run: RunProcess
-) -> Iterator[Tick]:
-    """Return the run that the flags describe, not begun yet."""
-    if "resume" in commands and "overwrite" in commands:
-        raise UsageError("--resume continues a run, --overwrite replaces it; give only one")
-    listen: dict[str, Any] = {
-        "should_stop": lambda: signals.requested,
-        "say": lambda line: print(line, flush=True),
-        "claimed": run.claimed,
-        "began": run.began,
-    }
-    if "resume" in commands:
-        return resume(Path(commands["resume"]), settings, **listen)
-    return train(make_config(settings), overwrite="overwrite" in commands, **listen)

@@ -35,6 +35,8 @@ from wnrl.train.storage.run_folder import FAULT, RunDirectory, read_config
 from wnrl.train.storage.run_record import changes, check_settings, make_record
 from wnrl.train.storage.variant_folder import variant_folder
 
+__all__ = ["resume", "train"]  # of `wnrl.train`
+
 NOT_FINITE = (NotFiniteLearning, NotFiniteStep)
 MAX_ROLLBACKS = 5  # after that the learning rate is a 32nd, and more would not help
 

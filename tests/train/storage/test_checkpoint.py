@@ -15,8 +15,8 @@ import torch
 import wnrl.train.storage.checkpoint_manifest
 from wnrl._settings import UsageError
 from wnrl.rl.held_rows import RingRows
-from wnrl.train.storage import checkpoint
 from wnrl.train.storage.checkpoint import CheckpointError, Checkpoints
+from wnrl.train.untrusted import torch_file
 from wnrl.train.untrusted.torch_file import load_plain
 
 
@@ -298,7 +298,7 @@ def test_only_what_is_needed_is_loaded_and_only_once(
         loaded.append(path.name)
         return load_plain(path)
 
-    monkeypatch.setattr(checkpoint, "load_plain", load)
+    monkeypatch.setattr(torch_file, "load_plain", load)
     to_resume, to_evaluate = (Checkpoints(tmp_path).latest(weights_only=x) for x in (False, True))
     assert to_resume is not None
     assert to_evaluate is not None

@@ -12,6 +12,8 @@ copies, while the training goes on.
 Reading deletes nothing. The run that writes to the folder cleans it at each save.
 """
 
+from __future__ import annotations
+
 import contextlib
 import re
 import shutil
@@ -20,11 +22,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import torch
-from torch import Tensor
-
+from wnrl._later import Later
 from wnrl._settings import UsageError, cut
 from wnrl.rl.row_store import RowStore
 from wnrl.train.foreign_text import visible
@@ -48,9 +48,18 @@ from wnrl.train.storage.checkpoint_manifest import (
 )
 from wnrl.train.storage.replay_segments import NewRows, ReplaySegments
 from wnrl.train.storage.run_record import EMPTY, Record
-from wnrl.train.storage.snapshot import snapshot, weights_of
 from wnrl.train.untrusted.files import is_folder, refuse_special, special
-from wnrl.train.untrusted.torch_file import load_plain
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from wnrl.train.storage import snapshot
+    from wnrl.train.untrusted import torch_file
+else:
+    torch = Later("torch")
+    snapshot = Later("wnrl.train.storage.snapshot")
+    torch_file = Later("wnrl.train.untrusted.torch_file")
 
 _STEP_NAME = re.compile(r"step_([0-9]{9,18})")
 _STEP_LEFTOVER = re.compile(r"step_[0-9]{9,18}\.tmp")
@@ -96,7 +105,7 @@ class Saved:
             BrokenCheckpoint: it holds something else than what was saved.
         """
         try:
-            self._loaded[name] = load_plain(self.path / name)
+            self._loaded[name] = torch_file.load_plain(self.path / name)
         except OSError as error:
             raise BrokenCheckpoint(f"{name}: {error.strerror or error}") from error
         except ValueError as error:
@@ -252,7 +261,7 @@ class Checkpoints:
             raise ValueError(
                 f"a checkpoint of agent step {step} after one of step {self._current.step}"
             )
-        content = Content(step, snapshot(state), weights_of(network))
+        content = Content(step, snapshot.snapshot(state), snapshot.weights_of(network))
         earlier = None if self._current is None else self._current.manifest.replay
         segments = () if earlier is None else earlier.segments
         rows = None if replay is None else self._segments.hold_new_rows(replay, segments)
@@ -284,7 +293,7 @@ class Checkpoints:
             self._writing = None
             writing.require_success()
 
-    def _save(self, content: "Content", rows: NewRows | None, before: Callable[[], None]) -> None:
+    def _save(self, content: Content, rows: NewRows | None, before: Callable[[], None]) -> None:
         """Do the part of a save that may take long; not on the training thread."""
         path = self._path(content.step)
         held = contextlib.nullcontext() if rows is None or rows.held is None else rows.held
@@ -308,7 +317,7 @@ class Checkpoints:
         except OSError as error:
             raise CheckpointError(self._failure(path, error)) from error
 
-    def _write(self, path: Path, content: "Content", replay: ReplayRows | None) -> Saved:
+    def _write(self, path: Path, content: Content, replay: ReplayRows | None) -> Saved:
         """Write a checkpoint's folder under a temporary name, and rename it."""
         temporary = path.with_name(f"{path.name}.tmp")
         shutil.rmtree(temporary, ignore_errors=True)

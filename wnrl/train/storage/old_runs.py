@@ -6,21 +6,28 @@ names, are converted when they are loaded. Networks accept layers by number them
 (`wnrl.nn.networks.named_layers`).
 """
 
+from __future__ import annotations
+
 import csv
 import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from torch import nn
-
+from wnrl._later import Later
 from wnrl._settings import UsageError
-from wnrl.nn.networks.named_layers import with_names
 from wnrl.train.storage.atomic_files import replace_text
 from wnrl.train.storage.csv_log import EPISODES, EVALUATIONS, HEADERS, TIMINGS
 from wnrl.train.storage.train_log import tail
 from wnrl.train.untrusted.files import special
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from wnrl.nn.networks import named_layers
+else:
+    named_layers = Later("wnrl.nn.networks.named_layers")
 
 _RECENT_EPISODES = 100
 
@@ -108,7 +115,7 @@ def migrate(
     """
     state.setdefault("instruments", instruments)
     state["instruments"] = {
-        name: with_names(network, part) if isinstance(part, Mapping) else part
+        name: named_layers.with_names(network, part) if isinstance(part, Mapping) else part
         for name, part in state["instruments"].items()
     }
     recorder = state["recorder"]
