@@ -33,7 +33,9 @@ from wnrl.nn.norms.transition_values import joint_batch, separate_batches
 from wnrl.nn.norms.weight import weight_normalization
 from wnrl.nn.weight_norm.cached_weights import frozen_weights, shared_weights
 from wnrl.nn.weight_norm.layers import (
+    WNConv1d,
     WNConv2d,
+    WNConv3d,
     WNLinear,
     cap_vector_norms_,
     set_vector_norms_,
@@ -75,7 +77,9 @@ __all__ = [
     "StandardizedLinear",
     "Torso",
     "TorsoSettings",
+    "WNConv1d",
     "WNConv2d",
+    "WNConv3d",
     "WNLinear",
     "assemble_actor_critic",
     "assemble_q_network",

@@ -18,8 +18,6 @@ class Subclass(nn.Linear):
 
 
 OTHERS: dict[str, Callable[[], nn.Module]] = {
-    "Conv1d": lambda: nn.Conv1d(2, 3, 2),
-    "Conv3d": lambda: nn.Conv3d(2, 3, 2),
     "ConvTranspose2d": lambda: nn.ConvTranspose2d(2, 3, 2),
     "GRU": lambda: nn.GRU(2, 3),
     "LSTMCell": lambda: nn.LSTMCell(2, 3),

@@ -25,7 +25,13 @@ from torch.nn.utils import parametrizations, parametrize
 
 from wnrl._settings import UsageError
 from wnrl.nn.norms.convert import convert_, fold_
-from wnrl.nn.weight_norm.layers import WNConv2d, WNLinear, weight_norm_groups
+from wnrl.nn.weight_norm.layers import (
+    WNConv1d,
+    WNConv2d,
+    WNConv3d,
+    WNLinear,
+    weight_norm_groups,
+)
 from wnrl.nn.weight_norm.lstm import WNLSTM
 from wnrl.optim.weight_norm import WNAdam
 
@@ -35,7 +41,9 @@ PRECISION = {torch.float32: 1e-5, torch.float16: 1e-2, torch.bfloat16: 1e-1}
 
 LAYERS: dict[str, tuple[Callable[..., nn.Module], type[nn.Module], tuple[int, ...]]] = {
     "linear": (lambda **k: nn.Linear(4, 5, **k), WNLinear, (3, 4)),
+    "conv1d": (lambda **k: nn.Conv1d(2, 3, 2, stride=2, **k), WNConv1d, (3, 2, 5)),
     "conv": (lambda **k: nn.Conv2d(2, 6, 3, groups=2, **k), WNConv2d, (3, 2, 5, 5)),
+    "conv3d": (lambda **k: nn.Conv3d(2, 3, 2, padding=1, **k), WNConv3d, (3, 2, 3, 2, 3)),
     "lstm": (lambda **k: nn.LSTM(4, 5, **k), WNLSTM, (3, 2, 4)),
 }
 

@@ -15,7 +15,7 @@ from torch import nn
 from wnrl._settings import UsageError, nearest
 from wnrl.nn.norms.catalogue import get_norm
 from wnrl.nn.norms.record import Norm, no_activation_norm
-from wnrl.nn.weight_norm.layers import WNConv2d, WNLinear
+from wnrl.nn.weight_norm.layers import WNConv1d, WNConv2d, WNConv3d, WNLinear
 from wnrl.nn.weight_norm.lstm import WNLSTM
 from wnrl.nn.weight_norm.parametrization import WeightNormalized, check_options, computed_weights
 from wnrl.nn.weight_norm.storages import store_w_
@@ -34,7 +34,9 @@ Module = TypeVar("Module", bound=nn.Module)
 
 NORMALIZED: dict[type[nn.Module], type[WeightNormalized]] = {
     nn.Linear: WNLinear,
+    nn.Conv1d: WNConv1d,
     nn.Conv2d: WNConv2d,
+    nn.Conv3d: WNConv3d,
     nn.LSTM: WNLSTM,
 }
 PLAIN: dict[type[nn.Module], type[nn.Module]] = {
@@ -57,11 +59,10 @@ def convert_(
 ) -> Module:
     """Give the plain layers of a module weight normalization, in place.
 
-    Layers of exactly the types nn.Linear, nn.Conv2d and nn.LSTM become `WNLinear`, `WNConv2d` and
-    `WNLSTM`. Other layers with weights stay as they are, subclasses too, because their forward may
-    compute something else; a warning names those that `where` does not leave out. Biases, hooks and
-    modes stay. With storage="gv" the Parameters of the weights are replaced, so build the
-    optimizer afterwards.
+    Layers of exactly torch's types in `NORMALIZED` get a weight-normalized type. Other layers with
+    weights stay as they are, subclasses too, because their forward may compute something else; a
+    warning names those that `where` does not leave out. Biases, hooks and modes stay. With
+    storage="gv" the Parameters of the weights are replaced, so build the optimizer afterwards.
 
     Args:
         module: any module; it may itself be such a layer.
@@ -177,7 +178,7 @@ def _tie_(
 
 @torch.no_grad()
 def fold_(module: Module) -> Module:
-    """Turn weight-normalized layers back into nn.Linear, nn.Conv2d and nn.LSTM, in place.
+    """Turn weight-normalized layers back into torch's, in place.
 
     Subclasses of the weight-normalized layers stay as they are. Hooks, modes and biases stay; the
     weights of storage "gv" become new Parameters.

@@ -31,26 +31,18 @@ class WNLinear(WeightNormalized, nn.Linear):
         storage: "gv" or "w", see `WeightNormalized`; so are `gain`, `gain_scale` and `max_v_norm`.
     """
 
-    def reset_parameters(self) -> None:
-        """Draw w and the bias as `torch.nn.Linear` does, from the global generator."""
-        if "weight_v" not in self._parameters:
-            super().reset_parameters()
-            return
-        plain = nn.Linear(
-            self.in_features,
-            self.out_features,
-            self.bias is not None,
-            device=self.weight_v.device,
-            dtype=self.weight_v.dtype,
-        )
-        _copy_(self, plain)
-
     def forward(self, input: Tensor) -> Tensor:
         """(..., I) -> (..., O)."""
-        weight = self._parameters.get("weight")  # as cheap as in torch's layer
-        if weight is None or "bias" not in self._parameters:  # computed or pruned
-            return nn.functional.linear(input, self.effective_weight(), self.bias)
-        return nn.functional.linear(input, weight, self._parameters["bias"])
+        return nn.functional.linear(input, *self.weight_and_bias())
+
+
+class WNConv1d(WeightNormalized, nn.Conv1d):
+    """`torch.nn.Conv1d` with weight normalization, one gain per filter; as `WNConv2d`."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(B, I, L) -> (B, O, L')."""
+        output: Tensor = self._conv_forward(input, *self.weight_and_bias())
+        return output
 
 
 class WNConv2d(WeightNormalized, nn.Conv2d):
@@ -60,30 +52,18 @@ class WNConv2d(WeightNormalized, nn.Conv2d):
     `WeightNormalized`; `weight_g` is (O, 1, 1, 1), `weight_v` (O, I / groups, kH, kW).
     """
 
-    def reset_parameters(self) -> None:
-        """Draw w and the bias as `torch.nn.Conv2d` does, from the global generator."""
-        if "weight_v" not in self._parameters:
-            super().reset_parameters()
-            return
-        plain = nn.Conv2d(
-            self.in_channels,
-            self.out_channels,
-            (self.kernel_size[0], self.kernel_size[1]),
-            groups=self.groups,
-            bias=self.bias is not None,
-            device=self.weight_v.device,
-            dtype=self.weight_v.dtype,
-        )
-        _copy_(self, plain)
-
     def forward(self, input: Tensor) -> Tensor:
         """(B, I, H, W) -> (B, O, H', W')."""
-        weight = self._parameters.get("weight")  # as cheap as in torch's layer
-        output: Tensor
-        if weight is None or "bias" not in self._parameters:  # computed or pruned
-            output = self._conv_forward(input, self.effective_weight(), self.bias)
-        else:
-            output = self._conv_forward(input, weight, self._parameters["bias"])
+        output: Tensor = self._conv_forward(input, *self.weight_and_bias())
+        return output
+
+
+class WNConv3d(WeightNormalized, nn.Conv3d):
+    """`torch.nn.Conv3d` with weight normalization, one gain per filter; as `WNConv2d`."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(B, I, D, H, W) -> (B, O, D', H', W')."""
+        output: Tensor = self._conv_forward(input, *self.weight_and_bias())
         return output
 
 
@@ -197,10 +177,3 @@ def write_weight_(layer: nn.Linear | nn.Conv2d, weight: Tensor) -> None:
         layer.set_weight_(weight)
     else:
         layer.weight.copy_(weight)
-
-
-@torch.no_grad()
-def _copy_(layer: WNLinear | WNConv2d, plain: nn.Linear | nn.Conv2d) -> None:
-    layer.set_weight_(plain.weight)
-    if layer.bias is not None and plain.bias is not None:
-        layer.bias.copy_(plain.bias)

@@ -6,7 +6,8 @@ step of a sequence, in acting and in learning. The cell itself is torch's kernel
 Source: Salimans & Kingma 2016, arXiv 1602.07868, section 2.
 """
 
-import torch
+from collections.abc import Sequence
+
 from torch import _VF, Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
@@ -28,28 +29,9 @@ class WNLSTM(WeightNormalized, nn.LSTM):
         """Return torch's names of the matrices: weight_ih_l0, weight_hh_l0, ..."""
         return tuple(name for name in self._flat_weights_names if name.startswith("weight"))
 
-    def reset_parameters(self) -> None:
-        """Draw every w and bias as `torch.nn.LSTM` does, from the global generator."""
-        if "storage" not in self.__dict__ or self.storage == "w":
-            super().reset_parameters()
-            return
-        like = self.gv_parameters(self.weight_names()[0])[1]  # for device and type
-        plain = nn.LSTM(
-            self.input_size,
-            self.hidden_size,
-            self.num_layers,
-            self.bias,
-            bidirectional=self.bidirectional,
-            proj_size=self.proj_size,
-            device=like.device,
-            dtype=like.dtype,
-        )
-        with torch.no_grad():
-            for name, value in plain.named_parameters():
-                if name.startswith("weight"):
-                    self.set_weight_(value, name)
-                elif (bias := self._parameters[name]) is not None:
-                    bias.copy_(value)
+    def plain_names(self) -> Sequence[str]:
+        """Return torch's names of weights and biases, in its order."""
+        return self._flat_weights_names
 
     def forward(  # type: ignore[override]  # torch declares overloads
         self, input: Tensor | PackedSequence, hx: State | None = None

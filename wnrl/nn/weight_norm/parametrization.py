@@ -65,6 +65,10 @@ class WeightNormalized(nn.Module):
         """Return torch's names of the normalized weights."""
         return ("weight",)
 
+    def plain_names(self) -> Sequence[str]:
+        """Return the names of torch's Parameters, in the order in which torch draws them."""
+        return (*self.weight_names(), *(n for n in self._parameters if n.startswith("bias")))
+
     def _adopt(self, storage: str, gain: str, gain_scale: float, max_v_norm: float | None) -> None:
         """Turn the layer's plain weights into a storage."""
         check_options(storage, gain, gain_scale, max_v_norm)
@@ -159,6 +163,36 @@ class WeightNormalized(nn.Module):
                 return snapshot
         g, v = self.gain_and_vector(name)
         return weight_norm(v, g)
+
+    def weight_and_bias(self) -> tuple[Tensor, Tensor | None]:
+        """Return what a layer with one weight computes with."""
+        weight = self._parameters.get("weight")  # as cheap as in torch's layer
+        if weight is None or "bias" not in self._parameters:  # computed or pruned
+            return self.effective_weight(), self.bias
+        return weight, self._parameters["bias"]
+
+    def reset_parameters(self) -> None:
+        """Draw every w and bias as torch's layer does, from the global generator."""
+        stored = self._parameters
+        computed = [name for name in self.weight_names() if f"{name}_v" in stored]
+        if not computed:  # storage "w", or in torch's constructor
+            super().reset_parameters()  # type: ignore[misc]  # the layer's that follows
+            return
+        plain = {
+            name: nn.Parameter(torch.empty_like(self.gv_parameters(name)[1]))
+            if name in computed
+            else stored[name]
+            for name in self.plain_names()
+        }
+        self.__dict__["_parameters"] = plain
+        try:
+            super().reset_parameters()  # type: ignore[misc]
+        finally:
+            self.__dict__["_parameters"] = stored
+        for name in computed:
+            drawn = plain[name]
+            assert drawn is not None
+            self.set_weight_(drawn, name)
 
     def freeze_(self, snapshot: dict[str, Tensor]) -> None:
         """Use these weights, by name, for `shared_weights` and `frozen_weights`.
