@@ -81,7 +81,6 @@ MINATAR: Mapping[str, Any] = {
     "clip_rewards": False,
 }
 
-# For few cores and an hour: 128 seeded emulators take most of a minute to start on two cores, and
-# short runs need more updates: minibatches of 64 in four passes, as many as CleanRL's
-# pqn_atari_envpool.py.
+# For few cores and an hour: short runs need more updates than 128 environments leave time for:
+# minibatches of 64 in four passes, as many as CleanRL's pqn_atari_envpool.py.
 PRESETS: Mapping[str, Mapping[str, Any]] = {"fast": {"num_envs": 16, "epochs": 4, "minibatches": 8}}

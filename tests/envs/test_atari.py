@@ -12,8 +12,9 @@ import pytest
 import torch
 
 from wnrl._settings import UsageError
+from wnrl.envs import atari_emulator
 from wnrl.envs.atari import Atari
-from wnrl.envs.atari_emulator import open_emulator
+from wnrl.envs.atari_emulator import Emulators, open_emulator
 from wnrl.envs.episode_gif import colour_frames
 from wnrl.envs.games import game_names
 from wnrl.envs.make import make_env
@@ -114,8 +115,28 @@ def test_environments_and_seeds_differ_and_the_number_of_threads_does_not_matter
         env.reset()
     assert all(map(same, play(same_seed, actions), breakout.steps))
     assert not all(map(same, play(other, actions), breakout.steps))
-    same_seed.close()
     other.close()
+    same_seed.reset()  # in the middle of its episodes
+    assert all(map(same, play(same_seed, actions), breakout.steps))
+    same_seed.close()
+
+
+def test_emulators_in_groups_play_as_all_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(atari_emulator, "GROUP", 1)
+    played: list[list[np.ndarray]] = []
+    for cores, groups in ((1, 2), (64, 1)):
+        monkeypatch.setattr(atari_emulator, "_usable_cores", lambda cores=cores: cores)
+        emulators = Emulators("breakout", 2, PROTOCOLS["sticky"], num_threads=1)
+        shown = [*emulators.reset(np.array([5, 6]), np.array([True, True]))]
+        for step in range(20):
+            if step == 10:
+                shown += emulators.reset(np.array([7]), np.array([False, True]))
+            emulators.send(np.array([step % 4, 3 - step % 4]))
+            screens, *rest = emulators.recv()
+            shown += [*screens, *rest]
+        assert len(emulators._groups) == groups
+        played.append(shown)
+    assert all(map(np.array_equal, *played))
 
 
 def test_rewards_are_the_games_own_and_not_clipped() -> None:

@@ -8,9 +8,10 @@ import torch
 
 from wnrl.config import make_config
 from wnrl.doctor.cpus import default_threads
+from wnrl.envs.toy import Corridor
 from wnrl.train import speed
 from wnrl.train.run import resume, train
-from wnrl.train.speed import Speed, cheaper, choose_threads, duration_s, format_duration
+from wnrl.train.speed import Speed, cheaper, choose_threads, duration_s, format_duration, lent
 from wnrl.train.storage.run_folder import read_config
 
 SPEED = Speed(warmup_s=0.5, learning_s=2.0)
@@ -58,6 +59,27 @@ def test_a_run_that_goes_on_is_offered_only_what_it_may_change() -> None:
     assert "--steps 34_300_000 (within a day)" in offer
 
 
+class Resets(Corridor):
+    """Counts its resets."""
+
+    count = 0
+
+    def reset(self) -> None:
+        self.count += 1
+        super().reset()
+
+
+@pytest.mark.parametrize(("name", "own"), [("Breakout", True), ("toy/Corridor", False)])
+def test_a_measurement_uses_the_runs_own_emulators_and_copies_of_other_environments(
+    name: str, own: bool
+) -> None:
+    env = Resets(1, 0)
+    with lent(make_config(env=name), env) as trial:
+        assert (trial is env) == own
+        assert trial.first.all()  # reset
+    assert env.count == own
+
+
 def measure_as(monkeypatch: pytest.MonkeyPatch, learning_s: dict[int, float]) -> None:
     """Make an agent step take so many seconds, by torch's number of threads."""
 
@@ -86,7 +108,7 @@ def test_more_threads_are_taken_while_they_are_worth_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     measure_as(monkeypatch, learning_s)
-    number, speeds = choose_threads(make_config(), torch.device("cpu"), most)
+    number, speeds = choose_threads(make_config(), torch.device("cpu"), Corridor(1, 0), most)
     assert (number, list(speeds)) == (chosen, tried)
     assert torch.get_num_threads() == chosen
 

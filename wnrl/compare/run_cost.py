@@ -21,7 +21,7 @@ from wnrl.doctor.memory import available_bytes, keep_freed_memory, peak_resident
 from wnrl.train.build import build_agent, build_env, build_network, check_norm, resolve
 from wnrl.train.flags import import_named, one_line
 from wnrl.train.memory_budget import fit_memory
-from wnrl.train.speed import Speed, measure_speed
+from wnrl.train.speed import Speed, lent, measure_speed
 
 
 class RunCost(NamedTuple):
@@ -65,7 +65,8 @@ def measure_in_this_process(config: Config) -> RunCost:
     with contextlib.closing(build_env(parts)) as env:
         check_norm(parts, env)
         fit_memory(config, env, available_bytes(), fixed=True)  # a grid's replays never shrink
-        speed = measure_speed(config, device)
+        with lent(config, env) as trial:
+            speed = measure_speed(config, device, trial)
         network, _ = build_network(parts, env)
         build_agent(parts, env, network, device)
         return RunCost(speed, peak_resident_bytes())

@@ -14,11 +14,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from ale_py.vector_env import AtariVectorEnv
 
 from wnrl._settings import UsageError
 from wnrl.envs.action_log import ActionLog, ActionLogs
-from wnrl.envs.atari_emulator import open_emulator
+from wnrl.envs.atari_emulator import Emulators, count_actions
 from wnrl.envs.call_order import HEARTBEAT, CallOrder, check_actions, check_num_envs
 from wnrl.envs.games import require_rom_id
 from wnrl.envs.protocols import protocol_named
@@ -45,7 +44,7 @@ class Atari:
         stack: int = 0,
         replay_limit_steps: int = 5_000,
     ) -> None:
-        """Build the emulators; call `reset` or `load_state_dict` next.
+        """Describe the environments; `reset` and `load_state_dict` open the emulators.
 
         Args:
             game: a name that `wnrl.envs.games.rom_id` knows.
@@ -71,10 +70,10 @@ class Atari:
         self._seed = seed
         self._replay_limit_steps = replay_limit_steps
         self._order = CallOrder()
-        self._emulator: AtariVectorEnv | None = open_emulator(
+        self._emulators: Emulators | None = Emulators(
             self.rom, num_envs, self.protocol, num_threads=num_threads
         )
-        self.num_actions = len(self._emulator.ale.get_action_set())
+        self.num_actions = count_actions(self.rom, self.protocol)
         side, frames = self.protocol.screen_pixels, self.protocol.stack
         self.observation = ObservationSpec((frames, side, side), "uint8", frames)
         self._logs = ActionLogs(num_envs, seed)
@@ -114,10 +113,11 @@ class Atari:
     def recv(self) -> Step:
         """Wait for the step begun by `send`."""
         self._order.receive()
-        self._obs, reward, game_over, capped, info = self._open.recv()
+        screens, reward, game_over, capped = self._open.recv()
+        self._obs = screens.obs
         first = self._ended
         self._logs.add(self._sent, first)
-        lives, self._lives = self._lives, info["lives"]
+        lives, self._lives = self._lives, screens.lives
         life_lost = (self._lives < lives) & ~first & ~game_over & self.protocol.life_loss
         too_long = first & (self._logs.lengths > self._replay_limit_steps)
         if np.any(too_long):
@@ -179,12 +179,12 @@ class Atari:
     def close(self) -> None:
         """Stop the emulator's threads. Harmless when repeated."""
         self._order.close()
-        self._emulator = None  # its own close() does nothing; dropping the last reference stops it
+        self._emulators = None  # they have no close(); dropping the last reference stops them
 
     @property
-    def _open(self) -> AtariVectorEnv:
-        assert self._emulator is not None, "self._order lets no call through after close()"
-        return self._emulator
+    def _open(self) -> Emulators:
+        assert self._emulators is not None, "self._order lets no call through after close()"
+        return self._emulators
 
     def _identity(self) -> dict[str, Any]:
         return {
@@ -197,9 +197,7 @@ class Atari:
 
     def _seeded_reset(self, which: Flags) -> None:
         """Reset the environments in `which` (N,) from their seeds; the others stay unchanged."""
-        seeds = self._logs.seeds(which)
-        self._obs, info = self._open.reset(seed=seeds, options={"reset_mask": which})
-        self._lives = info["lives"]
+        self._obs, self._lives = self._open.reset(self._logs.seeds(which), which)
 
     def _play_logs(self) -> None:
         """Bring every environment from its seed to the end of its log, all at the same step."""
@@ -210,8 +208,7 @@ class Atari:
                 self._seeded_reset(begins == step)
             if step < len(actions):
                 self._open.send(actions[step])
-                self._obs, _, _, _, info = self._open.recv()
-                self._lives = info["lives"]
+                self._obs, self._lives = self._open.recv().screens
             HEARTBEAT.beat()
 
 

@@ -28,7 +28,7 @@ from wnrl.train.foreign_text import quoted, visible
 from wnrl.train.loop import Tick
 from wnrl.train.memory_budget import fit_memory
 from wnrl.train.session import Session
-from wnrl.train.speed import Speed, choose_threads, format_duration, measure_speed
+from wnrl.train.speed import Speed, choose_threads, format_duration, lent, measure_speed
 from wnrl.train.start_message import describe, describe_costs, describe_init, describe_threads
 from wnrl.train.storage.checkpoint import Checkpoints, Saved
 from wnrl.train.storage.run_folder import FAULT, RunDirectory, read_config
@@ -282,9 +282,10 @@ def _announce(
         say(f"  note      {note}")
     if not config.run.calibrate:
         return config, None
-    if config.run.threads:
-        return config, measure_speed(config, device)
-    threads, tried = choose_threads(config, device, default_threads())
+    with lent(config, env) as trial:
+        if config.run.threads:
+            return config, measure_speed(config, device, trial)
+        threads, tried = choose_threads(config, device, trial, default_threads())
     say(f"  threads   {describe_threads(threads, tried)}")
     return replace(config, threads=threads), tried[threads]
 

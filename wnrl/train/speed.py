@@ -1,5 +1,6 @@
 """Forecast the duration of a run and choose its threads, from a short calibration at its start."""
 
+import contextlib
 import time
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -9,8 +10,9 @@ import torch
 from wnrl.agents.catalogue import AGENTS
 from wnrl.agents.record import AgentSettings
 from wnrl.config import Config, replace
+from wnrl.envs.make import is_atari
 from wnrl.envs.seeding import integer_seed
-from wnrl.envs.vector import EpisodeStatistics
+from wnrl.envs.vector import EpisodeStatistics, VectorEnv
 from wnrl.train.build import build_agent, build_env, build_network, resolve
 from wnrl.train.loop import Tick, run
 
@@ -25,11 +27,35 @@ class Speed(NamedTuple):
     learning_s: float  # acting and learning
 
 
-def measure_speed(config: Config, device: torch.device, budget_s: float = 2.0) -> Speed:
+@contextlib.contextmanager
+def lent(config: Config, env: VectorEnv) -> Iterator[VectorEnv]:
+    """Yield environments to measure with, reset; the run resets its own afterwards.
+
+    Emulators are slow to open and begin again from their seeds, so they are the run's own. Others
+    are copies, since not every environment begins again.
+    """
+    if is_atari(config.run.env):
+        env.reset()
+        yield env
+        return
+    with contextlib.closing(build_env(resolve(config))) as copies:
+        copies.reset()
+        yield copies
+
+
+def measure_speed(
+    config: Config, device: torch.device, env: VectorEnv, budget_s: float = 2.0
+) -> Speed:
     """Run a throwaway agent for about `budget_s` seconds, half in its warm-up, half learning.
 
-    It shares no environment, network or generator with the run, which is the same with and without
-    this. Its replay is small; sampling from a large one costs a little more.
+    It shares no network or generator with the run, which is the same with and without this. Its
+    replay is small; sampling from a large one costs a little more.
+
+    Args:
+        config: the run's configuration.
+        device: the run's device.
+        env: from `lent`; it is left in the middle of its episodes.
+        budget_s: time to take, about.
     """
     scratch = replace(
         config,
@@ -38,23 +64,20 @@ def measure_speed(config: Config, device: torch.device, budget_s: float = 2.0) -
         **config.agent.calibration(),
     )
     parts = resolve(scratch)
-    env = build_env(parts)
-    try:
-        network, _ = build_network(parts, env)
-        agent = build_agent(parts, env, network, device)
-        agent.learner.optimizer.prepare()
-        env.reset()
-        ticks = run(env, agent, EpisodeStatistics(env.num_envs), 0, 2**62)
-        start = next(ticks).agent_steps  # the first pays for allocations
-        warmup_steps = scratch.agent.warmup_steps
-        warmup_s, done_steps = _seconds_per_step(ticks, start, warmup_steps, budget_s / 2)
-        learning_s = _learning_seconds(ticks, done_steps, budget_s / 2)
-    finally:
-        env.close()
+    network, _ = build_network(parts, env)
+    agent = build_agent(parts, env, network, device)
+    agent.learner.optimizer.prepare()
+    ticks = run(env, agent, EpisodeStatistics(env.num_envs), 0, 2**62)
+    start = next(ticks).agent_steps  # the first pays for allocations
+    warmup_steps = scratch.agent.warmup_steps
+    warmup_s, done_steps = _seconds_per_step(ticks, start, warmup_steps, budget_s / 2)
+    learning_s = _learning_seconds(ticks, done_steps, budget_s / 2)
     return Speed(warmup_s if warmup_steps else learning_s, learning_s)
 
 
-def choose_threads(config: Config, device: torch.device, most: int) -> tuple[int, dict[int, Speed]]:
+def choose_threads(
+    config: Config, device: torch.device, env: VectorEnv, most: int
+) -> tuple[int, dict[int, Speed]]:
     """Measure with 1 CPU thread, with 2, 4 and so on until more are not worth it; set the best.
 
     Other work on the machine slows the measurements as it will slow the run.
@@ -62,6 +85,7 @@ def choose_threads(config: Config, device: torch.device, most: int) -> tuple[int
     Args:
         config: configuration of the run.
         device: device of its network.
+        env: from `lent`.
         most: largest number of threads to try.
 
     Returns:
@@ -70,7 +94,7 @@ def choose_threads(config: Config, device: torch.device, most: int) -> tuple[int
 
     def measured(threads: int) -> Speed:
         torch.set_num_threads(threads)
-        return measure_speed(config, device)
+        return measure_speed(config, device, env)
 
     chosen, tried = 1, {1: measured(1)}
     for threads in sorted({*(2**power for power in range(1, most.bit_length())), most} - {1}):
