@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from wnrl.kernels.row_layout import output_first
 from wnrl.nn.weight_norm.parametrization import WeightNormalized
 from wnrl.optim.step import StepOptimizer
 
@@ -45,8 +46,8 @@ class LayerWeight(NamedTuple):
     def rows(self) -> Tensor:
         """Return the current w (O, K); it shares memory if possible."""
         if isinstance(self.layer, WeightNormalized):
-            return self.layer.effective_weight(self.key).detach().flatten(1)
-        return self.parameter.detach().flatten(1)
+            return self._rows_of(self.layer.effective_weight(self.key))
+        return self._rows_of(self.parameter)
 
     @torch.no_grad()
     def effective_rows(self) -> Tensor:
@@ -60,7 +61,7 @@ class LayerWeight(NamedTuple):
             effective: Tensor = compute()
         finally:
             self.layer.training = training
-        return effective.flatten(1)
+        return self._rows_of(effective)
 
     @torch.no_grad()
     def gradient(self) -> Tensor | None:
@@ -72,17 +73,22 @@ class LayerWeight(NamedTuple):
         """
         if not isinstance(self.layer, WeightNormalized) or self.layer.storage != "gv":
             gradient = self.parameter.grad
-            return None if gradient is None else gradient.detach().flatten(1)
+            return None if gradient is None else self._rows_of(gradient)
         gain, vectors = self.layer.gv_parameters(self.key)
         if gain.grad is None or vectors.grad is None:  # without dL/dg the part along w is unknown
             return None
         g, v = (part.detach().flatten(1) for part in self.layer.gain_and_vector(self.key))
-        dg, dv = gain.grad.flatten(1), vectors.grad.flatten(1)
+        dg, dv = self._rows_of(gain.grad), self._rows_of(vectors.grad)
         if self.layer.gain == "log":  # g = exp(c s): dL/ds = c g dL/dg
             dg = dg / (self.layer.gain_scale * g)
         norm = torch.linalg.vector_norm(v, dim=1, keepdim=True)
         along = torch.where(norm > 0, dg / norm, 0.0) * v
         return torch.where(g != 0, norm / g, 0.0) * dv + along
+
+    def _rows_of(self, tensor: Tensor) -> Tensor:
+        """Return a tensor shaped as the weight, or as its gains, as rows."""
+        axis = int(getattr(self.layer, "transposed", False))
+        return output_first(tensor.detach(), axis).flatten(1)
 
 
 def layer_weights(module: nn.Module) -> list[LayerWeight]:
@@ -141,7 +147,7 @@ def weight_vectors(module: nn.Module, optimizer: StepOptimizer) -> dict[str, tup
             g, v = layer.gain_and_vector(weight.key)
             vectors[weight.name] = (g.flatten().clone(), _length(v))
         elif "norm" in (state := states.get(weight.parameter, {})):
-            gain = _length(weight.parameter) * state["sign"].flatten()
+            gain = _length(weight.rows()) * state["sign"].flatten()
             vectors[weight.name] = (gain, state["norm"].flatten().clone())
     return vectors
 

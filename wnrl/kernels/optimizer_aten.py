@@ -34,6 +34,7 @@ class Entry:
     settings: Settings
     group: int
     normalized: bool
+    original: Tensor | None = None  # gets `parameter`, its copy with the output axis first
 
 
 class _Block(NamedTuple):

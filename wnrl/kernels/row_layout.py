@@ -26,6 +26,19 @@ def memory_rows(tensor: Tensor) -> Tensor:
     return ordered.view(tensor.shape[0], -1)
 
 
+def output_first(tensor: Tensor, axis: int) -> Tensor:
+    """Return a view of a weight with its output axis first.
+
+    `axis` is 1 for a transposed convolution, whose weight is (I, O / groups, ...), else 0.
+    """
+    return tensor.transpose(0, axis) if axis else tensor
+
+
+def output_back(tensor: Tensor, axis: int) -> Tensor:
+    """Return a weight whose output axis is first with that axis in its place, contiguous there."""
+    return tensor.transpose(0, axis).contiguous() if axis else tensor
+
+
 def axis_order(v: Tensor) -> tuple[int, ...]:
     """Return the axes of v (O, ...) from the slowest to the fastest in memory.
 

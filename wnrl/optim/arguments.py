@@ -38,6 +38,16 @@ def starting_norm(v_norm: VNorm, gain: Tensor, fan_in: int) -> Tensor:
     return torch.full_like(gain, fixed[v_norm]) if v_norm in fixed else gain.clone()
 
 
+def normalized_by(axis: int | None) -> Group:
+    """Return the settings of a group whose weights have this output axis; None: plain steps."""
+    return {"weight_norm": axis is not None, **({"output_axis": axis} if axis else {})}
+
+
+def output_axis(group: Group) -> int:
+    """Return the axis of the output units of a group's weights."""
+    return int(group.get("output_axis", 0))
+
+
 def check_v_norm(v_norm: VNorm) -> None:
     """Raise a UsageError unless `v_norm` is a known word or a tensor of norms above 0."""
     if isinstance(v_norm, Tensor):

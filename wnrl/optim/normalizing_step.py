@@ -34,12 +34,13 @@ from wnrl.kernels.backend import use_numba, use_triton
 from wnrl.kernels.optimizer_aten import Entry
 from wnrl.kernels.optimizer_launch import FusedStep
 from wnrl.kernels.optimizer_rules import Rule, Settings
-from wnrl.kernels.row_layout import memory_rows
+from wnrl.kernels.row_layout import memory_rows, output_first
 from wnrl.optim.arguments import (
     Group,
     check_not_negative,
     check_v_norm,
     checked_max_norm,
+    output_axis,
     starting_norm,
 )
 from wnrl.optim.owners import check_owners
@@ -65,6 +66,9 @@ class NormalizingOptimizer(torch.optim.Optimizer):
     shape and of g as `<moment>_g` (O, 1), and `updates`, the number of steps. A bfloat16 parameter
     also has `master`, its weight in float32. State is made on the weight's device at the first
     step. The counter is not called `step` because torch would not move a `step` to the device.
+
+    A group may have `output_axis` 1, for transposed convolutions. Then a contiguous copy of the
+    weight, with that axis first, is stepped and written back; moments and master are shaped so.
     """
 
     def __init__(
@@ -74,13 +78,14 @@ class NormalizingOptimizer(torch.optim.Optimizer):
         self.max_norm = None if max_norm is None else checked_max_norm(max_norm)
         self.grad_norm = torch.tensor(math.nan)
         self._fused: FusedStep | None = None
+        self._copies: dict[nn.Parameter, Tensor] = {}  # weights with the output axis first
         check_not_negative(defaults)
         super().__init__(params, {"weight_norm": True, **defaults})
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy needs, without the fused step's plan, which the copy builds itself."""
         extras = {"rule": self.rule, "max_norm": self.max_norm, "grad_norm": self.grad_norm}
-        return {**super().__getstate__(), **extras, "_fused": None}
+        return {**super().__getstate__(), **extras, "_fused": None, "_copies": {}}
 
     def add_param_group(self, param_group: Group) -> None:
         """Add a group; if its `weight_norm` is false, all of its parameters take plain steps."""
@@ -107,7 +112,7 @@ class NormalizingOptimizer(torch.optim.Optimizer):
                 "float32, float64, and bfloat16 (with a float32 master in its state); keep others "
                 "in float32 and use autocast"
             )
-        if _normalized(group, parameter):
+        if _normalized(group, parameter) and not output_axis(group):  # others are copied
             memory_rows(parameter.detach())
 
     def prepare(self) -> None:
@@ -147,6 +152,9 @@ class NormalizingOptimizer(torch.optim.Optimizer):
             total = optimizer_cpu.step(self.rule, entries, self.max_norm)
         else:
             total = optimizer_aten.step(self.rule, entries, self.max_norm)
+        for entry in entries:
+            if entry.original is not None:
+                entry.original.copy_(entry.parameter)
         if total is not None:
             self.grad_norm = total
         return loss
@@ -187,16 +195,28 @@ class NormalizingOptimizer(torch.optim.Optimizer):
                 "embedding with sparse=False, or step it with torch.optim.SparseAdam"
             )
         state, normalized = self.state[parameter], _normalized(group, parameter)
+        weight, original = parameter.detach(), None
+        if normalized and (axis := output_axis(group)):
+            original, gradient = output_first(weight, axis), output_first(gradient, axis)
+            weight = self._copy(parameter, original)
         if not state:
-            self._make_state(group, parameter, normalized)
-        _match_layout_(state, parameter)
-        if gradient.stride() != parameter.stride():
-            gradient = torch.empty_like(parameter).copy_(gradient)
-        weight = parameter.detach()
-        return Entry(weight, gradient, state, self._settings(group), index, normalized)
+            self._make_state(state, group, weight, normalized)
+        _match_layout_(state, weight)
+        if gradient.stride() != weight.stride():
+            gradient = torch.empty_like(weight).copy_(gradient)
+        return Entry(weight, gradient, state, self._settings(group), index, normalized, original)
 
-    def _make_state(self, group: Group, parameter: nn.Parameter, normalized: bool) -> None:
-        state, weight = self.state[parameter], parameter.detach()
+    def _copy(self, parameter: nn.Parameter, original: Tensor) -> Tensor:
+        """Return a contiguous copy in the memory of the last one, which the fused step knows."""
+        copy = self._copies.get(parameter)
+        if copy is None or (copy.device, copy.dtype) != (original.device, original.dtype):
+            copy = torch.empty_like(original, memory_format=torch.contiguous_format)
+            self._copies[parameter] = copy
+        return copy.copy_(original)
+
+    def _make_state(
+        self, state: dict[str, Tensor], group: Group, weight: Tensor, normalized: bool
+    ) -> None:
         if weight.dtype == optimizer_aten.HALF:
             weight = weight.float()
             state["master"] = weight
@@ -212,7 +232,7 @@ class NormalizingOptimizer(torch.optim.Optimizer):
                 state[f"{name}_g"] = torch.zeros_like(gain)
 
 
-def _match_layout_(state: dict[str, Tensor], parameter: nn.Parameter) -> None:
+def _match_layout_(state: dict[str, Tensor], parameter: Tensor) -> None:
     """Give the moments the weight's strides, which change when it moves to channels_last."""
     if parameter.ndim < 3:
         return  # only one layout

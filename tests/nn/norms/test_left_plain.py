@@ -18,7 +18,6 @@ class Subclass(nn.Linear):
 
 
 OTHERS: dict[str, Callable[[], nn.Module]] = {
-    "ConvTranspose2d": lambda: nn.ConvTranspose2d(2, 3, 2),
     "GRU": lambda: nn.GRU(2, 3),
     "LSTMCell": lambda: nn.LSTMCell(2, 3),
     "Bilinear": lambda: nn.Bilinear(2, 2, 3),

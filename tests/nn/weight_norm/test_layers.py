@@ -14,9 +14,7 @@ from torch import Tensor, nn
 
 from wnrl._settings import UsageError
 from wnrl.nn.weight_norm.layers import (
-    WNConv1d,
     WNConv2d,
-    WNConv3d,
     WNLinear,
     cap_vector_norms_,
     set_vector_norms_,
@@ -52,33 +50,6 @@ def test_a_new_layer_computes_what_torchs_own_does_under_the_same_seed(storage: 
     x, image = torch.ones(2, 5), torch.ones(2, 4, 7, 7)
     assert torch.equal(linear(storage)(x), plain(x))
     assert torch.equal(convolution(storage)(image), plain_convolution(image))
-
-
-@pytest.mark.parametrize(
-    ("ours", "arguments"),
-    [
-        (WNLinear, (5, 3)),
-        (WNConv1d, (4, 6, 3)),
-        (WNConv2d, (4, 6, 3)),
-        (WNConv3d, (4, 6, 3)),
-    ],
-)
-@pytest.mark.parametrize("storage", STORAGES)
-def test_a_reset_draws_what_torch_draws_under_the_same_seed(
-    ours: Any, arguments: tuple[int, ...], storage: str
-) -> None:
-    with torch.device("meta"):
-        layer = ours(*arguments, storage=storage)
-    layer.to_empty(device="cpu")
-    for parameter in layer.parameters():
-        nn.init.constant_(parameter, torch.nan)  # like memory that was never written
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        plain = ours.__mro__[2](*arguments)  # torch's layer
-        torch.manual_seed(0)
-        layer.reset_parameters()
-    assert torch.equal(layer.weight, plain.weight)
-    assert torch.equal(layer.bias, plain.bias)
 
 
 def test_the_storages_hold_the_parameters_that_they_promise() -> None:

@@ -8,12 +8,13 @@ from torch import Tensor, nn
 from torch.nn.utils import prune
 
 from wnrl._settings import UsageError
-from wnrl.nn import WNLSTM, WNConv2d, WNLinear, to_gv_, weight_norm_groups
+from wnrl.nn import WNLSTM, WNConv2d, WNConvTranspose2d, WNLinear, to_gv_, weight_norm_groups
 from wnrl.optim import WNAdam
 
 LAYERS: list[tuple[Any, tuple[int, ...], tuple[int, ...], str]] = [
     (WNLinear, (3, 4), (2, 3), "weight"),
     (WNConv2d, (2, 3, 2), (2, 2, 3, 3), "weight"),
+    (WNConvTranspose2d, (2, 3, 2), (2, 2, 3, 3), "weight"),
     (WNLSTM, (3, 4), (2, 1, 3), "weight_ih_l0"),
 ]
 

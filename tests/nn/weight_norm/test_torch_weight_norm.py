@@ -7,10 +7,13 @@ What was rewritten: `weight_norm(m)` is `convert_(m)` and `remove_weight_norm(m)
 torch's tests are of nn.Linear (and one weight of nn.LSTM), ours of every layer type. Where torch
 asserts a refusal that is a fault of its form (pickling), ours asserts that it works.
 
-What does not apply: `dim=1` and `dim=None`, because a layer has one gain per output unit: their
-checkpoints must be refused. `name="bias"` or one weight of several, because a layer normalizes its
-weights, all of them. `swap` (torch.__future__.set_swap_module_params_on_conversion), which is about
-how torch moves parametrized tensors. TorchScript (test_jit.py), which torch has deprecated.
+Transposed convolutions, which have dim=1, are in test_transposed.py.
+
+What does not apply: `dim=1` of other layers and `dim=None`, because a layer has one gain per output
+unit: their checkpoints must be refused. `name="bias"` or one weight of several, because a layer
+normalizes its weights, all of them. `swap`
+(torch.__future__.set_swap_module_params_on_conversion), which is about how torch moves parametrized
+tensors. TorchScript (test_jit.py), which torch has deprecated.
 """
 
 import copy
@@ -30,7 +33,6 @@ from wnrl.nn.weight_norm.layers import (
     WNConv2d,
     WNConv3d,
     WNLinear,
-    weight_norm_groups,
 )
 from wnrl.nn.weight_norm.lstm import WNLSTM
 from wnrl.optim.weight_norm import WNAdam
@@ -220,25 +222,3 @@ def test_rnn_weight_norm(options: dict[str, int], count: int) -> None:
         assert parameters[name] is lstm._parameters[name]
         assert f"{name}_v" not in parameters
         assert f"{name}_g" not in parameters
-
-
-def test_weight_norm_of_a_transposed_convolution() -> None:
-    # torch's default dim=0 is the input channel there, which is not an output unit: we have no such
-    # layer, and nothing takes one by its own choice. A group that says so has torch's meaning.
-    m = nn.ConvTranspose2d(3, 5, 2, dtype=torch.float64)
-    groups = weight_norm_groups(m, where=lambda name, layer: True)
-    assert [group["weight_norm"] for group in groups] == [False]
-    theirs = copy.deepcopy(m)
-    parametrizations.weight_norm(theirs)
-    assert theirs.parametrizations.weight.original0.shape == (3, 1, 1, 1)  # type: ignore[union-attr]  # a Tensor
-    x = torch.randn(2, 3, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    steps: list[tuple[nn.Module, torch.optim.Optimizer]] = [
-        (m, WNAdam([{"params": m.parameters(), "weight_norm": True}], 0.1)),
-        (theirs, torch.optim.Adam(theirs.parameters(), 0.1)),
-    ]
-    for net, optimizer in steps:
-        for _ in range(5):
-            optimizer.zero_grad()
-            net(x).square().sum().backward()
-            optimizer.step()
-    assert torch.allclose(m(x), theirs(x), rtol=1e-9)  # float64, five steps

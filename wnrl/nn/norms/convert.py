@@ -15,7 +15,15 @@ from torch import nn
 from wnrl._settings import UsageError, nearest
 from wnrl.nn.norms.catalogue import get_norm
 from wnrl.nn.norms.record import Norm, no_activation_norm
-from wnrl.nn.weight_norm.layers import WNConv1d, WNConv2d, WNConv3d, WNLinear
+from wnrl.nn.weight_norm.layers import (
+    WNConv1d,
+    WNConv2d,
+    WNConv3d,
+    WNConvTranspose1d,
+    WNConvTranspose2d,
+    WNConvTranspose3d,
+    WNLinear,
+)
 from wnrl.nn.weight_norm.lstm import WNLSTM
 from wnrl.nn.weight_norm.parametrization import WeightNormalized, check_options, computed_weights
 from wnrl.nn.weight_norm.storages import store_w_
@@ -37,6 +45,9 @@ NORMALIZED: dict[type[nn.Module], type[WeightNormalized]] = {
     nn.Conv1d: WNConv1d,
     nn.Conv2d: WNConv2d,
     nn.Conv3d: WNConv3d,
+    nn.ConvTranspose1d: WNConvTranspose1d,
+    nn.ConvTranspose2d: WNConvTranspose2d,
+    nn.ConvTranspose3d: WNConvTranspose3d,
     nn.LSTM: WNLSTM,
 }
 PLAIN: dict[type[nn.Module], type[nn.Module]] = {

@@ -20,7 +20,7 @@ from torch.nn.utils.weight_norm import WeightNorm
 from wnrl._settings import UsageError
 from wnrl.kernels.reference import row_norm
 from wnrl.nn.weight_norm.parametrization import WeightNormalized, computed_weights
-from wnrl.optim.arguments import VNorm, starting_norm
+from wnrl.optim.arguments import VNorm, normalized_by, starting_norm
 
 
 class WNLinear(WeightNormalized, nn.Linear):
@@ -67,6 +67,64 @@ class WNConv3d(WeightNormalized, nn.Conv3d):
         return output
 
 
+class _Transposed(WeightNormalized):
+    """Mixin of transposed convolutions, whose weight (I, O / groups, ...) has outputs on axis 1."""
+
+    output_axis = 1
+
+    def _convolve(
+        self: Any, function: Callable[..., Tensor], input: Tensor, output_size: list[int] | None
+    ) -> Tensor:
+        """Return what torch's layer computes with a function for its number of dimensions."""
+        padding = self._output_padding(
+            input,
+            output_size,
+            self.stride,
+            self.padding,
+            self.kernel_size,
+            len(self.kernel_size),
+            self.dilation,
+        )
+        return function(
+            input,
+            *self.weight_and_bias(),
+            self.stride,
+            self.padding,
+            padding,
+            self.groups,
+            self.dilation,
+        )
+
+
+class WNConvTranspose1d(_Transposed, nn.ConvTranspose1d):
+    """`torch.nn.ConvTranspose1d` with weight normalization; as `WNConvTranspose2d`."""
+
+    def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """(B, I, L) -> (B, O, L')."""
+        return self._convolve(nn.functional.conv_transpose1d, input, output_size)
+
+
+class WNConvTranspose2d(_Transposed, nn.ConvTranspose2d):
+    """`torch.nn.ConvTranspose2d` with weight normalization, one gain per output channel.
+
+    Arguments as in torch, keyword-only ones as in `WeightNormalized`. `weight_g` is
+    (1, O / groups, 1, 1), `weight_v` (I, O / groups, kH, kW), as in torch's weight_norm(dim=1). So
+    with groups > 1 the channels at the same position of every group share a gain.
+    """
+
+    def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """(B, I, H, W) -> (B, O, H', W')."""
+        return self._convolve(nn.functional.conv_transpose2d, input, output_size)
+
+
+class WNConvTranspose3d(_Transposed, nn.ConvTranspose3d):
+    """`torch.nn.ConvTranspose3d` with weight normalization; as `WNConvTranspose2d`."""
+
+    def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """(B, I, D, H, W) -> (B, O, D', H', W')."""
+        return self._convolve(nn.functional.conv_transpose3d, input, output_size)
+
+
 def reparameterized(layer: nn.Module) -> bool:
     """Return whether torch computes a weight of this layer from other Parameters."""
     hooks = layer._forward_pre_hooks.values()
@@ -91,16 +149,17 @@ def weight_norm_groups(
         defaults: added to both groups, for example `lr`.
 
     Returns:
-        A group with `weight_norm` True and a group with `weight_norm` False, without empty groups.
-        Each parameter is in one group, once, in the order of `module.parameters()`. Gains and
-        weight vectors of storage="gv" are plain parameters.
+        A group with `weight_norm` True, one that also has `output_axis` 1, for the weights of
+        transposed convolutions, and one with `weight_norm` False; none is empty. Each parameter is
+        in one group, once, in the order of `module.parameters()`. Gains and weight vectors of
+        storage="gv" are plain parameters.
 
     Raises:
         UsageError: `where` selects a layer with storage="gv" or one that torch reparametrizes,
             which would be normalized twice.
     """
     chosen = _marked if where is None else where
-    marked: set[int] = set()
+    marked: dict[int, int] = {}  # id of a weight -> its output axis
     for name, layer in module.named_modules():
         if not isinstance(layer, _LAYERS) or not chosen(name, layer):
             continue
@@ -115,20 +174,21 @@ def weight_norm_groups(
                 "remove the parametrization or hook first"
             )
         # In a Linear, Conv or LSTM only weights have names that start so.
-        marked |= {
-            id(p) for n, p in layer.named_parameters(recurse=False) if n.startswith("weight")
-        }
-    split: dict[bool, list[nn.Parameter]] = {True: [], False: []}
+        axis = int(getattr(layer, "transposed", False))
+        for weight_name, weight in layer.named_parameters(recurse=False):
+            if weight_name.startswith("weight"):
+                marked[id(weight)] = axis
+    split: dict[int | None, list[nn.Parameter]] = {0: [], 1: [], None: []}
     for parameter in module.parameters():
-        split[id(parameter) in marked].append(parameter)
+        split[marked.get(id(parameter))].append(parameter)
     return [
-        {**defaults, "params": parameters, "weight_norm": flag}
-        for flag, parameters in split.items()
+        {**defaults, "params": parameters, **normalized_by(axis)}
+        for axis, parameters in split.items()
         if parameters
     ]
 
 
-_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.LSTM)
+_LAYERS = (nn.Linear, nn.modules.conv._ConvNd, nn.LSTM)
 
 
 def _marked(name: str, layer: nn.Module) -> bool:
@@ -165,7 +225,7 @@ def cap_vector_norms_(module: nn.Module) -> None:
     """
     for layer, name in computed_weights(module):
         if layer.max_v_norm is not None:
-            v = layer.gv_parameters(name)[1]
+            v = layer.gain_and_vector(name)[1]
             factor = layer.max_v_norm / row_norm(v).clamp(min=layer.max_v_norm)
             v.mul_(factor.to(v.dtype))
 

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from wnrl._settings import UsageError
 from wnrl.kernels.optimizer_aten import HALF
 from wnrl.kernels.reference import decompose, effective_weight
-from wnrl.optim.arguments import Group, starting_norm
+from wnrl.kernels.row_layout import output_back, output_first
+from wnrl.optim.arguments import Group, output_axis, starting_norm
 from wnrl.optim.normalizing_step import SMALLEST_GAIN, TYPES
 from wnrl.optim.weight_norm import WNSGD, WNAdam, WNAdamax, WNRAdam, WNRMSprop
 
@@ -109,18 +110,24 @@ def group_settings(group: Group, pair: OptimizerPair) -> Group:
     return {name: copy.copy(group[name]) for name in names if name in group}
 
 
-def state_of_w(states: Any, g: nn.Parameter, v: nn.Parameter, names: tuple[str, ...]) -> State:
-    """Return the state of w in an optimizer of `wnrl.optim`, from torch's states of g and v."""
-    wide = _wide(v.detach())
+def state_of_w(
+    states: Any, g: nn.Parameter, v: nn.Parameter, names: tuple[str, ...], axis: int
+) -> State:
+    """Return the state of w in an optimizer of `wnrl.optim`, from torch's states of g and v.
+
+    `axis` is the output axis of v; it comes first in the state.
+    """
+    wide = output_first(_wide(v.detach()), axis)
     length = torch.linalg.vector_norm(wide.flatten(1), dim=1, keepdim=True)  # (O, ...) -> (O, 1)
     sign = torch.where(g < 0, -1.0, 1.0).to(length).reshape(length.shape)
     state = {"updates": _updates(states, v), "norm": length, "sign": sign}
     of_g, of_v = _moments(states, g, names), _moments(states, v, names)
     for name in names:
-        state[name] = of_v.get(name, torch.zeros_like(wide))
+        moment = of_v.get(name)
+        state[name] = torch.zeros_like(wide) if moment is None else output_first(moment, axis)
         state[f"{name}_g"] = of_g.get(name, torch.zeros_like(length)).reshape(length.shape)
     if v.dtype == HALF:
-        state["master"] = wide_weight(g, v)
+        state["master"] = wide_weight(output_first(g, axis), output_first(v, axis))
     return state
 
 
@@ -136,7 +143,7 @@ def state_of_plain(states: Any, parameter: nn.Parameter, names: tuple[str, ...])
 
 
 def state_of_torch(
-    state: State, target: nn.Parameter, names: tuple[str, ...], suffix: str = ""
+    state: State, target: nn.Parameter, names: tuple[str, ...], axis: int, suffix: str = ""
 ) -> State:
     """Return torch's moments of a parameter from a state of `wnrl.optim`.
 
@@ -144,9 +151,12 @@ def state_of_torch(
         state: state of w or of a plain parameter.
         target: g, v or the plain parameter.
         names: the moments' names.
+        axis: output axis of the target.
         suffix: "_g" for the moments of g.
     """
-    return {name: state[name + suffix].reshape(target.shape).to(target.dtype) for name in names}
+    shape = output_first(target, axis).shape
+    moments = {name: state[name + suffix].reshape(shape).to(target.dtype) for name in names}
+    return {name: output_back(moment, axis) for name, moment in moments.items()}
 
 
 def _moments(states: Any, parameter: nn.Parameter, names: tuple[str, ...]) -> State:
@@ -162,6 +172,11 @@ def _updates(states: Any, parameter: nn.Parameter) -> Tensor:
     return torch.tensor(float(step), device=parameter.device)
 
 
+def output_axes(optimizer: torch.optim.Optimizer) -> dict[nn.Parameter, int]:
+    """Return the output axis of each parameter's group."""
+    return {p: output_axis(group) for group in optimizer.param_groups for p in group["params"]}
+
+
 def starting_norms(optimizer: torch.optim.Optimizer) -> dict[nn.Parameter, Any]:
     """Return the `v_norm` of each parameter's group."""
     return {
@@ -172,16 +187,19 @@ def starting_norms(optimizer: torch.optim.Optimizer) -> dict[nn.Parameter, Any]:
 
 
 def split_weight(
-    parameter: nn.Parameter, state: State | None, v_norms: dict[nn.Parameter, Any]
+    parameter: nn.Parameter, state: State | None, v_norms: dict[nn.Parameter, Any], axis: int
 ) -> tuple[Tensor, Tensor]:
-    """Return (g (O, 1, ...), v (O, ...)) of a weight w: g = s ||w||, v = (n / g) w, new tensors.
+    """Return (g, v) of a weight w, shaped as it is: g = s ||w||, v = (n / g) w, new tensors.
 
     Args:
         parameter: w.
         state: the optimizer's state, which holds n and s; None before the first step.
         v_norms: by parameter, the `v_norm` from which n starts.
+        axis: output axis of w; the other axes of g have size 1.
     """
-    weight = state.get("master", parameter) if state else parameter  # master of a bfloat16 weight
+    weight = output_first(parameter, axis)
+    if state:
+        weight = state.get("master", weight)  # of a bfloat16 weight
     v, g = decompose(_wide(weight.detach()))
     length = torch.linalg.vector_norm(v.flatten(1), dim=1, keepdim=True)  # (O, 1)
     if state and "norm" in state:
@@ -191,7 +209,8 @@ def split_weight(
         sign = torch.ones_like(norm)
     norm = torch.where(norm > 0, norm, length)  # a row that has been zero from the start
     scale = (sign * norm / length).reshape(g.shape)
-    return g * sign.reshape(g.shape), v * scale
+    g, v = g * sign.reshape(g.shape), v * scale
+    return output_back(g, axis), output_back(v, axis)
 
 
 def wide_weight(g: Tensor, v: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from wnrl._settings import UsageError
 from wnrl.kernels.ops import decompose, weight_norm, weight_norm_many
 from wnrl.kernels.reference import effective_weight
+from wnrl.kernels.row_layout import output_back, output_first
 from wnrl.nn.weight_norm.read_only_weight import READ_ONLY_MESSAGE, read_only
 from wnrl.optim.normalizing_step import SMALLEST_GAIN, mark_part
 
@@ -42,6 +43,7 @@ class WeightNormalized(nn.Module):
         UsageError: an unknown storage or gain, or options that the storage does not support.
     """
 
+    output_axis: int = 0  # of the weights; their gains have one number per index of it
     storage: str
     gain: str = "linear"
     gain_scale: float = 1.0
@@ -117,8 +119,11 @@ class WeightNormalized(nn.Module):
         return gain, v
 
     def gain_and_vector(self, name: str = "weight") -> tuple[Tensor, Tensor]:
-        """Return (g (O, 1, ...), v (O, ...)) of a weight with storage "gv", differentiable."""
-        gain, v = self.gv_parameters(name)
+        """Return (g (O, 1, ...), v (O, ...)) of a weight with storage "gv", differentiable.
+
+        They are views with the output axis first.
+        """
+        gain, v = (output_first(part, self.output_axis) for part in self.gv_parameters(name))
         if self.gain != "log":
             return gain, v
         wide = gain.float() if gain.dtype in (torch.float16, torch.bfloat16) else gain
@@ -129,9 +134,13 @@ class WeightNormalized(nn.Module):
         return "s" if self.gain == "log" else "g"
 
     def _parts(self, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (g or log g / c, v) of w, both new tensors."""
-        v, g = decompose(weight)
+        """Return (g or log g / c, v) of w, both new tensors in their Parameters' shapes."""
+        v, g = (output_back(x, self.output_axis) for x in self._decompose(weight))
         return self._from_gain(g, v.clone())
+
+    def _decompose(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (v (O, ...), g (O, 1, ...)) of w, the output axis first."""
+        return decompose(output_first(weight, self.output_axis))
 
     def _from_gain(self, g: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Return g and v as this layer stores them; gain="log" moves the sign of g into v."""
@@ -149,7 +158,7 @@ class WeightNormalized(nn.Module):
                 mark_part(v, "v")
 
     def effective_weight(self, name: str = "weight") -> Tensor:
-        """Return w (O, ...), differentiable: computed from v and g, or the Parameter itself.
+        """Return w, differentiable: computed from v and g, or the Parameter itself.
 
         Inside `wnrl.nn.shared_weights`, and inside `frozen_weights` without gradients, it is the
         weight computed when the scope was entered.
@@ -162,7 +171,7 @@ class WeightNormalized(nn.Module):
             if snapshot.requires_grad or not torch.is_grad_enabled():
                 return snapshot
         g, v = self.gain_and_vector(name)
-        return weight_norm(v, g)
+        return output_back(weight_norm(v, g), self.output_axis)
 
     def weight_and_bias(self) -> tuple[Tensor, Tensor | None]:
         """Return what a layer with one weight computes with."""
@@ -244,7 +253,8 @@ class WeightNormalized(nn.Module):
         if f"{name}_v" in parameters:
             return read_only(self.effective_weight(name))
         if name.endswith("_g") and f"{name[:-1]}s" in parameters:
-            return read_only(self.gain_and_vector(name[:-2])[0])
+            gain = self.gain_and_vector(name[:-2])[0]
+            return read_only(output_back(gain, self.output_axis))
         return super().__getattr__(name)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -283,7 +293,7 @@ class WeightNormalized(nn.Module):
         for name in self.weight_names():
             try:
                 self._translate(state_dict, prefix, name)
-            except ValueError as error:
+            except (ValueError, IndexError) as error:
                 error_msgs.append(f"{prefix}{name}: {error}")
         super()._load_from_state_dict(
             state_dict,
@@ -305,11 +315,13 @@ class WeightNormalized(nn.Module):
         if complete:
             g, v = (state_dict.pop(part) for part in complete[0])
         elif self.storage == "gv" and key in state_dict:
-            v, g = decompose(state_dict.pop(key))
+            v, g = self._decompose(state_dict.pop(key))
+            v, g = (output_back(x, self.output_axis) for x in (v, g))
         else:
             return
         if self.storage == "w":
-            state_dict[key] = effective_weight(v, g)
+            g, v = (output_first(x, self.output_axis) for x in (g, v))
+            state_dict[key] = output_back(effective_weight(v, g), self.output_axis)
         else:
             gain, state_dict[f"{key}_v"] = self._from_gain(g, v)
             state_dict[f"{key}_{self._gain_letter}"] = gain
@@ -332,9 +344,13 @@ def computed_weights(module: nn.Module) -> Iterator[tuple[WeightNormalized, str]
 
 
 def effective_weights(places: Sequence[tuple[WeightNormalized, str]]) -> list[Tensor]:
-    """Return w (O, ...) of each weight of storage "gv", differentiable."""
+    """Return w of each weight of storage "gv", differentiable."""
     pairs = [layer.gain_and_vector(name) for layer, name in places]
-    return weight_norm_many([v for _, v in pairs], [g for g, _ in pairs]) if pairs else []
+    weights = weight_norm_many([v for _, v in pairs], [g for g, _ in pairs]) if pairs else []
+    return [
+        output_back(weight, layer.output_axis)
+        for weight, (layer, _) in zip(weights, places, strict=True)
+    ]
 
 
 def check_options(storage: str, gain: str, gain_scale: float, max_v_norm: float | None) -> None:

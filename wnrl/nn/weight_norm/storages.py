@@ -13,10 +13,12 @@ from torch import Tensor, nn
 
 from wnrl._settings import UsageError
 from wnrl.kernels.optimizer_aten import HALF
+from wnrl.kernels.row_layout import output_back
 from wnrl.nn.weight_norm.optimizer_state import (
     GainAndVector,
     OptimizerPair,
     group_settings,
+    output_axes,
     pair_of_normalizing,
     pair_of_plain,
     parameters_of,
@@ -34,7 +36,7 @@ from wnrl.nn.weight_norm.parametrization import (
     computed_weights,
     effective_weights,
 )
-from wnrl.optim.arguments import Group
+from wnrl.optim.arguments import Group, normalized_by
 from wnrl.optim.normalizing_step import NormalizingOptimizer
 from wnrl.optim.step import ClippedStep
 
@@ -67,15 +69,19 @@ def to_w_(
     for layer, _ in computed_weights(module):
         check_options("w", layer.gain, layer.gain_scale, layer.max_v_norm)
     parts: dict[nn.Parameter, GainAndVector] = {}
-    store_w_(list(computed_weights(module)), parts)
+    places = list(computed_weights(module))
+    axes_of_v = {layer.gv_parameters(name)[1]: layer.output_axis for layer, name in places}
+    store_w_(places, parts)
+    axes = {weight: axes_of_v[v] for weight, (_, v) in parts.items()}
     options = {name: inner.param_groups[0][name] for name in pair.options}
     normalizing: Any = pair.normalizing  # torch types no optimizer's arguments
-    made = normalizing(_groups_of_w(inner, pair, parts), max_norm=max_norm, **options)
+    made = normalizing(_groups_of_w(inner, pair, parts, axes), max_norm=max_norm, **options)
     assert isinstance(made, NormalizingOptimizer)
     for parameter in parameters_of(made):
         moments = made.rule.moments
         if parameter in parts:
-            made.state[parameter] = state_of_w(inner.state, *parts[parameter], moments)
+            axis = axes.get(parameter, 0)
+            made.state[parameter] = state_of_w(inner.state, *parts[parameter], moments, axis)
         elif state := state_of_plain(inner.state, parameter, moments):
             made.state[parameter] = state
     return made
@@ -85,21 +91,19 @@ def _groups_of_w(
     optimizer: torch.optim.Optimizer,
     pair: OptimizerPair,
     parts: dict[nn.Parameter, GainAndVector],
+    axes: dict[nn.Parameter, int],
 ) -> list[Group]:
-    """Return the groups with each v replaced by its w, split by `weight_norm`, without gains."""
+    """Return the groups with each v replaced by its w, split by output axis, without gains."""
     weights = {v: weight for weight, (_, v) in parts.items()}
     gains = {g for g, _ in parts.values()}
     groups: list[Group] = []
     for group in optimizer.param_groups:
-        for flag in (True, False):
-            params = [
-                weights.get(p, p)
-                for p in group["params"]
-                if (p in weights) == flag and p not in gains
-            ]
+        stepped = [weights.get(p, p) for p in group["params"] if p not in gains]
+        for axis in (0, 1, None):
+            params = [p for p in stepped if (axes[p] if p in parts else None) == axis]
             if params:
                 settings = group_settings(group, pair)
-                groups.append({**settings, "params": params, "weight_norm": flag})
+                groups.append({**settings, "params": params, **normalized_by(axis)})
     return groups
 
 
@@ -143,6 +147,7 @@ def to_gv_(
     ]
     plain: Any = pair.plain  # torch types no optimizer's arguments
     made: torch.optim.Optimizer = plain(groups, **options)
+    axes = output_axes(optimizer)
     for parameter in parameters_of(optimizer):
         if not (state := optimizer.state.get(parameter)):
             continue
@@ -151,7 +156,8 @@ def to_gv_(
         g, v = parts.get(parameter, (None, parameter))
         for target, suffix in ((v, ""), (g, "_g")):
             if target is not None:
-                made.state[target] = state_of_torch(state, target, optimizer.rule.moments, suffix)
+                names, axis = optimizer.rule.moments, axes[parameter]
+                made.state[target] = state_of_torch(state, target, names, axis, suffix)
                 if pair.plain is not torch.optim.SGD:  # which does not count
                     made.state[target]["step"] = step.clone()
     return made if optimizer.max_norm is None else ClippedStep(made, optimizer.max_norm)
@@ -180,7 +186,8 @@ def _store_gv_(
         if weight in parts:
             layer.store_gv_(name, *parts[weight])
         else:
-            g, v = split_weight(weight, optimizer.state.get(weight), norms)
+            state = optimizer.state.get(weight)
+            g, v = split_weight(weight, state, norms, layer.output_axis)
             layer.store_gv_(name, g.to(weight.dtype), v.to(weight.dtype))
             parts[weight] = layer.gv_parameters(name)
             for part in parts[weight]:
@@ -205,14 +212,16 @@ def export_gv(
     """
     states = {} if optimizer is None else optimizer.state
     norms = {} if optimizer is None else starting_norms(optimizer)
-    marked = {weight for _, _, weight in _stored_weights(module)}
+    axes = {} if optimizer is None else output_axes(optimizer)
+    marked = {weight: layer.output_axis for layer, _, weight in _stored_weights(module)}
+    axes.update(marked)
     parameters = dict(module.named_parameters(remove_duplicate=False))
     exported: OrderedDict[str, Tensor] = OrderedDict()
     for name, value in module.state_dict().items():
         parameter = parameters.get(name)
         state = None if parameter is None else states.get(parameter)
         if parameter is not None and (parameter in marked or (state and "norm" in state)):
-            g, v = split_weight(parameter, state, norms)
+            g, v = split_weight(parameter, state, norms, axes.get(parameter, 0))
             exported[f"{name}_g"], exported[f"{name}_v"] = g, v
         else:
             exported[name] = value.clone()
@@ -250,8 +259,11 @@ def store_w_(
 def _lasting_weights(places: list[tuple[WeightNormalized, str]]) -> list[Tensor]:
     """Return the effective weights; rows with g = 0 get a tiny gain to keep the direction of v."""
     weights = effective_weights(places)
-    pairs = [layer.gain_and_vector(name) for layer, name in places]
-    return [
-        wide_weight(g, v).to(v.dtype) if v.dtype == HALF else weight + smallest_weight(g, v)
-        for weight, (g, v) in zip(weights, pairs, strict=True)
-    ]
+    lasting = []
+    for weight, (layer, name) in zip(weights, places, strict=True):
+        g, v = layer.gain_and_vector(name)
+        if v.dtype == HALF:
+            lasting.append(output_back(wide_weight(g, v).to(v.dtype), layer.output_axis))
+        else:
+            lasting.append(weight + output_back(smallest_weight(g, v), layer.output_axis))
+    return lasting

@@ -17,7 +17,10 @@ from wnrl.nn import (
     SpectralLinear,
     StandardizedConv2d,
     StandardizedLinear,
+    WNConv1d,
     WNConv2d,
+    WNConv3d,
+    WNConvTranspose2d,
     WNLinear,
 )
 
@@ -31,7 +34,10 @@ LAYERS: list[tuple[Any, tuple[int, ...], dict[str, Any]]] = [
     (StandardizedConv2d, (2, 3, 2), {}),
     (WNLinear, (4, 3), {}),
     (WNLinear, (4, 3), {"storage": "w"}),
+    (WNConv1d, (2, 3, 2), {}),
     (WNConv2d, (2, 3, 2), {}),
+    (WNConv3d, (2, 3, 2), {}),
+    (WNConvTranspose2d, (2, 3, 2), {}),
     (WNLSTM, (4, 3), {}),
     (BatchRenorm, (4,), {}),
     (MeanOnlyBatchNorm, (4,), {}),
