@@ -1,6 +1,5 @@
 """MinAtar's games behind the vector interface play as the package's own environment does."""
 
-import importlib.util
 import sys
 from pathlib import Path
 from typing import Any
@@ -179,7 +178,7 @@ def test_a_stack_is_refused() -> None:
 
 def test_the_missing_package_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     vector_env.game_class.cache_clear()
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(sys, "path", [])
     with pytest.raises(
         UsageError, match=r"need the package MinAtar; pip install 'wnrl\[minatar\]'"
     ):

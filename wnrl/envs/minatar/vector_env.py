@@ -8,6 +8,7 @@ Dimension key: N environments, C channels.
 
 import functools
 import importlib.util
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,11 +44,10 @@ def game_class(module: str) -> Any:
     Raises:
         UsageError: the package is not installed.
     """
-    package = importlib.util.find_spec("minatar")
-    folders = package.submodule_search_locations if package else None
-    if not folders:
+    paths = (Path(entry) / "minatar" / "environments" / f"{module}.py" for entry in sys.path)
+    path = next((path for path in paths if path.is_file()), None)
+    if path is None:
         raise UsageError("MinAtar's games need the package MinAtar; pip install 'wnrl[minatar]'")
-    path = Path(folders[0]) / "environments" / f"{module}.py"
     spec = importlib.util.spec_from_file_location(f"minatar_{module}", path)
     assert spec is not None, path
     assert spec.loader is not None, path
