@@ -187,3 +187,17 @@ def test_one_seed_has_no_interval_and_no_coverage() -> None:
     assert total.curve is not None
     assert np.isnan(total.curve.high).all()
     assert found.fewest_seeds == 1
+
+
+def test_minatars_games_are_on_the_scale_of_the_published_dqn() -> None:
+    games = {"MinAtar/Breakout-v1": (0.36, 10), "MinAtar/Freeway-v1": (0.41, 50)}
+    results = [
+        made_result([random, random + share * (dqn - random)], env=env, norm=norm, seed=seed)
+        for env, (random, dqn) in games.items()
+        for norm in ("none", "weight")
+        for seed, share in enumerate((0.2, 0.4, 0.6))
+    ]
+    found = aggregate(results)
+    assert found.games == tuple(games)
+    assert found.baseline_normalized == ()
+    assert found.variants[0].mean.value == pytest.approx(0.4)

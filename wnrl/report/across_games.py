@@ -1,8 +1,8 @@
 """Aggregation of a comparison over all of its games, in normalized scores.
 
-0 is random play and 1 is a human's score, or the baseline's where no human score exists. Only games
-with such a scale and with runs of every variant are used: otherwise variants would be compared on
-different games. The statistics are in `wnrl.stats.scores`, their intervals in
+0 is random play and 1 is a human's score, in MinAtar DQN's, or the baseline's where neither is
+published. Only games with such a scale and with runs of every variant are used: otherwise variants
+would be compared on different games. The statistics are in `wnrl.stats.scores`, their intervals in
 `wnrl.stats.bootstrap`.
 
 Dimension key: M games, n_m seeds of game m, K grid points, T thresholds.
@@ -26,8 +26,9 @@ from wnrl.report.run_result import Result
 from wnrl.report.verdicts.over_games import over_games
 from wnrl.report.verdicts.scale import Scale, scale_of
 from wnrl.stats.bootstrap import profile_bands, simulated_coverage, stratified_interval
-from wnrl.stats.human_scores import ATARI_5_WEIGHTS, atari_5, has_human_score
+from wnrl.stats.human_scores import ATARI_5_WEIGHTS, atari_5
 from wnrl.stats.learning_curves import curve
+from wnrl.stats.published.levels import published_levels
 from wnrl.stats.scores import Array, interquartile_mean, mean_score, median_score, optimality_gap
 
 GRID_POINTS = 25  # points of the IQM over training; each has its own bootstrap
@@ -94,7 +95,7 @@ def aggregate_games(
         contrasts=found.contrasts,
         iqm_error=found.iqm_error,
         optimality_gap_error=found.optimality_gap_error,
-        baseline_normalized=tuple(env for env in envs if not has_human_score(env)),
+        baseline_normalized=tuple(env for env in envs if published_levels(env) is None),
     )
 
 

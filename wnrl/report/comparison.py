@@ -274,7 +274,7 @@ class Aggregate:
     contrasts: tuple[OverallContrast, ...] = ()
     iqm_error: FamilyError | None = None  # of the intervals of `contrasts`; None with one seed
     optimality_gap_error: FamilyError | None = None
-    baseline_normalized: tuple[str, ...] = ()  # games without a human score
+    baseline_normalized: tuple[str, ...] = ()  # games without published scores
 
 
 @dataclass(frozen=True)

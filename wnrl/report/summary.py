@@ -90,8 +90,9 @@ variant and of what it is compared with.
 
 _HOW_TO_READ_AGGREGATES = """\
 Scores are normalized final returns: 0 is random play, 1 is a human's score, both as published \
-for play without sticky actions. In a game without a human score, 0 is the mean return of the \
-first episodes of all runs and 1 the baseline's mean final return. IQM: mean of the middle half \
+for play without sticky actions. In MinAtar 1 is DQN's score after 5 million steps (Young & Tian \
+2019). In a game without either, 0 is the mean return of the first episodes of all runs and 1 the \
+baseline's mean final return. IQM: mean of the middle half \
 of all runs. Optimality gap: how far runs fall short of 1 on average; lower is better. Intervals: \
 95%, stratified bootstrap over seeds; they describe other seeds of these games. With few seeds \
 they are too narrow: "coverage" is how often they contain the true value in simulated experiments \
@@ -118,7 +119,7 @@ def summary_markdown(comparison: Comparison) -> str:
     elif len(comparison.games) > 1:
         lines += [
             "There are no scores over all games: they require at least two games that have runs of "
-            "every variant, and a human score or a baseline that learned something.",
+            "every variant, and a published score or a baseline that learned something.",
             "",
         ]
     if comparison.problems:
@@ -228,8 +229,8 @@ def _all_games(aggregate: Aggregate, swept: Sequence[str]) -> Iterator[str]:
         )
     if aggregate.baseline_normalized:
         yield (
-            f"In {listed([*map(markdown, aggregate.baseline_normalized)])} there is no human "
-            "score, so that 1 is the baseline's mean."
+            f"In {listed([*map(markdown, aggregate.baseline_normalized)])} there is no "
+            "published score, so that 1 is the baseline's mean."
         )
     yield ""
     if warning := evidence_sentence(aggregate.fewest_seeds):

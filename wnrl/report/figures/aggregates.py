@@ -24,10 +24,11 @@ _RIGHT_IN = 0.2
 _PROFILE_LEFT_IN = 0.4
 
 WHAT = (
-    "Normalized final returns: 0 is random play, 1 is a human's score (the baseline's where there "
-    "is none). Bars and bands: 95% intervals, stratified bootstrap over the seeds of these games; "
-    "those of the probability of improvement hold for all pairs together. IQM: mean of the middle "
-    "half of all runs. Optimality gap: how far runs fall short of 1 on average; lower is better."
+    "Normalized final returns: 0 is random play, 1 is a human's score (in MinAtar DQN's; the "
+    "baseline's where there is none). Bars and bands: 95% intervals, stratified bootstrap over the "
+    "seeds of these games; those of the probability of improvement hold for all pairs together. "
+    "IQM: mean of the middle half of all runs. Optimality gap: how far runs fall short of 1 on "
+    "average; lower is better."
 )
 
 

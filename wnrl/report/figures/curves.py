@@ -27,7 +27,7 @@ from wnrl.report.figures.style import Look, looks
 from wnrl.report.number_format import counted
 from wnrl.report.run_result import WINDOW_FRACTION
 from wnrl.report.sentences import evidence_sentence, game_warning
-from wnrl.stats.human_scores import has_human_score, human_scores
+from wnrl.stats.published.levels import published_levels
 from wnrl.stats.reference_scores import Reference
 
 _LEFT_IN = 0.55
@@ -126,19 +126,23 @@ def _game_panel(
 
 
 def _levels(game: Game) -> list[Mark]:
-    """Return what random play and a human reach, as far as it is known."""
-    if has_human_score(game.env):
-        published = human_scores(game.env)
-        return [Mark("random", published.random), Mark("human", published.human)]
+    """Return what random play and a good player reach, as far as it is known."""
+    if levels := published_levels(game.env):
+        return [Mark("random", levels.random), Mark(levels.player, levels.good)]
     return [] if math.isnan(game.random) else [Mark("untrained", game.random)]
+
+
+_LEVELS = {
+    "human": "random, human: published scores of random play and of a human",
+    "DQN": "random, DQN: random play, and DQN after 5 million steps (Young & Tian 2019)",
+    "untrained": "untrained: mean return of the first episodes of all runs",
+}
 
 
 def _levels_text(games: Sequence[Game]) -> str:
     """Return the explanation of the levels; empty without any."""
     names = {mark.name for game in games for mark in _levels(game)}
-    published = "random, human: published scores of random play and of a human"
-    untrained = "untrained: mean return of the first episodes of all runs"
-    texts = [published] * ("human" in names) + [untrained] * ("untrained" in names)
+    texts = [text for name, text in _LEVELS.items() if name in names]
     return f"Dashed lines, {'; '.join(texts)}." if texts else ""
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wnrl.report.run_result import Result
-from wnrl.stats.human_scores import has_human_score, human_scores
+from wnrl.stats.published.levels import published_levels
 from wnrl.stats.scores import Array
 
 
@@ -18,7 +18,7 @@ class Scale:
     """Raw returns that are 0 and 1 after normalization."""
 
     zero: float  # random play
-    one: float  # a human, or the baseline where no human score exists
+    one: float  # a good player, or the baseline where no score of one is published
 
     def normalized(self, raw: npt.ArrayLike) -> Array:
         """Return (raw - zero) / (one - zero), in the same shape."""
@@ -38,8 +38,8 @@ def random_score(env: str, runs: Iterable[Result]) -> float:
     Returns:
         The raw return; NaN if it is not published and no episode ended.
     """
-    if has_human_score(env):
-        return human_scores(env).random
+    if levels := published_levels(env):
+        return levels.random
     first = [run.untrained for run in runs if not math.isnan(run.untrained)]
     return statistics.fmean(first) if first else math.nan
 
@@ -65,14 +65,13 @@ def scale_of(env: str, runs: Sequence[Result], baseline: Sequence[Result]) -> Sc
     Args:
         env: the game.
         runs: all of its runs, finished or not.
-        baseline: finished runs of the baseline, whose mean is 1 where no human score exists.
+        baseline: finished runs of the baseline, whose mean is 1 where no score is published.
 
     Returns:
-        The scale; None if it has no human score and the baseline is not above random play.
+        The scale; None if no score is published and the baseline is not above random play.
     """
-    if has_human_score(env):
-        known = human_scores(env)
-        return Scale(known.random, known.human)
+    if levels := published_levels(env):
+        return Scale(levels.random, levels.good)
     zero = random_score(env, runs)
     if not baseline or math.isnan(zero):
         return None
