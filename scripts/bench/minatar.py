@@ -1,0 +1,156 @@
+"""Steps of MinAtar per second of CPU time: the games alone, and learning from end to end.
+
+    pip install -c constraints.txt -e '.[minatar]'
+    python scripts/bench/minatar.py [--game Asterix Breakout ...] [--agent pqn] [--norm weight]
+        [--rounds 5] [--steps 8_192] [--csv FILE]
+
+A game alone is the agent's number of environments with uniformly random actions. Learning is the
+agent with its defaults for MinAtar and few random actions, in whole rounds of acting and updating,
+with one torch thread; logging, checkpoints and evaluation are left out. Games take turns; the rates
+printed are medians over rounds. Seconds are those of this process's CPU time.
+"""
+
+import csv
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from train import positive
+
+from wnrl._settings import UsageError
+from wnrl.agents.catalogue import AGENTS
+from wnrl.config import make_config
+from wnrl.doctor.memory import keep_freed_memory
+from wnrl.doctor.software import git_commit, versions
+from wnrl.envs.minatar.names import GAMES
+from wnrl.envs.vector import VectorEnv
+from wnrl.train.build import RunParts, build_agent, build_env, build_network, resolve
+from wnrl.train.flags import Parser, one_line
+
+Row = dict[str, Any]
+Advance = Callable[[int], int]  # agent steps, at least -> those that the games used
+
+
+def parsed(arguments: Sequence[str]) -> dict[str, Any]:
+    """Parse the flags; UsageError for a wrong one."""
+    parser = Parser(prog="bench/minatar.py", description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser.add_argument("--game", nargs="+", choices=list(GAMES), default=list(GAMES), help="games")
+    parser.add_argument("--agent", choices=list(AGENTS), default="pqn", help="agent that learns")
+    parser.add_argument("--norm", default="weight", help="normalization of its network")
+    parser.add_argument("--rounds", type=positive, default=5, help="turns of each game")
+    parser.add_argument("--steps", type=positive, default=8_192, help="steps of a turn, at least")
+    parser.add_argument("--csv", type=Path, help="file for the table")
+    return parser.parse(arguments)
+
+
+def parts_of(game: str, agent: str, norm: str) -> RunParts:
+    """Resolve the agent's defaults on a game, acting as in most of a run."""
+    given = {"env": f"MinAtar/{game}-v1", "agent": agent, "norm": norm}
+    defaults = make_config(given)
+    short = {"epsilon_start": defaults.agent.epsilon_end} if AGENTS[agent].greedy else {}
+    short |= {"warmup_steps": 256} if defaults.agent.warmup_steps else {}
+    return resolve(make_config({**given, **short}))
+
+
+def alone(env: VectorEnv) -> Advance:
+    """Play at random; actions are drawn before the time is taken."""
+    actions = np.random.default_rng(0).integers(env.num_actions, size=(1_024, env.num_envs))
+    env.reset()
+
+    def advance(at_least: int) -> int:
+        used = 0
+        for row in range(-(-at_least // env.num_envs)):
+            env.send(actions[row % len(actions)])
+            used += int((~env.recv().first).sum())
+        return used
+
+    return advance
+
+
+def learning(parts: RunParts) -> Advance:
+    """Act and update in turns."""
+    env = build_env(parts)
+    agent = build_agent(parts, env, build_network(parts, env)[0], torch.device("cpu"))
+    env.reset()
+
+    def advance(at_least: int) -> int:
+        used, updated = 0, False
+        while used < at_least or not updated:  # a turn ends with an update
+            env.send(agent.act(env.obs, env.first))
+            step = env.recv()
+            agent.observe(step)
+            used += int((~step.first).sum())
+            updated = agent.update() is not None
+        return used
+
+    return advance
+
+
+def measure(works: dict[str, Advance], rounds: int, at_least: int) -> dict[str, list[float]]:
+    """Return the rates of all works, which take turns; the first turn of each is not measured."""
+    rates: dict[str, list[float]] = {name: [] for name in works}
+    for index in range(rounds + 1):
+        for name, advance in works.items():
+            start = time.process_time()
+            rate = advance(at_least) / (time.process_time() - start)
+            if index:
+                rates[name].append(rate)
+    return rates
+
+
+def rows_of(given: dict[str, Any], what: str, rates: dict[str, list[float]]) -> list[Row]:
+    """Return one row per game."""
+    return [
+        {
+            "what": what,
+            "game": game,
+            "steps_per_cpu_s_median": round(statistics.median(each)),
+            "steps_per_cpu_s_min": round(min(each)),
+            "steps_per_cpu_s_max": round(max(each)),
+            "rounds": len(each),
+            "steps_per_round": given["steps"],
+            "minatar": versions()["MinAtar"],
+            "torch": torch.__version__,
+            "machine": platform.machine(),
+            "commit": git_commit() or "",
+        }
+        for game, each in rates.items()
+    ]
+
+
+def main() -> None:
+    """Measure, print the table, write the CSV."""
+    try:
+        given = parsed(sys.argv[1:])
+        runs = {game: parts_of(game, given["agent"], given["norm"]) for game in given["game"]}
+        games = {game: alone(build_env(parts)) for game, parts in runs.items()}
+        learners = {game: learning(parts) for game, parts in runs.items()}
+    except UsageError as error:
+        print(f"bench_minatar: {one_line(error)}", file=sys.stderr)
+        sys.exit(2)
+    keep_freed_memory()  # as in training
+    torch.set_num_threads(1)
+    rows = []
+    for what, works in (("env", games), (f"{given['agent']} {given['norm']}", learners)):
+        rows += rows_of(given, what, measure(works, given["rounds"], given["steps"]))
+    for row in rows:
+        print(
+            f"{row['what']:<12} {row['game']:<14} {row['steps_per_cpu_s_median']:>8,} steps per "
+            f"CPU-second ({row['steps_per_cpu_s_min']:,} to {row['steps_per_cpu_s_max']:,})"
+        )
+    if given["csv"]:
+        given["csv"].parent.mkdir(parents=True, exist_ok=True)
+        with given["csv"].open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+
+
+if __name__ == "__main__":
+    main()
