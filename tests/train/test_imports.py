@@ -1,8 +1,8 @@
-"""What a folder or a file names is never imported; what the person at the keyboard names is."""
+"""What a folder or a file names is never imported; what somebody names or installs is."""
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import gymnasium
@@ -13,13 +13,20 @@ from wnrl._settings import UsageError
 from wnrl.compare import command as compare
 from wnrl.compare.grid import make_grid, train_arguments
 from wnrl.config import make_config
+from wnrl.nn.norms.catalogue import NORMS
 from wnrl.train import command
 
+TOY = ["--env=toy/Catch", "--steps=40", "--no-calibrate", "--eval-every-steps=0"]
 SHORT = ["--steps=300", "--warmup-steps=100", "--no-calibrate", "--eval-every-steps=0"]
 REGISTERS = """
 import gymnasium, pathlib
 pathlib.Path(__file__).with_suffix(".imported").touch()
 gymnasium.register("Pole-v0", "gymnasium.envs.classic_control:CartPoleEnv", max_episode_steps=20)
+"""
+PLUGIN = """
+from wnrl.nn import register_norm
+from wnrl.nn.norms.catalogue import get_norm
+register_norm(get_norm("weight").derived("plugged"))
 """
 
 
@@ -156,3 +163,56 @@ def test_a_module_that_cannot_be_imported_is_one_line(
         error = capsys.readouterr().err
         assert error.count("\n") == 1
         assert f"cannot import the module 'some_poles': {reason}" in error
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Return a function that installs a package with the source of its plugin."""
+    packages = tmp_path / "packages"
+
+    def installed(source: str) -> None:
+        information = packages / "some_parts-1.0.dist-info"
+        information.mkdir(parents=True)
+        (information / "METADATA").write_text("Metadata-Version: 2.1\nName: some-parts\n")
+        (information / "entry_points.txt").write_text("[wnrl.plugins]\nany = some_parts\n")
+        (packages / "some_parts.py").write_text(source)
+        monkeypatch.syspath_prepend(packages)
+
+    yield installed
+    sys.modules.pop("some_parts", None)
+    NORMS.pop("plugged", None)
+
+
+def test_a_plugin_adds_a_normalization_to_every_command(
+    install: Callable[[str], None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = str(tmp_path / "run")
+    assert command.main([*TOY, "--norm=plugged", f"--run-dir={run}"]) == 2
+    assert "'plugged'" in capsys.readouterr().err
+    install(PLUGIN)
+    assert command.main([*TOY, "--norm=plugged", f"--run-dir={run}"]) == 0
+    assert evaluate.main([run, "--episodes=1"]) == 0
+
+
+def test_a_run_whose_plugin_is_gone_names_the_flag_that_helps(
+    install: Callable[[str], None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install(PLUGIN)
+    run = str(tmp_path / "run")
+    assert command.main([*TOY, "--norm=plugged", f"--run-dir={run}"]) == 0
+    NORMS.pop("plugged")  # as in a process without it: the module is imported already
+    assert evaluate.main([run, "--episodes=1"]) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert "norm 'plugged' is unknown" in said
+    assert said.endswith("; if a module of yours registers it, name it with --import MODULE")
+
+
+def test_a_plugin_that_cannot_be_imported_names_its_package(
+    install: Callable[[str], None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install("raise SystemExit('no licence')")
+    assert command.main([*TOY, f"--run-dir={tmp_path / 'run'}"]) == 2
+    assert capsys.readouterr().err == (
+        "wnrl.train: cannot import some_parts, the wnrl plugin of package some-parts: "
+        "SystemExit: no licence; mend the package, or pip uninstall some-parts\n"
+    )

@@ -27,6 +27,7 @@ from wnrl.config import (
 )
 from wnrl.nn.norms.catalogue import get_norm
 from wnrl.train.foreign_text import joined
+from wnrl.train.plugins import load_plugins
 from wnrl.train.storage.run_folder import read_config
 from wnrl.train.untrusted.files import read_text
 
@@ -104,17 +105,18 @@ def add_import(group: Any) -> None:
 
 
 def import_named(arguments: Sequence[str]) -> list[str]:
-    """Import the modules that a command line names, with `--import MODULE` or `--env MODULE:ID`.
+    """Import installed plugins and the modules of `--import MODULE` and `--env MODULE:ID`.
 
     Only commands call this, before they parse their flags. A file, a run folder or a Python call
     may name `MODULE:ID` too, but never imports it: the name may be a stranger's.
 
     Returns:
-        The modules, for the processes that the command starts.
+        The modules that are named, for the processes that the command starts.
 
     Raises:
         UsageError: a module cannot be imported, or an argument cannot be printed.
     """
+    load_plugins()
     for argument in arguments:
         if not printable(argument):
             raise UsageError(

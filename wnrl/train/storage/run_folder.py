@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from wnrl._settings import UsageError
+from wnrl._settings import SettingError, UsageError
 from wnrl.config import Config, config_from_json
 from wnrl.train.storage.atomic_files import (
     StorageError,
@@ -37,6 +37,7 @@ CONFIG = "config.json"
 FAULT = "fault.txt"  # traceback of an environment that raised; no part of the run
 HANG = "hang.txt"  # where the threads of a run that hung were; no part of the run
 _LOCK = ".lock"
+REGISTERED = ("agent", "network", "norm", "optimizer")  # settings whose values a module may add
 # All that a run writes, and so all that --overwrite removes.
 _CONTENTS = (
     CONFIG,
@@ -221,7 +222,10 @@ def read_config(run_dir: Path) -> Config:
 
 
 def _unusable(path: Path, error: ValueError) -> str:
-    return f"{path} cannot be read as a run's configuration: {error}"
+    problem = f"{path} cannot be read as a run's configuration: {error}"
+    if isinstance(error, SettingError) and error.setting in REGISTERED:
+        problem += "; if a module of yours registers it, name it with --import MODULE"
+    return problem
 
 
 @contextlib.contextmanager
