@@ -1,8 +1,8 @@
 """Weights that a weight-normalizing optimizer would misread, told by the modules that hold them.
 
 An optimizer is given Parameters without their modules. A weight that torch itself normalizes, and
-the weight of a transposed convolution, look like any other, so for Parameters of a suspicious shape
-the garbage collector is asked who holds them. Nothing is asked of a group that has `weight_norm`.
+the weight of a transposed convolution, look like any other, so the garbage collector is asked who
+holds them. Nothing is asked of a group that has `weight_norm`.
 """
 
 import gc
@@ -24,10 +24,17 @@ def check_owners(optimizer: str, parameters: Sequence[Tensor]) -> None:
         parameters: a group's, in the order of `module.parameters()`.
     """
     pairs = [(g, v) for g, v in pairwise(parameters) if _like_gain(g, v)]
-    suspects = [g for g, _ in pairs] + [p for p in parameters if p.ndim >= 3]
+    suspects = [g for g, _ in pairs] + [p for p in parameters if p.ndim >= 2]
     held = list(_held(suspects))
     for name, value, holder in held:
-        if name == "weight" and _transposed(holder):
+        if (name == "original" or name.endswith("_orig")) and _reparameterized(name, holder):
+            raise UsageError(
+                f"{optimizer} got the parameter {name} {tuple(value.shape)}, from which torch "
+                "computes a weight (spectral_norm or another parametrization), so the weight would "
+                "be normalized twice: use torch's optimizer, pass weight_norm_groups(module), or "
+                "first remove it (remove_spectral_norm, or parametrize.remove_parametrizations)"
+            )
+        if name == "weight" and value.ndim >= 3 and _attributes(holder).get("transposed"):
             raise UsageError(
                 f"{optimizer} got the weight {tuple(value.shape)} of a transposed convolution, "
                 "whose output channels are not axis 0: its gains would be per input channel; pass "
@@ -45,10 +52,11 @@ def check_owners(optimizer: str, parameters: Sequence[Tensor]) -> None:
 
 def _held(parameters: Sequence[Tensor]) -> Iterator[tuple[str, Tensor, dict[Any, Any]]]:
     """Yield each name, Parameter and dict that holds the Parameter under the name."""
+    wanted = {id(parameter) for parameter in parameters}
     for holder in gc.get_referrers(*parameters) if parameters else ():
         if isinstance(holder, dict):
             for name, value in list(holder.items()):
-                if any(value is parameter for parameter in parameters):
+                if id(value) in wanted:
                     yield str(name), value, holder
 
 
@@ -74,10 +82,18 @@ def _is_gain(name: str, holder: dict[Any, Any]) -> bool:
     return hooked or (name == "original0" and "original1" in holder)
 
 
-def _transposed(parameters: dict[Any, Any]) -> bool:
-    """Return whether these are the Parameters of a transposed convolution."""
+def _reparameterized(name: str, parameters: dict[Any, Any]) -> bool:
+    """Return whether torch computes a weight from the Parameter of this name; not if it prunes."""
+    attributes = _attributes(parameters)
+    if name == "original":
+        return "is_tensor" in attributes  # a ParametrizationList
+    return f"{name.removesuffix('_orig')}_u" in attributes.get("_buffers", {})  # SpectralNorm
+
+
+def _attributes(parameters: dict[Any, Any]) -> dict[str, Any]:
+    """Return the attributes of the module that has these Parameters; empty if there is none."""
     for holder in gc.get_referrers(parameters):
         attributes = holder if isinstance(holder, dict) else getattr(holder, "__dict__", {})
         if attributes.get("_parameters") is parameters:
-            return bool(attributes.get("transposed", False))
-    return False
+            return attributes
+    return {}

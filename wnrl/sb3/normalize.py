@@ -26,6 +26,7 @@ _SIZES: dict[Kind, tuple[str, ...]] = {  # constructor arguments by position
     nn.Conv2d: ("in_channels", "out_channels", "kernel_size", "stride", "padding"),
     nn.LSTM: ("input_size", "hidden_size"),
 }
+KINDS = tuple(_SIZES)  # the types of layers that `normalize_` takes
 _OPTIONS: dict[Kind, dict[str, Any]] = {  # and by name, with torch's defaults
     nn.Linear: {},
     nn.Conv2d: {"dilation": (1, 1), "groups": 1, "padding_mode": "zeros"},

@@ -32,7 +32,7 @@ from wnrl.sb3.clone_policy import without_graph
 from wnrl.sb3.extractors import OWN_EXTRACTORS
 from wnrl.sb3.layer_names import actor_critic_layout, value_layout
 from wnrl.sb3.norm_arguments import check_arguments, find_norm, policy_arguments
-from wnrl.sb3.normalize import normalize_, to_memory_format_
+from wnrl.sb3.normalize import KINDS, normalize_, to_memory_format_
 from wnrl.sb3.observation_check import check_observations, empty_observations
 from wnrl.sb3.optimizer_choice import has_normalizing_form, policy_optimizer
 
@@ -102,7 +102,7 @@ class NormalizedPolicy(BasePolicy):
             if norm.has_place and {"torso", "all"} & set(
                 canonical_where(self.norm_where).split(",")
             ):
-                warn_of_plain(type(self).__name__, networks[0], everywhere)
+                warn_of_plain(type(self).__name__, networks[0], everywhere, KINDS)
             for network in networks:
                 normalize_(network, norm, placed, partial(self._forward_once, network))
         learning, *copies = networks

@@ -9,35 +9,65 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 from wnrl._settings import UsageError
-from wnrl.nn import WNLinear, convert_
+from wnrl.nn import WNConv2d, WNLinear, convert_
 from wnrl.nn.weight_norm.layers import weight_norm_groups
+from wnrl.optim import WNAdam
 
 
 class Subclass(nn.Linear):
     """Its forward might compute something else."""
 
 
-OTHERS: dict[str, Callable[[], nn.Module]] = {
-    "GRU": lambda: nn.GRU(2, 3),
-    "LSTMCell": lambda: nn.LSTMCell(2, 3),
-    "Bilinear": lambda: nn.Bilinear(2, 2, 3),
-    "MultiheadAttention": lambda: nn.MultiheadAttention(4, 2),
-    "ParametrizedLinear": lambda: parametrizations.weight_norm(nn.Linear(2, 3)),
-    "LazyLinear": lambda: nn.LazyLinear(3),
-    "LazyConv2d": lambda: nn.LazyConv2d(3, 2),
-    "Subclass": lambda: Subclass(2, 3),
+OTHERS: dict[str, tuple[Callable[[], nn.Module], str]] = {
+    "GRU": (lambda: nn.GRU(2, 3), "GRU has no normalized form here"),
+    "LSTMCell": (lambda: nn.LSTMCell(2, 3), "LSTMCell has no normalized form here"),
+    "Bilinear": (lambda: nn.Bilinear(2, 2, 3), "Bilinear has no normalized form here"),
+    "MultiheadAttention": (
+        lambda: nn.MultiheadAttention(4, 2),
+        "MultiheadAttention has no normalized form here; NonDynamicallyQuantizableLinear is a "
+        "subclass of Linear and may compute something else",
+    ),
+    "LazyLinear": (lambda: nn.LazyLinear(3), "LazyLinear has no weights before its first forward"),
+    "LazyConv2d": (
+        lambda: nn.LazyConv2d(3, 2),
+        "LazyConv2d has no weights before its first forward",
+    ),
+    "Subclass": (
+        lambda: Subclass(2, 3),
+        "Subclass is a subclass of Linear and may compute something else",
+    ),
 }
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_a_layer_that_stays_plain_is_named(name: str) -> None:
-    net = nn.Sequential(nn.Linear(2, 2), OTHERS[name]())
+def test_a_layer_that_stays_plain_is_named_with_the_reason(name: str) -> None:
+    make, reason = OTHERS[name]
+    net = nn.Sequential(nn.Linear(2, 2), make())
     kind = type(net[1])
-    with pytest.warns(UserWarning, match=rf"convert_ leaves 1 \({name}\).* plain") as caught:
+    with pytest.warns(UserWarning, match=rf"^convert_ leaves 1 \({name}\).* plain: {reason}$"):
         convert_(net)
-    assert "\n" not in str(caught[0].message)
     assert isinstance(net[0], WNLinear)
     assert type(net[1]) is kind
+
+
+def test_many_layers_that_stay_plain_are_one_line_with_each_reason_once() -> None:
+    net = nn.ModuleList([*(nn.GRU(2, 3) for _ in range(4)), Subclass(2, 3)])
+    with pytest.warns(
+        UserWarning,
+        match=r"leaves 0 \(GRU\), 1 \(GRU\), 2 \(GRU\) and 2 more plain: GRU has no "
+        r"normalized form here; Subclass is a subclass of Linear and may compute something else$",
+    ):
+        convert_(net)
+
+
+@pytest.mark.parametrize("storage", ["gv", "w"])
+def test_a_lazy_layer_is_converted_after_its_first_forward(storage: str) -> None:
+    net = nn.Sequential(nn.LazyConv2d(3, 2), nn.Flatten(), nn.LazyLinear(2))
+    x = torch.ones(2, 1, 3, 3)
+    expected = net(x)
+    convert_(net, storage=storage)
+    assert [type(layer) for layer in net] == [WNConv2d, nn.Flatten, WNLinear]
+    assert torch.allclose(net(x), expected)
 
 
 def test_layers_that_are_left_out_or_have_no_weights_are_not_named() -> None:
@@ -80,17 +110,39 @@ def test_a_tie_to_a_linear_layer_that_is_left_out_is_refused() -> None:
         convert_(net, where=lambda name, layer: name == "0")
 
 
-@pytest.mark.filterwarnings("ignore:.torch.nn.utils.weight_norm. is deprecated:FutureWarning")
-@pytest.mark.parametrize(
-    "wrap",
-    [
-        parametrizations.weight_norm,
-        torch.nn.utils.weight_norm,
-        torch.nn.utils.spectral_norm,
-        parametrizations.orthogonal,
-    ],
+WRAPPED = [
+    parametrizations.weight_norm,
+    parametrizations.spectral_norm,
+    parametrizations.orthogonal,
+    torch.nn.utils.weight_norm,
+    torch.nn.utils.spectral_norm,
+]
+hooks_are_deprecated = pytest.mark.filterwarnings(
+    "ignore:.torch.nn.utils.weight_norm. is deprecated:FutureWarning"
 )
-def test_groups_do_not_take_a_layer_that_torch_reparametrizes(
+
+
+@hooks_are_deprecated
+@pytest.mark.parametrize("storage", ["gv", "w"])
+@pytest.mark.parametrize("make", [lambda: nn.Linear(3, 3), lambda: nn.ConvTranspose1d(3, 3, 2)])
+@pytest.mark.parametrize("wrap", WRAPPED)
+def test_a_layer_that_torch_reparametrizes_is_not_converted(
+    wrap: Callable[[nn.Module], nn.Module], make: Callable[[], nn.Module], storage: str
+) -> None:
+    net = nn.Sequential(nn.Linear(3, 3), wrap(make()))
+    kinds = [type(layer) for layer in net]
+    with pytest.raises(UsageError, match=r"the weight of layer '1' .*normalized twice: .*remove"):
+        convert_(net, storage=storage)
+    assert [type(layer) for layer in net] == kinds
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        convert_(net, storage=storage, where=lambda name, layer: name == "0")
+    assert type(net[0]) is WNLinear
+
+
+@hooks_are_deprecated
+@pytest.mark.parametrize("wrap", WRAPPED)
+def test_optimizers_and_groups_do_not_take_a_layer_that_torch_reparametrizes(
     wrap: Callable[[nn.Module], nn.Module],
 ) -> None:
     net = nn.Sequential(nn.Linear(3, 3), wrap(nn.Linear(3, 3)))
@@ -98,3 +150,6 @@ def test_groups_do_not_take_a_layer_that_torch_reparametrizes(
         weight_norm_groups(net, where=lambda name, layer: True)
     groups = weight_norm_groups(net, where=lambda name, layer: name == "0")
     assert [len(group["params"]) for group in groups if group["weight_norm"]] == [1]
+    WNAdam(groups)
+    with pytest.raises(UsageError, match=r"WNAdam got .*normalized twice: use torch's optimizer"):
+        WNAdam(net.parameters())

@@ -23,6 +23,7 @@ from wnrl.nn.weight_norm.layers import (
     WNConvTranspose2d,
     WNConvTranspose3d,
     WNLinear,
+    reparameterized,
 )
 from wnrl.nn.weight_norm.lstm import WNLSTM
 from wnrl.nn.weight_norm.parametrization import WeightNormalized, check_options, computed_weights
@@ -88,8 +89,9 @@ def convert_(
         The module.
 
     Raises:
-        UsageError: another norm or storage, a layer that torch's hook normalizes, or with storage
-            "gv" a weight that another module shares as it is. Nothing has changed then.
+        UsageError: another norm or storage, a layer whose weight torch computes already (weight
+            norm, spectral norm, any parametrization), or with storage "gv" a weight that another
+            module shares as it is. Nothing has changed then.
     """
     check_options(storage, "linear", 1.0, None)
     options = _layer_options(norm, storage)
@@ -98,12 +100,20 @@ def convert_(
         for name, layer in module.named_modules()
         if type(layer) in NORMALIZED and where(name, layer)
     ]
+    for name, layer in module.named_modules():
+        if isinstance(layer, _WITH_WEIGHTS) and reparameterized(layer) and where(name, layer):
+            raise UsageError(
+                f"torch computes the weight of layer {name!r} (weight_norm, spectral_norm or "
+                "another parametrization), so it would be normalized twice: first remove that "
+                "(remove_weight_norm, remove_spectral_norm, parametrize.remove_parametrizations), "
+                "or leave the layer out with `where`"
+            )
     for name, layer in chosen:
         missing = [n for n in _weight_names(layer) if layer._parameters.get(n) is None]
         if missing:
             raise UsageError(
                 f"layer {name!r} has no Parameter {missing[0]}: first remove its "
-                "reparameterization (torch.nn.utils.remove_weight_norm)"
+                "reparameterization (torch.nn.utils.prune.remove)"
             )
     if storage == "gv":
         check_ties(module, chosen, "convert_(..., storage='w') keeps the tie")
@@ -120,30 +130,42 @@ def convert_(
 
 
 def warn_of_plain(
-    converter: str, module: nn.Module, where: Callable[[str, nn.Module], bool]
+    converter: str,
+    module: nn.Module,
+    where: Callable[[str, nn.Module], bool],
+    kinds: Collection[type[nn.Module]] = tuple(NORMALIZED),
 ) -> None:
-    """Warn, in one line, of layers with weights that are of other types than `NORMALIZED`.
+    """Warn, in one line, of layers with weights that stay plain, and say why.
 
     Args:
         converter: what leaves these layers plain, for the message.
         module: before or after its conversion.
         where: whether a layer is meant, by name and layer.
+        kinds: types of the layers that are not left plain.
     """
     plain = [
-        f"{name or 'the module'} ({type(layer).__name__})"
+        (f"{name or 'the module'} ({type(layer).__name__})", _why_plain(layer, kinds))
         for name, layer in module.named_modules()
         if isinstance(layer, _WITH_WEIGHTS)
-        and type(layer) not in NORMALIZED
+        and type(layer) not in kinds
         and not isinstance(layer, WeightNormalized)
         and where(name, layer)
     ]
     if plain:
-        shown = ", ".join(plain[:3]) + (f" and {len(plain) - 3} more" if len(plain) > 3 else "")
-        warnings.warn(
-            f"{converter} leaves {shown} plain: only layers of exactly the types "
-            f"{', '.join(kind.__name__ for kind in NORMALIZED)} are normalized",
-            stacklevel=3,
-        )
+        shown = ", ".join(name for name, _ in plain[:3])
+        shown += f" and {len(plain) - 3} more" if len(plain) > 3 else ""
+        reasons = "; ".join(dict.fromkeys(reason for _, reason in plain))
+        warnings.warn(f"{converter} leaves {shown} plain: {reasons}", stacklevel=3)
+
+
+def _why_plain(layer: nn.Module, kinds: Collection[type[nn.Module]]) -> str:
+    kind = type(layer).__name__
+    if isinstance(layer, nn.modules.lazy.LazyModuleMixin):
+        return f"{kind} has no weights before its first forward"
+    like = next((plain.__name__ for plain in kinds if isinstance(layer, plain)), None)
+    if like is not None:
+        return f"{kind} is a subclass of {like} and may compute something else"
+    return f"{kind} has no normalized form here"
 
 
 def check_ties(module: nn.Module, chosen: Collection[tuple[str, nn.Module]], instead: str) -> None:
