@@ -32,6 +32,8 @@ from wnrl.nn.norms.record import Norm
 from wnrl.nn.norms.transition_values import joint_batch, separate_batches
 from wnrl.nn.norms.weight import weight_normalization
 from wnrl.nn.weight_norm.cached_weights import frozen_weights, shared_weights
+from wnrl.nn.weight_norm.cells import WNGRUCell, WNLSTMCell
+from wnrl.nn.weight_norm.gru import WNGRU
 from wnrl.nn.weight_norm.layers import (
     WNConv1d,
     WNConv2d,
@@ -50,6 +52,7 @@ from wnrl.nn.weight_norm.storages import export_gv, to_gv_, to_w_
 __all__ = [
     "NETWORKS",
     "NORMS",
+    "WNGRU",
     "WNLSTM",
     "ActorCritic",
     "Architecture",
@@ -86,6 +89,8 @@ __all__ = [
     "WNConvTranspose1d",
     "WNConvTranspose2d",
     "WNConvTranspose3d",
+    "WNGRUCell",
+    "WNLSTMCell",
     "WNLinear",
     "assemble_actor_critic",
     "assemble_q_network",

@@ -19,8 +19,7 @@ class Subclass(nn.Linear):
 
 
 OTHERS: dict[str, tuple[Callable[[], nn.Module], str]] = {
-    "GRU": (lambda: nn.GRU(2, 3), "GRU has no normalized form here"),
-    "LSTMCell": (lambda: nn.LSTMCell(2, 3), "LSTMCell has no normalized form here"),
+    "RNN": (lambda: nn.RNN(2, 3), "RNN has no normalized form here"),
     "Bilinear": (lambda: nn.Bilinear(2, 2, 3), "Bilinear has no normalized form here"),
     "MultiheadAttention": (
         lambda: nn.MultiheadAttention(4, 2),
@@ -51,10 +50,10 @@ def test_a_layer_that_stays_plain_is_named_with_the_reason(name: str) -> None:
 
 
 def test_many_layers_that_stay_plain_are_one_line_with_each_reason_once() -> None:
-    net = nn.ModuleList([*(nn.GRU(2, 3) for _ in range(4)), Subclass(2, 3)])
+    net = nn.ModuleList([*(nn.RNN(2, 3) for _ in range(4)), Subclass(2, 3)])
     with pytest.warns(
         UserWarning,
-        match=r"leaves 0 \(GRU\), 1 \(GRU\), 2 \(GRU\) and 2 more plain: GRU has no "
+        match=r"leaves 0 \(RNN\), 1 \(RNN\), 2 \(RNN\) and 2 more plain: RNN has no "
         r"normalized form here; Subclass is a subclass of Linear and may compute something else$",
     ):
         convert_(net)

@@ -28,6 +28,8 @@ from torch.nn.utils import parametrizations, parametrize
 
 from wnrl._settings import UsageError
 from wnrl.nn.norms.convert import convert_, fold_
+from wnrl.nn.weight_norm.cells import WNGRUCell, WNLSTMCell
+from wnrl.nn.weight_norm.gru import WNGRU
 from wnrl.nn.weight_norm.layers import (
     WNConv1d,
     WNConv2d,
@@ -47,6 +49,9 @@ LAYERS: dict[str, tuple[Callable[..., nn.Module], type[nn.Module], tuple[int, ..
     "conv": (lambda **k: nn.Conv2d(2, 6, 3, groups=2, **k), WNConv2d, (3, 2, 5, 5)),
     "conv3d": (lambda **k: nn.Conv3d(2, 3, 2, padding=1, **k), WNConv3d, (3, 2, 3, 2, 3)),
     "lstm": (lambda **k: nn.LSTM(4, 5, **k), WNLSTM, (3, 2, 4)),
+    "gru": (lambda **k: nn.GRU(4, 5, 2, bidirectional=True, **k), WNGRU, (3, 2, 4)),
+    "lstm-cell": (lambda **k: nn.LSTMCell(4, 5, **k), WNLSTMCell, (3, 4)),
+    "gru-cell": (lambda **k: nn.GRUCell(4, 5, bias=False, **k), WNGRUCell, (3, 4)),
 }
 
 
@@ -64,7 +69,9 @@ def output(layer: nn.Module, x: Tensor) -> Tensor:
 
 def matrices(layer: nn.Module) -> list[str]:
     """torch's names of the weights."""
-    if isinstance(layer, nn.LSTM):
+    if isinstance(layer, nn.RNNCellBase):
+        return ["weight_ih", "weight_hh"]
+    if isinstance(layer, nn.RNNBase):
         return [name for name in layer._flat_weights_names if name.startswith("weight")]
     return ["weight"]
 

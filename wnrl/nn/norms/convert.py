@@ -15,6 +15,8 @@ from torch import nn
 from wnrl._settings import UsageError, nearest
 from wnrl.nn.norms.catalogue import get_norm
 from wnrl.nn.norms.record import Norm, no_activation_norm
+from wnrl.nn.weight_norm.cells import WNGRUCell, WNLSTMCell
+from wnrl.nn.weight_norm.gru import WNGRU
 from wnrl.nn.weight_norm.layers import (
     WNConv1d,
     WNConv2d,
@@ -50,6 +52,9 @@ NORMALIZED: dict[type[nn.Module], type[WeightNormalized]] = {
     nn.ConvTranspose2d: WNConvTranspose2d,
     nn.ConvTranspose3d: WNConvTranspose3d,
     nn.LSTM: WNLSTM,
+    nn.GRU: WNGRU,
+    nn.LSTMCell: WNLSTMCell,
+    nn.GRUCell: WNGRUCell,
 }
 PLAIN: dict[type[nn.Module], type[nn.Module]] = {
     normalized: plain for plain, normalized in NORMALIZED.items()
@@ -250,6 +255,6 @@ def _layer_options(norm: str | Norm, storage: str) -> tuple[str, float, float | 
 
 
 def _weight_names(layer: nn.Module) -> tuple[str, ...]:
-    if isinstance(layer, nn.LSTM):
+    if isinstance(layer, nn.RNNBase):
         return tuple(name for name in layer._flat_weights_names if name.startswith("weight"))
-    return ("weight",)
+    return ("weight_ih", "weight_hh") if isinstance(layer, nn.RNNCellBase) else ("weight",)

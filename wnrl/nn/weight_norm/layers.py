@@ -144,8 +144,8 @@ def weight_norm_groups(
     Args:
         module: any module.
         where: called with the name (as in `module.named_modules()`) and the module of each linear,
-            convolution and LSTM layer, plain layers included; True normalizes the layer's weights.
-            None normalizes layers with storage="w".
+            convolution and recurrent layer, plain layers included; True normalizes the layer's
+            weights. None normalizes layers with storage="w".
         defaults: added to both groups, for example `lr`.
 
     Returns:
@@ -173,7 +173,7 @@ def weight_norm_groups(
                 f"where selects {name!r}, whose weight torch reparametrizes: leave it out, or "
                 "remove the parametrization or hook first"
             )
-        # In a Linear, Conv or LSTM only weights have names that start so.
+        # In these layers only weights have names that start so.
         axis = int(getattr(layer, "transposed", False))
         for weight_name, weight in layer.named_parameters(recurse=False):
             if weight_name.startswith("weight"):
@@ -188,7 +188,7 @@ def weight_norm_groups(
     ]
 
 
-_LAYERS = (nn.Linear, nn.modules.conv._ConvNd, nn.LSTM)
+_LAYERS = (nn.Linear, nn.modules.conv._ConvNd, nn.RNNBase, nn.RNNCellBase)
 
 
 def _marked(name: str, layer: nn.Module) -> bool:

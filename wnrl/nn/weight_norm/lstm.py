@@ -6,17 +6,15 @@ step of a sequence, in acting and in learning. The cell itself is torch's kernel
 Source: Salimans & Kingma 2016, arXiv 1602.07868, section 2.
 """
 
-from collections.abc import Sequence
-
 from torch import _VF, Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from wnrl.nn.weight_norm.parametrization import WeightNormalized
+from wnrl.nn.weight_norm.recurrent import RecurrentWeights
 
 State = tuple[Tensor, Tensor]  # h (layers * directions, B, P or H), c (layers * directions, B, H)
 
 
-class WNLSTM(WeightNormalized, nn.LSTM):
+class WNLSTM(RecurrentWeights, nn.LSTM):
     """`torch.nn.LSTM` with one gain per row of every weight: each gate of each unit has its own.
 
     Arguments as in torch, keyword-only ones as in `WeightNormalized`. With storage="gv" each
@@ -24,14 +22,6 @@ class WNLSTM(WeightNormalized, nn.LSTM):
     direction, becomes `<name>_g` (4H, 1) and `<name>_v` (4H, I). Weights are computed once per
     forward, not per step. With storage="w" the module computes as torch's, and `WNAdam` normalizes.
     """
-
-    def weight_names(self) -> tuple[str, ...]:
-        """Return torch's names of the matrices: weight_ih_l0, weight_hh_l0, ..."""
-        return tuple(name for name in self._flat_weights_names if name.startswith("weight"))
-
-    def plain_names(self) -> Sequence[str]:
-        """Return torch's names of weights and biases, in its order."""
-        return self._flat_weights_names
 
     def forward(  # type: ignore[override]  # torch declares overloads
         self, input: Tensor | PackedSequence, hx: State | None = None
@@ -52,7 +42,7 @@ class WNLSTM(WeightNormalized, nn.LSTM):
         output, h, c = _VF.lstm(
             x,
             hx,
-            self._weights(),
+            self.flat_weights(),
             self.bias,
             self.num_layers,
             self.dropout,
@@ -75,7 +65,7 @@ class WNLSTM(WeightNormalized, nn.LSTM):
             x,
             batch_sizes,
             hx,
-            self._weights(),
+            self.flat_weights(),
             self.bias,
             self.num_layers,
             self.dropout,
@@ -89,40 +79,3 @@ class WNLSTM(WeightNormalized, nn.LSTM):
         sizes = (self.proj_size or self.hidden_size, self.hidden_size)
         h, c = (x.new_zeros(stacked, batch, size) for size in sizes)
         return h, c
-
-    def _weights(self) -> list[Tensor]:
-        """Return weights and biases in torch's order."""
-        return [
-            self.effective_weight(name) if name.startswith("weight") else getattr(self, name)
-            for name in self._flat_weights_names
-        ]
-
-    # The methods below maintain torch's list of flat weights. With storage="gv" it holds v in place
-    # of w, for torch's type checks only; the forward above does not use it.
-
-    def _init_flat_weights(self) -> None:
-        if not self._computes():
-            super()._init_flat_weights()
-            return
-        self._flat_weights = [
-            self._parameters.get(f"{name}_v", self._parameters.get(name))
-            for name in self._flat_weights_names
-        ]
-        self._flat_weight_refs = [None] * len(self._flat_weights)
-
-    def _weights_have_changed(self) -> bool:
-        return not self._computes() and bool(
-            super()._weights_have_changed()  # type: ignore[no-untyped-call]  # torch
-        )
-
-    def flatten_parameters(self) -> None:
-        """Give cuDNN one buffer of weights; do nothing with storage="gv", which computes them."""
-        if not self._computes():
-            super().flatten_parameters()
-
-    def _weights_replaced(self) -> None:
-        super()._weights_replaced()
-        self._init_flat_weights()
-
-    def _computes(self) -> bool:
-        return any(name.endswith("_v") for name in self._parameters)

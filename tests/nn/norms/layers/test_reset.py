@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from wnrl.nn import (
+    WNGRU,
     WNLSTM,
     BatchRenorm,
     ChannelLayerNorm,
@@ -22,6 +23,7 @@ from wnrl.nn import (
     WNConv3d,
     WNConvTranspose2d,
     WNLinear,
+    WNLSTMCell,
 )
 
 LAYERS: list[tuple[Any, tuple[int, ...], dict[str, Any]]] = [
@@ -39,6 +41,8 @@ LAYERS: list[tuple[Any, tuple[int, ...], dict[str, Any]]] = [
     (WNConv3d, (2, 3, 2), {}),
     (WNConvTranspose2d, (2, 3, 2), {}),
     (WNLSTM, (4, 3), {}),
+    (WNGRU, (4, 3), {}),
+    (WNLSTMCell, (4, 3), {}),
     (BatchRenorm, (4,), {}),
     (MeanOnlyBatchNorm, (4,), {}),
     (ChannelLayerNorm, (4,), {}),
