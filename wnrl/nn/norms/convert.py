@@ -7,13 +7,16 @@ storage to the other, with an optimizer, is in `storages`.
 
 import warnings
 from collections.abc import Callable, Collection
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
 
 from wnrl._settings import UsageError, nearest
 from wnrl.nn.norms.catalogue import get_norm
+from wnrl.nn.norms.layers.projection import ProjectedConv2d, ProjectedLinear
+from wnrl.nn.norms.layers.spectral import SpectralConv2d, SpectralLinear
+from wnrl.nn.norms.layers.standardization import StandardizedConv2d, StandardizedLinear
 from wnrl.nn.norms.record import Norm, no_activation_norm
 from wnrl.nn.weight_norm.cells import WNGRUCell, WNLSTMCell
 from wnrl.nn.weight_norm.gru import WNGRU
@@ -58,6 +61,20 @@ NORMALIZED: dict[type[nn.Module], type[WeightNormalized]] = {
 }
 PLAIN: dict[type[nn.Module], type[nn.Module]] = {
     normalized: plain for plain, normalized in NORMALIZED.items()
+}
+
+
+_SPECTRAL = ("power_iterations", "lipschitz", "leave_smaller", "weight_u")
+_STANDARDIZED = ("gamma", "eps", "gain")
+_PROJECTED = ("by_rows", "radius")
+# What `fold_` makes of a layer of another normalization, and what it removes.
+_WITH_OWN_WEIGHT: dict[type[nn.Module], tuple[type[nn.Module], tuple[str, ...]]] = {
+    SpectralLinear: (nn.Linear, _SPECTRAL),
+    SpectralConv2d: (nn.Conv2d, _SPECTRAL),
+    StandardizedLinear: (nn.Linear, _STANDARDIZED),
+    StandardizedConv2d: (nn.Conv2d, _STANDARDIZED),
+    ProjectedLinear: (nn.Linear, _PROJECTED),
+    ProjectedConv2d: (nn.Conv2d, _PROJECTED),
 }
 
 
@@ -218,8 +235,9 @@ def _tie_(
 def fold_(module: Module) -> Module:
     """Turn weight-normalized layers back into torch's, in place.
 
-    Subclasses of the weight-normalized layers stay as they are. Hooks, modes and biases stay; the
-    weights of storage "gv" become new Parameters.
+    Spectral, standardized and projected layers become plain too, with the weight that they use in
+    acting. Subclasses of all these layers stay as they are. Hooks, modes and biases stay; weights
+    that were computed become new Parameters.
 
     Returns:
         The module.
@@ -231,7 +249,22 @@ def fold_(module: Module) -> Module:
             for option in ("storage", "gain", "gain_scale", "max_v_norm", "_frozen"):
                 layer.__dict__.pop(option, None)
             layer.__class__ = plain
+        elif type(layer) in _WITH_OWN_WEIGHT:
+            _fold_one_(layer)
     return module
+
+
+def _fold_one_(layer: Any) -> None:
+    """Turn a layer that computes from `weight`, or that a step projects, into torch's."""
+    plain, names = _WITH_OWN_WEIGHT[type(layer)]
+    if hasattr(layer, "effective_weight"):
+        mode, layer.training = layer.training, False  # training mode would move Spectral's u
+        weight = layer.effective_weight()
+        layer.training = mode
+        layer.weight = nn.Parameter(weight, requires_grad=layer.weight.requires_grad)
+    for name in names:
+        delattr(layer, name)
+    layer.__class__ = plain
 
 
 def _layer_options(norm: str | Norm, storage: str) -> tuple[str, float, float | None]:

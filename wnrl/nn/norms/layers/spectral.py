@@ -14,6 +14,11 @@ from torch import Tensor, nn
 
 SETTLING_ITERATIONS = 15  # torch's spectral_norm starts with as many
 SMALLEST_SIGMA = 1e-12  # for a weight of zeros
+_PARAMETRIZED = "parametrizations.weight"
+_TORCH_NAMES = (  # torch's keys of weight, u and v: of its hook and of its parametrization
+    ("weight_orig", "weight_u", "weight_v"),
+    (f"{_PARAMETRIZED}.original", f"{_PARAMETRIZED}.0._u", f"{_PARAMETRIZED}.0._v"),
+)
 
 
 class Spectral(nn.Module):
@@ -56,6 +61,35 @@ class Spectral(nn.Module):
     def _draw_(self) -> None:
         drawn = torch.randn(self.weight.shape[0]).to(self.weight)
         self.weight_u.copy_(nn.functional.normalize(drawn, dim=0))
+
+    def _load_from_state_dict(
+        self,
+        state_dict: dict[str, Any],
+        prefix: str,
+        local_metadata: dict[str, Any],
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        """Load also what torch's spectral_norm saved, as a hook or a parametrization.
+
+        torch's v is not kept: it follows from u and the weight.
+        """
+        for weight, u, v in _TORCH_NAMES:
+            if prefix + weight in state_dict and prefix + u in state_dict:
+                state_dict[f"{prefix}weight"] = state_dict.pop(prefix + weight)
+                state_dict[f"{prefix}weight_u"] = state_dict.pop(prefix + u)
+                state_dict.pop(prefix + v, None)
+        super()._load_from_state_dict(
+            state_dict,
+            prefix,
+            local_metadata,
+            strict,
+            missing_keys,
+            unexpected_keys,
+            error_msgs,
+        )
 
     def effective_weight(self) -> Tensor:
         """Return w (O, ...), differentiable; a training forward moves u first."""
