@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import prune
+from torch.nn.utils import parametrize, prune
 
 from wnrl._settings import UsageError
 from wnrl.nn import WNLSTM, WNConv2d, WNConvTranspose2d, WNLinear, to_gv_, weight_norm_groups
@@ -45,6 +45,33 @@ def test_a_layer_of_storage_w_is_pruned_and_learns(
     prune.remove(layer, name)
     assert (getattr(layer, name) == 0).float().mean() >= 0.5
     output(layer, example)
+
+
+class Doubled(nn.Module):
+    """A parametrization."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * x
+
+
+@pytest.mark.parametrize(("kind", "sizes", "shape", "name"), LAYERS)
+def test_a_weight_of_storage_w_is_replaced_and_parametrized(
+    kind: Any, sizes: tuple[int, ...], shape: tuple[int, ...], name: str
+) -> None:
+    layer, example = kind(*sizes, storage="w"), torch.rand(shape)
+    setattr(layer, name, nn.Parameter(torch.full_like(getattr(layer, name), 0.3)))
+    plain = kind.__bases__[1](*sizes)
+    plain.load_state_dict(layer.state_dict())
+    torch.testing.assert_close(output(layer, example), output(plain, example))
+    parametrize.register_parametrization(layer, name, Doubled())
+    with torch.no_grad():
+        getattr(plain, name).mul_(2)
+    torch.testing.assert_close(output(layer, example), output(plain, example))
+    with pytest.raises(UsageError, match="normalized twice"):
+        WNAdam(layer.parameters())
+    parametrize.remove_parametrizations(layer, name)
+    torch.testing.assert_close(output(layer, example), output(plain, example))
+    WNAdam(weight_norm_groups(layer)).step()
 
 
 @pytest.mark.parametrize(("kind", "sizes", "shape", "name"), LAYERS)
