@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize, prune
 
 from wnrl._settings import UsageError
-from wnrl.nn import WNLSTM, WNConv2d, WNConvTranspose2d, WNLinear, to_gv_, weight_norm_groups
+from wnrl.nn import WNLSTM, WNConv2d, WNConvTranspose2d, WNLinear, fold_, to_gv_, weight_norm_groups
 from wnrl.optim import WNAdam
 
 LAYERS: list[tuple[Any, tuple[int, ...], tuple[int, ...], str]] = [
@@ -47,6 +47,19 @@ def test_a_layer_of_storage_w_is_pruned_and_learns(
     output(layer, example)
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.*is deprecated:DeprecationWarning")
+@pytest.mark.parametrize("storage", ["gv", "w"])
+@pytest.mark.parametrize(("kind", "sizes", "shape", "name"), LAYERS)
+def test_a_layer_is_scripted_after_it_was_folded(
+    kind: Any, sizes: tuple[int, ...], shape: tuple[int, ...], name: str, storage: str
+) -> None:
+    net, example = nn.Sequential(kind(*sizes, storage=storage)), torch.rand(shape)
+    with pytest.raises(UsageError, match=rf"script got a {kind.__name__}.* with wnrl\.nn\.fold_"):
+        torch.jit.script(net)
+    expected = output(net, example)
+    torch.testing.assert_close(output(torch.jit.script(fold_(net)), example), expected)
+
+
 class Doubled(nn.Module):
     """A parametrization."""
 
@@ -69,6 +82,8 @@ def test_a_weight_of_storage_w_is_replaced_and_parametrized(
     torch.testing.assert_close(output(layer, example), output(plain, example))
     with pytest.raises(UsageError, match="normalized twice"):
         WNAdam(layer.parameters())
+    with pytest.raises(UsageError, match=f"cannot write '{name}', which is pruned or param"):
+        layer.set_weight_(getattr(plain, name), name)
     parametrize.remove_parametrizations(layer, name)
     torch.testing.assert_close(output(layer, example), output(plain, example))
     WNAdam(weight_norm_groups(layer)).step()

@@ -5,7 +5,7 @@ The layers are in `layers` and `lstm`, the mathematics in `wnrl.kernels`.
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -223,6 +223,7 @@ class WeightNormalized(nn.Module):
 
         Raises:
             ValueError: the shape is not the layer's.
+            UsageError: the weight is pruned or parametrized, so a write would be lost.
         """
         computed = self.storage == "gv"
         target = self.gv_parameters(name)[1] if computed else self.effective_weight(name)
@@ -236,8 +237,20 @@ class WeightNormalized(nn.Module):
             parts = self._parts(weight.to(target))
             for parameter, value in zip(self.gv_parameters(name), parts, strict=True):
                 parameter.copy_(value)
+        elif self._parameters.get(name) is None:
+            raise UsageError(
+                f"set_weight_ cannot write {name!r}, which is pruned or parametrized: make that "
+                "permanent first (torch.nn.utils.prune.remove, parametrize.remove_parametrizations)"
+            )
         else:
             target.copy_(weight)
+
+    def __prepare_scriptable__(self) -> NoReturn:
+        """Refuse torch.jit.script, which cannot read how the weight is found."""
+        raise UsageError(
+            f"torch.jit.script got a {type(self).__name__}, which it cannot compile: turn the "
+            "network into plain layers with wnrl.nn.fold_(network) first, or use torch.jit.trace"
+        )
 
     def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
         """Register a Parameter; refuse the one of torch's pruning for a computed weight."""
