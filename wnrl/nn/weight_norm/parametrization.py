@@ -171,7 +171,10 @@ class WeightNormalized(nn.Module):
             if snapshot.requires_grad or not torch.is_grad_enabled():
                 return snapshot
         g, v = self.gain_and_vector(name)
-        return output_back(weight_norm(v, g), self.output_axis)
+        computed = weight_norm(v, g)
+        # Not a call for axis 0: where torch.compile breaks a graph, it would compile the call, and
+        # warn that w is not a leaf.
+        return output_back(computed, self.output_axis) if self.output_axis else computed
 
     def weight_and_bias(self) -> tuple[Tensor, Tensor | None]:
         """Return what a layer with one weight computes with."""
