@@ -221,8 +221,8 @@ def test_every_layer_of_a_q_network_is_seen(norm: str) -> None:
 OBS = (2, 12, 9)
 NETWORKS: dict[str, tuple[Any, dict[str, Any]]] = {
     "impala": (build_q_network, {"torso": "impala"}),
-    "shared": (build_actor_critic, {}),
-    "separate": (build_actor_critic, {"separate": True}),
+    "shared": (build_actor_critic, {"torso": "mlp"}),
+    "separate": (build_actor_critic, {"torso": "mlp", "separate": True}),
     "recurrent Q": (build_q_network, {"lstm_units": 5}),
     "recurrent actor-critic": (build_actor_critic, {"lstm_units": 5}),
 }

@@ -200,7 +200,8 @@ def test_runs_of_other_machines_are_compared_and_their_times_are_not(
     assert "Not measured: the runs used different machines or numbers of threads." in text
     assert "agent steps/s" not in text
     capsys.readouterr()
-    monkeypatch.setattr(compare, "with_costs", None)  # it is refused before anything is measured
+    # It is refused before anything is measured.
+    monkeypatch.setattr("wnrl.compare.run_comparison.with_costs", None)
     flags = ["--norm", "none", "weight", "--steps=1000", "--threads=1", "--seeds=1", "--dry-run"]
     assert "--threads 1 vs 2" in refused(capsys, *flags, "--out", tmp_path)
 

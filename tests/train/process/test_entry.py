@@ -1,5 +1,6 @@
 """Ctrl-C while a command imports what it needs, which takes seconds."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -8,11 +9,22 @@ from pathlib import Path
 
 import pytest
 
-COMMANDS = {
-    "train": ["-m", "wnrl.train", "--list-norms"],
-    "compare": ["-m", "wnrl.compare", "--help"],
-    "evaluate": ["-m", "wnrl.evaluate", "nowhere"],
-    "console script": ["-c", "import sys, wnrl; sys.exit(wnrl.main())", "train", "--list-norms"],
+import wnrl
+
+TRAIN = ["--env=toy/Catch", "--run-dir=run"]
+NOTHING_LOST = "wnrl.train: stopped before the training began; nothing is lost"
+COMMANDS = {  # what begins, and its line
+    "train": (["-m", "wnrl.train", *TRAIN], NOTHING_LOST),
+    "compare": (
+        ["-m", "wnrl.compare", "--env=toy/Catch", "--dry-run"],
+        "stopped; to continue, repeat the command: python -m wnrl.compare --env=toy/Catch "
+        "--dry-run",
+    ),
+    "evaluate": (["-m", "wnrl.evaluate", "nowhere"], "wnrl.evaluate: stopped without a result"),
+    "console script": (
+        ["-c", "import sys, wnrl; sys.exit(wnrl.main())", "train", *TRAIN],
+        NOTHING_LOST,
+    ),
 }
 LIMIT_S = 60.0
 
@@ -27,10 +39,13 @@ LIMIT_S = 60.0
     ],
 )
 def test_a_signal_within_the_imports_ends_a_command_in_one_line(
-    command: str, signum: signal.Signals
+    command: str, signum: signal.Signals, tmp_path: Path
 ) -> None:
+    words, line = COMMANDS[command]
     process = subprocess.Popen(
-        [sys.executable, *COMMANDS[command]],
+        [sys.executable, *words],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(wnrl.__file__).parents[1])},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         # The tests may run under nohup.
@@ -44,9 +59,9 @@ def test_a_signal_within_the_imports_ends_a_command_in_one_line(
         time.sleep(0.001)
     process.send_signal(signum)
     out, err = process.communicate(timeout=LIMIT_S)
-    name = "train" if command == "console script" else command
-    assert (out, err) == (b"", f"wnrl.{name}: stopped\n".encode())
+    assert (out, err.decode()) == (b"", f"{line}\n")
     assert process.returncode == 128 + signum
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_command_begins_within_few_imports() -> None:
