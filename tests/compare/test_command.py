@@ -270,3 +270,12 @@ def test_a_dry_run_measures_time_and_memory(
     assert "memory  up to" in output
     assert output.count("to do") == 6
     assert not out.exists()
+
+
+def test_an_environment_in_a_file_that_is_no_text_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "grid.toml"
+    file.write_text("env = 5\n")
+    assert compare.main(["--config", str(file), "--dry-run"]) == 2
+    assert capsys.readouterr().err == "wnrl.compare: --env takes text, not 5\n"

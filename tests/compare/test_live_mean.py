@@ -16,7 +16,7 @@ from tensorboard.plugins import base_plugin
 from tensorboard.plugins.custom_scalar import layout_pb2
 
 from wnrl.compare import command as compare
-from wnrl.compare import final_report
+from wnrl.compare import final_report, run_comparison
 from wnrl.compare.grid import make_grid
 from wnrl.compare.jobs.runner import Run, State
 from wnrl.compare.live_mean import LiveMeans
@@ -342,7 +342,7 @@ def test_a_mean_that_cannot_be_written_costs_the_report_none_of_its_files(
 def test_a_comparison_writes_them_while_it_trains(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compare, "LiveMeans", partial(LiveMeans, interval_s=0.0))
+    monkeypatch.setattr(run_comparison, "LiveMeans", partial(LiveMeans, interval_s=0.0))
     monkeypatch.setattr(final_report, "write_means", lambda *args: None)
     grid = ["--env=toy/Catch", "--norm=none", "--warmup-steps=200", "--eval-every-steps=0"]
     grid += ["--seeds=1", "--steps=600", "--jobs=1", "--no-wall-time", f"--out={tmp_path}"]

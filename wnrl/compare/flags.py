@@ -222,7 +222,7 @@ def parse_compare_flags(arguments: Sequence[str]) -> CompareArguments:
     return CompareArguments(
         options=checked,
         settings={**from_file, **{n: v for n, v in given.items() if n not in option_names}},
-        envs=[member for env in envs for member in suite_members(env)],
+        envs=[member for env in envs for member in _members(env)],
         norms=sorted(norms, key=lambda norm: norm != baseline),  # the baseline first
         sweep=sweep,
         tune=tune,
@@ -230,6 +230,11 @@ def parse_compare_flags(arguments: Sequence[str]) -> CompareArguments:
         report_only=None if report_only is None else Path(report_only),
         seeds=range(1, most + 1),
     )
+
+
+def _members(env: Any) -> Sequence[Any]:
+    """Return the games of a suite, or the value itself: one of a file may not be text."""
+    return suite_members(env) if isinstance(env, str) else [env]
 
 
 def _choices(arguments: Sequence[str]) -> tuple[str, list[str], dict[str, Any]]:
