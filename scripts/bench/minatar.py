@@ -10,8 +10,6 @@ with one torch thread; logging, checkpoints and evaluation are left out. Games t
 printed are medians over rounds. Seconds are those of this process's CPU time.
 """
 
-import csv
-import platform
 import statistics
 import sys
 import time
@@ -21,11 +19,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from timing import Row, write_csv
 from train import positive
 
 from wnrl._settings import UsageError
 from wnrl.agents.catalogue import AGENTS
 from wnrl.config import make_config
+from wnrl.doctor.cpus import cpu_model
 from wnrl.doctor.memory import keep_freed_memory
 from wnrl.doctor.software import git_commit, versions
 from wnrl.envs.minatar.names import GAMES
@@ -33,7 +33,6 @@ from wnrl.envs.vector import VectorEnv
 from wnrl.train.build import RunParts, build_agent, build_env, build_network, resolve
 from wnrl.train.flags import Parser, one_line
 
-Row = dict[str, Any]
 Advance = Callable[[int], int]  # agent steps, at least -> those that the games used
 
 
@@ -117,7 +116,7 @@ def rows_of(given: dict[str, Any], what: str, rates: dict[str, list[float]]) -> 
             "steps_per_round": given["steps"],
             "minatar": versions()["MinAtar"],
             "torch": torch.__version__,
-            "machine": platform.machine(),
+            "machine": cpu_model(),
             "commit": git_commit() or "",
         }
         for game, each in rates.items()
@@ -146,10 +145,7 @@ def main() -> None:
         )
     if given["csv"]:
         given["csv"].parent.mkdir(parents=True, exist_ok=True)
-        with given["csv"].open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
+        write_csv(given["csv"], rows)
 
 
 if __name__ == "__main__":

@@ -81,7 +81,7 @@ class Ledger:
         self._since_s = now()
 
     def clear(self) -> None:
-        """Begin to count anew."""
+        """Start counting from zero."""
         self._enter_next()
         self.seconds.clear()
 
@@ -139,19 +139,9 @@ def instrumented(ledger: Ledger, session: Session, env: VectorEnv) -> Iterator[N
     with contextlib.ExitStack() as stack:
         for owner, name, part in places:
             timed = ledger.timed(part, getattr(owner, name))
-            if isinstance(owner, type):  # a method gets its object from the call
-                timed = _method(ledger, part, getattr(owner, name))
             stack.enter_context(mock.patch.object(owner, name, timed))
         stack.enter_context(mock.patch.object(agent.learner, "step", step))
         yield
-
-
-def _method(ledger: Ledger, part: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    def method(self: Any, *arguments: Any, **named: Any) -> Any:
-        with ledger.part(part):
-            return function(self, *arguments, **named)
-
-    return method
 
 
 class Running:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from script_modules import SCRIPTS, load_script
+from script_modules import SCRIPTS, load_script, refusal
 
 bench_minatar = load_script("bench/minatar.py")
 
@@ -34,14 +34,7 @@ def test_bad_arguments_are_one_line(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["bench/minatar.py", *arguments])
-    with pytest.raises(SystemExit) as exit_:
-        bench_minatar.main()
-    printed = capsys.readouterr().err
-    assert exit_.value.code == 2
-    assert printed.startswith("bench_minatar: ")
-    assert printed.count("\n") == 1
-    assert says in printed
+    assert says in refusal(bench_minatar, "bench_minatar", arguments, monkeypatch, capsys)
 
 
 @pytest.mark.slow

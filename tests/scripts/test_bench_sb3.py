@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from script_modules import SCRIPTS, load_script
+from script_modules import SCRIPTS, load_script, refusal
 
 pytest.importorskip("cv2", reason="SB3's Atari wrappers need it")
 learners = load_script("bench/learners.py")
@@ -29,14 +29,7 @@ def test_bad_arguments_are_one_line(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["bench/sb3.py", *arguments])
-    with pytest.raises(SystemExit) as exit_:
-        bench_sb3.main()
-    printed = capsys.readouterr().err
-    assert exit_.value.code == 2
-    assert printed.startswith("bench_sb3: ")
-    assert printed.count("\n") == 1
-    assert says in printed
+    assert says in refusal(bench_sb3, "bench_sb3", arguments, monkeypatch, capsys)
 
 
 @pytest.mark.slow

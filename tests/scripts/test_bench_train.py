@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from script_modules import SCRIPTS, load_script
+from script_modules import SCRIPTS, load_script, refusal
 
 from wnrl._settings import UsageError
 from wnrl.agents.catalogue import AGENTS
@@ -72,14 +72,7 @@ def test_bad_arguments_are_one_line(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["bench/train.py", *arguments])
-    with pytest.raises(SystemExit) as exit_:
-        bench_train.main()
-    printed = capsys.readouterr().err
-    assert exit_.value.code == 2
-    assert printed.startswith("bench_train: ")
-    assert printed.count("\n") == 1
-    assert says in printed
+    assert says in refusal(bench_train, "bench_train", arguments, monkeypatch, capsys)
 
 
 def test_agents_and_normalizations_are_measured_once() -> None:

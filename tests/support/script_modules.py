@@ -3,8 +3,11 @@
 import functools
 import importlib
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
+
+import pytest
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
@@ -27,3 +30,21 @@ def load_script(path: str) -> ModuleType:
         for name in names:
             sys.modules.pop(name, None)
         sys.modules.update(others)
+
+
+def refusal(
+    script: ModuleType,
+    program: str,
+    arguments: Sequence[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> str:
+    """Run a script's `main` with arguments that it refuses: exit code 2 and this one line."""
+    monkeypatch.setattr(sys, "argv", [f"{program}.py", *arguments])
+    with pytest.raises(SystemExit) as exit_:
+        script.main()
+    printed = capsys.readouterr().err
+    assert exit_.value.code == 2
+    assert printed.startswith(f"{program}: ")
+    assert printed.count("\n") == 1
+    return printed
