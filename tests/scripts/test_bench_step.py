@@ -67,7 +67,6 @@ def test_a_dry_run_accounts_for_the_whole_step(tmp_path: Path) -> None:
     assert sum(shares[part] for part in bench_step.PARTS) == pytest.approx(1, abs=0.01)
     for part in ("act", "rows", "input", "forward", "backward", "optimizer"):
         assert shares[part] > 0, part
-    assert shares["rest"] < 0.5  # what no part claims
     assert "dqn weight, threads 1: " in done.stdout
 
 
