@@ -70,24 +70,20 @@ def test_results_do_not_depend_on_the_number_of_threads(
 
 
 def test_each_thread_has_its_share_and_every_row_is_stepped_once() -> None:
-    targets = [
-        optimizer_cpu._Target(np.zeros(5), [np.arange(9)[:, None]], np.empty((9, 3)), 30_000),
-        optimizer_cpu._Target(np.zeros(5), [np.arange(40_000)], np.empty(3), 16_384),
-        optimizer_cpu._Target(np.zeros(5), [np.arange(2)[:, None]], np.empty((2, 3)), 9),
-    ]
+    def arrays(weight: tuple[int, ...], sums: tuple[int, ...]) -> optimizer_cpu._Arrays:
+        return optimizer_cpu._Arrays((), np.empty(weight), [], np.empty(sums))
+
+    of = [arrays((9, 30_000), (9, 3)), arrays((40_000,), (3,)), arrays((2, 9), (2, 3))]
     for threads in (1, 2, 3, 4):
-        work = optimizer_cpu._divided(targets, threads)
+        work = optimizer_cpu._divided(of, threads)
         assert len(work) == threads
-        rows = [
-            [x for part in of if part.elements == 30_000 for x in part.arrays[0][:, 0]]
-            for of in work
-        ]
-        assert [x for of in rows for x in of] == list(range(9))
-        flat = [x for of in work for part in of if part.elements == 16_384 for x in part.arrays[0]]
-        assert flat == list(range(40_000))
-        loads = [sum(len(part.sums) * part.elements for part in of) for of in work]
+        for target, rows in enumerate((9, 3, 2)):
+            parts = [part for parts in work for part in parts if part.target == target]
+            assert [row for x in parts for row in range(x.start, x.stop)] == list(range(rows))
+        elements = (30_000, 40_000 / 3, 9)
+        loads = [sum((x.stop - x.start) * elements[x.target] for x in parts) for parts in work]
         assert max(loads) - min(loads) <= 2 * 30_000
-    assert len(optimizer_cpu._divided(targets[2:], 4)) == 1  # too little for a second thread
+    assert len(optimizer_cpu._divided(of[2:], 4)) == 1  # too little for a second thread
 
 
 @pytest.mark.parametrize("max_norm", [None, float("inf"), 0.5])
@@ -148,6 +144,19 @@ def test_bfloat16_weights_follow_a_float32_master(choose_backend: Callable[[str]
         master = optimizer.state[mine]["master"]
         assert torch.equal(mine, master.bfloat16())
         assert torch.allclose(master, expected.state[theirs]["master"], rtol=1e-4, atol=1e-4)
+
+
+def test_weights_and_state_that_move_in_memory_are_found_again() -> None:
+    weight = nn.Parameter(torch.randn(4, 6, generator=torch.Generator().manual_seed(5)))
+    moved = nn.Parameter(weight.detach().clone())
+    optimizer, other = WNAdam([weight], 0.1), WNAdam([moved], 0.1)
+    for _ in range(3):
+        weight.grad, moved.grad = torch.ones_like(weight), torch.ones_like(moved)
+        optimizer.step()
+        other.step()
+        moved.data = moved.data.clone()
+        other.load_state_dict(copy.deepcopy(other.state_dict()))
+    assert torch.equal(weight, moved)
 
 
 def test_nan_gradients_are_not_hidden_by_clipping() -> None:

@@ -27,26 +27,34 @@ Array = npt.NDArray[Any]
 LEAST_ELEMENTS = 65_536  # of a thread: below, waking another one takes longer than the work
 
 
-class _Target(NamedTuple):
-    """A parameter and its state as arrays."""
+class _Arrays(NamedTuple):
+    """A parameter and its state as arrays in the same memory."""
 
-    numbers: Array  # (5,) settings of the rule, as in `optimizer_numba`
-    arrays: list[Array]  # in the order in which the compiled functions take them
+    key: tuple[object, ...]  # where that memory is
+    weight: Array  # (O, K), or (K,) of a plain parameter
+    state: list[Array]  # in the order in which the compiled functions take them
     sums: Array  # (O, 3), or (B,) of a plain parameter
-    elements: int  # of a row or block
+
+
+class _Target(NamedTuple):
+    """A parameter with what changes from step to step."""
+
+    arrays: _Arrays
+    gradient: Array  # as the weight
+    numbers: Array  # (5,) settings of the rule, as in `optimizer_numba`
 
     @property
     def normalized(self) -> bool:
         """Return whether each row has a gain."""
-        return self.sums.ndim == 2
+        return self.arrays.sums.ndim == 2
 
-    def part(self, rows: slice) -> "_Target":
-        """Return some rows or blocks."""
-        arrays = [array[rows] for array in self.arrays]
-        if not self.normalized:
-            elements = slice(rows.start * self.elements, rows.stop * self.elements)
-            arrays = [array[elements] for array in self.arrays]
-        return self._replace(arrays=arrays, sums=self.sums[rows])
+
+class _Part(NamedTuple):
+    """Some rows or blocks of a target, the work of one thread."""
+
+    target: int  # its number
+    start: int
+    stop: int
 
 
 def takes(entries: Sequence[Entry]) -> bool:
@@ -66,55 +74,73 @@ def prepare() -> None:
     state = {"norm": torch.ones(1, 1), "sign": torch.ones(1, 1), "updates": torch.zeros(())}
     row = Entry(torch.ones(1, 1), gradient.view(1, 1), state, settings, 0, normalized=True)
     plain = Entry(torch.ones(1), gradient, {"updates": torch.zeros(())}, settings, 0, False)
-    step(SGD, [row, plain], max_norm=1.0)
+    CompiledStep(SGD).step([row, plain], max_norm=1.0)
 
 
-def step(rule: Rule, entries: Sequence[Entry], max_norm: float | None) -> Tensor | None:
-    """Update every entry once; arguments and result are those of `optimizer_aten.step`."""
-    torch._foreach_add_([entry.state["updates"] for entry in entries], 1)
-    targets = [_target(rule, entry) for entry in entries]
-    threads = _divided(targets, torch.get_num_threads())
-    clips = max_norm is not None and math.isfinite(max_norm)
-    total, clip = math.nan, 1.0
-    if max_norm is not None and clips:
-        in_threads([partial(_measure, work) for work in threads])
-        total = _total(targets)
-        clip = max_norm / (total + CLIP_EPSILON)
-        clip = 1.0 if clip > 1 else clip  # NaN stays
-    in_threads([partial(_step, rule.kernel, clip, clips, work) for work in threads])
-    for entry in entries:
-        if "master" in entry.state:
-            entry.parameter.copy_(entry.state["master"])
-    if max_norm is None:
-        return None
-    wide = torch.float64 if entries[0].parameter.dtype == torch.float64 else torch.float32
-    return torch.tensor(total if clips else _total(targets), dtype=wide)
+class CompiledStep:
+    """The compiled step of one optimizer; it keeps the arrays of the last step."""
+
+    def __init__(self, rule: Rule) -> None:
+        self._rule = rule
+        self._arrays: dict[int, _Arrays] = {}
+
+    def step(self, entries: Sequence[Entry], max_norm: float | None) -> Tensor | None:
+        """Update every entry once; arguments and result are those of `optimizer_aten.step`."""
+        torch._foreach_add_([entry.state["updates"] for entry in entries], 1)
+        targets = [self._target(number, entry) for number, entry in enumerate(entries)]
+        threads = _divided([target.arrays for target in targets], torch.get_num_threads())
+        clips = max_norm is not None and math.isfinite(max_norm)
+        total, clip = math.nan, 1.0
+        if max_norm is not None and clips:
+            in_threads([partial(_measure, targets, parts) for parts in threads])
+            total = _total(targets)
+            clip = max_norm / (total + CLIP_EPSILON)
+            clip = 1.0 if clip > 1 else clip  # NaN stays
+        rule = self._rule.kernel
+        in_threads([partial(_step, rule, clip, clips, targets, parts) for parts in threads])
+        for entry in entries:
+            if "master" in entry.state:
+                entry.parameter.copy_(entry.state["master"])
+        if max_norm is None:
+            return None
+        wide = torch.float64 if entries[0].parameter.dtype == torch.float64 else torch.float32
+        return torch.tensor(total if clips else _total(targets), dtype=wide)
+
+    def _target(self, number: int, entry: Entry) -> _Target:
+        rule, state, weight = self._rule, entry.state, current_weight(entry)
+        gradient = entry.gradient.detach()
+        if gradient.dtype != weight.dtype:  # the float32 master of a bfloat16 parameter
+            gradient = torch.empty_like(weight).copy_(gradient)
+        rows = [weight, *(state[name] for name in rule.moments)]
+        columns = []
+        if entry.normalized:
+            columns = [state["norm"], state["sign"], *(state[f"{x}_g"] for x in rule.moments)]
+        key = (weight.shape, *(x.data_ptr() for x in rows), *(x.data_ptr() for x in columns))
+        arrays = self._arrays.get(number)
+        if arrays is None or arrays.key != key:
+            arrays = self._arrays[number] = _arrays(key, rows, columns)
+        numbers = np.array(_numbers(rule, entry.settings, float(state["updates"])))
+        return _Target(arrays, _as_array(gradient, entry.normalized), numbers)
 
 
-def _target(rule: Rule, entry: Entry) -> _Target:
+def _arrays(key: tuple[object, ...], rows: Sequence[Tensor], columns: Sequence[Tensor]) -> _Arrays:
+    """Return arrays of a weight and its moments, and of n, s and the moments of g."""
     from wnrl.kernels.optimizer_numba import BLOCK
 
-    state, weight = entry.state, current_weight(entry)
-    gradient = entry.gradient.detach()
-    if gradient.dtype != weight.dtype:  # the float32 master of a bfloat16 parameter
-        gradient = torch.empty_like(weight).copy_(gradient)
-    tensors = [weight, gradient, *(state[name] for name in rule.moments)]
-    numbers = np.array(_numbers(rule, entry.settings, float(state["updates"])))
-    if not entry.normalized:
-        # The elements of all are in the same order of memory.
-        flat = [x.as_strided((x.numel(),), (1,)).numpy() for x in tensors]
-        blocks = np.empty(math.ceil(weight.numel() / BLOCK))
-        return _Target(numbers, [*flat[:2], *_two(flat[2:], flat[0])], blocks, BLOCK)
-    rows = [memory_rows(x).numpy() for x in tensors]
-    names = ["norm", "sign", *(f"{name}_g" for name in rule.moments)]
-    columns = [state[name].view(-1).numpy() for name in names]
-    arrays = [
-        *rows[:2],
-        *columns[:2],
-        *_two(rows[2:], rows[0]),
-        *_two(columns[2:], columns[0]),
-    ]
-    return _Target(numbers, arrays, np.empty((len(columns[0]), 3)), rows[0].shape[1])
+    weight, *moments = (_as_array(x, bool(columns)) for x in rows)
+    if not columns:
+        blocks = np.empty(math.ceil(weight.size / BLOCK))
+        return _Arrays(key, weight, _two(moments, weight), blocks)
+    norm, sign, *gain_moments = (x.view(-1).numpy() for x in columns)
+    state = [norm, sign, *_two(moments, weight), *_two(gain_moments, norm)]
+    return _Arrays(key, weight, state, np.empty((len(norm), 3)))
+
+
+def _as_array(tensor: Tensor, normalized: bool) -> Array:
+    """Return rows (O, K), or all elements (K,), in the order of memory, which all tensors share."""
+    if normalized:
+        return memory_rows(tensor).numpy()
+    return tensor.as_strided((tensor.numel(),), (1,)).numpy()
 
 
 def _two(moments: Sequence[Array], any_array: Array) -> list[Array]:
@@ -145,49 +171,51 @@ def _numbers(rule: Rule, settings: Settings, updates: float) -> list[float]:
     return [rate, adaptive, 1 - first, 1 - second, eps]
 
 
-def _divided(targets: Sequence[_Target], most: int) -> list[list[_Target]]:
+def _divided(of: Sequence[_Arrays], most: int) -> list[list[_Part]]:
     """Return the work of each thread: parts of about as many elements, none of them twice."""
-    sizes = [len(target.sums) * target.elements for target in targets]
+    sizes = [arrays.weight.size for arrays in of]
     threads = max(1, min(most, sum(sizes) // LEAST_ELEMENTS))
-    if threads == 1:
-        return [list(targets)]
     ends = [sum(sizes) * (k + 1) / threads for k in range(threads)]
-    work: list[list[_Target]] = [[] for _ in range(threads)]
+    work: list[list[_Part]] = [[] for _ in range(threads)]
     before = 0
-    for target, size in zip(targets, sizes, strict=True):
-        rows, start = len(target.sums), 0
+    for target, arrays in enumerate(of):
+        rows, start = len(arrays.sums), 0
         for k, end in enumerate(ends):
-            stop = min(rows, max(start, round((end - before) / target.elements)))
+            share = (end - before) / arrays.weight.size
+            stop = rows if k == threads - 1 else min(rows, max(start, round(share * rows)))
             if stop > start:
-                work[k].append(target.part(slice(start, stop)))
+                work[k].append(_Part(target, start, stop))
             start = stop
-        if start < rows:
-            work[-1].append(target.part(slice(start, rows)))
-        before += size
+        before += arrays.weight.size
     return work
 
 
-def _measure(work: Sequence[_Target]) -> None:
+def _measure(targets: Sequence[_Target], parts: Sequence[_Part]) -> None:
     from wnrl.kernels import optimizer_numba
 
-    for target in work:
-        weight, gradient, *others = target.arrays
-        if target.normalized:
-            optimizer_numba.measure_rows(weight, gradient, others[0], target.sums)
+    for number, start, stop in parts:
+        arrays, gradient = targets[number].arrays, targets[number].gradient
+        if targets[number].normalized:
+            weight, norm = arrays.weight, arrays.state[0]
+            optimizer_numba.measure_rows(weight, gradient, norm, arrays.sums, start, stop)
         else:
-            optimizer_numba.measure_blocks(gradient, target.sums)
+            optimizer_numba.measure_blocks(gradient, arrays.sums, start, stop)
 
 
-def _step(rule: int, clip: float, measured: bool, work: Sequence[_Target]) -> None:
+def _step(
+    rule: int, clip: float, measured: bool, targets: Sequence[_Target], parts: Sequence[_Part]
+) -> None:
     from wnrl.kernels import optimizer_numba
 
-    for target in work:
-        call = optimizer_numba.step_rows if target.normalized else optimizer_numba.step_blocks
-        call(rule, target.numbers, clip, measured, *target.arrays, target.sums)
+    for number, start, stop in parts:
+        arrays, gradient, numbers = targets[number]
+        normalized = targets[number].normalized
+        call = optimizer_numba.step_rows if normalized else optimizer_numba.step_blocks
+        state = (arrays.weight, gradient, *arrays.state, arrays.sums)
+        call(rule, numbers, clip, measured, *state, start, stop)
 
 
 def _total(targets: Sequence[_Target]) -> float:
     """Return the global norm of the gradients of v, g and plain parameters."""
-    return math.sqrt(
-        math.fsum(float(x.sums.reshape(len(x.sums), -1)[:, -1].sum()) for x in targets)
-    )
+    parts = [target.arrays.sums.reshape(len(target.arrays.sums), -1)[:, -1] for target in targets]
+    return math.sqrt(math.fsum(float(squares.sum()) for squares in parts))

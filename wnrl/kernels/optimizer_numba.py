@@ -17,18 +17,39 @@ import math
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
 
 from wnrl.kernels.compiled import compiled
 from wnrl.kernels.optimizer_aten import SMALLEST_GAIN
 
 # The order of sums may change, and a quotient may become a product; NaN and infinity are kept.
 _MATH = {"reassoc", "contract", "nsz", "arcp"}
-_CHUNK = 1024  # elements that are stepped at once, so that four arrays of them fit the L1 cache
+_CHUNK = 256
 BLOCK = 16_384  # elements of a plain parameter whose gradient norm is summed at once
 
 
 def _compiled(function: Any) -> Any:
     return compiled(function, _MATH)
+
+
+@intrinsic
+def _prefetch(context: Any, array: types.Array, index: types.Integer) -> Any:
+    """Ask for the cache line of an element, which may lie behind the end."""
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        byte, number = ir.IntType(8), ir.IntType(32)
+        address = builder.bitcast(builder.gep(data, [arguments[1]]), byte.as_pointer())
+        kind = ir.FunctionType(ir.VoidType(), [byte.as_pointer(), number, number, number])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        read, all_levels, data_cache = (ir.Constant(number, x) for x in (0, 3, 1))
+        builder.call(function, [address, read, all_levels, data_cache])
+        return context.get_dummy_value()
+
+    return types.void(array, index), build
 
 
 # A rule adds its update U to targets x (K,), for the gradients u, and changes the moments m1, m2:
@@ -128,26 +149,39 @@ def _step(rule, numbers, x, d, m1, m2, factor, along, scale):
 
 
 @_compiled
-def _dot(x, y):
+def _square(x):
     total = x.dtype.type(0)
     for k in range(x.size):
-        total += x[k] * y[k]
+        total += x[k] * x[k]
     return total
 
 
 @_compiled
-def _long_dot(x, y):
-    """Return x . y, added over chunks in float64."""
+def _square_and_dot(x, y):
+    """Return x . x and x . y."""
+    square, dot = x.dtype.type(0), x.dtype.type(0)
+    for k in range(x.size):
+        square += x[k] * x[k]
+        dot += x[k] * y[k]
+    return square, dot
+
+
+# The squares of a row are added per chunk, then over chunks in float64, in the same order before and
+# after a step: a row that does not change has the same norm, to the last bit.
+
+
+@_compiled
+def _long_square(x):
     total = 0.0
     for start in range(0, x.size, _CHUNK):
-        total += _dot(x[start : start + _CHUNK], y[start : start + _CHUNK])
+        total += _square(x[start : start + _CHUNK])
     return total
 
 
 @_compiled
-def _norm(x):
-    """Return ||x||, rounded to the type of x: the same for equal rows, to the last bit."""
-    return float(x.dtype.type(math.sqrt(_long_dot(x, x))))
+def _root(total, x):
+    """Return a norm, rounded to the type of x."""
+    return float(x.dtype.type(math.sqrt(total)))
 
 
 @_compiled
@@ -156,7 +190,13 @@ def _measure(x, d, n, sums):
 
     ||dL/dv||^2 + (dL/dg)^2 = (g / n)^2 (||d||^2 - (d . w)^2 / g^2) + (d . w)^2 / g^2
     """
-    gain, dot, square = _norm(x), _long_dot(d, x), _long_dot(d, d)
+    total, square, dot = 0.0, 0.0, 0.0
+    for start in range(0, x.size, _CHUNK):
+        k = slice(start, start + _CHUNK)
+        total += _square(x[k])
+        more_square, more_dot = _square_and_dot(d[k], x[k])
+        square, dot = square + more_square, dot + more_dot
+    gain = _root(total, x)
     if gain > 0:
         along = (dot / gain) ** 2
         ratio = gain / n if n > 0 else 1.0
@@ -165,15 +205,17 @@ def _measure(x, d, n, sums):
 
 
 @_compiled
-def measure_rows(w, d, norm, sums):
-    """Write the sums (O, 3) of all rows, for gradients that are clipped before the step."""
-    for row in range(w.shape[0]):
+def measure_rows(w, d, norm, sums, start_row, stop_row):
+    """Write the sums (O, 3) of some rows, for gradients that are clipped before the step."""
+    for row in range(start_row, stop_row):
         _measure(w[row], d[row], float(norm[row]), sums[row])
 
 
 @_compiled
-def step_rows(rule, numbers, clip, measured, w, d, norm, sign, m1, m2, m1_g, m2_g, sums):
-    """Step the rows of a normalized weight.
+def step_rows(
+    rule, numbers, clip, measured, w, d, norm, sign, m1, m2, m1_g, m2_g, sums, start_row, stop_row
+):
+    """Step some rows of a normalized weight.
 
     Args:
         rule: number of the rule.
@@ -183,10 +225,11 @@ def step_rows(rule, numbers, clip, measured, w, d, norm, sign, m1, m2, m1_g, m2_
         w, d, m1, m2: (O, K) weight, dL/dw, moments of v; any array for a moment it does not have.
         norm, sign, m1_g, m2_g: (O,) n, s and moments of g.
         sums: (O, 3).
+        start_row, stop_row: which rows.
     """
     real = w.dtype.type
     g, dg = np.empty_like(norm[:1]), np.empty_like(norm[:1])
-    for row in range(w.shape[0]):
+    for row in range(start_row, stop_row):
         x, s = w[row], float(sign[row])
         if not measured:
             _measure(x, d[row], float(norm[row]), sums[row])
@@ -197,12 +240,17 @@ def step_rows(rule, numbers, clip, measured, w, d, norm, sign, m1, m2, m1_g, m2_
         g[0], dg[0] = s * gain, 0.0
         if gain > 0:
             along, scale, dg[0] = dot / (gain * gain), s * gain / float(norm[row]), s * dot / gain
+        total = 0.0
         for start in range(0, x.size, _CHUNK):
+            for ahead in range(start, min(start + _CHUNK, x.size), 64 // x.itemsize):
+                _prefetch(x, x.size + ahead)
+                _prefetch(d[row], x.size + ahead)
             k = slice(start, start + _CHUNK)
             _step(
                 rule, numbers, x[k], d[row, k], m1[row, k], m2[row, k], clip * scale, along, scale
             )
-        length = _norm(x)
+            total += _square(x[k])
+        length = _root(total, x)
         k = slice(row, row + 1)
         _step(rule, numbers, g, dg, m1_g[k], m2_g[k], clip, 0.0, 1.0)
         if not (gain > 0 and length > 0):
@@ -218,16 +266,16 @@ def step_rows(rule, numbers, clip, measured, w, d, norm, sign, m1, m2, m1_g, m2_
 
 
 @_compiled
-def measure_blocks(d, sums):
-    """Write the squared norms (B,) of the blocks of a plain parameter's gradient (K,)."""
-    for block in range(sums.size):
-        part = d[block * BLOCK : (block + 1) * BLOCK]
-        sums[block] = _long_dot(part, part)
+def measure_blocks(d, sums, start, stop):
+    """Write the squared norms (B,) of some blocks of a plain parameter's gradient (K,)."""
+    for block in range(start, stop):
+        sums[block] = _long_square(d[block * BLOCK : (block + 1) * BLOCK])
 
 
 @_compiled
-def step_blocks(rule, numbers, clip, measured, x, d, m1, m2, sums):
-    """Step a plain parameter, all arrays (K,) but the sums (B,)."""
+def step_blocks(rule, numbers, clip, measured, x, d, m1, m2, sums, start, stop):
+    """Step some blocks of a plain parameter, all arrays (K,) but the sums (B,)."""
     if not measured:
-        measure_blocks(d, sums)
-    _step(rule, numbers, x, d, m1, m2, clip, 0.0, 1.0)
+        measure_blocks(d, sums, start, stop)
+    k = slice(start * BLOCK, stop * BLOCK)
+    _step(rule, numbers, x[k], d[k], m1[k], m2[k], clip, 0.0, 1.0)

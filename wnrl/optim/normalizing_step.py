@@ -32,6 +32,7 @@ from wnrl._settings import UsageError
 from wnrl.kernels import optimizer_aten, optimizer_cpu
 from wnrl.kernels.backend import use_numba, use_triton
 from wnrl.kernels.optimizer_aten import Entry
+from wnrl.kernels.optimizer_cpu import CompiledStep
 from wnrl.kernels.optimizer_launch import FusedStep
 from wnrl.kernels.optimizer_rules import Rule, Settings
 from wnrl.kernels.row_layout import memory_rows, output_first
@@ -78,14 +79,16 @@ class NormalizingOptimizer(torch.optim.Optimizer):
         self.max_norm = None if max_norm is None else checked_max_norm(max_norm)
         self.grad_norm = torch.tensor(math.nan)
         self._fused: FusedStep | None = None
+        self._compiled = CompiledStep(rule)
         self._copies: dict[nn.Parameter, Tensor] = {}  # weights with the output axis first
         check_not_negative(defaults)
         super().__init__(params, {"weight_norm": True, **defaults})
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what a copy needs, without the fused step's plan, which the copy builds itself."""
+        """Return what a copy needs, without what the fused steps keep: the copy makes its own."""
         extras = {"rule": self.rule, "max_norm": self.max_norm, "grad_norm": self.grad_norm}
-        return {**super().__getstate__(), **extras, "_fused": None, "_copies": {}}
+        extras |= {"_fused": None, "_compiled": CompiledStep(self.rule), "_copies": {}}
+        return {**super().__getstate__(), **extras}
 
     def add_param_group(self, param_group: Group) -> None:
         """Add a group; if its `weight_norm` is false, all of its parameters take plain steps."""
@@ -149,7 +152,7 @@ class NormalizingOptimizer(torch.optim.Optimizer):
             with torch.cuda.device_of(entries[0].parameter):  # where Triton launches
                 total = self._fused.step(entries)
         elif entries and use_numba(entries[0].parameter) and optimizer_cpu.takes(entries):
-            total = optimizer_cpu.step(self.rule, entries, self.max_norm)
+            total = self._compiled.step(entries, self.max_norm)
         else:
             total = optimizer_aten.step(self.rule, entries, self.max_norm)
         for entry in entries:
