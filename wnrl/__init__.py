@@ -46,6 +46,8 @@ def run_command(name: str, arguments: "Sequence[str]") -> int:
 
     import importlib
 
+    if name == "train":
+        importlib.import_module("wnrl.doctor.huge_pages").restart_with_huge_pages()
     entry = importlib.import_module("wnrl.train.process.entry")  # by name: it is above wnrl.doctor
     exit_code: int = entry.run(f"wnrl.{name}", _COMMANDS[name], arguments)
     return exit_code

@@ -1,9 +1,9 @@
 """Agents of wnrl and SB3 that learn Breakout, each as one call: advance by N agent steps.
 
 wnrl's agents have its defaults (PQN its preset fast), SB3's agents those of its zoo
-(rl-baselines3-zoo, dqn.yml, a2c.yml, ppo.yml, atari), with two changes: DQN's warm-up is short, and
-learning rate and clip range are constant, because timings do not depend on them. What is measured
-is in train.py and sb3.py.
+(rl-baselines3-zoo, dqn.yml, a2c.yml, ppo.yml, atari), with three changes: DQN acts in 8
+environments, as wnrl's does, and not in one; its warm-up is short; learning rate and clip range are
+constant, because timings do not depend on them. What is measured is in train.py and sb3.py.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -74,8 +74,8 @@ def _dqn(policy: Policy, env: VecEnv, policy_kwargs: dict[str, Any]) -> BaseAlgo
         batch_size=32,
         learning_starts=WARMUP_STEPS,
         target_update_interval=1_000,
-        train_freq=4,
-        gradient_steps=1,
+        train_freq=1,  # 8 agent steps, so one update per 4 as in the zoo
+        gradient_steps=2,
         exploration_initial_eps=EPSILON,
         exploration_final_eps=EPSILON,
         optimize_memory_usage=False,
@@ -115,7 +115,7 @@ def _ppo(policy: Policy, env: VecEnv, policy_kwargs: dict[str, Any]) -> BaseAlgo
 
 
 SB3S = {
-    "dqn": Sb3(_dqn, num_envs=1, round_steps=4, warm_up_steps=WARMUP_STEPS + 200),
+    "dqn": Sb3(_dqn, num_envs=8, round_steps=8, warm_up_steps=WARMUP_STEPS + 200),
     "a2c": Sb3(_a2c, num_envs=16, round_steps=16 * 5, warm_up_steps=16 * 5),
     "ppo": Sb3(_ppo, num_envs=8, round_steps=8 * 128, warm_up_steps=8 * 128),
 }

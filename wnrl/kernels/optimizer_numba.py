@@ -35,9 +35,8 @@ def _compiled(function: Any) -> Any:
     return compiled(function, _MATH)
 
 
-@intrinsic
-def _prefetch(context: Any, array: types.Array, index: types.Integer) -> Any:
-    """Ask for the cache line of an element, which may lie behind the end."""
+def _prefetch_code(context: Any, array: types.Array, index: types.Integer) -> Any:
+    """Ask for the cache line of an element of an array; the element may lie behind its end."""
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
@@ -50,6 +49,9 @@ def _prefetch(context: Any, array: types.Array, index: types.Integer) -> Any:
         return context.get_dummy_value()
 
     return types.void(array, index), build
+
+
+_prefetch: Any = intrinsic(_prefetch_code)
 
 
 # A rule adds its update U to targets x (K,), for the gradients u, and changes the moments m1, m2:
@@ -166,8 +168,8 @@ def _square_and_dot(x, y):
     return square, dot
 
 
-# The squares of a row are added per chunk, then over chunks in float64, in the same order before and
-# after a step: a row that does not change has the same norm, to the last bit.
+# The squares of a row are added per chunk, then over chunks in float64, in the same order before
+# and after a step: a row that does not change has the same norm, to the last bit.
 
 
 @_compiled
@@ -242,6 +244,7 @@ def step_rows(
             along, scale, dg[0] = dot / (gain * gain), s * gain / float(norm[row]), s * dot / gain
         total = 0.0
         for start in range(0, x.size, _CHUNK):
+            # Load the next row's w and d from memory while this row keeps the core busy.
             for ahead in range(start, min(start + _CHUNK, x.size), 64 // x.itemsize):
                 _prefetch(x, x.size + ahead)
                 _prefetch(d[row], x.size + ahead)

@@ -86,9 +86,9 @@ class NormalizingOptimizer(torch.optim.Optimizer):
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy needs, without what the fused steps keep: the copy makes its own."""
-        extras = {"rule": self.rule, "max_norm": self.max_norm, "grad_norm": self.grad_norm}
-        extras |= {"_fused": None, "_compiled": CompiledStep(self.rule), "_copies": {}}
-        return {**super().__getstate__(), **extras}
+        kept = {"rule": self.rule, "max_norm": self.max_norm, "grad_norm": self.grad_norm}
+        new = {"_compiled": CompiledStep(self.rule), "_copies": {}}
+        return {**super().__getstate__(), **kept, "_fused": None, **new}
 
     def add_param_group(self, param_group: Group) -> None:
         """Add a group; if its `weight_norm` is false, all of its parameters take plain steps."""
