@@ -1,26 +1,28 @@
 """Gymnasium environments that are slightly off, as users' own are, for the tests that need one."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import gymnasium
 import numpy as np
 
-Numbers = np.ndarray
 
+class Plain(gymnasium.Env[Any, Any]):
+    """Ten steps of a random vector, reward 1 each. Each method is one that an odd one replaces."""
 
-class Plain(gymnasium.Env[Numbers, int]):
-    """Ten steps of a random vector, reward 1 each."""
-
-    observation_space = gymnasium.spaces.Box(-1, 1, (3,), np.float32)
-    action_space = gymnasium.spaces.Discrete(2)
+    observation_space: gymnasium.Space[Any] = gymnasium.spaces.Box(-1, 1, (3,), np.float32)
+    action_space: gymnasium.Space[Any] = gymnasium.spaces.Discrete(2)
     steps = 0  # of the episode
 
-    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
         super().reset(seed=seed)
         self.steps = 0
-        return self.look(), {}
+        return self.look(), self.info()
+
+    def step(self, action: Any) -> Any:
+        self.steps += 1
+        return self.look(), self.reward(), self.terminated(), self.truncated(), self.info()
 
     def look(self) -> Any:
         return self.np_random.uniform(-1, 1, 3).astype(np.float32)
@@ -28,9 +30,14 @@ class Plain(gymnasium.Env[Numbers, int]):
     def reward(self) -> Any:
         return 1.0
 
-    def step(self, action: int) -> Any:
-        self.steps += 1
-        return self.look(), self.reward(), self.steps >= 10, False, {}
+    def terminated(self) -> Any:
+        return self.steps >= 10
+
+    def truncated(self) -> Any:
+        return False
+
+    def info(self) -> Any:
+        return {}
 
 
 class NanObservation(Plain):
@@ -58,19 +65,9 @@ class HugeReward(Plain):
         return 1e300
 
 
-class ArrayReward(Plain):
-    def reward(self) -> Any:
-        return np.array([2.0])
-
-
 class PairReward(Plain):
     def reward(self) -> Any:
         return np.array([1.0, 2.0])
-
-
-class TextReward(Plain):
-    def reward(self) -> Any:
-        return "much"
 
 
 class WrongShape(Plain):
@@ -78,41 +75,12 @@ class WrongShape(Plain):
         return np.zeros((1, 3), np.float32)
 
 
-class NoObservation(Plain):
-    def look(self) -> Any:
-        return None
-
-
-class NoSeed(Plain):
-    def reset(self) -> Any:  # type: ignore[override]
-        return np.zeros(3, np.float32), {}
-
-
-class OldReset(Plain):
+class OldStep(Plain):
     """The interface of Gym before 0.26."""
 
-    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
-        return super().reset(seed=seed)[0]
-
-
-class OldStep(Plain):
-    def step(self, action: int) -> Any:
+    def step(self, action: Any) -> Any:
         obs, reward, terminated, _, info = super().step(action)
         return obs, reward, terminated, info
-
-
-class OddFlag(Plain):
-    def step(self, action: int) -> Any:
-        obs, reward, _, truncated, info = super().step(action)
-        return obs, reward, "no", truncated, info
-
-
-class NumberFlags(Plain):
-    """Flags as NumPy's booleans and as numbers, which many environments return."""
-
-    def step(self, action: int) -> Any:
-        obs, reward, terminated, _, info = super().step(action)
-        return obs, reward, np.bool_(terminated), 0, info
 
 
 class Raises(Plain):
@@ -120,11 +88,11 @@ class Raises(Plain):
 
     episodes = 0
 
-    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
         self.episodes += 1
         return super().reset(seed=seed)
 
-    def step(self, action: int) -> Any:
+    def step(self, action: Any) -> Any:
         if self.episodes == 7 and self.steps == 3:
             raise ZeroDivisionError("the simulator\ncrashed")
         return super().step(action)
@@ -133,6 +101,11 @@ class Raises(Plain):
 class RaisesAtReset(Plain):
     def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
         raise OSError("no such level")
+
+
+class RaisesWhenMade(Plain):
+    def __init__(self) -> None:
+        raise OSError("no licence\nfound")
 
 
 class Restless(Plain):
@@ -146,12 +119,17 @@ ALL = {kind.__name__: kind for kind in Plain.__subclasses__()} | {"Plain": Plain
 
 
 @contextmanager
-def registered() -> Iterator[None]:
-    """Register each as `<Name>-v0`."""
-    for name, kind in ALL.items():
-        gymnasium.register(f"{name}-v0", kind)
+def registered(entry_points: Mapping[str, Any] = ALL, **options: Any) -> Iterator[None]:
+    """Register each as `<Name>-v0`.
+
+    Args:
+        entry_points: classes or functions that make an environment, by name.
+        options: of `gymnasium.register`.
+    """
+    for name, entry_point in entry_points.items():
+        gymnasium.register(f"{name}-v0", entry_point, **options)
     try:
         yield
     finally:
-        for name in ALL:
+        for name in entry_points:
             gymnasium.registry.pop(f"{name}-v0")

@@ -121,7 +121,10 @@ def test_an_environment_that_raises_at_once_leaves_its_traceback_and_no_run(
     assert [path.name for path in tmp_path.iterdir() if path.name != ".lock"] == ["fault.txt"]
 
 
-@pytest.mark.parametrize("env", ["OldStep-v0", "PairReward-v0", "WrongShape-v0"])
+ODD = ["OldStep-v0", "PairReward-v0", "WrongShape-v0", "RaisesWhenMade-v0"]
+
+
+@pytest.mark.parametrize("env", ODD)
 def test_a_broken_interface_is_unusable_input(
     env: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

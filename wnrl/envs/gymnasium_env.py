@@ -19,6 +19,7 @@ from gymnasium.envs.registration import EnvSpec
 from wnrl._later import Later
 from wnrl._settings import UsageError, nearest
 from wnrl.envs.call_order import CallOrder, check_actions, check_num_envs
+from wnrl.envs.guard.description import described
 from wnrl.envs.guarded_env import GuardedEnv
 from wnrl.envs.seeding import integer_seed
 from wnrl.envs.vector import Actions, Flags, ObservationSpec, Step
@@ -87,23 +88,24 @@ class GymnasiumEnvs:
             seed: the run's seed; every episode derives its own from it.
 
         Raises:
-            UsageError: an unknown id, actions that are not discrete, observations that are not
-                numbers or are images, or a dependency that is not installed.
+            UsageError: an unknown id, one that cannot be made or lacks what Gymnasium asks for,
+                actions that are not discrete, or observations that are not numbers or are images.
             ValueError: num_envs out of range.
         """
         self.num_envs = check_num_envs(num_envs)
         self._seed = seed
         self._spec = gymnasium_spec(name)
-        first_copy = self._make()
-        try:
-            self.num_actions, self._action_start = _discrete(name, first_copy.action_space)
-            self.observation = _vector(name, first_copy.observation_space)
-            guarded = GuardedEnv(first_copy, 0)
-        except UsageError:
-            first_copy.close()
-            raise
-        self._copies = [guarded, *(GuardedEnv(self._make(), env) for env in range(1, num_envs))]
         self._order = CallOrder()
+        self._copies: list[GuardedEnv] = []
+        try:
+            first = self._add_copy()
+            self.num_actions, self._action_start = _discrete(name, first.action_space)
+            self.observation = _vector(name, first.observation_space)
+            while len(self._copies) < num_envs:
+                self._add_copy()
+        except UsageError:
+            self.close()
+            raise
         self._episodes = [0] * num_envs
         self._actions: list[list[int]] = [
             [] for _ in range(num_envs)
@@ -229,11 +231,15 @@ class GymnasiumEnvs:
             copy.close()
         self._copies = []
 
-    def _make(self) -> gymnasium.Env[Any, Any]:
+    def _add_copy(self) -> GuardedEnv:
+        """Make one more copy."""
+        name = self._spec.id
         try:
-            return gymnasium.make(self._spec, disable_env_checker=True)
-        except (gymnasium.error.Error, ImportError) as error:
-            raise UsageError(f"cannot make {self._spec.id!r}: {error}") from error
+            env = gymnasium.make(self._spec, disable_env_checker=True)
+        except (Exception, SystemExit) as error:  # its own code may raise whatever it likes
+            raise UsageError(f"cannot make {name!r}: {described(error)}") from error
+        self._copies.append(GuardedEnv(env, name, len(self._copies)))
+        return self._copies[-1]
 
     def _identity(self) -> dict[str, Any]:
         return {"id": self._spec.id, "num_envs": self.num_envs, "seed": self._seed}
