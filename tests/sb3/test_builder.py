@@ -10,6 +10,7 @@ from sb3_models import STEPS, cart_pole, env_of, make, same_weights
 from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
 from stable_baselines3.common.policies import ActorCriticPolicy
 
+import wnrl.sb3
 from wnrl._settings import UsageError
 from wnrl.nn import convert_
 from wnrl.sb3 import (
@@ -20,8 +21,11 @@ from wnrl.sb3 import (
     WNCnnPolicy,
     WNMlpPolicy,
     WNNatureCNN,
+    WNSACPolicy,
+    WNTD3CnnPolicy,
     policy_kwargs,
 )
+from wnrl.sb3.builder import _IN_CONTRIB, _POLICIES
 
 sb3_contrib = pytest.importorskip("sb3_contrib")
 from wnrl.sb3 import contrib  # noqa: E402  # after the skip
@@ -32,9 +36,16 @@ WRONG: list[tuple[Any, type, str, str]] = [
     (PPO, WNMlpPolicy, CART_POLE, "DQN's; for PPO and A2C take WNActorCriticMlpPolicy"),
     (A2C, WNCnnPolicy, CART_POLE, "DQN's; for PPO and A2C take WNActorCriticCnnPolicy"),
     (DQN, WNActorCriticMlpPolicy, CART_POLE, THEIRS.format("Mlp") + "for DQN take WNMlpPolicy"),
-    (SAC, WNMlpPolicy, PENDULUM, "no policy for SAC: take its own 'MlpPolicy'"),
-    (TD3, WNActorCriticMlpPolicy, PENDULUM, "no policy for TD3: take its own 'MlpPolicy'"),
-    (DDPG, WNActorCriticMultiInputPolicy, PENDULUM, "DDPG: take its own 'MultiInputPolicy'"),
+    (SAC, WNMlpPolicy, PENDULUM, "DQN's; for SAC take WNSACPolicy$"),
+    (TD3, WNSACPolicy, PENDULUM, "SAC's; for TD3 and DDPG take WNTD3Policy$"),
+    (DDPG, WNActorCriticMultiInputPolicy, PENDULUM, "DDPG take WNTD3MultiInputPolicy$"),
+    (SAC, WNTD3CnnPolicy, PENDULUM, "TD3's and DDPG's; for SAC take WNSACCnnPolicy$"),
+    (PPO, WNSACPolicy, PENDULUM, "SAC's; for PPO and A2C take WNActorCriticMlpPolicy$"),
+    (sb3_contrib.TQC, WNSACPolicy, PENDULUM, r"for TQC take WNTQCPolicy \(wnrl.sb3.contrib\)$"),
+    (sb3_contrib.CrossQ, contrib.WNTQCCnnPolicy, PENDULUM, "for CrossQ take WNCrossQPolicy"),
+    (SAC, contrib.WNCrossQPolicy, PENDULUM, "CrossQ's; for SAC take WNSACPolicy$"),
+    (sb3_contrib.ARS, WNActorCriticMlpPolicy, PENDULUM, "no policy for ARS, because it searches"),
+    (sb3_contrib.MaskablePPO, WNActorCriticMlpPolicy, CART_POLE, "for MaskablePPO, because its"),
     (sb3_contrib.QRDQN, WNCnnPolicy, CART_POLE, "for QRDQN take WNQRDQNCnnPolicy"),
     (sb3_contrib.RecurrentPPO, WNActorCriticMlpPolicy, CART_POLE, "take WNRecurrentMlpPolicy"),
     (sb3_contrib.TRPO, contrib.WNRecurrentMlpPolicy, CART_POLE, "take WNActorCriticMlpPolicy"),
@@ -50,6 +61,13 @@ def test_a_policy_of_another_algorithm_is_refused_with_the_right_class(
         algorithm(policy, env)
     assert str(caught.value).startswith(policy.__name__)
     assert "\n" not in str(caught.value)
+
+
+def test_every_class_that_a_message_names_exists() -> None:
+    for algorithms, classes in _POLICIES.items():
+        module = contrib if set(algorithms) & set(_IN_CONTRIB) else wnrl.sb3
+        for name in classes:
+            assert set(algorithms) <= set(getattr(module, name).algorithms)
 
 
 def test_algorithms_and_policies_of_users_are_taken() -> None:

@@ -1,4 +1,4 @@
-"""QR-DQN and recurrent PPO of sb3-contrib with a normalization."""
+"""Algorithms of sb3-contrib with a normalization."""
 
 import copy
 import pickle
@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from sb3_models import SHORT, STEPS, env_of, same_weights
+from sb3_models import CONTINUOUS, OFF_POLICY, SHORT, STEPS, env_of, same_weights
 
 from wnrl.nn import WNLSTM, WNLinear
+from wnrl.optim.weight_norm import WNAdam
 from wnrl.sb3 import SB3NormCallback
 
 sb3_contrib = pytest.importorskip("sb3_contrib")
@@ -28,6 +29,12 @@ POLICIES: dict[str, dict[str, Any]] = {
         "CnnPolicy": contrib.WNRecurrentCnnPolicy,
         "MultiInputPolicy": contrib.WNRecurrentMultiInputPolicy,
     },
+    "TQC": {
+        "MlpPolicy": contrib.WNTQCPolicy,
+        "CnnPolicy": contrib.WNTQCCnnPolicy,
+        "MultiInputPolicy": contrib.WNTQCMultiInputPolicy,
+    },
+    "CrossQ": {"MlpPolicy": contrib.WNCrossQPolicy},
 }
 EVERY = [
     pytest.param(algorithm, policy, marks=() if policy == "MlpPolicy" else (pytest.mark.slow,))
@@ -39,11 +46,14 @@ EVERY = [
 def make(algorithm: str, policy: str, *, stock: bool = False, **options: Any) -> Any:
     name = policy.replace("Policy", "LstmPolicy") if algorithm == "RecurrentPPO" else policy
     kind = name if stock else POLICIES[algorithm][policy]
-    settings = SHORT["DQN" if algorithm == "QRDQN" else "PPO"]
+    settings = SHORT["PPO"] if algorithm == "RecurrentPPO" else OFF_POLICY
     if algorithm == "RecurrentPPO":
         options = {"lstm_hidden_size": 8, **options}
+    if algorithm == "CrossQ":
+        options = {"net_arch": [32, 32], **options}
+    env = env_of(policy, continuous=algorithm in CONTINUOUS)
     return getattr(sb3_contrib, algorithm)(
-        kind, env_of(policy), seed=3, device="cpu", policy_kwargs=options, **settings
+        kind, env, seed=3, device="cpu", policy_kwargs=options, **settings
     )
 
 
@@ -111,3 +121,35 @@ def test_quantiles_stand_as_sb3_contrib_has_them() -> None:
     seen = torch.linspace(-1, 1, 12).reshape(3, 4)
     view, _ = network_view(policy)
     torch.testing.assert_close(view(seen), policy.quantile_net(seen).mean(dim=1))
+
+
+@pytest.mark.parametrize("algorithm", ["TQC", "CrossQ"])
+def test_none_learns_what_the_stock_policy_learns(algorithm: str) -> None:
+    plain = make(algorithm, "MlpPolicy", norm="none").learn(STEPS)
+    stock = make(algorithm, "MlpPolicy", stock=True).learn(STEPS)
+    assert same_weights(plain.policy, stock.policy)
+
+
+@pytest.mark.parametrize("algorithm", ["TQC", "CrossQ"])
+def test_both_networks_are_stepped_with_the_settings_that_the_algorithm_gives(
+    algorithm: str,
+) -> None:
+    policy = make(algorithm, "MlpPolicy").learn(STEPS).policy
+    for network in (policy.actor, policy.critic):
+        assert isinstance(network.optimizer, WNAdam)
+        betas = (0.5 if algorithm == "CrossQ" else 0.9, 0.999)
+        assert {group["betas"] for group in network.optimizer.param_groups} == {betas}
+        normalized = [m for m in network.modules() if isinstance(m, WNLinear)]
+        assert normalized
+        assert all("norm" in network.optimizer.state[layer.weight] for layer in normalized)
+
+
+def test_crossq_keeps_its_batch_renormalization_unless_it_is_switched_off() -> None:
+    from sb3_contrib.common.torch_layers import BatchRenorm1d
+
+    kept = make("CrossQ", "MlpPolicy", norm="layer").policy
+    alone = make("CrossQ", "MlpPolicy", norm="layer", batch_norm=False).learn(STEPS).policy
+    for policy, renorms in ((kept, 3 + 2 * 3), (alone, 0)):
+        kinds = [type(layer) for layer in policy.modules()]
+        assert kinds.count(BatchRenorm1d) == renorms
+        assert kinds.count(torch.nn.LayerNorm) == 2 + 2 * 2

@@ -20,7 +20,8 @@ def _examples() -> dict[str, str]:
     for page in ("README.md", "docs/sb3.md"):
         text = (ROOT / page).read_text()
         for block in re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL):
-            examples[f"{page} {re.findall('import (DQN|PPO|A2C)', block)[0]}"] = block
+            if algorithm := re.search("import (DQN|PPO|A2C)", block):
+                examples[f"{page} {algorithm[1]}"] = block
     return examples
 
 

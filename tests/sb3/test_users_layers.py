@@ -123,7 +123,7 @@ def test_a_layer_that_torch_normalizes_is_named(norm: str) -> None:
         ({"nrom": "layer"}, "^WNActorCriticMlpPolicy has no argument 'nrom'; did you mean norm"),
         ({"norm_setting": {}}, "no argument 'norm_setting'; did you mean norm_settings"),
         ({"norm_where": ["torso"]}, r"^norm_where is \['torso'\], not text"),
-        ({"norm_where": None}, "^norm_where is None, not text"),
+        ({"norm_where": 1}, "^norm_where is 1, not text"),
         ({"norm_settings": "eps"}, "^norm_settings is 'eps', not a dict"),
     ],
 )

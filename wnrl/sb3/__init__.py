@@ -35,6 +35,8 @@ from wnrl.sb3.clone_policy import clone_policy  # noqa: E402
 from wnrl.sb3.extractors import WNImpalaCNN, WNNatureCNN  # noqa: E402
 from wnrl.sb3.policies import (  # noqa: E402
     NormalizedActorCritic,
+    NormalizedSAC,
+    NormalizedTD3,
     NormalizedValues,
     WNActorCriticCnnPolicy,
     WNActorCriticMlpPolicy,
@@ -42,12 +44,20 @@ from wnrl.sb3.policies import (  # noqa: E402
     WNCnnPolicy,
     WNMlpPolicy,
     WNMultiInputPolicy,
+    WNSACCnnPolicy,
+    WNSACMultiInputPolicy,
+    WNSACPolicy,
+    WNTD3CnnPolicy,
+    WNTD3MultiInputPolicy,
+    WNTD3Policy,
 )
 from wnrl.sb3.policy_kwargs import policy_kwargs  # noqa: E402
 
 __all__ = [
     "AtariVecEnv",
     "NormalizedActorCritic",
+    "NormalizedSAC",
+    "NormalizedTD3",
     "NormalizedValues",
     "SB3NormCallback",
     "WNActorCriticCnnPolicy",
@@ -58,6 +68,12 @@ __all__ = [
     "WNMlpPolicy",
     "WNMultiInputPolicy",
     "WNNatureCNN",
+    "WNSACCnnPolicy",
+    "WNSACMultiInputPolicy",
+    "WNSACPolicy",
+    "WNTD3CnnPolicy",
+    "WNTD3MultiInputPolicy",
+    "WNTD3Policy",
     "clone_policy",
     "policy_kwargs",
 ]

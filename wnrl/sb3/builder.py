@@ -18,16 +18,37 @@ from wnrl._settings import UsageError
 from wnrl.nn.norms.record import Norm
 from wnrl.optim.normalizing_step import NormalizingOptimizer
 
-# Classes by algorithm, by kind of observations; algorithms in one tuple share their classes.
-_POLICIES: dict[tuple[str, ...], str] = {
-    ("DQN",): "WN{}Policy",
-    ("PPO", "A2C"): "WNActorCritic{}Policy",
-    ("TRPO",): "WNActorCritic{}Policy",
-    ("QRDQN",): "WNQRDQN{}Policy (wnrl.sb3.contrib)",
-    ("RecurrentPPO",): "WNRecurrent{}Policy (wnrl.sb3.contrib)",
+_KINDS = ("Mlp", "Cnn", "MultiInput")  # of observations
+# Classes for these kinds by algorithm; algorithms in one tuple share their classes.
+_POLICIES: dict[tuple[str, ...], tuple[str, str, str]] = {
+    ("DQN",): ("WNMlpPolicy", "WNCnnPolicy", "WNMultiInputPolicy"),
+    ("PPO", "A2C"): (
+        "WNActorCriticMlpPolicy",
+        "WNActorCriticCnnPolicy",
+        "WNActorCriticMultiInputPolicy",
+    ),
+    ("SAC",): ("WNSACPolicy", "WNSACCnnPolicy", "WNSACMultiInputPolicy"),
+    ("TD3", "DDPG"): ("WNTD3Policy", "WNTD3CnnPolicy", "WNTD3MultiInputPolicy"),
+    ("TRPO",): (
+        "WNActorCriticMlpPolicy",
+        "WNActorCriticCnnPolicy",
+        "WNActorCriticMultiInputPolicy",
+    ),
+    ("QRDQN",): ("WNQRDQNMlpPolicy", "WNQRDQNCnnPolicy", "WNQRDQNMultiInputPolicy"),
+    ("RecurrentPPO",): (
+        "WNRecurrentMlpPolicy",
+        "WNRecurrentCnnPolicy",
+        "WNRecurrentMultiInputPolicy",
+    ),
+    ("TQC",): ("WNTQCPolicy", "WNTQCCnnPolicy", "WNTQCMultiInputPolicy"),
+    ("CrossQ",): ("WNCrossQPolicy", "WNCrossQPolicy", "WNCrossQPolicy"),  # vectors only
 }
-# Algorithms without a policy here. Others, among them users' own, are not judged.
-_WITHOUT = ("SAC", "TD3", "DDPG", "TQC", "CrossQ", "ARS")
+_IN_CONTRIB = ("QRDQN", "RecurrentPPO", "TQC", "CrossQ")  # in wnrl.sb3.contrib
+# Algorithms without a policy here, and why. Others, among them users' own, are not judged.
+_WITHOUT = {
+    "ARS": "it searches without gradients, so no optimizer can normalize its weights",
+    "MaskablePPO": "its policies take action masks",
+}
 
 
 def _caller(method: str, kind: type) -> Any:
@@ -61,16 +82,19 @@ def check_algorithm(policy: type, owners: Collection[str]) -> None:
     names = algorithm_names()
     if not names or set(owners) & set(names):
         return
-    kind = next((each for each in ("Cnn", "MultiInput") if each in policy.__name__), "Mlp")
+    kind = next((each for each in _KINDS if each in policy.__name__), "Mlp")
     *others, last = (f"{owner}'s" for owner in owners)
     belongs = f"{policy.__name__} is {' and '.join(filter(None, (', '.join(others), last)))}"
-    for algorithms, right in _POLICIES.items():
+    for algorithms, classes in _POLICIES.items():
         if set(algorithms) & set(names):
-            raise UsageError(f"{belongs}; for {' and '.join(algorithms)} take {right.format(kind)}")
+            place = " (wnrl.sb3.contrib)" if set(algorithms) & set(_IN_CONTRIB) else ""
+            right = f"{classes[_KINDS.index(kind)]}{place}"
+            raise UsageError(f"{belongs}; for {' and '.join(algorithms)} take {right}")
     for name in names:
         if name in _WITHOUT:
             raise UsageError(
-                f"{belongs}; wnrl.sb3 has no policy for {name}: take its own '{kind}Policy'"
+                f"{belongs}; wnrl.sb3 has no policy for {name}, because {_WITHOUT[name]}: take one "
+                "of its own policies"
             )
 
 
@@ -102,7 +126,8 @@ def check_extractor_steps(extractor: type, norm: Norm) -> None:
         )
     if kind is not None and not issubclass(kind, NormalizingOptimizer):
         warnings.warn(
-            f"{done}, and {kind.__name__} does not do it: for DQN, PPO and A2C give policy_kwargs="
-            f"wnrl.sb3.policy_kwargs({norm.name!r}, algorithm=...), or choose another norm",
+            f"{done}, and {kind.__name__} does not do it: for DQN, PPO, A2C, SAC, TD3, DDPG and "
+            f"TQC give policy_kwargs=wnrl.sb3.policy_kwargs({norm.name!r}, algorithm=...), or "
+            "choose another norm",
             stacklevel=2,
         )

@@ -1,4 +1,4 @@
-"""Copies of trained actor-critic policies, which `copy.deepcopy` and `pickle` refuse.
+"""Copies of trained policies with an actor, which `copy.deepcopy` and `pickle` refuse.
 
 The reason is that they keep the distribution of their last forward pass, with its graph.
 """
@@ -20,9 +20,10 @@ def clone_policy(policy: Policy) -> Policy:
     forward pass is not.
     """
     memo = {}
-    distribution = getattr(policy, "action_dist", None)
-    if distribution is not None:
-        memo[id(distribution)] = without_graph(distribution)  # deepcopy uses it as the copy
+    for network in policy.modules():  # the policy or its actor has a distribution
+        distribution = getattr(network, "action_dist", None)
+        if distribution is not None:
+            memo[id(distribution)] = without_graph(distribution)  # deepcopy uses it as the copy
     return copy.deepcopy(policy, memo)
 
 

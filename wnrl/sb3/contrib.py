@@ -1,6 +1,12 @@
-"""Policies for sb3-contrib's QR-DQN and recurrent PPO, with the arguments of `NormalizedPolicy`.
+"""Policies for sb3-contrib's algorithms, with the arguments of `NormalizedPolicy`.
 
-Only `weight` and `weight-mean` normalize an LSTM; with other normalizations it stays plain.
+- QR-DQN.
+- Recurrent PPO: only `weight` and `weight-mean` normalize an LSTM; with others it stays plain.
+- TQC.
+- CrossQ: its own batch renormalization stays, and `norm` comes in addition. With the stock
+  argument `batch_norm=False` it goes, and `norm` takes its place.
+
+TRPO takes the policies of PPO. ARS has no gradients, so there is none for it.
 """
 
 from typing import Any, ClassVar
@@ -14,14 +20,16 @@ try:
         RecurrentActorCriticPolicy,
         RecurrentMultiInputActorCriticPolicy,
     )
+    from sb3_contrib.crossq.policies import CrossQPolicy
     from sb3_contrib.qrdqn.policies import CnnPolicy, MultiInputPolicy, QRDQNPolicy
+    from sb3_contrib.tqc import policies as tqc
 except ImportError as error:
     raise ImportError(
         "wnrl.sb3.contrib needs sb3-contrib in the same version as stable-baselines3: "
         "pip install sb3-contrib"
     ) from error
 
-from wnrl.sb3.policies import NormalizedActorCritic, NormalizedValues
+from wnrl.sb3.policies import NormalizedActorCritic, NormalizedSAC, NormalizedValues
 
 
 class NormalizedQuantiles(NormalizedValues):
@@ -56,6 +64,18 @@ class NormalizedRecurrent(NormalizedActorCritic):
         return {**super()._get_constructor_parameters(), **lstm}
 
 
+class NormalizedTQC(NormalizedSAC):
+    """Mixin that goes before a policy of TQC."""
+
+    algorithms: ClassVar[tuple[str, ...]] = ("TQC",)
+
+
+class NormalizedCrossQ(NormalizedSAC):
+    """Mixin that goes before a policy of CrossQ, which has no target networks."""
+
+    algorithms: ClassVar[tuple[str, ...]] = ("CrossQ",)
+
+
 class WNQRDQNMlpPolicy(NormalizedQuantiles, QRDQNPolicy):
     """QR-DQN's `MlpPolicy`."""
 
@@ -78,3 +98,19 @@ class WNRecurrentCnnPolicy(NormalizedRecurrent, RecurrentActorCriticCnnPolicy):
 
 class WNRecurrentMultiInputPolicy(NormalizedRecurrent, RecurrentMultiInputActorCriticPolicy):
     """Recurrent PPO's `MultiInputLstmPolicy`."""
+
+
+class WNTQCPolicy(NormalizedTQC, tqc.TQCPolicy):
+    """TQC's `MlpPolicy`."""
+
+
+class WNTQCCnnPolicy(NormalizedTQC, tqc.CnnPolicy):
+    """TQC's `CnnPolicy`."""
+
+
+class WNTQCMultiInputPolicy(NormalizedTQC, tqc.MultiInputPolicy):
+    """TQC's `MultiInputPolicy`."""
+
+
+class WNCrossQPolicy(NormalizedCrossQ, CrossQPolicy):
+    """CrossQ's `MlpPolicy`."""

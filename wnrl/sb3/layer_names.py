@@ -55,3 +55,23 @@ def actor_critic_layout(policy: nn.Module) -> Layout:
     if paths["policy"] == paths["value"]:
         return Layout({"torso": paths["policy"]}, outputs, recurrent)
     return Layout(paths, outputs, recurrent)
+
+
+def actor_and_critics_layout(policy: nn.Module) -> Layout:
+    """Return the layout of an actor and the critics that take its action.
+
+    Each critic has its own torso, which includes a shared features extractor. The actor's output is
+    the mean; the layer of its log standard deviation is in no part and stays plain.
+    """
+    *actor, mean = (name for name in plain_layers(policy, "actor") if name != "actor.log_std")
+    critic = policy.get_submodule("critic")
+    shared = critic.features_extractor is policy.get_submodule("actor").features_extractor
+    extractor = plain_layers(policy, f"{'actor' if shared else 'critic'}.features_extractor")
+    critics = {
+        f"critic.{name}": plain_layers(policy, f"critic.{name}")
+        for name, _ in critic.named_children()
+        if name.startswith("qf")
+    }
+    torsos = {name: (*extractor, *layers[:-1]) for name, layers in critics.items()}
+    outputs = {"actor": (mean,), "critic": tuple(layers[-1] for layers in critics.values())}
+    return Layout({"actor": tuple(actor), **torsos}, outputs)

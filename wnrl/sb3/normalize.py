@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from wnrl._settings import UsageError
 from wnrl.instruments.activations import same_modes
 from wnrl.nn.norms.attached import attach_norm_
+from wnrl.nn.norms.layers.spectral import Spectral
 from wnrl.nn.norms.record import Norm
 from wnrl.nn.weight_norm.layers import reparameterized
 from wnrl.nn.weight_norm.parametrization import WeightNormalized
@@ -201,3 +202,20 @@ def _sequential_of(layer: nn.Module, name: str, norm: Norm, network: nn.Module) 
 def to_memory_format_(network: nn.Module, memory_format: torch.memory_format) -> None:
     """Convert a network's four-dimensional weights to a memory format, in place."""
     network.to(memory_format=memory_format)  # type: ignore[call-overload]  # missing in torch's types
+
+
+def follow_singular_vectors_(target: nn.Module) -> None:
+    """Let a target network move its spectral layers' singular vectors before each forward pass.
+
+    Stable-Baselines3 averages its parameters, but copies no such vectors, and runs it in evaluation
+    mode, in which they would stay.
+    """
+    if any(isinstance(layer, Spectral) for layer in target.modules()):
+        # The handle is pickled with the network and reserves the hook's number, as in attach_norm_.
+        target.__dict__["_spectral_handle"] = target.register_forward_pre_hook(_iterate)
+
+
+def _iterate(target: nn.Module, inputs: tuple[Any, ...]) -> None:
+    for layer in target.modules():
+        if isinstance(layer, Spectral):
+            layer.iterate_(layer.power_iterations)

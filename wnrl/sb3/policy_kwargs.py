@@ -8,11 +8,16 @@ from wnrl.sb3.extractors import WNNatureCNN
 from wnrl.sb3.norm_arguments import find_norm
 from wnrl.sb3.optimizers import InOneList, PolicyWNAdam, PolicyWNRMSprop
 
-# The weight-normalizing form of each algorithm's default optimizer.
-_OPTIMIZERS: dict[str, tuple[type[InOneList], dict[str, Any]]] = {
-    "DQN": (PolicyWNAdam, {}),
-    "PPO": (PolicyWNAdam, {"eps": 1e-5}),  # ActorCriticPolicy.__init__
-    "A2C": (PolicyWNRMSprop, {"alpha": 0.99, "eps": 1e-5}),  # A2C.__init__
+# By algorithm, the weight-normalizing form of its default optimizer, and the `net_arch` that its
+# stock policies have after NatureCNN.
+_OPTIMIZERS: dict[str, tuple[type[InOneList], dict[str, Any], list[int]]] = {
+    "DQN": (PolicyWNAdam, {}, []),
+    "PPO": (PolicyWNAdam, {"eps": 1e-5}, []),  # ActorCriticPolicy.__init__
+    "A2C": (PolicyWNRMSprop, {"alpha": 0.99, "eps": 1e-5}, []),  # A2C.__init__
+    "SAC": (PolicyWNAdam, {}, [256, 256]),
+    "TD3": (PolicyWNAdam, {}, [256, 256]),
+    "DDPG": (PolicyWNAdam, {}, [256, 256]),
+    "TQC": (PolicyWNAdam, {}, [256, 256]),
 }
 
 
@@ -30,7 +35,7 @@ def policy_kwargs(
 
     Args:
         norm: name of a normalization.
-        algorithm: DQN, PPO or A2C; it decides the optimizer.
+        algorithm: DQN, PPO, A2C, SAC, TD3, DDPG or TQC; it decides the optimizer.
         norm_where: layers of the extractor, as in `WNNatureCNN`.
         norm_settings: parameters of the normalization by name.
 
@@ -47,6 +52,7 @@ def policy_kwargs(
             f"{algorithm!r} is unknown; allowed: {', '.join(_OPTIMIZERS)}"
             + nearest(algorithm, _OPTIMIZERS),
         )
+    kind, settings, net_arch = _OPTIMIZERS[algorithm]
     chosen: dict[str, Any] = {
         "features_extractor_class": WNNatureCNN,
         "features_extractor_kwargs": {
@@ -54,9 +60,8 @@ def policy_kwargs(
             "norm_where": norm_where,
             "norm_settings": dict(norm_settings or {}),
         },
-        "net_arch": [],  # the stock policies' default for NatureCNN
+        "net_arch": list(net_arch),
     }
     if record.weight_vectors:
-        kind, settings = _OPTIMIZERS[algorithm]
         chosen |= {"optimizer_class": kind, "optimizer_kwargs": dict(settings)}
     return chosen

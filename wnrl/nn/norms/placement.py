@@ -21,7 +21,8 @@ class Layout:
     `hidden` are the layers followed by a nonlinearity, in order, by torso:
     {"torso": ("conv1", "fc")}, or {"policy": ("policy.hidden1",), "value": ("value.hidden1",)} if
     each head has its own torso. `outputs` are the layers after the last nonlinearity, by head:
-    {"head": ("head",)} or {"policy": ("policy",), "value": ("value",)}. `recurrent` are the hidden
+    {"head": ("head",)} or {"policy": ("policy",), "value": ("value",)}. Several torsos may be one
+    part of the network: `critic.qf0` and `critic.qf1` are both `critic`. `recurrent` are the hidden
     layers that are LSTMs, which only some normalizations support.
     """
 
@@ -46,8 +47,9 @@ def place(where: str, norm: Norm, layout: Layout) -> frozenset[str]:
     """Return the names of the layers to normalize.
 
     `torso` means all hidden layers, `penultimate` the last hidden layer of each torso, `head` the
-    outputs, `all` hidden layers and outputs. `policy` and `value` mean the hidden layers of their
-    own torso, or their output layer if they share one. Any other word is a layer's name. A
+    outputs, `all` hidden layers and outputs. `policy` and `value`, or how the network's parts are
+    called, mean the hidden layers of their own torsos, or their output layer if they share one. Any
+    other word is a layer's name. A
     normalization without an LSTM skips recurrent layers: `torso` and `all` leave them plain, and
     `penultimate` is the last hidden layer that is not recurrent.
 
@@ -88,10 +90,11 @@ def _layers_by_word(layout: Layout, skipped: Collection[str]) -> dict[str, list[
     hidden = [name for names in torsos for name in names]
     outputs = [name for names in layout.outputs.values() for name in names]
     known: dict[str, list[str]] = {name: [name] for name in (*hidden, *outputs)}
-    for part in ("policy", "value"):
-        for layers in (layout.outputs, layout.hidden):
-            if part in layers:
-                known[part] = list(layers[part])
+    for layers in (layout.outputs, layout.hidden):
+        parts: dict[str, list[str]] = {}
+        for part, names in layers.items():
+            parts.setdefault(part.partition(".")[0], []).extend(names)
+        known |= {**{part: list(names) for part, names in layers.items()}, **parts}
     return known | {
         "torso": hidden,
         "head": outputs,
