@@ -108,8 +108,8 @@ def line(row: Row) -> str:
     """Format a row for printing."""
     return (
         f"{row['agent']:<38} {row['steps_per_s_median']:>8} agent steps/s "
-        f"({row['steps_per_s_min']} to {row['steps_per_s_max']}), {row['ratio_to_sb3_median']}x "
-        f"({row['ratio_to_sb3_min']} to {row['ratio_to_sb3_max']})"
+        f"({row['steps_per_s_min']} to {row['steps_per_s_max']}), {row['ratio_median']}x "
+        f"({row['ratio_min']} to {row['ratio_max']})"
     )
 
 

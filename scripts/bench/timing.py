@@ -171,6 +171,7 @@ def show(rows: Iterable[Row]) -> None:
 def write_csv(path: Path, rows: list[Row]) -> None:
     """Write all rows; the columns are those of any row."""
     names = list(dict.fromkeys(name for row in rows for name in row))
+    path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, names, restval="")
         writer.writeheader()

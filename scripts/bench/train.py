@@ -8,10 +8,9 @@ Every agent has the published defaults of its library (`learners.py`) and the sa
 threads. All take turns in one process, so that a noisy machine slows all alike. A turn is at least
 --steps agent steps, in whole rounds of acting and updating. Each rate is divided by that of SB3's
 agent of the same name (for PQN, which SB3 lacks, by DQN's) in the same round; the ratio printed is
-the median over rounds.
+the median over rounds. Below it is the ratio to the same agent without normalization.
 """
 
-import csv
 import statistics
 import sys
 import time
@@ -22,6 +21,7 @@ from typing import Any, NamedTuple
 import stable_baselines3
 import torch
 from learners import PEERS, Learner, configure, ours, sb3
+from timing import Row, write_csv
 
 from wnrl._settings import UsageError
 from wnrl.agents.catalogue import AGENTS
@@ -31,8 +31,6 @@ from wnrl.doctor.memory import keep_freed_memory
 from wnrl.doctor.software import git_commit
 from wnrl.train.flags import Parser, one_line
 
-Row = dict[str, Any]
-
 
 class Turn(NamedTuple):
     """One learner's turn in one round."""
@@ -40,6 +38,13 @@ class Turn(NamedTuple):
     steps: int  # agent steps that the emulators used
     wall_s: float
     process_s: float  # CPU time of all threads
+
+    @classmethod
+    def of(cls, learner: Learner, steps: int) -> "Turn":
+        """Let a learner take a turn of at least so many agent steps."""
+        wall, process = time.perf_counter(), time.process_time()
+        taken = learner.advance(learner.turn_steps(steps))
+        return cls(taken, time.perf_counter() - wall, time.process_time() - process)
 
     @property
     def rate(self) -> float:
@@ -102,27 +107,28 @@ def take_turns(learners: Sequence[Learner], rounds: int, at_least: int) -> dict[
     turns: dict[str, list[Turn]] = {learner.name: [] for learner in learners}
     for index in range(rounds):
         for learner in learners if index % 2 == 0 else reversed(learners):
-            wall, process = time.perf_counter(), time.process_time()
-            steps = learner.advance(learner.turn_steps(at_least))
-            took = time.perf_counter() - wall, time.process_time() - process
-            turns[learner.name].append(Turn(steps, *took))
+            turns[learner.name].append(Turn.of(learner, at_least))
     return turns
 
 
 def summary(name: str, turns: Mapping[str, Sequence[Turn]], peer: str) -> Row:
     """Rates of one learner, and their ratios to the peer's in the same rounds."""
     rates = [turn.rate for turn in turns[name]]
-    ratios = [a / b.rate for a, b in zip(rates, turns[peer], strict=True)]
     return {
         "agent": name,
         "steps_per_s_median": f"{statistics.median(rates):.1f}",
         "steps_per_s_min": f"{min(rates):.1f}",
         "steps_per_s_max": f"{max(rates):.1f}",
-        "ratio_to_sb3_median": f"{statistics.median(ratios):.2f}",
-        "ratio_to_sb3_min": f"{min(ratios):.2f}",
-        "ratio_to_sb3_max": f"{max(ratios):.2f}",
+        **ratios("ratio", turns[name], turns[peer]),
         "rounds": len(rates),
     }
+
+
+def ratios(column: str, turns: Sequence[Turn], others: Sequence[Turn]) -> Row:
+    """Median, least and largest ratio of the rates in the same rounds."""
+    values = [a.rate / b.rate for a, b in zip(turns, others, strict=True)]
+    ends = {"median": statistics.median(values), "min": min(values), "max": max(values)}
+    return {f"{column}_{name}": f"{value:.3f}" for name, value in ends.items()}
 
 
 def line(row: Row, turns: Sequence[Turn]) -> str:
@@ -130,9 +136,9 @@ def line(row: Row, turns: Sequence[Turn]) -> str:
     process_ms = statistics.median(1e3 * turn.process_s / turn.steps for turn in turns)
     return (
         f"{row['agent']:<18} {row['steps_per_s_median']:>7} agent steps/s "
-        f"({row['steps_per_s_min']} to {row['steps_per_s_max']}), {process_ms:.2f} ms of process "
-        f"time each, {row['ratio_to_sb3_median']}x {row['peer']} "
-        f"({row['ratio_to_sb3_min']} to {row['ratio_to_sb3_max']})"
+        f"({row['steps_per_s_min']} to {row['steps_per_s_max']}), "
+        f"{process_ms:.2f} ms of process time each, "
+        f"{row['ratio_median']}x {row['peer']} ({row['ratio_min']} to {row['ratio_max']})"
     )
 
 
@@ -163,14 +169,15 @@ def main() -> None:
     ]
     for row in rows:
         print(line(row, turns[row["agent"]]))
+        plain = turns.get(" ".join([*row["agent"].split()[:-1], "none"]))
+        if plain is not None:
+            row |= ratios("to_none", turns[row["agent"]], plain)
+            print(f"{'':<18} {row['to_none_median']}x none ", end="")
+            print(f"({row['to_none_min']} to {row['to_none_max']})")
     if any(config.run.agent == "pqn" for config in configs):
         print("SB3 has no PQN; the ratio of wnrl's PQN is to SB3's DQN")
     if given["csv"]:
-        given["csv"].parent.mkdir(parents=True, exist_ok=True)
-        with given["csv"].open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
+        write_csv(given["csv"], rows)
 
 
 if __name__ == "__main__":

@@ -57,4 +57,4 @@ def test_a_dry_run_measures_every_way_to_step(tmp_path: Path) -> None:
     ways = ["make_atari_env", "make_atari_env, SubprocVecEnv", "AtariVecEnv"]
     assert [row["agent"] for row in rows] == [f"step {n}: {way}" for n in (1, 8) for way in ways]
     assert {row["peer"] for row in rows[3:]} == {"step 8: make_atari_env"}
-    assert all(float(row["ratio_to_sb3_median"]) > 0 for row in rows)
+    assert all(float(row["ratio_median"]) > 0 for row in rows)
