@@ -7,7 +7,8 @@ import pytest
 from PIL import Image, ImageSequence
 
 from wnrl import evaluate
-from wnrl.envs.episode_gif import FRAME_MS
+from wnrl.envs.episode_gif import step_ms
+from wnrl.envs.protocols import protocol_named
 from wnrl.envs.toy import Corridor
 from wnrl.envs.vector import Actions, Episode, Flags, Observations
 from wnrl.train import command, evaluation
@@ -69,8 +70,14 @@ def test_a_run_on_the_real_emulator_is_evaluated_and_drawn(
         assert image.size == (160, 210)
         # Pillow joins equal frames and adds their times.
         shown_ms = sum(frame.info["duration"] for frame in ImageSequence.Iterator(image))
-    assert shown_ms > 100 * FRAME_MS
-    assert f"the first {shown_ms / FRAME_MS:,.0f} agent steps" in out
+    assert shown_ms > 100 * 70
+    assert f"the first {shown_ms / 70:,.0f} agent steps" in out
+
+
+@pytest.mark.parametrize(("frame_skip", "ms"), [(4, 70), (8, 130), (1, 20)])
+def test_an_agent_step_is_shown_as_long_as_it_takes(frame_skip: int, ms: int) -> None:
+    changes = {"frameskip_frames": frame_skip}
+    assert step_ms(protocol_named("classic", changes=changes)) == ms
 
 
 def test_the_same_seed_plays_the_same_episodes(breakout: Path) -> None:

@@ -48,6 +48,22 @@ def test_an_episode_that_is_over_and_cut_at_once_is_not_truncated() -> None:
     assert EpisodeStatistics(2).update(row([1, 0], end="b.")) == [Episode(0, 1.0, 1, False)]
 
 
+def test_a_score_that_begins_again_at_a_million_is_counted_in_its_episode_alone() -> None:
+    statistics, other = (EpisodeStatistics(2, six_digits=True) for _ in range(2))
+    statistics.update(row([-999_900, 10]))
+    other.load_state_dict(statistics.state_dict())
+    assert other.update(row([-999_000, -800_000], end="tt")) == [
+        Episode(0, -1_998_900.0, 2, False, 2),
+        Episode(1, -799_990.0, 2, False, 0),
+    ]
+    other.update(row([-999_900, 0], first="f."))
+    assert other.update(row([5, -999_900], end="tc"))[1].wraps == 1
+    statistics.load_state_dict({"returns": [0.0, 0.0], "lengths": [3, 3]})  # an early checkpoint
+    assert statistics.cut(0).wraps == 0
+    plain = EpisodeStatistics(2)
+    assert plain.update(row([-999_900, 1], end="tt"))[0].wraps == 0  # not a game of Atari
+
+
 def test_statistics_continue_after_a_round_trip() -> None:
     statistics, other = EpisodeStatistics(2), EpisodeStatistics(2)
     statistics.update(row([1, 2]))

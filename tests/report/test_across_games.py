@@ -124,6 +124,20 @@ def test_games_without_a_human_score_or_a_run_of_a_variant_are_left_out_by_name(
     assert found.fewest_seeds == 3
 
 
+def test_games_of_a_custom_protocol_are_normalized_by_the_baseline_and_never_by_a_human() -> None:
+    envs = [*ATARI_5_WEIGHTS]
+    results = [
+        made_result([1.0] * 10 + [final], env=env, norm=norm, sticky=0.1)
+        for env in envs
+        for norm, final in (("none", 3.0), ("weight", 5.0))
+    ]
+    found = aggregate(results)
+    assert found.baseline_normalized == tuple(envs)
+    assert found.all_baseline_normalized
+    assert [each.mean.value for each in found.variants] == [1.0, 2.0]
+    assert all(each.atari_5 is None for each in found.variants)
+
+
 def test_a_variant_that_failed_everywhere_does_not_take_the_others_away() -> None:
     failed = [
         made_result([1.0], env=env, norm="layer", done_steps=9) for env in ("Breakout", "Pong")

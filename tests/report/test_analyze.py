@@ -1,5 +1,6 @@
 """Comparison of runs of one game, on handmade results."""
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -11,6 +12,7 @@ from made_results import made_result
 from wnrl.report import analyze
 from wnrl.report.comparison import Comparison, Game, LostRuns, Variant
 from wnrl.report.run_result import Result
+from wnrl.report.sentences import findings
 from wnrl.stats.intervals import t_interval
 from wnrl.stats.learning_curves import curve
 from wnrl.stats.reference_scores import Reference
@@ -149,6 +151,35 @@ def test_a_swept_protocol_has_no_published_scores(
     (game,) = comparison(results, swept=["protocol"]).games
     assert (game.protocol, game.references, calls) == ("classic, sticky", (), [])
     assert [each.variant.label for each in game.variants] == ["none classic", "none sticky"]
+
+
+def test_a_custom_protocol_has_no_published_score_and_no_human_level(
+    calls: list[dict[str, Any]],
+) -> None:
+    found = comparison([made_result([2.0, 9.0], frame_skip=2)])
+    (game,) = found.games
+    assert (game.protocol, game.frame_skip, game.references, calls) == ("custom", 2, (), [])
+    assert game.levels is None
+    assert game.random == 2.0  # of the first episode, not the published one
+    assert found.facts["protocol"].startswith("custom: ")
+    assert "2 frames in an agent step" in found.facts["protocol"]
+    named = only_game(made_result([2.0, 9.0]))
+    assert (named.levels is not None, named.random, named.frame_skip) == (True, 1.7, 4)
+
+
+def test_runs_of_several_frame_skips_have_none_in_common() -> None:
+    results = [made_result([1.0], frame_skip=frames) for frames in (1, 4)]
+    (game,) = comparison(results, swept=["frame_skip"]).games
+    assert (game.protocol, game.frame_skip, game.levels) == ("custom, classic", 0, None)
+
+
+def test_episodes_whose_score_wrapped_are_counted_by_run() -> None:
+    wrapped = dataclasses.replace(made_result([1.0]), wrapped_episodes=2)
+    found = comparison([wrapped, made_result([1.0], seed=2)])
+    assert found.wrapped == {"Breakout none, seed 1": 2}
+    (finding,) = (each for each in findings(found) if each.subject == "Scores too low")
+    assert "In 2 episodes the game's score passed 999,999" in finding.sentence
+    assert "Breakout none, seed 1: 2." in finding.sentence
 
 
 def test_the_facts_are_what_runs_have_in_common_and_each_value_where_they_differ() -> None:

@@ -10,7 +10,7 @@ from wnrl._settings import UsageError
 from wnrl.config import make_config
 from wnrl.report.run_result import read_result
 from wnrl.train.log.tensorboard import TensorBoard
-from wnrl.train.storage.csv_log import EVALUATIONS, HEADERS, TIMINGS
+from wnrl.train.storage.csv_log import EPISODES, EVALUATIONS, HEADERS, TIMINGS
 
 HEADER = "agent_step,env,raw_return,length,wall_time_s\n"
 
@@ -53,6 +53,16 @@ def test_times_are_medians_and_evaluations_are_in_the_order_of_their_steps(
     assert result.returns.tolist() == [1.0, 3.0]
     assert result.steps_per_s == 125.0
     assert result.machine == "cpu x86_64, 2 threads"
+
+
+def test_episodes_whose_score_wrapped_are_counted_where_the_table_says_so(tmp_path: Path) -> None:
+    run_in(tmp_path, "400,0,1.0,9,2.0\n")
+    assert read_result(tmp_path).wrapped_episodes == 0  # a table of before
+    rows = "400,0,1.0,9,2.0,0\n500,1,-1000000.0,9,4.0,2\n600,1,7.0,9,4.0,1\n"
+    (tmp_path / "episodes.csv").write_text(HEADERS[EPISODES] + rows)
+    result = read_result(tmp_path)
+    assert result.wrapped_episodes == 2
+    assert result.returns.tolist() == [1.0, -1e6, 7.0]
 
 
 def test_a_run_without_event_files_or_times_has_a_score_all_the_same(tmp_path: Path) -> None:

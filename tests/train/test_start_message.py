@@ -20,6 +20,11 @@ def test_the_protocol_is_shown_as_the_run_plays_it() -> None:
     assert "evaluated at epsilon 0, 1 frame in an observation\n" in text
 
 
+def test_emulators_that_play_another_mode_are_said_to_take_one_core() -> None:
+    assert notes(make_config(env="Pong", sticky=0.1)) == []
+    assert "one after the other, on one core" in notes(make_config(env="Pong", mode=1))[0]
+
+
 @pytest.mark.parametrize(
     ("settings", "why"),
     [

@@ -14,9 +14,10 @@ from typing import Any
 from wnrl._settings import UsageError, flag_name, nearest, parse_fields
 from wnrl.agents.catalogue import AGENTS, get_agent
 from wnrl.agents.record import AgentSettings
+from wnrl.config.atari import check_atari, departures_from_protocol, protocol_defaults
 from wnrl.config.run_settings import CONTROL_RUN, MINATAR_RUN, UNNAMED, RunConfig
 from wnrl.envs.make import canonical_name, is_atari, is_minatar
-from wnrl.envs.protocols import STACK
+from wnrl.envs.protocols import SETTINGS, STACK, AtariProtocol, Changes, protocol_named
 from wnrl.nn.networks.torsos import AUTO, NETWORKS
 from wnrl.nn.norms.catalogue import get_norm
 from wnrl.nn.norms.placement import canonical_where
@@ -67,11 +68,25 @@ class Config:
         if self.depends_on_schedule and run.schedule_steps != defaults.run.schedule_steps:
             departures["schedule_steps"] = run.schedule_steps
         unnamed = {*UNNAMED, *self.without_effect}
+        usual = {**defaults.values, **protocol_defaults({"protocol": run.protocol})}
         return departures | {
             name: value
             for name, value in self.values.items()
-            if name not in unnamed and value != defaults.values[name]
+            if name not in unnamed and value != usual[name]
         }
+
+    @functools.cached_property
+    def changes(self) -> Changes:
+        """Return the fields in which the run departs from its named Atari protocol."""
+        return departures_from_protocol(self.run)
+
+    @functools.cached_property
+    def protocol(self) -> AtariProtocol | None:
+        """Return the Atari protocol as the run plays it; None outside Atari."""
+        if not is_atari(self.run.env):
+            return None
+        stack = self.run.stack or (1 if self.agent.recurrent else 0)
+        return protocol_named(self.run.protocol, stack, self.changes)
 
     @functools.cached_property
     def values(self) -> dict[str, Any]:
@@ -119,7 +134,7 @@ class Config:
         if not NETWORKS[network].takes_hidden:
             yield "hidden"
         if not atari:
-            yield "protocol"
+            yield from ("protocol", *SETTINGS)
         if not self.agent.recurrent:
             yield from ("lstm_units", "burn_in_steps", "sequence_steps")
         if self.run.stack in (0, 1 if self.agent.recurrent else STACK):
@@ -164,7 +179,9 @@ def make_config(values: Mapping[str, Any] | None = None, **keywords: Any) -> Con
             )
     explicit = parse_all(given, agent, norm)
     env = canonical_name(explicit.get("env", RunConfig.env))
-    return _with_defaults({**explicit, "env": env, "agent": agent}, tuple(sorted(explicit)))
+    config = _with_defaults({**explicit, "env": env, "agent": agent}, tuple(sorted(explicit)))
+    check_atari(config.run, config.explicit)
+    return config
 
 
 def _with_defaults(explicit: Mapping[str, Any], names: tuple[str, ...] = ()) -> Config:
@@ -186,7 +203,8 @@ def _with_defaults(explicit: Mapping[str, Any], names: tuple[str, ...] = ()) -> 
         resolved |= get_norm(norm).presets.get(preset, {})
     if explicit.get("recurrent") and (is_atari(env) or is_minatar(env)):
         resolved |= AGENTS[agent].recurrent
-    return _build({**resolved, **explicit}, names)
+    resolved |= explicit
+    return _build({**protocol_defaults(resolved), **resolved}, names)
 
 
 def config_from_json(saved: Mapping[str, Any]) -> Config:
@@ -201,7 +219,8 @@ def config_from_json(saved: Mapping[str, Any]) -> Config:
     if values.get("max_grad_norm") == math.inf:  # an older spelling of 0, no limit
         values["max_grad_norm"] = 0.0
     known = {name: value for name, value in values.items() if name in fields_of(agent, norm)}
-    return _build(parse_all(known, agent, norm), tuple(saved["explicit"]))
+    parsed = parse_all(known, agent, norm)
+    return _build({**protocol_defaults(parsed), **parsed}, tuple(saved["explicit"]))
 
 
 def replace(config: Config, **changes: Any) -> Config:

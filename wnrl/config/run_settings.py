@@ -11,7 +11,7 @@ from typing import Any
 
 from wnrl._settings import setting
 from wnrl.agents.catalogue import AGENTS
-from wnrl.envs.protocols import PROTOCOLS
+from wnrl.envs.protocols import FRAME_SKIP, GAMES_OWN, PROTOCOLS, SCREEN_PIXELS
 from wnrl.nn.networks.torsos import AUTO, NATURE, NETWORKS
 from wnrl.nn.norms.catalogue import NORMS
 
@@ -110,6 +110,68 @@ class RunConfig:
         "Atari protocol: classic (Mnih et al. 2015) or sticky (Machado et al. 2018)",
         source=OURS,
         choices=PROTOCOLS,
+    )
+    mode: int = setting(
+        GAMES_OWN,
+        "mode of the Atari game, by the ALE's number (-1: the game's default)",
+        source="Machado et al. 2018, section 6",
+        minimum=GAMES_OWN,
+        maximum=255,
+    )
+    difficulty: int = setting(
+        GAMES_OWN,
+        "difficulty of the Atari game, by the ALE's number (-1: the game's default)",
+        source="Machado et al. 2018, section 6",
+        minimum=GAMES_OWN,
+        maximum=255,
+    )
+    sticky: float = setting(
+        0.0,
+        "probability that a frame of Atari repeats the last action (0.25 with protocol sticky)",
+        source="Machado et al. 2018, section 5.1",
+        minimum=0,
+        maximum=1,
+    )
+    noop_max: int = setting(
+        30,
+        "no-ops at a reset of Atari are fewer than this, drawn at random (0 with protocol sticky)",
+        unit="frames",
+        source="Mnih et al. 2015",
+        minimum=0,
+        maximum=10_000,
+    )
+    fire_reset: bool = setting(
+        True,
+        "FIRE for one frame after a reset of Atari, where the game has it (off with protocol "
+        "sticky)",
+        source="the ALE",
+    )
+    full_action_space: bool = setting(
+        False, "all 18 actions of Atari instead of the game's own", source="Mnih et al. 2015"
+    )
+    frame_skip: int = setting(
+        FRAME_SKIP,
+        "frames of Atari in an agent step",
+        unit="frames",
+        source="Mnih et al. 2015",
+        minimum=1,
+        maximum=60,
+    )
+    max_episode_steps: int = setting(
+        0,
+        "longest episode of Atari (0: 108,000 frames, which are 27,000 agent steps)",
+        unit="agent steps",
+        source="Machado et al. 2018, section 5.3",
+        minimum=0,
+        maximum=10_000_000,
+    )
+    screen_size: int = setting(
+        SCREEN_PIXELS,
+        "side of the square gray observation of Atari",
+        unit="pixels",
+        source="Mnih et al. 2015",
+        minimum=5,
+        maximum=160,
     )
     steps: int = setting(
         10_000_000,

@@ -19,8 +19,9 @@ from wnrl._settings import UsageError
 from wnrl.envs.action_log import ActionLog, ActionLogs
 from wnrl.envs.atari_emulator import Emulators, count_actions
 from wnrl.envs.call_order import HEARTBEAT, CallOrder, check_actions, check_num_envs
+from wnrl.envs.game_modes.catalogue import check_modes
 from wnrl.envs.games import require_rom_id
-from wnrl.envs.protocols import protocol_named
+from wnrl.envs.protocols import UNCHANGED, Changes, protocol_named
 from wnrl.envs.vector import Actions, Flags, ObservationSpec, Step
 
 
@@ -42,6 +43,7 @@ class Atari:
         num_threads: int = 0,
         *,
         stack: int = 0,
+        changes: Changes = UNCHANGED,
         replay_limit_steps: int = 5_000,
     ) -> None:
         """Describe the environments; `reset` and `load_state_dict` open the emulators.
@@ -53,11 +55,13 @@ class Atari:
             protocol: a name in `wnrl.envs.protocols.PROTOCOLS`.
             num_threads: emulator threads; 0 is one per environment, at most one per core.
             stack: frames in one observation; 0 is the protocol's number.
+            changes: fields of the protocol with other values.
             replay_limit_steps: an environment with more actions than this in its log is reset from
                 a new seed where its episode ends (0.1 to 0.3 s).
 
         Raises:
-            UsageError: an unknown game or protocol, or a game for several players.
+            UsageError: an unknown game or protocol, a game for several players, or a mode or
+                difficulty that the game does not have.
             ValueError: a number out of range.
         """
         if num_threads < 0:
@@ -65,8 +69,9 @@ class Atari:
         if replay_limit_steps < 0:
             raise ValueError(f"replay_limit_steps must be 0 or more, got {replay_limit_steps}")
         self.num_envs = check_num_envs(num_envs)
-        self.protocol = protocol_named(protocol, stack)
+        self.protocol = protocol_named(protocol, stack, changes)
         self.rom = require_rom_id(game)
+        check_modes(game, self.protocol.mode, self.protocol.difficulty)
         self._seed = seed
         self._replay_limit_steps = replay_limit_steps
         self._order = CallOrder()

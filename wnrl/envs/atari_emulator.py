@@ -12,11 +12,14 @@ import numpy as np
 import numpy.typing as npt
 from ale_py.vector_env import AtariVectorEnv
 
+from wnrl.envs.game_modes.emulator import ModeEmulators
 from wnrl.envs.protocols import AtariProtocol
 from wnrl.envs.vector import Actions, Flags
 
 GROUP = 16  # emulators opened together where cores are few
 FEW_CORES = 3  # with more, resets are so fast that groups would not pay
+
+VectorEmulator = AtariVectorEnv | ModeEmulators
 
 
 def open_emulator(
@@ -26,7 +29,7 @@ def open_emulator(
     *,
     num_threads: int = 0,
     colour: bool = False,
-) -> AtariVectorEnv:
+) -> VectorEmulator:
     """Open the emulators. Nothing in them clips rewards or resets a game at a lost life.
 
     Args:
@@ -37,6 +40,8 @@ def open_emulator(
         colour: return whole colour frames (1, 210, 160, 3) instead of stacks of gray ones. The game
             takes the same course.
     """
+    if not protocol.default_game:
+        return ModeEmulators(rom, num_envs, protocol, colour=colour)
     height, width = (210, 160) if colour else (protocol.screen_pixels,) * 2
     return AtariVectorEnv(
         rom,
@@ -99,7 +104,7 @@ class Emulators:
         self._open = functools.partial(
             open_emulator, rom, protocol=protocol, num_threads=num_threads
         )
-        self._groups: list[AtariVectorEnv] = []
+        self._groups: list[VectorEmulator] = []
         self._screens: list[Screens] = []  # of each group
 
     def reset(self, seeds: npt.NDArray[np.int64], which: Flags) -> Screens:

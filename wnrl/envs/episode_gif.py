@@ -16,19 +16,20 @@ from wnrl._settings import UsageError
 from wnrl.envs.action_log import ActionLog
 from wnrl.envs.atari_emulator import open_emulator
 from wnrl.envs.games import require_rom_id
-from wnrl.envs.protocols import protocol_named
+from wnrl.envs.protocols import AtariProtocol
 
 MAX_FRAMES = 2_000  # about two minutes of play; longer files take hundreds of megabytes
-FRAME_MS = 70  # an agent step is 4 frames of 60 Hz, 66.7 ms; a GIF counts in hundredths of a second
+FRAMES_PER_S = 60  # of the console
+SHORTEST_MS = 20  # viewers show shorter times more slowly
 
 
-def write_episode_gif(path: Path, game: str, protocol: str, log: ActionLog) -> int:
+def write_episode_gif(path: Path, game: str, protocol: AtariProtocol, log: ActionLog) -> int:
     """Draw the newest episode of a log, at most `MAX_FRAMES` agent steps of it.
 
     Args:
         path: the file to write.
         game: name of the game that was played.
-        protocol: name of the protocol that it was played under.
+        protocol: the protocol that it was played under.
         log: from `Atari.action_log`.
 
     Returns:
@@ -44,7 +45,12 @@ def write_episode_gif(path: Path, game: str, protocol: str, log: ActionLog) -> i
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         frames[0].save(
-            path, format="GIF", save_all=True, append_images=frames[1:], duration=FRAME_MS, loop=0
+            path,
+            format="GIF",
+            save_all=True,
+            append_images=frames[1:],
+            duration=step_ms(protocol),
+            loop=0,
         )
     except OSError as error:
         raise UsageError(
@@ -53,7 +59,14 @@ def write_episode_gif(path: Path, game: str, protocol: str, log: ActionLog) -> i
     return len(frames)
 
 
-def colour_frames(game: str, protocol: str, log: ActionLog) -> Iterator[npt.NDArray[np.uint8]]:
+def step_ms(protocol: AtariProtocol) -> int:
+    """Return how long an agent step is shown, in whole hundredths of a second as a GIF has them."""
+    return max(SHORTEST_MS, 10 * round(100 * protocol.frameskip_frames / FRAMES_PER_S))
+
+
+def colour_frames(
+    game: str, protocol: AtariProtocol, log: ActionLog
+) -> Iterator[npt.NDArray[np.uint8]]:
     """Yield the newest episode of a log, one frame (210, 160, 3) per observation.
 
     Each frame is the maximum over two emulator frames, as the agent sees it. So objects that a game
@@ -61,15 +74,13 @@ def colour_frames(game: str, protocol: str, log: ActionLog) -> Iterator[npt.NDAr
 
     Args:
         game: name of the game that was played.
-        protocol: name of the protocol that it was played under.
+        protocol: the protocol that it was played under.
         log: from `Atari.action_log`.
 
     Raises:
-        UsageError: an unknown game or protocol.
+        UsageError: an unknown game.
     """
-    emulator = open_emulator(
-        require_rom_id(game), 1, protocol_named(protocol), num_threads=1, colour=True
-    )
+    emulator = open_emulator(require_rom_id(game), 1, protocol, num_threads=1, colour=True)
     obs, _ = emulator.reset(seed=np.array([log.seed]))
     if log.start == 0:
         yield obs[0, 0]

@@ -12,6 +12,7 @@ from wnrl._settings import UsageError, nearest
 # inside C++, without a Python exception.
 MULTIPLAYER_ROMS = frozenset({"combat", "joust", "maze_craze", "warlords"})
 
+_RAM = re.compile(r"(?:ALE/)?(?P<game>\w+?)-ram(?:\w*-v\d+)?", re.IGNORECASE)  # Gym's old ids
 # Versions 4 and 5 only: Blackjack is a game of the ALE, Blackjack-v1 is Gymnasium's.
 _SPELLING = re.compile(
     r"(?:ALE/)?(?P<game>\w+?)(?:(?:NoFrameskip|Deterministic)-v4|-v[45])?", re.IGNORECASE
@@ -65,12 +66,24 @@ def rom_id(name: str) -> str | None:
     return rom
 
 
+def refuse_memory(name: str) -> None:
+    """Raise UsageError for the id of a game whose observations are the console's memory."""
+    spelling = _RAM.fullmatch(name)
+    rom = _roms().get(_plain(spelling["game"])) if spelling else None
+    if rom is not None:
+        raise UsageError(
+            f"{name!r} observes the console's memory (RAM), and wnrl trains on the screen alone; "
+            f"name the game, {friendly_name(rom)}"
+        )
+
+
 def require_rom_id(name: str) -> str:
     """Return the ROM id that a name means.
 
     Raises:
-        UsageError: no such game (with the nearest names), or one for several players.
+        UsageError: no such game (with the nearest names), one for several players, or one's memory.
     """
+    refuse_memory(name)
     rom = rom_id(name)
     if rom is None:
         hint = nearest(name.removeprefix("ALE/"), game_names())

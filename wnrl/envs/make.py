@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from wnrl._later import Later
 from wnrl._settings import SettingError, UsageError, nearest
-from wnrl.envs.games import friendly_name, game_names, rom_id
+from wnrl.envs.games import friendly_name, game_names, refuse_memory, rom_id
 from wnrl.envs.minatar.names import (
     GAMES,
     SUITE,
@@ -13,7 +13,7 @@ from wnrl.envs.minatar.names import (
     minatar_game,
     minatar_names,
 )
-from wnrl.envs.protocols import protocol_named
+from wnrl.envs.protocols import UNCHANGED, Changes, protocol_named
 from wnrl.envs.vector import VectorEnv
 
 if TYPE_CHECKING:
@@ -83,6 +83,7 @@ def canonical_name(name: str) -> str:
     if ":" in name or name in gymnasium_env.gymnasium_ids():  # never an id of the ALE
         gymnasium_env.gymnasium_spec(name)
         return name
+    refuse_memory(name)
     known = (*TOYS, *game_names(), SUITE, *minatar_names(), *gymnasium_env.gymnasium_ids())
     hint = nearest(name.removeprefix("ALE/"), known)
     raise UsageError(
@@ -99,6 +100,7 @@ def make_env(
     protocol: str = "classic",
     num_threads: int = 0,
     stack: int = 0,
+    changes: Changes = UNCHANGED,
 ) -> VectorEnv:
     """Make N copies of the named environment; call `reset` or `load_state_dict` next.
 
@@ -110,16 +112,19 @@ def make_env(
         num_threads: emulator threads of Atari games; 0 is one per environment, at most one per
             core.
         stack: frames in one observation of an Atari game; 0 is the protocol's number.
+        changes: fields of the protocol with other values.
 
     Raises:
         UsageError: an unknown name or protocol, an environment that is not supported, or a stack
             for an environment other than an Atari game.
         ValueError: a number out of range.
     """
-    protocol_named(protocol, stack)
+    protocol_named(protocol, stack, changes)
     canonical = canonical_name(name)
     if canonical not in TOYS and is_atari(name):
-        return atari.Atari(name, num_envs, seed, protocol, num_threads, stack=stack)
+        return atari.Atari(
+            name, num_envs, seed, protocol, num_threads, stack=stack, changes=changes
+        )
     if stack != 0:
         raise SettingError(
             "stack", f"{stack} is for Atari games; {canonical} has no frames to stack: leave it out"

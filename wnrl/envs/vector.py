@@ -107,20 +107,33 @@ class Episode(NamedTuple):
     raw_return: float  # sum of raw rewards
     length_steps: int  # agent steps: actions that the emulator used
     truncated: bool
+    wraps: int = 0  # times that the game's score went from 999,999 to 0, which the return lacks
+
+
+WRAP_REWARD = -900_000  # a reward at most this high is a score of six digits that began again
 
 
 class EpisodeStatistics:
     """Raw returns and lengths, counted here because an emulator's own may be clipped or hidden."""
 
-    def __init__(self, num_envs: int) -> None:
+    def __init__(self, num_envs: int, *, six_digits: bool = False) -> None:
+        """Begin every episode.
+
+        Args:
+            num_envs: N.
+            six_digits: whether scores begin again after 999,999, as in Atari's games.
+        """
         self._returns = np.zeros(num_envs, np.float64)
         self._lengths = np.zeros(num_envs, np.int64)
+        self._wraps = np.zeros(num_envs, np.int64)
+        self._wrap_reward = WRAP_REWARD if six_digits else -np.inf
 
     def update(self, step: Step) -> list[Episode]:
         """Count one step; return the episodes that it finished, in the order of environments."""
         used = ~step.first
         self._returns[used] += step.reward[used]
         self._lengths[used] += 1
+        self._wraps[used] += step.reward[used] <= self._wrap_reward
         ended = np.flatnonzero(used & (step.terminated | step.truncated))
         episodes = [
             Episode(
@@ -128,11 +141,13 @@ class EpisodeStatistics:
                 float(self._returns[env]),
                 int(self._lengths[env]),
                 bool(step.truncated[env] and not step.terminated[env]),
+                int(self._wraps[env]),
             )
             for env in ended
         ]
         self._returns[ended] = 0.0
         self._lengths[ended] = 0
+        self._wraps[ended] = 0
         return episodes
 
     def length_steps(self, env: int) -> int:
@@ -141,16 +156,20 @@ class EpisodeStatistics:
 
     def cut(self, env: int) -> Episode:
         """End the running episode of one environment now, as truncated."""
-        episode = Episode(env, float(self._returns[env]), int(self._lengths[env]), True)
+        wraps = int(self._wraps[env])
+        episode = Episode(env, float(self._returns[env]), int(self._lengths[env]), True, wraps)
         self._returns[env] = 0.0
         self._lengths[env] = 0
+        self._wraps[env] = 0
         return episode
 
     def state_dict(self) -> dict[str, Any]:
         """Return the running sums as lists of numbers."""
-        return {"returns": self._returns.tolist(), "lengths": self._lengths.tolist()}
+        sums = {"returns": self._returns, "lengths": self._lengths, "wraps": self._wraps}
+        return {name: sum_.tolist() for name, sum_ in sums.items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore the running sums."""
         self._returns[:] = state["returns"]
         self._lengths[:] = state["lengths"]
+        self._wraps[:] = state.get("wraps", 0)  # early checkpoints have none

@@ -21,7 +21,7 @@ from wnrl.envs.make import is_atari
 from wnrl.envs.seeding import numpy_generator
 from wnrl.envs.vector import Episode
 from wnrl.train.build import build_agent, build_network, evaluation_env, resolve
-from wnrl.train.evaluation import evaluate_policy
+from wnrl.train.evaluation import evaluate_policy, longest_episode_steps
 from wnrl.train.exit_codes import ExitCode
 from wnrl.train.faults.exit import report_fault
 from wnrl.train.foreign_text import visible
@@ -82,7 +82,9 @@ def evaluate_run(
         agent = build_agent(resolve(small), env, network, resolve_device(device))
         chosen = parts.evaluation_epsilon if epsilon is None else epsilon
         policy = agent.policy(chosen, numpy_generator(seed, "evaluation policy"))
-        played = evaluate_policy(env, policy, episodes, listen=keep_first_log)
+        played = evaluate_policy(
+            env, policy, episodes, listen=keep_first_log, cap_steps=longest_episode_steps(config)
+        )
     finally:
         env.close()
     return Evaluation(saved.step, played, logs[0] if logs else None)
@@ -104,7 +106,8 @@ def evaluate_and_print(given: dict[str, Any]) -> ExitCode:
 def _evaluate_and_print(given: dict[str, Any]) -> None:
     """Evaluate as the flags say; print the episodes and the result, and draw the GIF."""
     run_dir = Path(given["run_dir"])
-    run = read_config(run_dir).run
+    config = read_config(run_dir)
+    run = config.run
     if given["gif"] and not is_atari(run.env):
         raise UsageError(f"--gif draws only Atari games, not {run.env}; leave it out")
     evaluation = evaluate_run(
@@ -122,7 +125,10 @@ def _evaluate_and_print(given: dict[str, Any]) -> None:
     print(f"{visible(run_dir)} {describe(evaluation)}", flush=True)
     if given["gif"]:
         assert evaluation.first_log is not None, "Atari keeps logs"
-        frames = write_episode_gif(Path(given["gif"]), run.env, run.protocol, evaluation.first_log)
+        assert config.protocol is not None, "only Atari is drawn"
+        frames = write_episode_gif(
+            Path(given["gif"]), run.env, config.protocol, evaluation.first_log
+        )
         print(
             f"{visible(given['gif'])}: the first {frames:,} agent steps of the first episode that "
             f"ended (raw return {evaluation.episodes[0].raw_return:.1f})"

@@ -28,7 +28,6 @@ from wnrl.report.verdicts.scale import Scale, scale_of
 from wnrl.stats.bootstrap import profile_bands, simulated_coverage, stratified_interval
 from wnrl.stats.human_scores import ATARI_5_WEIGHTS, atari_5
 from wnrl.stats.learning_curves import curve
-from wnrl.stats.published.levels import published_levels
 from wnrl.stats.scores import Array, interquartile_mean, mean_score, median_score, optimality_gap
 
 GRID_POINTS = 25  # points of the IQM over training; each has its own bootstrap
@@ -82,20 +81,24 @@ def aggregate_games(
         variant: _variant_runs(used, [runs[env][variant] for env in envs]) for variant in variants
     }
     thresholds = _thresholds(finals for group in groups.values() for finals in group.finals)
+    unpublished = tuple(game.env for game in games if game.env in envs and game.levels is None)
+    five_games = ATARI_5_WEIGHTS.keys() <= set(envs) - set(unpublished)
     found = over_games(games, {env: scales[env] for env in envs}, pairs, question, generator)
     return Aggregate(
         games=tuple(envs),
         left_out=tuple(game.env for game in games if game.env not in envs),
         thresholds=thresholds,
         variants=tuple(
-            _variant_aggregate(variant, used, envs, group, thresholds, generator)
+            _variant_aggregate(
+                variant, used, envs if five_games else (), group, thresholds, generator
+            )
             for variant, group in groups.items()
         ),
         fewest_seeds=min(len(finals) for group in groups.values() for finals in group.finals),
         contrasts=found.contrasts,
         iqm_error=found.iqm_error,
         optimality_gap_error=found.optimality_gap_error,
-        baseline_normalized=tuple(env for env in envs if published_levels(env) is None),
+        baseline_normalized=unpublished,
     )
 
 
@@ -129,10 +132,19 @@ def _variant_aggregate(
     thresholds: Array,
     generator: np.random.Generator,
 ) -> VariantAggregate:
-    """Compute all statistics of a variant over M games; `thresholds` (T,) are the profile's."""
+    """Compute all statistics of a variant over M games.
+
+    Args:
+        variant: the variant.
+        scales: of the M games.
+        envs: the M games if the Atari-5 estimate can be made from them, else empty.
+        group: its runs.
+        thresholds: (T,) of the profile.
+        generator: draws the resamples.
+    """
     finals = group.finals
     five_games = None
-    if ATARI_5_WEIGHTS.keys() <= set(envs):
+    if envs:
         five_games = stratified_interval(
             [finals[envs.index(env)] for env in ATARI_5_WEIGHTS], atari_5, generator
         )

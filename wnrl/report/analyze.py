@@ -102,6 +102,7 @@ def compare_runs(
         settings=note,
         sensitivity=analyze_sensitivity(games, swept, question),
         tuned=tuned_sentence(tuned, [x.norm for x in variants]) if tuned else "",
+        wrapped={_run_name(x): x.wrapped_episodes for x in results if x.wrapped_episodes},
         rolled_back={_run_name(x): "; ".join(x.rollbacks) for x in results if x.rollbacks},
     )
 
@@ -136,8 +137,10 @@ def _game(
     agent = _distinct(result.config.run.agent for result in in_game)
     total_steps = max((result.config.run.steps for result in in_game), default=0)
     references: tuple[Reference, ...] = ()
-    if protocol in PROTOCOLS:  # false if several protocols are compared
-        frames = total_steps * PROTOCOLS[protocol].frameskip_frames
+    frame_skips = {result.config.run.frame_skip for result in in_game}
+    frame_skip = frame_skips.pop() if len(frame_skips) == 1 else 0
+    if protocol in PROTOCOLS:  # false if it is custom, or if several are compared
+        frames = total_steps * frame_skip
         references = reference_scores(env, agent=agent, protocol=protocol, frames=frames)
     return Game(
         env=env,
@@ -149,6 +152,7 @@ def _game(
         ),
         references=references,
         random=random_score(env, in_game),
+        frame_skip=frame_skip,
     )
 
 
@@ -213,7 +217,7 @@ def _facts(results: Sequence[Result], games: Sequence[Game]) -> dict[str, str]:
     fewest, most = min(seeds, default=0), max(seeds, default=0)
     return {
         "agent": _distinct(config.run.agent for config in configs),
-        "protocol": _distinct(result.protocol for result in results),
+        "protocol": _distinct(result.protocol_text for result in results),
         "agent steps": _lengths(configs),
         "seeds": str(most) if fewest == most else f"{fewest} to {most}",
         "evaluations": _distinct(_evaluations(run) for scores in variants for run in scores.runs),

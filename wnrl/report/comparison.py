@@ -15,10 +15,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from wnrl.envs.protocols import CUSTOM, FRAME_SKIP
 from wnrl.report.number_format import listed
 from wnrl.report.run_result import Result
 from wnrl.stats.bootstrap import Bands, Coverage
 from wnrl.stats.intervals import Interval
+from wnrl.stats.published.levels import Levels, published_levels
 from wnrl.stats.reference_scores import Reference
 from wnrl.stats.verdict import Verdict
 
@@ -210,6 +212,12 @@ class Game:
     variants: tuple[VariantScores, ...]  # in the order in which they were requested
     references: tuple[Reference, ...]  # published scores of this protocol at this frame budget
     random: float = math.nan  # score of random play; NaN if unknown
+    frame_skip: int = FRAME_SKIP  # frames of an agent step on Atari; 0 if its runs differ
+
+    @property
+    def levels(self) -> Levels | None:
+        """Published returns of random play and a good player; None if none was played like this."""
+        return None if CUSTOM in self.protocol.split(", ") else published_levels(self.env)
 
     @property
     def fewest_seeds(self) -> int:
@@ -275,6 +283,11 @@ class Aggregate:
     iqm_error: FamilyError | None = None  # of the intervals of `contrasts`; None with one seed
     optimality_gap_error: FamilyError | None = None
     baseline_normalized: tuple[str, ...] = ()  # games without published scores
+
+    @property
+    def all_baseline_normalized(self) -> bool:
+        """Whether no published score is used."""
+        return set(self.baseline_normalized) == set(self.games)
 
 
 @dataclass(frozen=True)
@@ -342,6 +355,7 @@ class Comparison:
     cost: str = ""  # sentence about the cost; empty if no run recorded its times
     tuned: str = ""  # how each normalization's values were chosen; empty if none were
     rolled_back: Mapping[str, str] = field(default_factory=dict)  # runs by name: reasons
+    wrapped: Mapping[str, int] = field(default_factory=dict)  # runs: episodes with a score too low
 
     @property
     def title(self) -> str:

@@ -13,7 +13,6 @@ import jinja2
 from markupsafe import Markup
 
 from wnrl._settings import flag_name
-from wnrl.envs.protocols import PROTOCOLS
 from wnrl.report import tables
 from wnrl.report.comparison import (
     Comparison,
@@ -153,10 +152,9 @@ def _lengths(comparison: Comparison) -> str:
 
 def _length(game: Game) -> str:
     steps = counted(game.total_steps, "agent step")
-    protocol = PROTOCOLS.get(game.protocol)  # None if it is not Atari or several are compared
-    if protocol is None:
+    if game.protocol == "-" or game.frame_skip == 0:
         return steps
-    return f"{steps} ({game.total_steps * protocol.frameskip_frames:,} frames)"
+    return f"{steps} ({game.total_steps * game.frame_skip:,} frames)"
 
 
 @functools.cache

@@ -17,11 +17,11 @@ import numpy.typing as npt
 
 from wnrl._settings import UsageError
 from wnrl.config import MAX_STEPS, Config
-from wnrl.envs.make import is_atari
+from wnrl.envs.protocols import CUSTOM
 from wnrl.report.number_format import counted
 from wnrl.stats.learning_curves import area_under_curve, final_returns, final_window
 from wnrl.train.storage import old_runs
-from wnrl.train.storage.csv_log import EPISODES, EVALUATIONS, TIMINGS
+from wnrl.train.storage.csv_log import EPISODES, EVALUATIONS, TIMINGS, WRAPS
 from wnrl.train.storage.run_folder import CONFIG, read_config, read_config_file
 from wnrl.train.storage.run_status import RunState, read_status, saved_steps
 from wnrl.train.untrusted.files import TABLE_BYTES, read_text
@@ -56,6 +56,7 @@ class Result:
     days: tuple[str, ...] = ()  # on which parts of it started, `2026-11-29`, as far as recorded
     state: RunState = RunState.DONE  # as the run itself last wrote it
     rollbacks: tuple[str, ...] = ()  # why it went back to a checkpoint with half the learning rate
+    wrapped_episodes: int = 0  # whose score went from 999,999 to 0, so that the return lacks it
 
     @property
     def done(self) -> bool:
@@ -64,8 +65,15 @@ class Result:
 
     @property
     def protocol(self) -> str:
-        """The protocol on Atari; `-` elsewhere."""
-        return self.config.run.protocol if is_atari(self.config.run.env) else "-"
+        """Name of the protocol on Atari; `-` elsewhere."""
+        played = self.config.protocol
+        return played.name if played else "-"
+
+    @property
+    def protocol_text(self) -> str:
+        """The name of a published protocol; the description of a custom one; `-` outside Atari."""
+        played = self.config.protocol
+        return played.description if played and played.name == CUSTOM else self.protocol
 
     @property
     def software(self) -> str:
@@ -161,7 +169,7 @@ def read_result(folder: Path) -> Result:
         UsageError: there is no run, or it cannot be read.
     """
     config, record = read_config(folder), read_config_file(folder)
-    steps, returns, wall_s = read_episodes(folder / EPISODES)
+    steps, returns, wall_s, wrapped_episodes = read_episodes(folder / EPISODES)
     evaluation_steps, evaluations, act_ms, update_ms = _evaluations_and_times(folder)
     return Result(
         folder=folder,
@@ -180,21 +188,23 @@ def read_result(folder: Path) -> Result:
         days=tuple(part.started[:10] for part in record.parts if part.started),
         state=read_status(folder).state,
         rollbacks=tuple(record.rollbacks),
+        wrapped_episodes=wrapped_episodes,
     )
 
 
-def read_episodes(path: Path) -> tuple[Array, Array, float]:
+def read_episodes(path: Path) -> tuple[Array, Array, float, int]:
     """Read episodes.csv.
 
     Returns:
-        Agent steps (E,) and raw returns (E,) of the whole rows, and the wall time of the last one
-        in s. A missing file has no rows.
+        Agent steps (E,) and raw returns (E,) of the whole rows, the wall time of the last one in s,
+        and the number of rows whose score wrapped. A missing file has no rows.
 
     Raises:
         UsageError: the file cannot be read, or its numbers cannot be a run's.
     """
-    table = _read_columns(path, "agent_step", "raw_return", "wall_time_s")
-    return table[:, 0], table[:, 1], float(table[-1, 2]) if len(table) else 0.0
+    table = _read_columns(path, "agent_step", "raw_return", "wall_time_s", WRAPS, optional=WRAPS)
+    wall_s = float(table[-1, 2]) if len(table) else 0.0
+    return table[:, 0], table[:, 1], wall_s, int((table[:, 3] > 0).sum())
 
 
 def _evaluations_and_times(folder: Path) -> tuple[Array, Array, Iterable[float], Iterable[float]]:
@@ -209,13 +219,14 @@ def _evaluations_and_times(folder: Path) -> tuple[Array, Array, Iterable[float],
     return steps, returns, scalars.act_ms.values(), scalars.update_ms.values()
 
 
-def _read_columns(path: Path, *names: str, gaps: bool = False) -> Array:
+def _read_columns(path: Path, *names: str, gaps: bool = False, optional: str = "") -> Array:
     """Read columns of a run's table.
 
     Args:
         path: a CSV file whose first column is the agent step; half a row at its end is left out.
         names: the columns, agent_step first.
         gaps: whether a cell may be empty, which reads as NaN.
+        optional: the column that may be missing, which reads as 0.
 
     Returns:
         (rows, names). A missing file has no rows.
@@ -225,9 +236,12 @@ def _read_columns(path: Path, *names: str, gaps: bool = False) -> Array:
     """
     try:
         header, *lines = read_text(path, TABLE_BYTES).split("\n")[:-1] or [""]
-        columns = [header.split(",").index(name) for name in names] if lines else []
+        found = header.split(",")
+        needed = [name for name in names if name in found or name != optional] if lines else []
+        columns = [found.index(name) for name in needed]
         rows = [_numbers(row, columns, gaps) for row in csv.reader(lines)]
-        table = np.array(rows, dtype=np.float64).reshape(-1, len(names))
+        table = np.array(rows, dtype=np.float64).reshape(-1, len(needed) or len(names))
+        table = np.pad(table, ((0, 0), (0, len(names) - table.shape[1])))
         if not (gaps or np.isfinite(table).all()) or (np.diff(table[:, 0]) < 0).any():
             raise ValueError("a number is not finite, or the agent steps fall")
         if (np.abs(table) > _LARGEST).any():

@@ -99,6 +99,15 @@ def _scope(comparison: Comparison) -> Iterator[Finding]:
         )
     if few := _few_episodes(comparison.games):
         yield Finding("Few episodes", few)
+    if comparison.wrapped:
+        episodes = sum(comparison.wrapped.values())
+        each = [f"{name}: {count}" for name, count in comparison.wrapped.items()]
+        yield Finding(
+            "Scores too low",
+            f"In {counted(episodes, 'episode')} the game's score passed 999,999 and began again at "
+            "0. The return of such an episode is 1,000,000 too low for each time. Episodes by run: "
+            f"{'; '.join(each)}.",
+        )
     if comparison.rolled_back:
         yield Finding(
             "Rolled back",

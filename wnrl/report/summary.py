@@ -91,8 +91,8 @@ variant and of what it is compared with.
 _HOW_TO_READ_AGGREGATES = """\
 Scores are normalized final returns: 0 is random play, 1 is a human's score, both as published \
 for play without sticky actions. In MinAtar 1 is DQN's score after 5 million steps (Young & Tian \
-2019). In a game without either, 0 is the mean return of the first episodes of all runs and 1 the \
-baseline's mean final return. IQM: mean of the middle half \
+2019). In a game without either, and with a custom protocol, 0 is the mean return of the first \
+episodes of all runs and 1 the baseline's mean final return. IQM: mean of the middle half \
 of all runs. Optimality gap: how far runs fall short of 1 on average; lower is better. Intervals: \
 95%, stratified bootstrap over seeds; they describe other seeds of these games. With few seeds \
 they are too narrow: "coverage" is how often they contain the true value in simulated experiments \

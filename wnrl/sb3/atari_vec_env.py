@@ -24,7 +24,6 @@ done. The differences are:
 Dimension key: N environments, S frames in an observation.
 """
 
-import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -32,30 +31,46 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from ale_py import Action
-from ale_py.vector_env import AtariVectorEnv
 from gymnasium import spaces
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 
 from wnrl._settings import SettingError
-from wnrl.envs.atari_emulator import open_emulator
+from wnrl.envs.atari_emulator import VectorEmulator, open_emulator
 from wnrl.envs.call_order import check_actions
+from wnrl.envs.game_modes.catalogue import check_modes, other_modes
+from wnrl.envs.game_modes.emulator import ModeEmulators
 from wnrl.envs.games import require_rom_id
-from wnrl.envs.protocols import AtariProtocol, protocol_named
+from wnrl.envs.protocols import GAMES_OWN, AtariProtocol, protocol_named
 from wnrl.envs.vector import Flags
 from wnrl.sb3.cpp_vec_env import CppVecEnv
 
 SEEDS = 2**31  # the ALE takes an int32; SB3 draws a uint32 if no seed is given
 PIXELS_UPSCALED = 4  # screen pixels per pixel of a rendered frame, along each side
-# Names of `AtariWrapper` and `VecFrameStack` -> fields of the protocol.
+OPTIONS = ("mode", "difficulty")  # of `set_options`
+# Names of `AtariWrapper`, `VecFrameStack` and Gymnasium -> fields of the protocol.
 PROTOCOL_FIELDS = {
     "noop_max": "noop_max",
     "frame_skip": "frameskip_frames",
     "screen_size": "screen_pixels",
     "terminal_on_life_loss": "life_loss",
+    "fire_reset": "fire_reset",
+    "full_action_space": "full_action_space",
+    "max_episode_steps": "max_episode_frames",
+    "mode": "mode",
+    "difficulty": "difficulty",
     "action_repeat_probability": "repeat_action_probability",
     "n_stack": "stack",
 }
-SMALLEST = {"noop_max": 0, "frame_skip": 1, "screen_size": 1, "n_stack": 1}
+SMALLEST = {
+    "noop_max": 0,
+    "frame_skip": 1,
+    "screen_size": 1,
+    "max_episode_steps": 1,
+    "mode": 0,
+    "difficulty": 0,
+    "n_stack": 1,
+}
+LARGEST = {"screen_size": 160, "noop_max": 10_000, "frame_skip": 60, "max_episode_steps": 10**7}
 
 
 class AtariVecEnv(CppVecEnv):
@@ -75,6 +90,11 @@ class AtariVecEnv(CppVecEnv):
         frame_skip: int | None = None,
         screen_size: int | None = None,
         terminal_on_life_loss: bool | None = None,
+        fire_reset: bool | None = None,
+        full_action_space: bool = False,
+        max_episode_steps: int | None = None,
+        mode: int | None = None,
+        difficulty: int | None = None,
         clip_reward: bool = True,
         action_repeat_probability: float | None = None,
         n_stack: int | None = None,
@@ -94,6 +114,12 @@ class AtariVecEnv(CppVecEnv):
             frame_skip: frames per step.
             screen_size: side of the square observation, in pixels.
             terminal_on_life_loss: report a lost life as a done; the game goes on.
+            fire_reset: press FIRE at a reset and after a lost life, where the game has it.
+            full_action_space: all 18 actions instead of the game's own.
+            max_episode_steps: longest game, in steps.
+            mode: version of the game, by the ALE's number; None is the game's default. Another
+                mode or difficulty runs on one core, because the ALE's threads know none.
+            difficulty: position of the console's switches, likewise.
             clip_reward: make rewards the sign of the score's change; `episode` has the score.
             action_repeat_probability: probability of repeating the last frame's action.
             n_stack: S.
@@ -103,24 +129,33 @@ class AtariVecEnv(CppVecEnv):
             UsageError: an unknown game or protocol, a game for several players, or a number out of
                 range.
         """
-        self._protocol = _protocol_with(
-            protocol_named(protocol),
+        self.protocol = _protocol_with(
+            game,
+            protocol,
             noop_max=noop_max,
             frame_skip=frame_skip,
             screen_size=screen_size,
             terminal_on_life_loss=terminal_on_life_loss,
+            fire_reset=fire_reset,
+            full_action_space=full_action_space,
+            max_episode_steps=max_episode_steps,
+            mode=mode,
+            difficulty=difficulty,
             action_repeat_probability=action_repeat_probability,
             n_stack=n_stack,
         )
         _check_whole("n_envs", n_envs, smallest=1)
         _check_whole("num_threads", num_threads, smallest=0)
         self._clip_reward = clip_reward
-        self._emulator: AtariVectorEnv | None = open_emulator(
-            require_rom_id(game), n_envs, self._protocol, num_threads=num_threads
+        self._rom = require_rom_id(game)
+        self._emulator: VectorEmulator | None = open_emulator(
+            self._rom, n_envs, self.protocol, num_threads=num_threads
         )
+        self._modes = [{name: getattr(self.protocol, name) for name in OPTIONS}] * n_envs
         self._actions: list[Action] = self._emulator.ale.get_action_set()
-        presses = self._protocol.fire_reset and Action.FIRE in self._actions
+        presses = self.protocol.fire_reset and Action.FIRE in self._actions
         self._fire = self._actions.index(Action.FIRE) if presses else None
+        self._newest_seeds: list[int | None] = []  # of the newest reset from seeds
         self._opened_s = time.time()
         self._stepping = False
         self._frames: npt.NDArray[np.uint8] | None = None  # (N, height, width), the newest
@@ -128,13 +163,47 @@ class AtariVecEnv(CppVecEnv):
         self._scores = np.zeros(n_envs, np.float64)  # scores of the running games
         self._age = np.ones(n_envs, np.int64)  # frames since the last done: the stack shows these
         self._relaunch = np.zeros(n_envs, np.bool_)  # the next step presses FIRE
-        side, frames = self._protocol.screen_pixels, self._protocol.stack
-        super().__init__(
-            n_envs,
-            spaces.Box(0, 255, (frames, side, side), np.uint8),
-            spaces.Discrete(len(self._actions)),
-        )
+        super().__init__(n_envs, _pictures(self.protocol), spaces.Discrete(len(self._actions)))
         self.seed(seed)
+
+    def set_options(self, options: list[dict[str, Any]] | dict[str, Any] | None = None) -> None:
+        """Choose the modes and difficulties that the games have from the next reset on.
+
+        Args:
+            options: `mode`, `difficulty` or both, for all environments; or a list of such dicts,
+                one for each. What is left out stays.
+
+        Raises:
+            UsageError: another option, or a mode or difficulty that the game does not have.
+        """
+        each = options if isinstance(options, list) else [options or {}] * self.num_envs
+        if len(each) != self.num_envs or not all(isinstance(x, Mapping) for x in each):
+            raise SettingError(
+                "options", f"must be a dict, or a list of {self.num_envs} dicts, got {options!r}"
+            )
+        for chosen in each:
+            self._check_options(chosen)
+        super().set_options(options)
+
+    def _check_options(self, chosen: Mapping[str, Any]) -> None:
+        for name, value in chosen.items():
+            if name not in OPTIONS:
+                raise SettingError("options", f"{name!r} is unknown; allowed: {', '.join(OPTIONS)}")
+            _check_whole(name, value, smallest=0)
+        check_modes(self._rom, *(chosen.get(name, GAMES_OWN) for name in OPTIONS))
+
+    def _switch_modes(self) -> None:
+        """Open emulators in the modes of the options, if these are others than now."""
+        chosen = [{**now, **new} for now, new in zip(self._modes, self._options, strict=True)]
+        modes = [other_modes(self._rom, *(each[name] for name in OPTIONS)) for each in chosen]
+        if modes == self._modes:
+            return
+        self._modes = modes
+        self._emulator = emulators = ModeEmulators(self._rom, self.num_envs, self.protocol)
+        for env, each in enumerate(modes):
+            emulators.switch(env, **each)
+        if self._seeds[0] is None:
+            self._seeds = list(self._newest_seeds)
 
     def reset(self) -> npt.NDArray[np.uint8]:
         """Start N games, from seeds if `seed` was called, and drop an outstanding step.
@@ -146,8 +215,11 @@ class AtariVecEnv(CppVecEnv):
         if self._stepping:
             self._stepping = False
             emulator.recv()
+        self._switch_modes()
+        emulator = self._open("reset()")
         seeds = None
         if self._seeds[0] is not None:
+            self._newest_seeds = list(self._seeds)
             seeds = np.array([seed % SEEDS for seed in self._seeds if seed is not None])
         obs, info = emulator.reset(seed=seeds)
         self._reset_seeds()
@@ -193,7 +265,7 @@ class AtariVecEnv(CppVecEnv):
         obs, score, game_over, capped, info = emulator.recv()
         lives = info["lives"]
         # At 0 lives some games, Qbert among them, go on for a few frames; then the game is over.
-        life_lost = (lives > 0) & (lives < self._lives) & self._protocol.life_loss
+        life_lost = (lives > 0) & (lives < self._lives) & self.protocol.life_loss
         terminated = game_over | life_lost
         ended = game_over | capped
         dones = terminated | capped
@@ -230,7 +302,7 @@ class AtariVecEnv(CppVecEnv):
         """Return the ALE's names of the actions, in order."""
         return [action.name for action in self._actions]
 
-    def _open(self, call: str) -> AtariVectorEnv:
+    def _open(self, call: str) -> VectorEmulator:
         if self._emulator is None:
             raise RuntimeError(f"{call} after close(): construct another AtariVecEnv")
         return self._emulator
@@ -251,7 +323,7 @@ class AtariVecEnv(CppVecEnv):
         self, obs: npt.NDArray[np.uint8], age: npt.NDArray[np.int64]
     ) -> None:
         """Set the frames of obs (N, S, ...) that are older than `age` (N,) to 0."""
-        newest_last = np.arange(self._protocol.stack, 0, -1)
+        newest_last = np.arange(self.protocol.stack, 0, -1)
         obs[newest_last > age[:, None]] = 0
 
     def _episode(self, env: int, length_frames: int) -> dict[str, float]:
@@ -270,29 +342,45 @@ def _row(info: Mapping[str, Any], env: int) -> dict[str, Any]:
     }
 
 
-def _protocol_with(protocol: AtariProtocol, **arguments: Any) -> AtariProtocol:
+def _pictures(protocol: AtariProtocol) -> spaces.Box:
+    """Return the space of an environment's observations."""
+    side = protocol.screen_pixels
+    return spaces.Box(0, 255, (protocol.stack, side, side), np.uint8)
+
+
+def _protocol_with(game: str, protocol: str, **arguments: Any) -> AtariProtocol:
     """Return the protocol changed by every argument that is not None.
 
     Args:
-        protocol: the protocol to start from.
+        game: the game.
+        protocol: name of the protocol to start from.
         **arguments: names of `PROTOCOL_FIELDS`.
 
     Raises:
-        SettingError: a number out of range.
+        UsageError: an unknown game or protocol.
+        SettingError: a number out of range, or a mode that the game does not have.
     """
+    rom, named = require_rom_id(game), protocol_named(protocol)
     given = {name: value for name, value in arguments.items() if value is not None}
+    for name in ("fire_reset", "full_action_space", "terminal_on_life_loss"):
+        if not isinstance(given.get(name, False), bool):
+            raise SettingError(name, f"must be True or False, got {given[name]!r}")
     for name, smallest in SMALLEST.items():
         if name in given:
-            _check_whole(name, given[name], smallest)
+            _check_whole(name, given[name], smallest, LARGEST.get(name))
     probability = given.get("action_repeat_probability", 0.0)
     if not 0 <= probability <= 1:
         raise SettingError("action_repeat_probability", f"must be in [0, 1], got {probability!r}")
-    return dataclasses.replace(
-        protocol, **{PROTOCOL_FIELDS[name]: value for name, value in given.items()}
-    )
+    modes = given.pop("mode", GAMES_OWN), given.pop("difficulty", GAMES_OWN)
+    check_modes(game, *modes)
+    if "max_episode_steps" in given:
+        given["max_episode_steps"] *= given.get("frame_skip", named.frameskip_frames)
+    changes = {PROTOCOL_FIELDS[name]: value for name, value in given.items()}
+    return named.changed(changes | other_modes(rom, *modes))
 
 
-def _check_whole(name: str, value: object, smallest: int) -> None:
-    """Raise SettingError unless an argument is an integer of at least `smallest`."""
-    if type(value) is not int or value < smallest:
-        raise SettingError(name, f"must be an integer of {smallest} or more, got {value!r}")
+def _check_whole(name: str, value: object, smallest: int, largest: int | None = None) -> None:
+    """Raise SettingError unless an argument is an integer from `smallest` to `largest`."""
+    if type(value) is not int or value < smallest or (largest is not None and value > largest):
+        allowed = f"{smallest} or more" if largest is None else f"{smallest} to {largest:_}"
+        raise SettingError(name, f"must be an integer of {allowed}, got {value!r}")

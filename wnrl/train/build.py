@@ -17,8 +17,8 @@ from wnrl.agents.catalogue import AGENTS
 from wnrl.agents.learner import Learner
 from wnrl.agents.record import AgentParts, AgentRecord
 from wnrl.config import Config
-from wnrl.envs.make import is_atari, make_env
-from wnrl.envs.protocols import AtariProtocol, protocol_named
+from wnrl.envs.make import make_env
+from wnrl.envs.protocols import AtariProtocol
 from wnrl.envs.seeding import integer_seed, numpy_generator, torch_generator
 from wnrl.envs.vector import Observations, VectorEnv
 from wnrl.nn.networks.data_initialization import InitReport, init_from_data_
@@ -73,9 +73,8 @@ def resolve(config: Config) -> RunParts:
     """
     run, settings, agent = config.run, config.agent, AGENTS[config.run.agent]
     norm = get_norm(run.norm).with_settings(dataclasses.asdict(config.norm))
-    atari = is_atari(run.env)
-    stack = run.stack or (1 if settings.recurrent and atari else 0)
-    protocol = protocol_named(run.protocol, stack) if atari else None
+    protocol = config.protocol
+    stack = protocol.stack if protocol else run.stack
     if protocol and not agent.greedy:
         protocol = dataclasses.replace(protocol, evaluation_epsilon=0.0)
     optimizer = OptimizerSpec(
@@ -101,6 +100,7 @@ def build_env(parts: RunParts, *, num_envs: int = 0, seed: int | None = None) ->
         run.protocol,
         run.threads,
         parts.stack,
+        parts.config.changes,
     )
 
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from wnrl.agents.base import Agent, Policy, ValuePolicy
 from wnrl.config import Config
+from wnrl.envs.protocols import CUSTOM
 from wnrl.envs.seeding import numpy_generator
 from wnrl.envs.vector import Episode, EpisodeStatistics, VectorEnv
 from wnrl.instruments.value_error import ValueGap
@@ -41,9 +42,22 @@ def evaluate_agent(
                 policy, env.num_envs, learner.gamma, clip_rewards=learner.clip_rewards
             )
         episodes = evaluate_policy(
-            env, policy, run.eval_episodes, should_stop=should_stop, values=values
+            env,
+            policy,
+            run.eval_episodes,
+            should_stop=should_stop,
+            values=values,
+            cap_steps=longest_episode_steps(config),
         )
         return episodes, {} if values is None else values.result().scalars()
+
+
+def longest_episode_steps(config: Config) -> int:
+    """Return the agent steps after which an evaluation cuts an episode of a run."""
+    protocol = config.protocol
+    if protocol is None or protocol.name != CUSTOM:
+        return MAX_EPISODE_STEPS
+    return protocol.max_episode_steps
 
 
 def evaluate_policy(
@@ -54,12 +68,13 @@ def evaluate_policy(
     listen: Callable[[Episode], None] = lambda episode: None,
     should_stop: Callable[[], bool] = lambda: False,
     values: ValueGap | None = None,
+    cap_steps: int = 0,
 ) -> list[Episode]:
     """Play whole episodes.
 
     Each environment plays a share fixed beforehand: to count the first episodes that end would
-    favour short ones. An episode that reaches `MAX_EPISODE_STEPS` is truncated there, and its
-    environment plays no more, because some environments never end an episode by themselves.
+    favour short ones. An episode that reaches the cap is truncated there, and its environment plays
+    no more, because some environments never end an episode by themselves.
 
     Args:
         env: it is reset here.
@@ -68,10 +83,12 @@ def evaluate_policy(
         listen: called with each episode when it ends, before the next one begins.
         should_stop: called after each step; True abandons the evaluation.
         values: compares the policy's predictions with the returns of the episodes that count.
+        cap_steps: the cap, in agent steps; 0 is `MAX_EPISODE_STEPS`.
 
     Returns:
         The episodes in the order of their ends; none if it was abandoned.
     """
+    cap_steps = cap_steps or MAX_EPISODE_STEPS
     owed = np.full(env.num_envs, episodes // env.num_envs)  # (N,) episodes left to play
     owed[: episodes % env.num_envs] += 1
     statistics = EpisodeStatistics(env.num_envs)
@@ -93,7 +110,7 @@ def evaluate_policy(
                     values.ended(episode.env, cut=episode.truncated)
                 listen(episode)
         for env_index in np.flatnonzero(owed).tolist():
-            if statistics.length_steps(env_index) >= MAX_EPISODE_STEPS:
+            if statistics.length_steps(env_index) >= cap_steps:
                 finished.append(statistics.cut(env_index))
                 if values is not None:
                     values.ended(env_index, cut=True)

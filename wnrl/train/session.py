@@ -78,7 +78,7 @@ class Session:
         self._done_steps = done_steps
         parts = resolve(replace(config, learning_rate=learning_rate) if rollbacks else config)
         self._agent = agent = build_agent(parts, env, network, device)
-        self._statistics = EpisodeStatistics(env.num_envs)
+        self._statistics = EpisodeStatistics(env.num_envs, six_digits=config.protocol is not None)
         self._instruments = agent.learner.observer = Instruments(
             agent.network,
             agent.learner.optimizer,

@@ -31,6 +31,11 @@ def describe(config: Config, run_dir: Path, device: torch.device, done_steps: in
     lines = [f"{what}, seed {run.seed},{start} to {run.steps:,} agent steps"]
     if protocol := resolve(config).protocol:
         lines.append(f"  protocol  {protocol.description}")
+        if not protocol.default_game:
+            lines.append(
+                "  note      the ALE's own threads play no other mode or difficulty than a game's "
+                "default: the emulators step one after the other, on one core"
+            )
     threads = f"{run.threads} CPU thread{'s' * (run.threads > 1)}, " if run.threads else ""
     lines.append(
         f"  device    {device}, {threads}"

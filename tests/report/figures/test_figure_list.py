@@ -16,7 +16,7 @@ from matplotlib.transforms import Bbox
 from wnrl.nn.norms.catalogue import NORMS as CATALOGUE
 from wnrl.report.comparison import Comparison, Curve, LostRuns, VariantScores
 from wnrl.report.figures.figure_list import figure_list
-from wnrl.report.figures.layout import NARROW, WIDE, Layout
+from wnrl.report.figures.layout import NARROW, WIDE, Layout, frames_text
 from wnrl.report.figures.sheet import compose
 from wnrl.report.figures.style import drawing, look_of
 from wnrl.stats.bootstrap import Bands, Coverage
@@ -307,11 +307,27 @@ def test_random_play_and_a_human_are_dashed_lines() -> None:
     atari = draw(made(envs=["Breakout"], protocol="classic", scale=30))["curves"]
     assert {"random 1.7", "human 30.5"} <= set(words(atari))
     assert "random, human: published scores" in prose(atari)
+    custom = draw(made(envs=["Breakout"], protocol="custom", scale=30))["curves"]
+    assert not any(word.startswith("human") for word in words(custom))
     other = made(envs=["a"])
     known = dataclasses.replace(other, games=(dataclasses.replace(other.games[0], random=210.0),))
     assert "untrained 210" in words(draw(known)["curves"])
     assert "untrained: mean return of the first episodes" in prose(draw(known)["curves"])
     assert not any(word.startswith("untrained") for word in words(draw(other)["curves"]))
+
+
+@pytest.mark.parametrize(
+    ("frame_skip", "says"),
+    [
+        (4, "Atari: 1 agent step = 4 emulator frames."),
+        (1, "Atari: 1 agent step = 1 emulator frame."),
+        (0, "Atari: runs differ in the emulator frames of an agent step."),
+    ],
+)
+def test_the_frames_of_an_agent_step_are_those_of_the_runs(frame_skip: int, says: str) -> None:
+    comparison = made(envs=["Breakout"], protocol="custom")
+    game = dataclasses.replace(comparison.games[0], frame_skip=frame_skip)
+    assert frames_text([game]) == says
 
 
 def test_published_scores_are_dashed_lines_with_their_source() -> None:

@@ -30,7 +30,8 @@ def test_episodes_are_on_disk_line_by_line(tmp_path: Path) -> None:
     log.write(400, episode(12.0, 80, env=2))
     log.write(404, episode(-0.1, 81, env=0))
     assert (tmp_path / "episodes.csv").read_text() == (
-        "agent_step,env,raw_return,length,wall_time_s\n400,2,12.0,80,2.500\n404,0,-0.1,81,2.500\n"
+        "agent_step,env,raw_return,length,wall_time_s,score_wraps\n"
+        "400,2,12.0,80,2.500,0\n404,0,-0.1,81,2.500,0\n"
     )
 
 
@@ -50,7 +51,7 @@ def test_a_resumed_log_is_byte_for_byte_that_of_a_run_never_stopped(tmp_path: Pa
         log.write(20, episode(2.0))
     assert resumed.state_dict() == straight.state_dict()
     assert (tmp_path / "straight.csv").read_bytes() == (tmp_path / "killed.csv").read_bytes()
-    assert (tmp_path / "killed.csv").read_text().endswith("20,3,2.0,7,0\n")
+    assert (tmp_path / "killed.csv").read_text().endswith("20,3,2.0,7,0,0\n")
 
 
 def test_wall_time_is_summed_over_the_parts_of_a_run(tmp_path: Path) -> None:
@@ -64,7 +65,7 @@ def test_wall_time_is_summed_over_the_parts_of_a_run(tmp_path: Path) -> None:
     resumed.load_state_dict(state)
     clock.seconds += 2.0
     resumed.write(9, episode(1.0))
-    assert (tmp_path / "episodes.csv").read_text().endswith("9,3,1.0,7,7.000\n")
+    assert (tmp_path / "episodes.csv").read_text().endswith("9,3,1.0,7,7.000,0\n")
 
 
 def test_a_log_that_does_not_fit_its_run_is_refused(tmp_path: Path) -> None:
@@ -80,7 +81,7 @@ def test_a_log_that_does_not_fit_its_run_is_refused(tmp_path: Path) -> None:
     resumed = EpisodeLog(path, resume=True)
     with pytest.raises(RuntimeError, match="call load_state_dict first"):
         resumed.write(20, episode(2.0))
-    with pytest.raises(UsageError, match="has 10 bytes but had 58 at the checkpoint"):
+    with pytest.raises(UsageError, match="has 10 bytes but had 72 at the checkpoint"):
         resumed.load_state_dict(state)
 
 
@@ -94,3 +95,18 @@ def test_means_go_over_the_last_episodes_and_survive_a_round_trip() -> None:
     again.load_state_dict(recent.state_dict())
     again.add(episode(4.0, 2))
     assert (again.mean_return, again.mean_length_steps) == (4.0, 5.0)
+
+
+def test_a_table_of_an_early_run_keeps_its_columns(tmp_path: Path) -> None:
+    path = tmp_path / "episodes.csv"
+    path.write_text("agent_step,env,raw_return,length,wall_time_s\n10,3,1.0,7,0\n")
+    resumed = EpisodeLog(path, resume=True, wall_time=False)
+    resumed.load_state_dict({"size_bytes": path.stat().st_size, "wall_time_s": 0.0})
+    resumed.write(20, Episode(3, 2.0, 7, False, 1))
+    assert path.read_text().endswith("10,3,1.0,7,0\n20,3,2.0,7,0\n")
+
+
+def test_a_score_that_wrapped_is_noted(tmp_path: Path) -> None:
+    log = EpisodeLog(tmp_path / "episodes.csv", wall_time=False)
+    log.write(10, Episode(3, 2.0, 7, False, 2))
+    assert (tmp_path / "episodes.csv").read_text().endswith("10,3,2.0,7,0,2\n")

@@ -27,7 +27,6 @@ from wnrl.report.figures.style import Look, looks
 from wnrl.report.number_format import counted
 from wnrl.report.run_result import WINDOW_FRACTION
 from wnrl.report.sentences import evidence_sentence, game_warning
-from wnrl.stats.published.levels import published_levels
 from wnrl.stats.reference_scores import Reference
 
 _LEFT_IN = 0.55
@@ -127,7 +126,7 @@ def _game_panel(
 
 def _levels(game: Game) -> list[Mark]:
     """Return what random play and a good player reach, as far as it is known."""
-    if levels := published_levels(game.env):
+    if levels := game.levels:
         return [Mark("random", levels.random), Mark(levels.player, levels.good)]
     return [] if math.isnan(game.random) else [Mark("untrained", game.random)]
 

@@ -90,9 +90,12 @@ def panel_warning(warning: str, shared: str) -> str:
 
 def frames_text(games: Sequence[Game]) -> str:
     """Return what an agent step is in these games."""
-    if any(game.protocol != "-" for game in games):
-        return "Atari: 1 agent step = 4 emulator frames."
-    return "Not Atari, so no protocol applies."
+    frames = {game.frame_skip for game in games if game.protocol != "-"}
+    if not frames:
+        return "Not Atari, so no protocol applies."
+    if len(frames) > 1 or 0 in frames:
+        return "Atari: runs differ in the emulator frames of an agent step."
+    return f"Atari: 1 agent step = {counted(frames.pop(), 'emulator frame')}."
 
 
 def facts_text(comparison: Comparison) -> str:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from wnrl.envs.protocols import CUSTOM
 from wnrl.report.run_result import Result
-from wnrl.stats.published.levels import published_levels
+from wnrl.stats.published.levels import Levels, published_levels
 from wnrl.stats.scores import Array
 
 
@@ -25,6 +26,16 @@ class Scale:
         return (np.asarray(raw, dtype=np.float64) - self.zero) / (self.one - self.zero)
 
 
+def levels_of(env: str, runs: Iterable[Result]) -> Levels | None:
+    """Return the published levels of a game; None without them, or if a run's protocol is custom.
+
+    Args:
+        env: the game.
+        runs: all of its runs, finished or not.
+    """
+    return None if any(run.protocol == CUSTOM for run in runs) else published_levels(env)
+
+
 def random_score(env: str, runs: Iterable[Result]) -> float:
     """Return the score of random play in a game.
 
@@ -38,7 +49,8 @@ def random_score(env: str, runs: Iterable[Result]) -> float:
     Returns:
         The raw return; NaN if it is not published and no episode ended.
     """
-    if levels := published_levels(env):
+    runs = list(runs)
+    if levels := levels_of(env, runs):
         return levels.random
     first = [run.untrained for run in runs if not math.isnan(run.untrained)]
     return statistics.fmean(first) if first else math.nan
@@ -70,7 +82,7 @@ def scale_of(env: str, runs: Sequence[Result], baseline: Sequence[Result]) -> Sc
     Returns:
         The scale; None if no score is published and the baseline is not above random play.
     """
-    if levels := published_levels(env):
+    if levels := levels_of(env, runs):
         return Scale(levels.random, levels.good)
     zero = random_score(env, runs)
     if not baseline or math.isnan(zero):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from wnrl.envs.vector import Episode
-from wnrl.train.storage.csv_log import EPISODES, HEADERS, CsvLog
+from wnrl.train.storage.csv_log import EPISODES, HEADERS, WRAPS, CsvLog
 
 
 class RecentEpisodes:
@@ -75,6 +75,7 @@ class EpisodeLog:
             UsageError: the file exists already (`resume` False) or is missing (True).
         """
         self.table = CsvLog(path, HEADERS[EPISODES], resume=resume)
+        self._has_wraps = not resume or _has_wraps(path)
         self._wall_time = wall_time
         self._now = now
         self._start_s = now()
@@ -93,8 +94,9 @@ class EpisodeLog:
             episode: the finished episode.
         """
         wall_time = f"{self.wall_time_s:.3f}" if self._wall_time else "0"
+        wraps = [episode.wraps] if self._has_wraps else []
         self.table.write(
-            agent_step, episode.env, episode.raw_return, episode.length_steps, wall_time
+            agent_step, episode.env, episode.raw_return, episode.length_steps, wall_time, *wraps
         )
 
     def state_dict(self) -> dict[str, Any]:
@@ -106,3 +108,9 @@ class EpisodeLog:
         self.table.load_state_dict(state)
         self._earlier_s = state["wall_time_s"]
         self._start_s = self._now()
+
+
+def _has_wraps(path: Path) -> bool:
+    """Return whether a table that exists has the column of the newest version."""
+    with path.open("rb") as file:
+        return WRAPS.encode() in file.readline(len(HEADERS[EPISODES]))

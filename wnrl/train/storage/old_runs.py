@@ -83,7 +83,7 @@ def mean_return(run_dir: Path) -> float | None:
     returns = [
         float(row[2])
         for row in csv.reader(tail(run_dir / EPISODES).splitlines()[-_RECENT_EPISODES:])
-        if len(row) == 5 and row[0].isdigit()  # neither the header nor half a row
+        if len(row) in (5, 6) and row[0].isdigit()  # neither the header nor half a row
     ]
     return math.fsum(returns) / len(returns) if returns else None
 
