@@ -28,6 +28,7 @@ from train import Turn, line, parse_with_turns, summary
 from wnrl._settings import UsageError
 from wnrl.config import make_config
 from wnrl.doctor.cpus import cpu_model
+from wnrl.doctor.huge_pages import restart_with_huge_pages
 from wnrl.doctor.memory import keep_freed_memory
 from wnrl.doctor.software import git_commit
 from wnrl.train.flags import Parser, one_line
@@ -94,6 +95,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
+    restart_with_huge_pages()  # as in training
     try:
         main(sys.argv[1:])
     except UsageError as error:

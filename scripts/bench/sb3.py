@@ -25,6 +25,7 @@ from train import Row, parse_with_turns, summary, take_turns
 
 from wnrl._settings import UsageError
 from wnrl.doctor.cpus import cpu_model
+from wnrl.doctor.huge_pages import restart_with_huge_pages
 from wnrl.doctor.software import git_commit
 from wnrl.sb3 import AtariVecEnv, WNActorCriticCnnPolicy, WNCnnPolicy
 from wnrl.sb3.norm_arguments import find_norm
@@ -144,4 +145,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    restart_with_huge_pages()  # as in training
     main()

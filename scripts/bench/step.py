@@ -44,6 +44,7 @@ from train import positive
 from wnrl._settings import UsageError
 from wnrl.agents.catalogue import AGENTS
 from wnrl.config import Config, replace
+from wnrl.doctor.huge_pages import restart_with_huge_pages
 from wnrl.doctor.memory import keep_freed_memory
 from wnrl.doctor.software import git_commit
 from wnrl.envs.vector import VectorEnv
@@ -291,4 +292,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    restart_with_huge_pages()  # as in training
     main()

@@ -27,6 +27,7 @@ from wnrl._settings import UsageError
 from wnrl.agents.catalogue import AGENTS
 from wnrl.config import Config
 from wnrl.doctor.cpus import cpu_model, usable_cpus
+from wnrl.doctor.huge_pages import restart_with_huge_pages
 from wnrl.doctor.memory import keep_freed_memory
 from wnrl.doctor.software import git_commit
 from wnrl.train.flags import Parser, one_line
@@ -181,4 +182,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    restart_with_huge_pages()  # as in training
     main()
