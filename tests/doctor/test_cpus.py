@@ -4,7 +4,10 @@ import os
 import platform
 from pathlib import Path
 
-from wnrl.doctor.cpus import cpu_model, cpu_quota, usable_cpus
+import pytest
+
+from wnrl.doctor import cpus
+from wnrl.doctor.cpus import cpu_model, cpu_quota, default_threads, usable_cores, usable_cpus
 
 
 def write(path: Path, text: str) -> None:
@@ -50,3 +53,12 @@ def test_a_system_that_does_not_name_it_has_an_architecture(tmp_path: Path) -> N
     assert cpu_model(tmp_path) in (platform.processor(), platform.machine())
     write(tmp_path / "proc/cpuinfo", "processor\t: 0\n")
     assert cpu_model(tmp_path) != ""
+
+
+@pytest.mark.parametrize(("quota", "cores"), [(None, 3), (1.5, 1), (0.5, 1), (2.0, 2), (9.0, 3)])
+def test_cores_are_no_more_than_the_quota_pays_for(
+    quota: float | None, cores: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cpus, "usable_cpus", lambda: 3)
+    monkeypatch.setattr(cpus, "cpu_quota", lambda: quota)
+    assert usable_cores() == default_threads() == cores

@@ -19,9 +19,14 @@ def usable_cpus() -> int:
     return os.cpu_count() or 1
 
 
+def usable_cores() -> int:
+    """Return how many CPUs' worth of time this process can get, control groups included."""
+    return max(1, min(usable_cpus(), int(cpu_quota() or usable_cpus())))
+
+
 def default_threads() -> int:
     """Return the default number of CPU threads for a run on Atari."""
-    return min(usable_cpus(), MAX_THREADS)
+    return min(usable_cores(), MAX_THREADS)
 
 
 def cpu_model(root: Path = _ROOT) -> str:
