@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from wnrl._settings import UsageError
-from wnrl.doctor.device import resolve_device
+from wnrl.doctor.device import resolve_device, shared_gpus
 
 
 def with_cuda_devices(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
@@ -45,3 +45,26 @@ def test_a_device_that_is_not_there_is_refused(
     with_cuda_devices(monkeypatch, count)
     with pytest.raises(UsageError, match=message):
         resolve_device(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "visible", "gpus"),
+    [
+        ("auto", "", ["0", "1"]),
+        ("cuda", "3, 5", ["3", "5"]),
+        ("cuda", "3,5,9", ["3", "5"]),  # torch sees only two: the third does not work
+        ("cuda:1", "", []),
+        ("cpu", "", []),
+    ],
+)
+def test_runs_are_spread_over_the_gpus_that_torch_sees(
+    name: str, visible: str, gpus: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_cuda_devices(monkeypatch, 2)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert shared_gpus(name) == gpus
+
+
+def test_without_a_gpu_nothing_is_spread(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_cuda_devices(monkeypatch, 0)
+    assert shared_gpus("auto") == []

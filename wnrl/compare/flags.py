@@ -56,7 +56,11 @@ class CompareOptions:
         minimum=0,
     )
     jobs: int = setting(
-        0, "runs at a time (0: as many as cores and memory allow)", source="ours", minimum=0
+        0,
+        "runs at a time (0: as many as do the most agent steps per second together, by a short "
+        "measurement, within cores and memory)",
+        source="ours",
+        minimum=0,
     )
     ray: str = setting(
         "",

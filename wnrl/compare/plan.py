@@ -4,20 +4,32 @@
 """
 
 import contextlib
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from wnrl._settings import UsageError
 from wnrl.compare.grid import PlannedRun
+from wnrl.compare.jobs.process import one_gpu
 from wnrl.compare.jobs.ray_resources import Node, Share, gpu_share, room
 from wnrl.compare.jobs.runner import is_done
-from wnrl.compare.run_cost import RunCost, measure_cost
+from wnrl.compare.packing import Packing, choose_packing, steps_per_s
+from wnrl.compare.run_cost import RunCost, Trial, mean_cost, measure_together
 from wnrl.config import replace
-from wnrl.doctor.cpus import MAX_THREADS, cpu_quota, usable_cpus
-from wnrl.doctor.device import resolve_device
+from wnrl.doctor.cpus import MAX_THREADS, usable_cores
+from wnrl.doctor.device import resolve_device, shared_gpus
 from wnrl.doctor.memory import available_bytes
+from wnrl.envs.make import is_atari
+from wnrl.report.find_runs import PackingRecord, PackingSpeed
+from wnrl.report.number_format import counted, listed
 from wnrl.train.build import build_env, check_norm, resolve
+from wnrl.train.memory_budget import RESERVE_BYTES
 from wnrl.train.storage.run_folder import read_config
+from wnrl.train.storage.run_status import saved_steps
+
+# Runs of small networks have one thread, so there is little to choose. With fewer agent steps than
+# this, all together, they are over before it pays to measure even their memory.
+BRIEF_STEPS = 1_000_000
 
 
 class Plan(NamedTuple):
@@ -25,7 +37,10 @@ class Plan(NamedTuple):
 
     grid: list[PlannedRun]
     jobs: int  # runs at a time
+    is_open: bool = False  # neither a flag nor an earlier command fixes runs at a time and threads
     costs: Mapping[str, RunCost] = {}  # by normalization; empty if nothing was measured
+    packings: Mapping[Packing, Sequence[RunCost]] = {}  # those that `jobs` was chosen from
+    gpus: Sequence[str] = ()  # this machine's, that runs are spread over
     nodes: Sequence[Node] = ()  # the cluster's; empty on this machine
     share: Share = Share(0, 0.0, 0)  # resources that a run reserves on the cluster
 
@@ -44,19 +59,32 @@ def check_runnable(grid: Sequence[PlannedRun]) -> None:
                 check_norm(resolve(config), env)
 
 
-def plan_locally(grid: Sequence[PlannedRun], jobs: int) -> Plan:
+def plan_locally(
+    grid: Sequence[PlannedRun], jobs: int, earlier: PackingRecord | None = None
+) -> Plan:
     """Plan a grid for this machine.
 
     Args:
         grid: the runs.
         jobs: runs at a time; 0 for as many as the cores allow.
+        earlier: what an earlier command in the same folder measured.
 
     Raises:
         SettingError: this machine does not have the runs' device.
     """
-    resolve_device(grid[0].config.run.device)
-    cores = max(1, min(usable_cpus(), int(cpu_quota() or usable_cpus())))
-    return Plan(*_share_cores(grid, jobs, cores, MAX_THREADS))
+    device = grid[0].config.run.device
+    resolve_device(device)
+    cores, threads, chosen_jobs = usable_cores(), _fixed_threads(grid), jobs
+    applies = earlier and earlier.cores == cores and _to_do(grid) <= earlier.runs
+    if earlier and applies and not jobs and threads in (0, earlier.threads):
+        threads, chosen_jobs = earlier.threads, min(earlier.jobs, _to_do(grid))
+    packing = _share_cores(grid, Packing(chosen_jobs, threads), cores, MAX_THREADS)
+    return Plan(
+        _with_threads(grid, packing.threads),
+        packing.jobs,
+        is_open=not (jobs or threads),
+        gpus=shared_gpus(device),
+    )
 
 
 def plan_on_cluster(
@@ -81,7 +109,9 @@ def plan_on_cluster(
     """
     cores, largest = sum(node.cpus for node in nodes), max(node.cpus for node in nodes)
     max_threads = max(1, min(MAX_THREADS, int(largest)))
-    planned_runs, _ = _share_cores(grid, jobs, max(1, int(cores)), max_threads)
+    fixed = Packing(jobs, _fixed_threads(grid))
+    packing = _share_cores(grid, fixed, max(1, int(cores)), max_threads)
+    planned_runs = _with_threads(grid, packing.threads)
     threads = max(planned.config.run.threads for planned in planned_runs)
     gpus = gpu_share(nodes, grid[0].config.run.device, gpus_per_run)
     share = Share(threads, gpus, memory_per_run)
@@ -90,32 +120,98 @@ def plan_on_cluster(
 
 
 def _share_cores(
-    grid: Sequence[PlannedRun], jobs: int, cores: int, max_threads: int
-) -> tuple[list[PlannedRun], int]:
-    """Choose how many runs go at a time, and the threads of the runs that do not set their own.
+    grid: Sequence[PlannedRun], fixed: Packing, cores: int, max_threads: int
+) -> Packing:
+    """Choose what is not fixed (0) by the number of cores alone."""
+    jobs = fixed.jobs or max(1, min(_to_do(grid), cores // max(1, fixed.threads)))
+    return Packing(jobs, fixed.threads or max(1, min(max_threads, cores // jobs)))
+
+
+def _to_do(grid: Sequence[PlannedRun]) -> int:
+    return sum(not is_done(planned) for planned in grid)
+
+
+def _fixed_threads(grid: Sequence[PlannedRun]) -> int:
+    """Return the threads that a run asks for or was started with; 0 if none is known.
 
     Results depend on the number of threads. Existing runs keep theirs, and the others get the same.
     """
-    to_do = sum(not is_done(planned) for planned in grid)
-    threads = next(filter(None, map(_fixed_threads, grid)), 0)
-    jobs = jobs or max(1, min(to_do, cores // max(1, threads)))
-    threads = threads or max(1, min(max_threads, cores // jobs))
-    with_threads = []
     for planned in grid:
-        config = replace(planned.config, threads=planned.config.run.threads or threads)
-        with_threads.append(planned._replace(config=config))
-    return with_threads, jobs
+        threads = planned.config.run.threads
+        with contextlib.suppress(UsageError):
+            threads = threads or read_config(planned.folder).run.threads
+        if threads:
+            return threads
+    return 0
 
 
-def _fixed_threads(planned: PlannedRun) -> int:
-    """Return the threads that a run asks for or was started with; 0 if neither is known."""
-    with contextlib.suppress(UsageError):
-        return planned.config.run.threads or read_config(planned.folder).run.threads
-    return planned.config.run.threads
+def _with_threads(grid: Sequence[PlannedRun], threads: int) -> list[PlannedRun]:
+    """Give threads to the runs that do not set their own."""
+    return [
+        planned._replace(
+            config=replace(planned.config, threads=planned.config.run.threads or threads)
+        )
+        for planned in grid
+    ]
+
+
+def is_brief(plan: Plan) -> bool:
+    """Return whether the runs are over before it pays to measure them.
+
+    They are if their networks are small, they have fewer than `BRIEF_STEPS` agent steps to do, and
+    they surely fit into the memory.
+    """
+    runs = [planned.config.run for planned in plan.grid]
+    left_steps = sum(
+        max(0, planned.config.run.steps - saved_steps(planned.folder)) for planned in plan.grid
+    )
+    small = not any(is_atari(name) for name in {run.env for run in runs})
+    return small and left_steps < BRIEF_STEPS and plan.jobs * RESERVE_BYTES <= available_bytes()
+
+
+def with_packing(plan: Plan, say: Callable[[str], None]) -> Plan:
+    """Choose runs at a time and threads by the steps per second that runs do side by side.
+
+    They are runs of the first normalization and environment with runs to do.
+
+    Args:
+        plan: an open plan.
+        say: shows a line about what is measured.
+
+    Raises:
+        UsageError: a run that cannot be measured.
+    """
+    to_do = [planned for planned in plan.grid if not is_done(planned)]
+    if not to_do:
+        return plan
+    cores = usable_cores()
+
+    def measure(packing: Packing) -> list[RunCost]:
+        say(f"measuring {_packing_text(packing)} (some seconds)")
+        config = replace(to_do[0].config, threads=packing.threads)
+        return _measure(plan, [to_do[0]._replace(config=config)] * packing.jobs)
+
+    best, packings = choose_packing(
+        measure,
+        lambda alone: min(len(to_do), cores, _room(alone.peak_bytes)),
+        lambda jobs: min(MAX_THREADS, cores // jobs),
+    )
+    return plan._replace(
+        grid=[
+            planned._replace(config=replace(planned.config, threads=best.threads))
+            for planned in plan.grid
+        ],
+        jobs=best.jobs,
+        costs={to_do[0].config.run.norm: mean_cost(packings[best])},
+        packings=packings,
+    )
 
 
 def with_costs(plan: Plan, say: Callable[[str], None], *, fixed_jobs: bool) -> Plan:
     """Measure time and memory of each normalization with runs to do, in the first environment.
+
+    Each is measured next to as many other runs as will train at a time, if the packing was
+    measured, and otherwise alone.
 
     Args:
         plan: a plan with threads.
@@ -126,15 +222,49 @@ def with_costs(plan: Plan, say: Callable[[str], None], *, fixed_jobs: bool) -> P
     Raises:
         UsageError: a run that cannot be measured.
     """
-    norms_to_do = {planned.config.run.norm for planned in plan.grid if not is_done(planned)}
-    costs: dict[str, RunCost] = {}
+    env = plan.grid[0].config.run.env
+    by_norm: dict[str, PlannedRun] = {}
     for planned in plan.grid:
         run = planned.config.run
-        if run.env == plan.grid[0].config.run.env and run.norm in norms_to_do - set(costs):
-            say(f"measuring the time and memory of a run with {run.norm} (some seconds)")
-            costs[run.norm] = measure_cost(planned)
+        if run.env == env and run.norm not in plan.costs and not is_done(planned):
+            by_norm.setdefault(run.norm, planned)
+    costs, together = dict(plan.costs), plan.jobs if plan.packings else 1
+    for first in range(0, len(by_norm), together):
+        norms = list(by_norm)[first : first + together]
+        say(f"measuring the time and memory of a run with {listed(norms)} (some seconds)")
+        beside = itertools.islice(itertools.cycle(norms), together)
+        measured = _measure(plan, [by_norm[norm] for norm in beside])
+        costs.update(zip(norms, measured, strict=False))
     jobs = plan.jobs
-    peak_bytes = max((cost.peak_bytes for cost in costs.values()), default=0)
-    if peak_bytes and not fixed_jobs:
-        jobs = max(1, min(jobs, available_bytes() // peak_bytes))
+    if costs and not fixed_jobs:
+        jobs = min(jobs, _room(max(cost.peak_bytes for cost in costs.values())))
     return plan._replace(jobs=jobs, costs=costs)
+
+
+def _measure(plan: Plan, runs: Sequence[PlannedRun]) -> list[RunCost]:
+    """Measure runs side by side, on the plan's GPUs by turns."""
+    gpus = itertools.cycle([one_gpu(gpu) for gpu in plan.gpus] or [{}])
+    return measure_together([Trial(*pair) for pair in zip(runs, gpus, strict=False)])
+
+
+def _room(peak_bytes: int) -> int:
+    """Return how many runs fit into the memory, at least one."""
+    return max(1, available_bytes() // max(1, peak_bytes))
+
+
+def _packing_text(packing: Packing) -> str:
+    each = " each" if packing.jobs > 1 else ""
+    return f"{counted(packing.jobs, 'run')} with {counted(packing.threads, 'CPU thread')}{each}"
+
+
+def packing_record(plan: Plan) -> PackingRecord | None:
+    """Return what compare.json keeps of a measured packing; None if none was measured."""
+    if not plan.packings:
+        return None
+    return PackingRecord(
+        plan.jobs,
+        plan.grid[0].config.run.threads,
+        usable_cores(),
+        _to_do(plan.grid),
+        [PackingSpeed(*packing, steps_per_s(costs)) for packing, costs in plan.packings.items()],
+    )

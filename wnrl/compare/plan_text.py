@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from wnrl.compare.grid import PlannedRun
 from wnrl.compare.jobs.ray_resources import describe_nodes
 from wnrl.compare.jobs.runner import is_done
+from wnrl.compare.packing import Measured, steps_per_s
 from wnrl.compare.plan import Plan
 from wnrl.config import Config
 from wnrl.doctor.memory import available_bytes, format_bytes
@@ -28,8 +29,18 @@ def describe_plan(plan: Plan) -> list[str]:
         f"{', '.join(envs)}; norm {', '.join(norms)}; {counted(len(seeds), 'seed')}",
         f"  {plan.jobs} at a time{place}, "
         f"{' or '.join(counted(n, 'CPU thread') for n in threads)} each",
+        *_describe_packings(plan.packings),
     ]
     return [*lines, *_describe_memory(plan), *_describe_time(plan)] if plan.costs else lines
+
+
+def _describe_packings(packings: Measured) -> list[str]:
+    """Return a line with the steps per second of each packing that was measured."""
+    tried = []
+    for packing, costs in packings.items():
+        runs = f"{counted(packing.jobs, 'run')} of {counted(packing.threads, 'thread')}"
+        tried.append(f"{steps_per_s(costs):,.0f} by {runs}" if costs else f"no room for {runs}")
+    return [f"  chosen  by agent steps per second: {', '.join(tried)}"] if tried else []
 
 
 def _describe_memory(plan: Plan) -> list[str]:
@@ -51,9 +62,12 @@ def _describe_time(plan: Plan) -> list[str]:
     )
     configs = [planned.config for planned in plan.grid]
     first_values = " and the first swept values" if _has_sweep(configs) else ""
+    beside = (
+        f"{plan.jobs} runs side by side" if plan.packings and plan.jobs > 1 else "one run alone"
+    )
     return [
         f"  time    about {format_duration(total_s)} in total; one run takes {per_run}",
-        f"          (measured with one run alone on this machine, {configs[0].run.env}"
+        f"          (measured with {beside} on this machine, {configs[0].run.env}"
         f"{first_values}, without evaluations and checkpoints)",
     ]
 

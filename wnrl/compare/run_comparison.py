@@ -16,16 +16,27 @@ from wnrl.compare.final_report import write_report
 from wnrl.compare.flags import CompareArguments, CompareOptions
 from wnrl.compare.folder_lock import locked
 from wnrl.compare.grid import PlannedRun, make_grid
-from wnrl.compare.jobs.process import Launch, launch_locally
+from wnrl.compare.jobs.process import Launch, local_launch
 from wnrl.compare.jobs.runner import NOT_DONE, Run, Runner, State
 from wnrl.compare.jobs.table import Screen
 from wnrl.compare.live_mean import LiveMeans
-from wnrl.compare.plan import Plan, check_runnable, plan_locally, plan_on_cluster, with_costs
+from wnrl.compare.plan import (
+    Plan,
+    check_runnable,
+    is_brief,
+    packing_record,
+    plan_locally,
+    plan_on_cluster,
+    with_costs,
+    with_packing,
+)
 from wnrl.compare.plan_text import describe_plan, list_grid
 from wnrl.compare.stages import StagedStudy, check_stages, run_stages
 from wnrl.compare.tuning import check_tuning, tuned
+from wnrl.report.comparison import Question
 from wnrl.report.find_runs import check_fits, norms_in, read_record, remember, remember_command
 from wnrl.report.run_differences import check_baseline, variant_settings
+from wnrl.report.run_result import TUNING
 from wnrl.train.process.stop_signals import StopSignals
 from wnrl.train.storage.run_status import RunStatus, read_status
 
@@ -61,15 +72,16 @@ def _compare(arguments: CompareArguments, signals: StopSignals) -> int:
     grid = _make_grid(arguments, out)
     with contextlib.ExitStack() as stack:
         cluster = stack.enter_context(_connect(options.ray)) if options.ray else None
-        plan = _plan(arguments, grid, cluster)
+        plan = _plan(arguments, grid, cluster, out)
         swept = sorted({*read_record(out).sweep, *arguments.sweep})
         configs = {planned.folder: planned.config for planned in plan.grid}
         check_fits(configs, out, swept, arguments.tune)  # before the costs, which take seconds
         check_baseline(options.baseline, norms_in(out, configs.values()))
         question = options.question(read_record(out).question)
-        study = StagedStudy(grid, options.seeds, swept, question) if options.until else None
-        check_stages(study, out)
-        plan = _with_costs(arguments, plan)
+        check_stages(_study(options, plan.grid, swept, question), out)
+        plan = _measured(arguments, plan)
+        configs = {planned.folder: planned.config for planned in plan.grid}
+        study = _study(options, plan.grid, swept, question)
         print(
             "\n".join([*describe_plan(plan), *([study.description] if study else [])]), flush=True
         )
@@ -77,11 +89,11 @@ def _compare(arguments: CompareArguments, signals: StopSignals) -> int:
             print("\n".join(list_grid(plan)))
             return 0
         stack.enter_context(locked(out, shared=bool(options.only)))
-        launch = launch_locally if cluster is None else cluster.launch(out, plan.share)
+        launch = cluster.launch(out, plan.share) if cluster else local_launch(plan.gpus)
         means = None if options.only else LiveMeans(out, swept)
         here, at_a_time = _runs_here(options, plan, cluster)
         alone = not (options.only or cluster)  # other processes may train at the same time
-        remember_command(out, arguments.command, at_a_time if alone else 0)
+        remember_command(out, arguments.command, at_a_time if alone else 0, packing_record(plan))
 
         def run(planned: Sequence[PlannedRun], earlier: Sequence[Run] = ()) -> list[Run]:
             return _run(planned, at_a_time, launch, arguments.sweep, signals, means, earlier)
@@ -126,13 +138,24 @@ def _connect(address: str) -> "Cluster":
     return Cluster(address)
 
 
+def _study(
+    options: CompareOptions, grid: Sequence[PlannedRun], swept: Sequence[str], question: Question
+) -> StagedStudy | None:
+    return StagedStudy(grid, options.seeds, swept, question) if options.until else None
+
+
 def _plan(
-    arguments: CompareArguments, grid: Sequence[PlannedRun], cluster: "Cluster | None"
+    arguments: CompareArguments,
+    grid: Sequence[PlannedRun],
+    cluster: "Cluster | None",
+    out: Path,
 ) -> Plan:
     options = arguments.options
     jobs = 1 if options.only else options.jobs
     if cluster is None:
-        return plan_locally(grid, jobs)
+        # The runs that a tuned comparison judges are packed as those that it was tuned by.
+        records = (read_record(folder).packing for folder in (out, out / TUNING))
+        return plan_locally(grid, jobs, next(filter(None, records), None))
     return plan_on_cluster(
         cluster.nodes,
         grid,
@@ -142,14 +165,17 @@ def _plan(
     )
 
 
-def _with_costs(arguments: CompareArguments, plan: Plan) -> Plan:
-    """Measure time and memory of a run if they are shown, or limit the number of runs at a time."""
+def _measured(arguments: CompareArguments, plan: Plan) -> Plan:
+    """Measure what decides how many runs go at a time, and what --dry-run shows."""
     options = arguments.options
     fixed_jobs = bool(options.only or options.jobs or options.ray)
-    needed = arguments.dry_run or not fixed_jobs
+    needed = arguments.dry_run or not (fixed_jobs or is_brief(plan))
     if arguments.settings.get("calibrate") is False or not needed:
         return plan
-    return with_costs(plan, partial(print, flush=True), fixed_jobs=fixed_jobs)
+    say = partial(print, flush=True)
+    if plan.is_open:
+        plan = with_packing(plan, say)
+    return with_costs(plan, say, fixed_jobs=fixed_jobs)
 
 
 def _runs_here(

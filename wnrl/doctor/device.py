@@ -38,6 +38,23 @@ def resolve_device(name: str) -> torch.device:
     return torch.device("cuda", index)
 
 
+def shared_gpus(name: str) -> list[str]:
+    """Return the GPUs that runs with this device may be spread over.
+
+    Args:
+        name: as for `resolve_device`; `cuda:1` names one GPU for all runs, so nothing is spread.
+
+    Returns:
+        Names for the variable CUDA_VISIBLE_DEVICES of a run's process; empty without a choice.
+    """
+    if name not in ("auto", "cuda") or resolve_device(name).type != "cuda":
+        return []
+    count = torch.cuda.device_count()
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    named = [gpu.strip() for gpu in visible.split(",") if gpu.strip()]
+    return (named or [str(index) for index in range(count)])[:count]
+
+
 def waiting_for(device: torch.device) -> Callable[[], None]:
     """Return a function that blocks until the device has finished its queued work.
 

@@ -30,6 +30,31 @@ from wnrl.train.untrusted.typed_json import read_json
 Value = str | bool | int | float | None  # of a setting
 
 
+@dataclass(frozen=True)
+class PackingSpeed:
+    """Agent steps per second that so many runs with so many threads did together."""
+
+    jobs: int
+    threads: int
+    steps_per_s: float  # 0 if they did not work side by side
+
+
+@dataclass(frozen=True)
+class PackingRecord:
+    """How many runs train at a time, and by what measurement that was chosen."""
+
+    jobs: int
+    threads: int  # CPU threads of each run
+    cores: int  # of the machine where it was measured
+    runs: int  # that were to do; with more of them, more might be better
+    tried: list[PackingSpeed]
+
+    def __post_init__(self) -> None:
+        """Raise ValueError if a file holds what no measurement chooses."""
+        if min(self.jobs, self.threads) < 1 or self.jobs * self.threads > self.cores:
+            raise ValueError("packing: this cannot be a choice")
+
+
 class Record(NamedTuple):
     """The content of compare.json: the runs that all commands planned in a folder."""
 
@@ -43,6 +68,7 @@ class Record(NamedTuple):
     tuned: TunedRecord | None = None  # None if no values were chosen
     commands: tuple[str, ...] = ()  # the distinct ones that trained runs here, in order
     at_a_time: int = 0  # most runs that trained at a time; 0 if unknown
+    packing: PackingRecord | None = None  # None if runs at a time were not measured
 
     @property
     def question(self) -> Question:
@@ -120,13 +146,16 @@ def remember(
     _write_record(out, earlier._replace(sweep=list(swept), runs=runs, stages=stages, **asked))
 
 
-def remember_command(out: Path, command: str, at_a_time: int) -> None:
+def remember_command(
+    out: Path, command: str, at_a_time: int, packing: PackingRecord | None = None
+) -> None:
     """Add a command to compare.json, before its runs begin.
 
     Args:
         out: folder of the comparison.
         command: as one line.
         at_a_time: runs that it trains at a time; 0 if unknown.
+        packing: how it chose that number by measuring; None to keep what is recorded.
 
     Raises:
         UsageError: the record cannot be read or written.
@@ -135,7 +164,8 @@ def remember_command(out: Path, command: str, at_a_time: int) -> None:
     commands = tuple(dict.fromkeys([*earlier.commands, command]))
     known = at_a_time > 0 and (earlier.at_a_time > 0 or not earlier.runs)
     most = max(at_a_time, earlier.at_a_time) if known else 0
-    _write_record(out, earlier._replace(commands=commands, at_a_time=most))
+    packing = packing or earlier.packing
+    _write_record(out, earlier._replace(commands=commands, at_a_time=most, packing=packing))
 
 
 def remember_tuning(out: Path, tuned: TunedRecord) -> None:
@@ -146,7 +176,11 @@ def remember_tuning(out: Path, tuned: TunedRecord) -> None:
 def _write_record(out: Path, record: Record) -> None:
     parts = {
         name: None if part is None else dataclasses.asdict(part)
-        for name, part in (("stages", record.stages), ("tuned", record.tuned))
+        for name, part in (
+            ("stages", record.stages),
+            ("tuned", record.tuned),
+            ("packing", record.packing),
+        )
     }
     text = json.dumps({**record._asdict(), **parts}, indent=2) + "\n"
     try:

@@ -97,13 +97,18 @@ def choose_threads(
         return measure_speed(config, device, env)
 
     chosen, tried = 1, {1: measured(1)}
-    for threads in sorted({*(2**power for power in range(1, most.bit_length())), most} - {1}):
+    for threads in doublings(most)[1:]:
         tried[threads] = measured(threads)
         if tried[threads].learning_s > WORTH * tried[chosen].learning_s:
             break
         chosen = threads
     torch.set_num_threads(chosen)
     return chosen, tried
+
+
+def doublings(most: int) -> list[int]:
+    """Return 1, 2, 4 and so on, and `most` as the last."""
+    return sorted({*(2**power for power in range(most.bit_length())), most})
 
 
 def _seconds_per_step(

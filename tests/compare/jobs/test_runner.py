@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from wnrl.compare.grid import PlannedRun, make_grid
-from wnrl.compare.jobs.process import ExitStatus, tethered
+from wnrl.compare.jobs.process import ExitStatus, local_launch, tethered
 from wnrl.compare.jobs.runner import MAX_RETRIES, Runner, State
 from wnrl.train.storage.run_folder import RunDirectory
 from wnrl.train.storage.run_status import saved_steps
@@ -144,6 +144,20 @@ def test_to_stop_asks_each_process_once_and_waits_for_it(tmp_path: Path) -> None
     runner.stop()
     assert [log.read_text().splitlines()[1:] for log in logs] == [["saved"]] * 2
     assert {run.state for run in runner.runs} == {State.WAITING}
+
+
+def test_each_run_goes_to_the_gpu_with_the_fewest_and_sees_no_other(tmp_path: Path) -> None:
+    launch, go_on = local_launch(["3", "5"]), tmp_path / "go on"
+    wait = f"import os, time\nwhile not os.path.exists({str(go_on)!r}): time.sleep(0.02)"
+    show = "import os; print(os.environ['CUDA_VISIBLE_DEVICES'])"
+    logs = [tmp_path / f"{k}.log" for k in range(4)]
+    endless = launch(["-c", f"{show}\n{wait}"], logs[0])
+    for log in logs[1:3]:
+        launch(["-c", show], log).wait()  # beside the first; 5 is free again each time
+    go_on.touch()
+    endless.wait()
+    launch(["-c", show], logs[3]).wait()
+    assert [log.read_text() for log in logs] == ["3\n", "5\n", "5\n", "3\n"]
 
 
 class Elsewhere:

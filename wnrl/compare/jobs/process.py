@@ -98,6 +98,37 @@ def launch_locally(arguments: Sequence[str], log: Path) -> Job:
     return _ChildProcess(start_process(arguments, log))
 
 
+def local_launch(gpus: Sequence[str]) -> Launch:
+    """Return the function that starts runs on this machine.
+
+    Args:
+        gpus: GPUs to spread the runs over, named as in CUDA_VISIBLE_DEVICES; if there are none, a
+            run takes the device of its configuration.
+    """
+    return _GpuLaunch(gpus) if gpus else launch_locally
+
+
+class _GpuLaunch:
+    """Starts each run on the GPU with the fewest runs, the only one that it sees; a `Launch`."""
+
+    def __init__(self, gpus: Sequence[str]) -> None:
+        self._jobs: dict[str, list[Job]] = {gpu: [] for gpu in gpus}
+
+    def __call__(self, arguments: Sequence[str], log: Path) -> Job:
+        """Start a run. Call it from the main thread."""
+        for gpu, jobs in self._jobs.items():
+            self._jobs[gpu] = [job for job in jobs if job.poll() is None]
+        gpu = min(self._jobs, key=lambda gpu: len(self._jobs[gpu]))
+        job = _ChildProcess(start_process(arguments, log, one_gpu(gpu)))
+        self._jobs[gpu].append(job)
+        return job
+
+
+def one_gpu(gpu: str) -> dict[str, str]:
+    """Return the environment variables of a process that sees one GPU; ROCm reads them too."""
+    return {"CUDA_VISIBLE_DEVICES": gpu}
+
+
 def start_process(
     arguments: Sequence[str], log: Path, environment: Mapping[str, str] | None = None
 ) -> subprocess.Popen[bytes]:
