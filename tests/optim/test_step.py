@@ -1,5 +1,6 @@
 """Schedules around an optimizer, on hand numbers; RAdam against torch's; round trips."""
 
+import copy
 import io
 
 import pytest
@@ -52,6 +53,24 @@ def test_the_names_are_in_alphabetical_order_and_each_builds() -> None:
     assert OPTIMIZER_NAMES == ("adam", "adamax", "radam", "rmsprop")
     for name in OPTIMIZER_NAMES:
         OptimizerSpec(name).build([{"params": [nn.Parameter(torch.ones(2))]}])
+
+
+@pytest.mark.parametrize("name", OPTIMIZER_NAMES)
+def test_a_state_from_a_gpu_steps_on_a_cpu(name: str) -> None:
+    first, second = (nn.Parameter(torch.ones(2)) for _ in "ab")
+    optimizer, other = (OptimizerSpec(name).build([{"params": [p]}]) for p in (first, second))
+    for parameter in (first, second):
+        parameter.grad = torch.ones(2)
+    optimizer.step()
+    state = copy.deepcopy(optimizer.state_dict())
+    for group in state["param_groups"]:
+        if "capturable" in group:
+            group["capturable"] = True  # as it is where updates are captured
+    second.data.copy_(first)
+    other.load_state_dict(state)
+    for each in (optimizer, other):
+        each.step()
+    assert torch.equal(first, second)
 
 
 def radam_walk(

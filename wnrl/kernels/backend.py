@@ -16,6 +16,7 @@ import sysconfig
 from importlib import import_module
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from wnrl._settings import UsageError, nearest
@@ -42,6 +43,11 @@ def backend_of(device_type: str) -> str:
     backend, reason, level = _choose(device_type, os.environ.get(VARIABLE, "").strip())
     _LOG.log(level, "kernels on %s: %s (%s)", device_type, backend, reason)
     return backend
+
+
+def capturing(tensor: Tensor) -> bool:
+    """Return whether work on this tensor is now captured in a CUDA graph."""
+    return tensor.is_cuda and torch.cuda.is_current_stream_capturing()
 
 
 def use_triton(tensor: Tensor) -> bool:

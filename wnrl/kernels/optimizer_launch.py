@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from wnrl.kernels.backend import capturing
 from wnrl.kernels.optimizer_aten import HALF, Entry
 from wnrl.kernels.optimizer_rules import Rule, Settings
 from wnrl.kernels.row_layout import memory_rows
@@ -121,7 +122,7 @@ class FusedStep:
 
     def _write_settings_of(self, entries: Sequence[Entry]) -> None:
         groups = {entry.group: entry.settings for entry in entries}
-        if not (self.rows.is_cuda and torch.cuda.is_current_stream_capturing()):
+        if not capturing(self.rows):
             blank = entries[0].settings
             self.write_settings_([groups.get(i, blank) for i in range(len(self.settings))])
         for group, settings in groups.items():

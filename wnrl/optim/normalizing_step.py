@@ -118,6 +118,11 @@ class NormalizingOptimizer(torch.optim.Optimizer):
         if _normalized(group, parameter) and not output_axis(group):  # others are copied
             memory_rows(parameter.detach())
 
+    @property
+    def capturable(self) -> bool:
+        """Return whether the last step was one of Triton's, which reads its numbers there."""
+        return self._fused is not None
+
     def prepare(self) -> None:
         """Compile what the first step would wait for."""
         if use_numba(self.param_groups[0]["params"][0]):

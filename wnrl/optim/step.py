@@ -4,8 +4,9 @@ Clipping of gradients happens inside `step`, for the weight-normalizing optimize
 and for torch's alike, so agents never clip.
 """
 
+import contextlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from wnrl._settings import UsageError, nearest
+from wnrl.kernels.backend import capturing
 from wnrl.kernels.optimizer_aten import clip_factor
 from wnrl.optim.arguments import (
     Group,
@@ -30,10 +32,11 @@ class StepOptimizer(Protocol):
     """The interface that agents use: an optimizer that clips inside `step`."""
 
     param_groups: list[Group]
+    grad_norm: Tensor  # () of the last step, before clipping; NaN before the first step
 
     @property
-    def grad_norm(self) -> Tensor:
-        """() global gradient norm of the last step, before clipping; NaN before the first step."""
+    def capturable(self) -> bool:
+        """Return whether a captured `step` follows what `write_settings_` writes."""
         ...
 
     def zero_grad(self, set_to_none: bool = True) -> None:
@@ -46,6 +49,10 @@ class StepOptimizer(Protocol):
 
     def step(self) -> Any:
         """Clip and update."""
+        ...
+
+    def write_settings_(self) -> None:
+        """Copy the learning rates to the device, before a captured `step` is replayed."""
         ...
 
     def state_dict(self) -> dict[str, Any]:
@@ -75,6 +82,17 @@ class ClippedStep:
         self.optimizer = optimizer
         self.max_norm = checked_max_norm(max_norm)
         self.grad_norm = torch.tensor(math.nan)
+        # () learning rate of each group where a captured step reads it; () on a CPU.
+        self._rates: tuple[Tensor, ...] = ()
+        if all(group.get("capturable") and _on_gpu(group) for group in self.param_groups):
+            self._rates = tuple(
+                torch.zeros((), device=group["params"][0].device) for group in self.param_groups
+            )
+
+    @property
+    def capturable(self) -> bool:
+        """Return whether the learning rates are on a GPU."""
+        return bool(self._rates)
 
     @property
     def param_groups(self) -> list[Group]:
@@ -100,15 +118,45 @@ class ClippedStep:
         self.grad_norm = torch.nn.utils.get_total_norm(gradients)
         if gradients and math.isfinite(self.max_norm):
             torch._foreach_mul_(gradients, clip_factor(self.grad_norm, self.max_norm))
-        self.optimizer.step()
+        if not self._rates:
+            self.optimizer.step()
+            return
+        if not capturing(self._rates[0]):
+            self.write_settings_()
+        with self._rates_on_the_device():
+            self.optimizer.step()
+
+    def write_settings_(self) -> None:
+        """Copy every group's learning rate to the GPU, where a captured step reads it."""
+        for group, rate in zip(self.param_groups, self._rates, strict=False):
+            rate.fill_(group["lr"])
+
+    @contextlib.contextmanager
+    def _rates_on_the_device(self) -> Iterator[None]:
+        """Show the torch optimizer learning rates that are tensors on its device."""
+        numbers = [group["lr"] for group in self.param_groups]
+        for group, rate in zip(self.param_groups, self._rates, strict=True):
+            group["lr"] = rate
+        try:
+            yield
+        finally:
+            for group, number in zip(self.param_groups, numbers, strict=True):
+                group["lr"] = number
 
     def state_dict(self) -> dict[str, Any]:
         """Return the torch optimizer's state."""
         return self.optimizer.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore the torch optimizer's state."""
+        """Restore the torch optimizer's state, which may be of another type of device."""
         self.optimizer.load_state_dict(state_dict)
+        for group in self.param_groups:
+            if "capturable" in group:
+                group["capturable"] = self.capturable
+            for parameter in group["params"] if self.capturable else ():
+                state = self.optimizer.state.get(parameter, {})
+                if "step" in state:
+                    state["step"] = state["step"].to(parameter.device)
 
 
 class ScheduledStep:
@@ -138,6 +186,19 @@ class ScheduledStep:
     def grad_norm(self) -> Tensor:
         """() gradient norm of the last step, from the optimizer."""
         return self.optimizer.grad_norm
+
+    @grad_norm.setter
+    def grad_norm(self, norm: Tensor) -> None:
+        self.optimizer.grad_norm = norm
+
+    @property
+    def capturable(self) -> bool:
+        """Return False: a replay would not count the update."""
+        return False
+
+    def write_settings_(self) -> None:
+        """Copy the last update's learning rates to the device."""
+        self.optimizer.write_settings_()
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Clear the gradients."""
@@ -229,13 +290,26 @@ class OptimizerSpec:
 
     def _plain(self, groups: list[Group]) -> StepOptimizer:
         lr, eps = self.learning_rate, self.eps
+        on_gpu = all(map(_on_gpu, groups))
         optimizer: torch.optim.Optimizer
         if self.name == "adam":
             devices = {p.device.type for group in groups for p in group["params"]}
             fused = devices <= {"cpu", "cuda"}
-            optimizer = torch.optim.Adam(groups, lr, self.betas, eps, fused=fused)
+            optimizer = torch.optim.Adam(
+                groups, lr, self.betas, eps, fused=fused, capturable=on_gpu
+            )
         elif self.name == "adamax":
-            optimizer = torch.optim.Adamax(groups, lr, self.betas, eps)
+            optimizer = torch.optim.Adamax(groups, lr, self.betas, eps, capturable=on_gpu)
         else:
-            optimizer = torch.optim.RMSprop(groups, lr, self.alpha, eps)
+            # Its other step reads a learning rate that is a tensor.
+            foreach = True if on_gpu else None
+            optimizer = torch.optim.RMSprop(
+                groups, lr, self.alpha, eps, capturable=on_gpu, foreach=foreach
+            )
         return ClippedStep(optimizer, self.max_grad_norm)
+
+
+def _on_gpu(group: Group) -> bool:
+    """Return whether all of a group's parameters are on a CUDA device."""
+    parameters = list(group["params"])
+    return len(parameters) > 0 and all(parameter.is_cuda for parameter in parameters)
