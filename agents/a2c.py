@@ -108,7 +108,7 @@ class A2C:
     @torch.no_grad()
     def act(self, obs: Observations, first: Flags) -> Actions:
         """Return actions (N,) drawn from the policy for observations (N, ...)."""
-        output = self.network.eval()(self._collector.inputs(obs, first)[0])
+        output = self.learner.outputs(self._collector.inputs(obs, first)[0])
         action = sample(output.logits, self._generator)
         self._collector.acted(obs, first, value=output.value)
         actions: Actions = action.cpu().numpy()
@@ -124,8 +124,7 @@ class A2C:
             return None
         optimizer = self.learner.optimizer
         set_learning_rate(optimizer, self._learning_rate(self._collector.agent_steps))
-        with torch.no_grad():
-            last = self.network.eval()(self._collector.following()[0]).value
+        last = self.learner.outputs(self._collector.following()[0]).value
         rollout = with_advantages(self._collector.batch(), last, self._settings.gae_lambda)
         loss = self._learn(rollout.flat())
         self._collector.restart()
@@ -139,17 +138,17 @@ class A2C:
         }
 
     def _learn(self, rows: RolloutBatch) -> Loss:
-        def loss(network: nn.Module) -> tuple[Tensor, Loss]:
-            parts = a2c_loss(
-                network(rows.obs),
-                rows,
-                value_coef=self._settings.value_coef,
-                entropy_coef=self._settings.entropy_coef,
-                normalize_advantage=self._settings.normalize_advantage,
-            )
-            return parts.total, Loss(*(part.detach() for part in parts))
+        return self.learner.step(self._loss, rows, rows.obs)
 
-        return self.learner.step(loss, rows.obs)
+    def _loss(self, network: nn.Module, rows: RolloutBatch) -> tuple[Tensor, Loss]:
+        parts = a2c_loss(
+            network(rows.obs),
+            rows,
+            value_coef=self._settings.value_coef,
+            entropy_coef=self._settings.entropy_coef,
+            normalize_advantage=self._settings.normalize_advantage,
+        )
+        return parts.total, Loss(*(part.detach() for part in parts))
 
     def policy(self, epsilon: float, generator: np.random.Generator) -> SampledPolicy:
         """Return the current policy; later updates do not change it."""

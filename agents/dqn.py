@@ -67,7 +67,8 @@ class DQN:
         self._epsilon = epsilon
         self._generator = generator
         self._agent_steps = 0
-        self._batch = replay.empty_batch(settings.batch_size)
+        on_gpu = learner.device.type == "cuda"  # which copies faster from pinned memory
+        self._batch = replay.empty_batch(settings.batch_size, pin_memory=on_gpu)
         self._acted_on: tuple[Observations, Flags] | None = None
 
     @property
@@ -81,7 +82,7 @@ class DQN:
         """Return epsilon-greedy actions (N,) for observations (N, ...)."""
         self._acted_on = (obs, first)
         return epsilon_greedy(
-            self.network,
+            self.learner.outputs,
             obs,
             self.epsilon,
             self._num_actions,
@@ -111,24 +112,24 @@ class DQN:
 
     def _learn(self) -> dict[str, Tensor]:
         sampled = self.replay.sample(self._settings.batch_size, out=self._batch)
-        batch = Batch(*(x.to(self.learner.device) for x in sampled))
-        s_tm1, a_tm1, r_t, discount_t, s_t = batch
-        double = self._settings.double
+        return self._learn_from(Batch(*(x.to(self.learner.device) for x in sampled)))
 
-        def loss(online: nn.Module) -> tuple[Tensor, dict[str, Tensor]]:
-            q = self._values(online, self._target.network, s_tm1, s_t, select=double)
-            if q.q_t_selector is not None:  # double: van Hasselt et al. 2016, equation 4
-                td = losses.double_q_learning_td(
-                    q.q_tm1, a_tm1, r_t, discount_t, q.q_t, q.q_t_selector
-                )
-            else:  # Mnih et al. 2015, equation 2
-                td = losses.q_learning_td(q.q_tm1, a_tm1, r_t, discount_t, q.q_t)
-            error = self._loss(td).mean()  # (B,) -> ()
-            td_abs = td.detach().abs().mean()
-            return error, {"train/loss": error.detach(), "train/td_error_abs": td_abs}
-
-        metrics = self.learner.step(loss, s_tm1, self._values.learning_batch(s_tm1, s_t))
+    def _learn_from(self, batch: Batch) -> dict[str, Tensor]:
+        learning_batch = self._values.learning_batch(batch.s_tm1, batch.s_t)
+        metrics = self.learner.step(self._td_loss, batch, batch.s_tm1, learning_batch)
         return {**metrics, "train/grad_norm": self.learner.optimizer.grad_norm}
+
+    def _td_loss(self, online: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        s_tm1, a_tm1, r_t, discount_t, s_t = batch
+        select = self._settings.double
+        q = self._values(online, self._target.network, s_tm1, s_t, select=select)
+        if q.q_t_selector is not None:  # double: van Hasselt et al. 2016, equation 4
+            td = losses.double_q_learning_td(q.q_tm1, a_tm1, r_t, discount_t, q.q_t, q.q_t_selector)
+        else:  # Mnih et al. 2015, equation 2
+            td = losses.q_learning_td(q.q_tm1, a_tm1, r_t, discount_t, q.q_t)
+        error = self._loss(td).mean()  # (B,) -> ()
+        td_abs = td.detach().abs().mean()
+        return error, {"train/loss": error.detach(), "train/td_error_abs": td_abs}
 
     def policy(self, epsilon: float, generator: np.random.Generator) -> GreedyPolicy:
         """Return the current policy; later updates do not change it."""

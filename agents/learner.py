@@ -2,21 +2,28 @@
 
 import copy
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from wnrl.agents.captured import Captured, MakeGraph
 from wnrl.envs.call_order import HEARTBEAT
 from wnrl.nn.norms.record import leave_alone
 from wnrl.nn.weight_norm.cached_weights import shared_weights
 from wnrl.optim.step import StepOptimizer
 
+Inputs = TypeVar("Inputs")
 Report = TypeVar("Report")
 
 
 class UpdateObserver(Protocol):
     """Watches every update and changes nothing."""
+
+    def looks(self, rows: int) -> bool:
+        """Return whether the next update, from so many rows, needs `before_step`."""
+        ...
 
     def before_step(self, obs: Tensor, learning_batch: Tensor) -> None:
         """Look at the gradients before the optimizer steps.
@@ -35,6 +42,10 @@ class UpdateObserver(Protocol):
 
 class Unobserved:
     """Observer that does nothing."""
+
+    def looks(self, rows: int) -> bool:
+        """Return False."""
+        return False
 
     def before_step(self, obs: Tensor, learning_batch: Tensor) -> None:
         """Do nothing."""
@@ -59,6 +70,7 @@ class Learner:
         network: nn.Module,
         optimizer: StepOptimizer,
         after_step: Callable[[nn.Module], None] = leave_alone,
+        make_graph: MakeGraph | None = None,
     ) -> None:
         """Take built things.
 
@@ -66,6 +78,8 @@ class Learner:
             network: on its device.
             optimizer: optimizer of the network's parameters.
             after_step: change that the normalization makes to the network after each step.
+            make_graph: makes the graphs that acting and updates are captured in; None for plain
+                calls.
         """
         self.network = network
         self.optimizer = optimizer
@@ -73,34 +87,91 @@ class Learner:
         self.observer: UpdateObserver = Unobserved()
         self.updates = 0
         self._after_step = after_step
+        self._make_graph = make_graph
+        self._captured: dict[Any, Captured] = {}  # by what is captured
+
+    def outputs(self, obs: Tensor) -> Any:
+        """Return the network's outputs on obs (B, ...) in evaluation mode, without gradients."""
+        if self._make_graph is None:
+            return self._evaluated(obs)
+        return self._captured_of(self._evaluated)(obs)
 
     def step(
         self,
-        loss: Callable[[nn.Module], tuple[Tensor, Report]],
+        loss: Callable[[nn.Module, Inputs], tuple[Tensor, Report]],
+        inputs: Inputs,
         obs: Tensor,
         learning_batch: Tensor | None = None,
     ) -> Report:
         """Take one update.
 
         Args:
-            loss: network in training mode -> the loss () to minimize, and a report on it.
+            loss: network in training mode, inputs -> the loss () to minimize, and a report on it.
+                Where graphs are made it is closed (see `captured`), a method or function that
+                stays the same, and its inputs and report are tensors.
+            inputs: what the loss is computed from.
             obs: (B, ...) observations learnt from.
             learning_batch: input of the network's forward pass where that is not `obs`.
 
         Returns:
             The report.
         """
-        self.optimizer.zero_grad()
-        with shared_weights(self.network.train()):  # each normalized weight is computed once
-            minimized, report = loss(self.network)
-            torch.autograd.backward(minimized)
-        self.observer.before_step(obs, obs if learning_batch is None else learning_batch)
-        self.optimizer.step()
-        self._after_step(self.network)
+        optimizer = self.optimizer
+        report: Report
+        if self._make_graph and optimizer.capturable and not self.observer.looks(len(obs)):
+            optimizer.write_settings_()
+            update = self._captured_of(self._update, loss)
+            report, optimizer.grad_norm = update(inputs)
+        else:
+            report = self._differentiate(loss, inputs)
+            self.observer.before_step(obs, obs if learning_batch is None else learning_batch)
+            self._advance()
         self.observer.after_step()
         self.updates += 1
         HEARTBEAT.beat()
         return report
+
+    def number(self, value: float) -> Any:
+        """Return a number that changes between updates in the form in which a loss takes it.
+
+        That is the number itself, or a tensor () on the device where updates are captured.
+        """
+        if self._make_graph is None:
+            return value
+        return torch.full((), value, dtype=torch.float64, device=self.device)
+
+    @torch.no_grad()
+    def _evaluated(self, obs: Tensor) -> Any:
+        return self.network.eval()(obs)
+
+    def _update(self, loss: Any, inputs: Any) -> tuple[Any, Tensor]:
+        """Take a whole update; return the report and the gradient norm."""
+        report = self._differentiate(loss, inputs)
+        self._advance()
+        return report, self.optimizer.grad_norm
+
+    def _differentiate(
+        self, loss: Callable[[nn.Module, Inputs], tuple[Tensor, Report]], inputs: Inputs
+    ) -> Report:
+        """Compute the loss and its gradients; return its report."""
+        self.optimizer.zero_grad()
+        with shared_weights(self.network.train()):  # each normalized weight is computed once
+            minimized, report = loss(self.network, inputs)
+            torch.autograd.backward(minimized)
+        return report
+
+    def _advance(self) -> None:
+        """Step the weights."""
+        self.optimizer.step()
+        self._after_step(self.network)
+
+    def _captured_of(self, function: Callable[..., Any], *arguments: Any) -> Captured:
+        """Return the captured function with these first arguments."""
+        assert self._make_graph is not None
+        key = (function, *arguments)
+        if key not in self._captured:
+            self._captured[key] = Captured(partial(function, *arguments), self._make_graph)
+        return self._captured[key]
 
     def frozen_network(self) -> nn.Module:
         """Return a copy of the network that later updates do not change."""
@@ -126,3 +197,4 @@ class Learner:
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.updates = state["updates"]
+        self._captured.clear()  # the optimizer has its state in other memory now

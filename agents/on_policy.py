@@ -178,10 +178,19 @@ def _variance(x: Tensor, valid: Tensor) -> Tensor:
 
 
 class Minibatch(NamedTuple):
-    """Rows to learn from, and how to run a network on them."""
+    """Rows to learn from, and how a network runs on them."""
 
     rows: RolloutBatch  # (B, ...)
-    output: Callable[[nn.Module], Any]  # network -> its output (B, ...) at rows.obs
+    # With a memory: the same rows (T, n, ...), and the state before them.
+    sequences: tuple[RolloutBatch, State] | tuple[()] = ()
+
+    def output(self, network: nn.Module) -> Any:
+        """Return the network's output (B, ...) at rows.obs."""
+        if not self.sequences:
+            return network(self.rows.obs)
+        rows, state = self.sequences
+        unrolled, _ = cast(Recurrent[Any], network).unroll(rows.obs, rows.first, state)
+        return each_tensor(unrolled, lambda x: x.flatten(0, 1))  # (T, n, ...) -> (T n, ...)
 
 
 # (rollout (T, N, ...), its initial state, number of minibatches, generator) -> minibatches
@@ -197,12 +206,7 @@ def shuffled_rows(
     """Yield all rows once, in random order, each by itself."""
     flat = rollout.flat()  # (T, N, ...) -> (T N, ...)
     for index in shuffled(len(flat.action), parts, generator):
-        rows = flat.take(index.to(flat.action.device))
-        yield Minibatch(rows, _forward(rows.obs))
-
-
-def _forward(obs: Tensor) -> Callable[[nn.Module], Any]:
-    return lambda network: network(obs)
+        yield Minibatch(flat.take(index.to(flat.action.device)))
 
 
 def shuffled_sequences(
@@ -217,12 +221,4 @@ def shuffled_sequences(
     for index in shuffled(rollout.action.shape[1], parts, generator):
         envs = index.to(rollout.action.device)
         rows = rollout.envs(envs)  # (T, n, ...)
-        yield Minibatch(rows.flat(), _unroll(rows, (h[:, envs], c[:, envs])))
-
-
-def _unroll(rows: RolloutBatch, state: State) -> Callable[[nn.Module], Any]:
-    def output(network: nn.Module) -> Any:
-        unrolled, _ = cast(Recurrent[Any], network).unroll(rows.obs, rows.first, state)
-        return each_tensor(unrolled, lambda x: x.flatten(0, 1))  # (T, n, ...) -> (T n, ...)
-
-    return output
+        yield Minibatch(rows.flat(), (rows, (h[:, envs], c[:, envs])))

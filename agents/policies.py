@@ -3,6 +3,8 @@
 Dimension key: N environments, A actions.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -24,7 +26,7 @@ def explore(
 
 @torch.no_grad()
 def epsilon_greedy(
-    network: nn.Module,
+    values: Callable[[Tensor], Tensor],
     obs: Observations,
     epsilon: float,
     num_actions: int,
@@ -33,13 +35,12 @@ def epsilon_greedy(
 ) -> Actions:
     """Return actions (N,) for observations (N, ...): random with probability epsilon, else greedy.
 
-    The network acts in evaluation mode. It is not called where every action is random.
+    `values`, obs (N, ...) -> values (N, A), is not called where every action is random.
     """
     exploring = generator.random(len(obs)) < epsilon
     actions: Actions = generator.integers(num_actions, size=len(obs))
     if not exploring.all():
-        network.eval()
-        q = network(torch.from_numpy(obs).to(device))  # (N, ...) -> (N, A)
+        q = values(torch.from_numpy(obs).to(device))  # (N, ...) -> (N, A)
         actions = np.where(exploring, actions, q.argmax(1).cpu().numpy())
     return actions
 

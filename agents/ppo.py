@@ -55,7 +55,7 @@ def ppo_loss(
     output: PolicyValue,
     rows: RolloutBatch,
     *,
-    clip: float,
+    clip: Any,
     value_coef: float,
     entropy_coef: float,
     normalize_advantage: bool,
@@ -65,7 +65,7 @@ def ppo_loss(
     Args:
         output: logits (B, A) and values (B,).
         rows: (B, ...) with log_prob, advantage and return.
-        clip: epsilon of the clipped surrogate.
+        clip: epsilon of the clipped surrogate, a float or a tensor ().
         value_coef: c_1 of equation 9.
         entropy_coef: c_2 of equation 9.
         normalize_advantage: whether advantages are scaled to zero mean and unit variance.
@@ -137,7 +137,7 @@ class PPO:
     @torch.no_grad()
     def act(self, obs: Observations, first: Flags) -> Actions:
         """Return actions (N,) drawn from the policy for observations (N, ...)."""
-        output = self._memory.step(self.network.eval(), *self._collector.inputs(obs, first))
+        output = self._memory.step(self._acting, *self._collector.inputs(obs, first))
         action = sample(output.logits, self._generator)
         log_prob = losses.log_probabilities(output.logits, action)
         self._collector.acted(obs, first, value=output.value, log_prob=log_prob)
@@ -154,11 +154,12 @@ class PPO:
             return None
         settings, optimizer = self._settings, self.learner.optimizer
         with torch.no_grad():
-            last = self._memory.peek(self.network.eval(), *self._collector.following()).value
+            last = self._memory.peek(self._acting, *self._collector.following()).value
         rollout = with_advantages(self._collector.batch(), last, settings.gae_lambda)
         agent_steps = self._collector.agent_steps
         set_learning_rate(optimizer, self._learning_rate(agent_steps))
-        clip, initial_state = self._clip(agent_steps), self._collector.initial_state
+        clip = self.learner.number(self._clip(agent_steps))
+        initial_state = self._collector.initial_state
         reports = [
             self._learn(minibatch, clip)
             for _ in range(settings.epochs)
@@ -181,19 +182,25 @@ class PPO:
             "train/grad_norm": optimizer.grad_norm,
         }
 
-    def _learn(self, minibatch: Minibatch, clip: float) -> Loss:
-        def loss(network: nn.Module) -> tuple[Tensor, Loss]:
-            parts = ppo_loss(
-                minibatch.output(network),
-                minibatch.rows,
-                clip=clip,
-                value_coef=self._settings.value_coef,
-                entropy_coef=self._settings.entropy_coef,
-                normalize_advantage=self._settings.normalize_advantage,
-            )
-            return parts.total, Loss(*(part.detach() for part in parts))
+    @property
+    def _acting(self) -> Any:
+        """The network in evaluation mode, as the memory calls it."""
+        return self.network.eval() if self._settings.recurrent else self.learner.outputs
 
-        return self.learner.step(loss, minibatch.rows.obs)
+    def _learn(self, minibatch: Minibatch, clip: Any) -> Loss:
+        return self.learner.step(self._loss, (minibatch, clip), minibatch.rows.obs)
+
+    def _loss(self, network: nn.Module, inputs: tuple[Minibatch, Any]) -> tuple[Tensor, Loss]:
+        minibatch, clip = inputs
+        parts = ppo_loss(
+            minibatch.output(network),
+            minibatch.rows,
+            clip=clip,
+            value_coef=self._settings.value_coef,
+            entropy_coef=self._settings.entropy_coef,
+            normalize_advantage=self._settings.normalize_advantage,
+        )
+        return parts.total, Loss(*(part.detach() for part in parts))
 
     def policy(self, epsilon: float, generator: np.random.Generator) -> SampledPolicy:
         """Return the current policy; later updates do not change it."""

@@ -82,7 +82,7 @@ class PQN:
     @torch.no_grad()
     def act(self, obs: Observations, first: Flags) -> Actions:
         """Return epsilon-greedy actions (N,) for observations (N, ...)."""
-        q = self.network.eval()(self._collector.inputs(obs, first)[0])  # (N, A)
+        q = self.learner.outputs(self._collector.inputs(obs, first)[0])  # (N, A)
         value, greedy = q.max(dim=1)
         self._collector.acted(obs, first, value=value)
         return explore(greedy.cpu().numpy(), self.epsilon, self._num_actions, self._generator)
@@ -114,7 +114,7 @@ class PQN:
     @torch.no_grad()
     def _with_returns(self, rollout: RolloutBatch) -> RolloutBatch:
         """Add the lambda-return of each row (Gallici et al. 2025, section 4)."""
-        last = self.network.eval()(self._collector.following()[0]).amax(dim=1)  # -> (N,)
+        last = self.learner.outputs(self._collector.following()[0]).amax(dim=1)  # -> (N,)
         target = returns.lambda_returns(
             rollout.reward,
             rollout.discount,
@@ -125,13 +125,13 @@ class PQN:
         return rollout._replace(extras={"return": target})
 
     def _learn(self, rows: RolloutBatch) -> tuple[Tensor, Tensor]:
-        def loss(network: nn.Module) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-            q = network(rows.obs).gather(1, rows.action[:, None])[:, 0]  # (B, A) -> (B,)
-            td = rows.extras["return"] - q
-            error = losses.masked_mean(losses.squared(td), rows.valid)
-            return error, (error.detach(), losses.masked_mean(td.detach().abs(), rows.valid))
+        return self.learner.step(self._loss, rows, rows.obs)
 
-        return self.learner.step(loss, rows.obs)
+    def _loss(self, network: nn.Module, rows: RolloutBatch) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        q = network(rows.obs).gather(1, rows.action[:, None])[:, 0]  # (B, A) -> (B,)
+        td = rows.extras["return"] - q
+        error = losses.masked_mean(losses.squared(td), rows.valid)
+        return error, (error.detach(), losses.masked_mean(td.detach().abs(), rows.valid))
 
     def policy(self, epsilon: float, generator: np.random.Generator) -> GreedyPolicy:
         """Return the current policy; later updates do not change it."""

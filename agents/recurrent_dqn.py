@@ -165,7 +165,7 @@ class RecurrentDQN:
         batch = self.replay.sample(self._settings.batch_size).to(self.learner.device)
         burn_in = self.replay.burn_in_steps
 
-        def loss(online: nn.Module) -> tuple[Tensor, dict[str, Tensor]]:
+        def loss(online: nn.Module, batch: Sequences) -> tuple[Tensor, dict[str, Tensor]]:
             td = sequence_td_errors(
                 cast(RecurrentQNetwork, online),
                 cast(RecurrentQNetwork, self._target.network),
@@ -178,7 +178,7 @@ class RecurrentDQN:
             return error, {"train/loss": error.detach(), "train/td_error_abs": td_abs}
 
         learnt = batch.obs[burn_in : burn_in + len(batch.learnt)][batch.learnt]  # -> (rows, ...)
-        metrics = self.learner.step(loss, learnt)
+        metrics = self.learner.step(loss, batch, learnt)
         return {**metrics, "train/grad_norm": self.learner.optimizer.grad_norm}
 
     def policy(self, epsilon: float, generator: np.random.Generator) -> GreedyPolicy:

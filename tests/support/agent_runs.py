@@ -87,6 +87,10 @@ class Watch:
         self.rates: list[float] = []
         self.weights: list[dict[str, bytes]] = []  # at each call
 
+    def looks(self, rows: int) -> bool:
+        """Look at every update."""
+        return True
+
     def before_step(self, obs: Tensor, learning_batch: Tensor) -> None:
         """Note it."""
         assert learning_batch is obs

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from wnrl._settings import UsageError
+from wnrl._settings import SettingError, UsageError
 from wnrl.agents.catalogue import AGENTS
 from wnrl.agents.dqn import DQN
 from wnrl.config import make_config
@@ -28,6 +28,7 @@ from wnrl.train.build import (
     build_agent,
     build_env,
     build_network,
+    check_graphs,
     check_norm,
     evaluation_env,
     resolve,
@@ -375,3 +376,16 @@ def test_a_rollout_and_what_is_learnt_at_once_must_fit() -> None:
         with pytest.raises(UsageError, match=r"rollout_steps .* are free; lower one of them"):
             fit_memory(config, env, available, fixed=False)
     env.close()
+
+
+def test_graphs_need_a_gpu_and_a_network_without_recurrence() -> None:
+    def checked(device: str, **changes: Any) -> None:
+        config = make_config(env="CartPole-v1", agent="ppo", **changes)
+        check_graphs(resolve(config), torch.device(device))
+
+    with pytest.raises(SettingError, match="graphs needs a GPU, and the device is cpu"):
+        checked("cpu", graphs=True)
+    with pytest.raises(SettingError, match="graphs cannot capture a recurrent network"):
+        checked("cuda", graphs=True, recurrent=True)
+    checked("cuda", graphs=True)
+    checked("cpu")

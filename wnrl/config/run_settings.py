@@ -197,6 +197,11 @@ class RunConfig:
         "model and versions; CPUs repeat without it",
         source="PyTorch's notes on reproducibility",
     )
+    graphs: bool = setting(
+        False,
+        "acting and updates as CUDA graphs on a GPU; no graph has run on one yet",
+        source=OURS,
+    )
     threads: int = setting(
         0,
         "CPU threads for torch (0: as many as a short measurement at the start finds worth it, at "
@@ -298,6 +303,7 @@ OPERATIONAL = (
     "steps",
     "run_dir",
     "device",
+    "graphs",
     "checkpoint_every_steps",
     "keep_checkpoints",
     "eval_every_steps",

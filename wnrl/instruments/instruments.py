@@ -110,6 +110,17 @@ class Instruments:
             self._counters.subtract_reported()
         return reading
 
+    def looks(self, rows: int) -> bool:
+        """Return whether the next update, from so many states, is or precedes a reading."""
+        if self._every_updates == 0:
+            return False
+        update, batches = self._updates + 1, self._batches_of(rows)
+        return -update % self._every_updates < batches or update <= batches
+
+    def _batches_of(self, rows: int) -> int:
+        """Return the number of batches, of so many rows each, whose states a reading measures."""
+        return min(math.ceil(STATES / rows), self._every_updates)
+
     def before_step(self, obs: Tensor, learning_batch: Tensor | None = None) -> None:
         """Keep the states of the last batches; if a reading is due, measure the network before.
 
@@ -118,14 +129,11 @@ class Instruments:
             learning_batch: the batch that the network processed in the update, whose statistics
                 are compared with the running ones; None for `obs`.
         """
-        if self._every_updates == 0:
+        if not self.looks(len(obs)):
             return
-        update = self._updates + 1
-        batches = min(math.ceil(STATES / len(obs)), self._every_updates)
-        left = -update % self._every_updates  # updates until the next reading
-        if left < batches or update <= batches:
-            self._recent.append(obs.clone())
-        if left == 0 or update == batches:  # the second is the run's first reading
+        self._recent.append(obs.clone())
+        update, batches = self._updates + 1, self._batches_of(len(obs))
+        if update % self._every_updates == 0 or update == batches:  # the run's first reading
             started_s = self._now()
             states = torch.cat(list(self._recent)[-batches:])
             batch = obs if learning_batch is None else learning_batch

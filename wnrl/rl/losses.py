@@ -7,6 +7,8 @@ advantage. Time is in the names: acting in s_tm1 with a_tm1 brings r_t and disco
 s_t.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -186,7 +188,7 @@ def policy_gradient(log_prob: Tensor, advantage: Tensor) -> Tensor:
 
 
 def clipped_surrogate(
-    log_prob: Tensor, old_log_prob: Tensor, advantage: Tensor, clip: float
+    log_prob: Tensor, old_log_prob: Tensor, advantage: Tensor, clip: Any
 ) -> Tensor:
     """Return PPO's losses, under which a ratio beyond 1 +- clip brings the policy no gain.
 
@@ -197,7 +199,7 @@ def clipped_surrogate(
         log_prob: (B,) log pi(a) under the policy being trained.
         old_log_prob: (B,) log pi(a) under the policy that acted.
         advantage: (B,) of these actions.
-        clip: epsilon, at least 0.
+        clip: epsilon, at least 0; a float, or a tensor () whose value is not checked.
 
     Returns:
         Losses (B,); their gradient reaches `log_prob` only.
@@ -209,7 +211,7 @@ def clipped_surrogate(
     Source: Schulman et al. 2017 (1707.06347), equation 7, negated.
     """
     _require_vectors(log_prob=log_prob, old_log_prob=old_log_prob, advantage=advantage)
-    if not clip >= 0:
+    if not (isinstance(clip, Tensor) or clip >= 0):  # reading a tensor waits for a GPU
         raise ValueError(f"clip must be at least 0, not {clip}")
     advantage = advantage.detach()
     ratio = (log_prob - old_log_prob.detach()).exp()

@@ -6,6 +6,7 @@
 import contextlib
 import dataclasses
 import math
+from functools import partial
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from torch import nn
 
 from wnrl._settings import SettingError
 from wnrl.agents.base import Agent
+from wnrl.agents.captured import CudaGraph
 from wnrl.agents.catalogue import AGENTS
 from wnrl.agents.learner import Learner
 from wnrl.agents.record import AgentParts, AgentRecord
@@ -110,6 +112,20 @@ def evaluation_env(parts: RunParts, episodes: int, purpose: str, *index: int) ->
     return build_env(parts, num_envs=min(episodes, MAX_EVAL_ENVS), seed=seed)
 
 
+def check_graphs(parts: RunParts, device: torch.device) -> None:
+    """Raise a SettingError if CUDA graphs are asked for and cannot be captured."""
+    if not parts.config.run.graphs:
+        return
+    if device.type != "cuda":
+        raise SettingError("graphs", f"needs a GPU, and the device is {device}: leave it out")
+    if parts.config.agent.recurrent:
+        raise SettingError(
+            "graphs",
+            "cannot capture a recurrent network, which computes stretch by stretch between episode "
+            "starts: leave it out",
+        )
+
+
 def check_norm(parts: RunParts, env: VectorEnv) -> None:
     """Refuse a normalization that cannot work in this run, before anything is computed or kept.
 
@@ -174,7 +190,10 @@ def build_agent(parts: RunParts, env: VectorEnv, network: nn.Module, device: tor
     set_vector_norms_(network, run.v_norm)
     network = network.to(device)
     learner = Learner(
-        network, parts.norm.optimizer(network, parts.optimizer), parts.norm.after_step
+        network,
+        parts.norm.optimizer(network, parts.optimizer),
+        parts.norm.after_step,
+        partial(CudaGraph, device) if run.graphs else None,
     )
     return parts.agent.build(
         AgentParts(

@@ -21,7 +21,7 @@ from wnrl.envs.call_order import HEARTBEAT
 from wnrl.envs.guarded_env import EnvironmentFault, EnvironmentRaised, NotFiniteStep
 from wnrl.envs.make import is_atari
 from wnrl.envs.vector import VectorEnv
-from wnrl.train.build import build_env, build_network, check_norm, resolve
+from wnrl.train.build import build_env, build_network, check_graphs, check_norm, resolve
 from wnrl.train.faults.finite import NotFiniteLearning
 from wnrl.train.faults.repeat_check import repeats
 from wnrl.train.foreign_text import quoted, visible
@@ -89,7 +89,9 @@ def train(
         config = replace(config, threads=config.run.threads or default_threads())
     parts = resolve(config)
     with contextlib.closing(build_env(parts)) as env:
-        check_norm(parts, env)  # before the folder is claimed or a line printed
+        # Before the folder is claimed or a line printed.
+        check_norm(parts, env)
+        check_graphs(parts, device)
         with RunDirectory(run_dir_of(config)) as folder:
             if folder.holds_run and not overwrite:
                 raise UsageError(
@@ -145,6 +147,7 @@ def resume(
                 check_settings(config, saved.manifest.record, saved.step)
             config = replace(config, run_dir=str(run_dir))
             device = resolve_device(config.run.device)
+            check_graphs(resolve(config), device)
             claimed(folder, config)
             with contextlib.closing(build_env(resolve(config))) as env:
                 yield from _train(config, folder, saved, env, device, should_stop, say, began)
