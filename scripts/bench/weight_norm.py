@@ -84,7 +84,7 @@ def network(variant: str, device: str) -> nn.Sequential:
         "layer norm": get_norm("layer"),
     }
     torch.manual_seed(0)
-    torso = NatureTorso(SHAPE, norms[variant])
+    torso = NatureTorso(SHAPE, "uint8", norms[variant])
     if variant == "torch parametrization":
         for layer in torso.layers:
             if isinstance(layer, nn.Conv2d | nn.Linear):

@@ -1,4 +1,4 @@
-"""Gymnasium environments with a discrete action space and a vector observation, behind `VectorEnv`.
+"""Gymnasium environments with a discrete action space, behind `VectorEnv`.
 
 N copies step one after the other in this process. Every episode is seeded, so an environment that
 depends only on its seed and actions resumes bit for bit: the episode is played again.
@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import gymnasium
 import numpy as np
-import numpy.typing as npt
 from gymnasium.envs.registration import EnvSpec
 
 from wnrl._later import Later
 from wnrl._settings import UsageError, nearest
 from wnrl.envs.call_order import CallOrder, check_actions, check_num_envs
-from wnrl.envs.guard.description import described
 from wnrl.envs.guarded_env import GuardedEnv
+from wnrl.envs.registered.construct import constructed, discrete_actions
+from wnrl.envs.registered.observations import observation_reader
 from wnrl.envs.seeding import integer_seed
-from wnrl.envs.vector import Actions, Flags, ObservationSpec, Step
+from wnrl.envs.vector import Actions, Flags, Observations, Step
 
 if TYPE_CHECKING:
     import torch
@@ -73,10 +73,11 @@ def _is_ale(spec: EnvSpec) -> bool:
 
 
 class GymnasiumEnvs:
-    """N copies of a Gymnasium environment: a `VectorEnv` of float32 vectors.
+    """N copies of a Gymnasium environment: a `VectorEnv` of images or vectors.
 
-    Observations are flattened by Gymnasium (discrete ones become one-hot, dictionaries and tuples
-    are joined) and cast to float32. Time limits are the id's own.
+    Arrays of two or three axes are images, scaled by their bounds. Other observations are flattened
+    by Gymnasium (discrete ones become one-hot, dictionaries and tuples are joined) and cast to
+    float32. Time limits are the id's own.
     """
 
     def __init__(self, name: str, num_envs: int, seed: int) -> None:
@@ -89,7 +90,7 @@ class GymnasiumEnvs:
 
         Raises:
             UsageError: an unknown id, one that cannot be made or lacks what Gymnasium asks for,
-                actions that are not discrete, or observations that are not numbers or are images.
+                actions that are not discrete, or observations that a network cannot take.
             ValueError: num_envs out of range.
         """
         self.num_envs = check_num_envs(num_envs)
@@ -99,8 +100,8 @@ class GymnasiumEnvs:
         self._copies: list[GuardedEnv] = []
         try:
             first = self._add_copy()
-            self.num_actions, self._action_start = _discrete(name, first.action_space)
-            self.observation = _vector(name, first.observation_space)
+            self.num_actions, self._action_start = discrete_actions(name, first.action_space)
+            self.observation, self._read = observation_reader(name, first.observation_space)
             while len(self._copies) < num_envs:
                 self._add_copy()
         except UsageError:
@@ -110,14 +111,14 @@ class GymnasiumEnvs:
         self._actions: list[list[int]] = [
             [] for _ in range(num_envs)
         ]  # actions of each newest episode
-        self._obs = np.zeros((num_envs, *self.observation.shape), np.float32)
+        self._obs = np.zeros((num_envs, *self.observation.shape), self.observation.dtype)
         self._first = np.zeros(num_envs, np.bool_)
         self._ended = np.zeros(num_envs, np.bool_)
         self._sent = np.zeros(num_envs, np.int64)
 
     @property
-    def obs(self) -> npt.NDArray[np.float32]:
-        """The newest observations (N, D)."""
+    def obs(self) -> Observations:
+        """The newest observations (N, *shape)."""
         self._order.look_at_newest("obs")
         return self._obs
 
@@ -233,12 +234,8 @@ class GymnasiumEnvs:
 
     def _add_copy(self) -> GuardedEnv:
         """Make one more copy."""
-        name = self._spec.id
-        try:
-            env = gymnasium.make(self._spec, disable_env_checker=True)
-        except (Exception, SystemExit) as error:  # its own code may raise whatever it likes
-            raise UsageError(f"cannot make {name!r}: {described(error)}") from error
-        self._copies.append(GuardedEnv(env, name, len(self._copies)))
+        env = constructed(self._spec, lambda: gymnasium.make(self._spec, disable_env_checker=True))
+        self._copies.append(GuardedEnv(env, self._spec.id, len(self._copies)))
         return self._copies[-1]
 
     def _identity(self) -> dict[str, Any]:
@@ -247,32 +244,12 @@ class GymnasiumEnvs:
     def _checksums(self) -> list[int]:
         return [zlib.crc32(observation.tobytes()) for observation in self._obs]
 
-    def _first_obs(self, env: int, episode: int) -> npt.NDArray[np.float32]:
-        """Start an episode of one environment and return its first observation (D,)."""
-        return self._copies[env].reset(integer_seed(self._seed, "environment", env, episode))
+    def _first_obs(self, env: int, episode: int) -> Observations:
+        """Start an episode of one environment and return its first observation."""
+        seed = integer_seed(self._seed, "environment", env, episode)
+        return self._read(self._copies[env].reset(seed))
 
-    def _act(self, env: int, action: int) -> tuple[npt.NDArray[np.float32], float, bool, bool]:
-        """Step one environment; return observation (D,), reward, terminated, time limit reached."""
-        return self._copies[env].step(self._action_start + action)
-
-
-def _discrete(name: str, space: gymnasium.Space[Any]) -> tuple[int, int]:
-    """Return the number of actions and the first one. UsageError unless they are `Discrete`."""
-    if not isinstance(space, gymnasium.spaces.Discrete):
-        raise UsageError(f"{name!r} has actions {space}; choose an id with Discrete actions")
-    return int(space.n), int(space.start)
-
-
-def _vector(name: str, space: gymnasium.Space[Any]) -> ObservationSpec:
-    """Describe the flattened observation. UsageError if its size varies or it is an image."""
-    if not space.is_np_flattenable:
-        raise UsageError(
-            f"{name!r} has observations {space}, whose size varies; choose an id with observations "
-            "of a fixed size"
-        )
-    if isinstance(space, gymnasium.spaces.Box) and space.dtype == np.uint8 and len(space.shape) > 1:
-        raise UsageError(
-            f"{name!r} has images {space.shape} as observations; choose an id with vectors of "
-            "numbers, or an Atari game by its name"
-        )
-    return ObservationSpec((gymnasium.spaces.flatdim(space),), "float32", 1)
+    def _act(self, env: int, action: int) -> tuple[Observations, float, bool, bool]:
+        """Step one environment; return observation, reward, terminated, time limit reached."""
+        flat, reward, terminated, capped = self._copies[env].step(self._action_start + action)
+        return self._read(flat), reward, terminated, capped

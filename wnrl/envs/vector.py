@@ -33,8 +33,9 @@ class ObservationSpec(NamedTuple):
     """
 
     shape: tuple[int, ...]  # shape of one observation, (4, 84, 84) on Atari, (4,) on CartPole
-    dtype: str  # "uint8" for pixels, "float32" for vectors
+    dtype: str  # "uint8", which networks divide by 255, or "float32"
     stack: int  # frames along axis 0 that a replay may rebuild; 1: nothing is stacked
+    source: str = ""  # what a user's environment gives, and what became of it, in a few words
 
     @property
     def frame_shape(self) -> tuple[int, ...]:

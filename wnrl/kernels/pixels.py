@@ -1,4 +1,4 @@
-"""Images of bytes as the numbers that a convolution takes: scaled, float32 and channels_last.
+"""Images as the numbers that a convolution takes: scaled, float32 and channels_last.
 
 Dimension key: B images, C channels, H height, W width, P = H W pixels.
 """
@@ -24,8 +24,10 @@ def scaled(pixels: Tensor) -> Tensor:
     """Return pixels / 255 in float32 and channels_last: the same to the last bit on every device.
 
     Args:
-        pixels: (B, C, H, W) uint8.
+        pixels: (B, C, H, W) uint8, or float32 that is scaled already.
     """
+    if pixels.dtype == torch.float32:
+        return pixels.contiguous(memory_format=torch.channels_last)
     if _one_pass(pixels):
         return _scaled_in_one_pass(pixels)
     # First the layout of bytes, then their type: faster than one call that does both.

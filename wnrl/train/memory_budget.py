@@ -2,7 +2,6 @@
 
 import math
 
-import numpy as np
 from torch import nn
 
 from wnrl._settings import SettingError
@@ -72,11 +71,9 @@ def saving_bytes(config: Config, env: VectorEnv, network: nn.Module) -> int:
 
 def _update_bytes(config: Config, env: VectorEnv) -> int:
     """Return the bytes of one update besides `RESERVE_BYTES`."""
-    shape, dtype = env.observation.shape, env.observation.dtype
-    row_bytes = math.prod(shape) * np.dtype(dtype).itemsize
-    network = get_network(config.run.network, shape, dtype)
-    each = network.activation_bytes * config.run.width
-    update_bytes: int = each * config.agent.rows_per_update * row_bytes
+    shape = env.observation.shape
+    each = get_network(config.run.network, shape).activation_bytes * config.run.width
+    update_bytes: int = each * config.agent.rows_per_update * math.prod(shape)
     return update_bytes
 
 

@@ -29,7 +29,13 @@ from wnrl.train.loop import Tick
 from wnrl.train.memory_budget import fit_memory
 from wnrl.train.session import Session
 from wnrl.train.speed import Speed, choose_threads, format_duration, lent, measure_speed
-from wnrl.train.start_message import describe, describe_costs, describe_init, describe_threads
+from wnrl.train.start_message import (
+    describe,
+    describe_costs,
+    describe_init,
+    describe_observations,
+    describe_threads,
+)
 from wnrl.train.storage.checkpoint import Checkpoints, Saved
 from wnrl.train.storage.run_folder import FAULT, RunDirectory, read_config
 from wnrl.train.storage.run_record import changes, check_settings, make_record
@@ -269,6 +275,8 @@ def _announce(
     done_steps = 0 if saved is None else saved.step
     config, shrunk = fit_memory(config, env, available_bytes(), fixed=done_steps > 0)
     for line in describe(config, folder.path, device, done_steps):
+        say(line)
+    for line in describe_observations(config, env.observation):
         say(line)
     notes = [shrunk] if shrunk else []
     if saved is not None:

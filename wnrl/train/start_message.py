@@ -8,7 +8,9 @@ import torch
 from wnrl import __version__
 from wnrl.config import Config
 from wnrl.doctor import memory
+from wnrl.envs.vector import ObservationSpec
 from wnrl.nn.networks.data_initialization import InitReport
+from wnrl.nn.networks.torsos import get_network
 from wnrl.train.build import resolve
 from wnrl.train.foreign_text import visible
 from wnrl.train.speed import DAY_S, Speed, cheaper, duration_s, format_duration
@@ -51,6 +53,16 @@ def describe(config: Config, run_dir: Path, device: torch.device, done_steps: in
             "end of the schedule: nothing is learnt after that"
         )
     return lines
+
+
+def describe_observations(config: Config, observation: ObservationSpec) -> list[str]:
+    """Return a line about what the network gets, if an environment gives something else."""
+    if not observation.source:
+        return []
+    network = get_network(config.run.network, observation.shape)
+    shape = "x".join(map(str, observation.shape))
+    flat = ", flattened" if network.flattens and len(observation.shape) > 1 else ""
+    return [f"  observes  {observation.source}; network {network.name} gets {shape}{flat}"]
 
 
 def describe_threads(chosen: int, tried: Mapping[int, Speed]) -> str:

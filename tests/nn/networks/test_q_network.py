@@ -80,7 +80,7 @@ def test_pixels_are_divided_by_255_inside_and_weights_are_channels_last() -> Non
         ((1, 36, 36), "uint8", NatureTorso),
         ((4, 35, 84), "uint8", MinAtarTorso),
         ((84, 84), "uint8", MLPTorso),
-        ((4, 84, 84), "float32", MLPTorso),
+        ((4, 84, 84), "float32", NatureTorso),
         ((3,), "float32", MLPTorso),
     ],
 )
@@ -150,7 +150,7 @@ def test_networks_that_cannot_be_raise() -> None:
     with pytest.raises(UsageError, match="num_actions is 0"):
         build_q_network(NetworkSpec((3,), "float32", 0, norm=get_norm("none")), torch.Generator())
     with pytest.raises(ValueError, match="at least 36"):
-        NatureTorso((4, 35, 84), get_norm("none"))
+        NatureTorso((4, 35, 84), "uint8", get_norm("none"))
 
 
 @pytest.mark.parametrize("name", NORMS)

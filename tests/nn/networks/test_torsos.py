@@ -64,6 +64,9 @@ def test_the_table_holds_its_records_under_their_own_names() -> None:
         ("auto", (2, 35, 40), "uint8", MinAtarTorso),
         ("auto", (2, 5, 6), "uint8", MinAtarTorso),
         ("auto", (2, 4, 6), "uint8", MLPTorso),
+        ("auto", FRAMES, "float32", NatureTorso),
+        ("auto", (2, 35, 40), "float32", MinAtarTorso),
+        ("auto", (2, 4, 6), "float32", MLPTorso),
         ("minatar", (2, 5, 6), "float32", MinAtarTorso),
         ("nature", FRAMES, "uint8", NatureTorso),
         ("impala", FRAMES, "uint8", ImpalaTorso),
@@ -106,7 +109,7 @@ def test_ones_own_network_is_built_placed_and_taken_away(table: dict[str, Archit
             register_network(Architecture(name, "", "", lambda settings: (), Flat))
     del table["flat"]
     with pytest.raises(UsageError, match="unknown network 'flat'"):
-        get_network("flat", VECTOR, "float32")
+        get_network("flat", VECTOR)
     assert "flat" not in NETWORKS
 
 
@@ -116,7 +119,7 @@ def test_networks_that_cannot_be_are_told_why() -> None:
     ):
         torso_layers(VECTOR, "float32", network="natur")
     cases: list[tuple[dict[str, Any], str]] = [
-        ({"network": "nature"}, r"nature takes uint8 images .* at least 36x36.*\(5,\) float32"),
+        ({"network": "nature"}, r"nature takes images .* at least 36x36.*\(5,\); use"),
         ({"network": "mlp", "width": 2}, "width 2 does not apply to mlp, only to impala"),
         ({"width": 0}, "width 0 is out of range; it must be at least 1"),
     ]
@@ -125,3 +128,14 @@ def test_networks_that_cannot_be_are_told_why() -> None:
             build_torso(VECTOR, "float32", norm=get_norm("none"), **settings)
     with pytest.raises(UsageError, match="width 0 is out of range"):
         build_torso(FRAMES, "uint8", norm=get_norm("none"), network="impala", width=0)
+
+
+@pytest.mark.parametrize("name", ["nature", "minatar", "impala", "mlp"])
+def test_floats_between_0_and_1_are_what_bytes_are_after_division(name: str) -> None:
+    pixels = torch.randint(0, 256, (3, *FRAMES), generator=torch.Generator().manual_seed(1))
+    features = []
+    for dtype, obs in (("uint8", pixels.byte()), ("float32", pixels.float() / 255)):
+        torch.manual_seed(2)
+        torso = build_torso(FRAMES, dtype, norm=get_norm("none"), network=name)
+        features.append(torso(obs))
+    assert torch.equal(*features)

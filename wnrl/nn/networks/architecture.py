@@ -38,5 +38,6 @@ class Architecture:
     build: Callable[[TorsoSettings, Norm, Collection[str] | None], Torso]
     takes_width: bool = False  # whether `width` may differ from 1
     takes_hidden: bool = True  # whether `hidden` has an effect
-    # Bytes of an update per byte of an observation: activations and their gradients, with width 1.
+    flattens: bool = False  # whether an image becomes a vector first
+    # Bytes of an update per number of an observation: activations, their gradients; with width 1.
     activation_bytes: int = 12

@@ -6,7 +6,6 @@ Dimension key: B batch, C/H/W of an observation.
 from collections import OrderedDict
 from collections.abc import Collection, Iterator
 
-import torch
 from torch import Tensor, nn
 
 from wnrl._settings import SettingError
@@ -82,11 +81,7 @@ class ImpalaTorso(Torso):
     def forward(self, obs: Tensor) -> Tensor:
         """(B, C, H, W) of the torso's dtype -> (B, 256)."""
         self.check(obs)
-        if self.dtype == torch.uint8:
-            images = scaled(obs)
-        else:
-            images = obs.to(memory_format=torch.channels_last)
-        features: Tensor = self.layers(images)
+        features: Tensor = self.layers(scaled(obs))
         return features
 
 

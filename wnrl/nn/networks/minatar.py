@@ -68,12 +68,8 @@ class MinAtarTorso(Torso):
         return features
 
 
-def fits(shape: tuple[int, ...], dtype: str) -> bool:
-    """Return whether observations are uint8 images of at least 5x5."""
-    return dtype == "uint8" and _is_image(shape)
-
-
-def _is_image(shape: tuple[int, ...]) -> bool:
+def fits(shape: tuple[int, ...]) -> bool:
+    """Return whether observations are images of at least 5x5."""
     return len(shape) == 3 and min(shape[1:]) >= SMALLEST
 
 
@@ -85,7 +81,7 @@ def layer_names(settings: TorsoSettings) -> tuple[str, ...]:
 def build(settings: TorsoSettings, norm: Norm, placed: Collection[str] | None) -> MinAtarTorso:
     """Build the torso; SettingError for observations that are not such images."""
     shape = settings.shape
-    if not _is_image(shape):
+    if not fits(shape):
         raise SettingError(
             "network",
             f"minatar takes images (C, H, W) of at least {SMALLEST}x{SMALLEST}, but observations "

@@ -24,13 +24,14 @@ SMALLEST = 36  # pixels per side that the three convolutions need for one output
 
 
 class NatureTorso(Torso):
-    """The network of the Nature paper without its output layer: (B, C, H, W) uint8 -> (B, 512).
+    """The network of the Nature paper without its output layer: (B, C, H, W) -> (B, 512).
 
     Its layers are conv1, conv2, conv3 and fc. Weights and activations are channels_last, which
     makes convolutions fast on a CPU.
 
     Args:
         shape: (C, H, W) of one observation, H and W at least 36; (4, 84, 84) for Atari.
+        dtype: "uint8", divided by 255, or "float32".
         norm: makes the layers and normalizes before each ReLU.
         placed: names of the layers to normalize; None for all. The others are plain.
 
@@ -38,9 +39,13 @@ class NatureTorso(Torso):
     """
 
     def __init__(
-        self, shape: tuple[int, int, int], norm: Norm, placed: Collection[str] | None = None
+        self,
+        shape: tuple[int, int, int],
+        dtype: str,
+        norm: Norm,
+        placed: Collection[str] | None = None,
     ) -> None:
-        super().__init__(shape, "uint8", FEATURES)
+        super().__init__(shape, dtype, FEATURES)
         channels, height, width = shape
         if min(height, width) < SMALLEST:
             raise ValueError(f"shape is {shape}: height and width must be at least {SMALLEST}")
@@ -59,15 +64,15 @@ class NatureTorso(Torso):
         self.layers.channels_last_()
 
     def forward(self, obs: Tensor) -> Tensor:
-        """(B, C, H, W) uint8 -> (B, 512)."""
+        """(B, C, H, W) of the torso's dtype -> (B, 512)."""
         self.check(obs)
         features: Tensor = self.layers(scaled(obs))
         return features
 
 
-def fits(shape: tuple[int, ...], dtype: str) -> bool:
-    """Return whether observations are uint8 images of at least 36x36."""
-    return dtype == "uint8" and len(shape) == 3 and min(shape[1:]) >= SMALLEST
+def fits(shape: tuple[int, ...]) -> bool:
+    """Return whether observations are images of at least 36x36."""
+    return len(shape) == 3 and min(shape[1:]) >= SMALLEST
 
 
 def layer_names(settings: TorsoSettings) -> tuple[str, ...]:
@@ -78,10 +83,10 @@ def layer_names(settings: TorsoSettings) -> tuple[str, ...]:
 def build(settings: TorsoSettings, norm: Norm, placed: Collection[str] | None) -> NatureTorso:
     """Build the torso; SettingError for observations that it does not take."""
     shape = settings.shape
-    if not fits(shape, settings.dtype):
+    if not fits(shape):
         raise SettingError(
             "network",
-            f"nature takes uint8 images (C, H, W) of at least {SMALLEST}x{SMALLEST}, but "
-            f"observations are {shape} {settings.dtype}; use mlp",
+            f"nature takes images (C, H, W) of at least {SMALLEST}x{SMALLEST}, but observations "
+            f"are {shape}; use auto, which takes a network that fits",
         )
-    return NatureTorso((shape[0], shape[1], shape[2]), norm, placed)
+    return NatureTorso((shape[0], shape[1], shape[2]), settings.dtype, norm, placed)

@@ -53,9 +53,11 @@ MLP = Architecture(
     paper="-",
     layers=mlp.layer_names,
     build=mlp.build,
+    flattens=True,
+    activation_bytes=48,
 )
 
-AUTO = "auto"  # nature or minatar for uint8 images, by their size; else mlp
+AUTO = "auto"  # nature or minatar for images, by their size; else mlp
 NETWORKS: dict[str, Architecture] = {}
 
 
@@ -76,16 +78,16 @@ for _architecture in (NATURE, MINATAR, IMPALA, MLP):
     register_network(_architecture)
 
 
-def get_network(name: str, shape: tuple[int, ...], dtype: str) -> Architecture:
+def get_network(name: str, shape: tuple[int, ...]) -> Architecture:
     """Return the architecture with this name; `auto` selects the one for such observations.
 
     Raises:
         UsageError: there is none; the message has the nearest names.
     """
     if name == AUTO:
-        if nature.fits(shape, dtype):
+        if nature.fits(shape):
             return NATURE
-        return MINATAR if minatar.fits(shape, dtype) else MLP
+        return MINATAR if minatar.fits(shape) else MLP
     if name not in NETWORKS:
         raise UsageError(
             f"unknown network {name!r}: allowed are {AUTO}, {', '.join(NETWORKS)}"
@@ -104,7 +106,7 @@ def torso_layers(
 ) -> tuple[str, ...]:
     """Return the names of the layers of a torso from `build_torso`, in order."""
     settings = TorsoSettings(tuple(shape), dtype, tuple(hidden), width)
-    return get_network(network, shape, dtype).layers(settings)
+    return get_network(network, shape).layers(settings)
 
 
 def build_torso(
@@ -123,8 +125,8 @@ def build_torso(
         shape: shape of one observation.
         dtype: "uint8" or "float32", as in `ObservationSpec`.
         norm: normalization of the layers in `placed`.
-        network: a name in `NETWORKS`, or `auto` (for uint8 images nature from 36x36 on and minatar
-            from 5x5 on, else mlp).
+        network: a name in `NETWORKS`, or `auto` (for images nature from 36x36 on and minatar from
+            5x5 on, else mlp).
         hidden: units of an MLP's layers; other architectures ignore it.
         width: multiplies channels in architectures that take it.
         placed: names of the layers to normalize; None for all. The others are plain.
@@ -133,7 +135,7 @@ def build_torso(
         UsageError: an unknown architecture, or a type, width or units that it cannot have.
     """
     torso.checked_dtype(dtype)
-    architecture = get_network(network, shape, dtype)
+    architecture = get_network(network, shape)
     if width < 1:
         raise SettingError("width", f"{width} is out of range; it must be at least 1")
     if width != 1 and not architecture.takes_width:
