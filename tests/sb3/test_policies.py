@@ -5,6 +5,7 @@ import inspect
 import pickle
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
@@ -326,6 +327,39 @@ def test_a_normalization_told_to_the_extractor_of_our_policy_is_not_lost_silentl
 def test_dicts_for_our_extractor_in_a_stock_policy_are_told_in_one_sentence() -> None:
     with pytest.raises(UsageError, match=r"WNNatureCNN takes .*Dict of picture, vector: use"):
         make("PPO", "MultiInputPolicy", stock=True, **policy_kwargs("weight"))
+
+
+BOXES = {
+    "float": spaces.Box(0.0, 1.0, (40, 40, 3)),
+    "bool": spaces.Box(0, 1, (40, 40, 3), np.bool_),
+    "bytes without 255": spaces.Box(0, 7, (40, 40, 3), np.uint8),
+    "a cube": spaces.Box(0.0, 1.0, (40, 40, 40)),
+}
+
+
+@pytest.mark.parametrize("box", BOXES.values(), ids=BOXES)
+@pytest.mark.parametrize("kind", [NatureCNN, WNNatureCNN, WNImpalaCNN])
+def test_images_with_the_channels_last_are_never_read_as_channels_first(
+    box: spaces.Box, kind: Any
+) -> None:
+    env = env_of("CnnPolicy")
+    env.observation_space = box
+    options = {"normalize_images": False, "features_extractor_class": kind}
+    with pytest.raises(UsageError, match=r"takes images with the channels first.*40, 40") as caught:
+        make("PPO", "CnnPolicy", env=env, **options)
+    assert "\n" not in str(caught.value)
+    if kind is not NatureCNN:
+        with pytest.raises(UsageError, match="takes images with the channels first"):
+            kind(box, normalized_image=True)
+
+
+def test_an_image_of_a_dict_with_the_channels_last_is_named() -> None:
+    env = env_of("MultiInputPolicy")
+    env.observation_space = spaces.Dict(eye=BOXES["bool"], arm=spaces.Box(-1.0, 1.0, (2,)))
+    with pytest.raises(UsageError, match=r"^CombinedExtractor \(eye\) takes images with the chan"):
+        make("PPO", "MultiInputPolicy", env=env, normalize_images=False)
+    env.observation_space = spaces.Dict(eye=spaces.Box(0.0, 1.0, (3, 40, 40)))
+    make("PPO", "MultiInputPolicy", env=env, normalize_images=False)
 
 
 def test_small_images_are_told_in_one_sentence() -> None:

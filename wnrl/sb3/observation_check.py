@@ -13,6 +13,7 @@ from stable_baselines3.common.torch_layers import (
 )
 
 from wnrl._settings import UsageError
+from wnrl.envs.registered.images import channel_axis
 from wnrl.nn.networks.nature import SMALLEST
 
 Observations = torch.Tensor | dict[str, torch.Tensor]
@@ -37,6 +38,9 @@ def check_observations(
                 f"a multi-input policy takes spaces.Dict, and observations are {_describe(space)}: "
                 "use the CNN policy for images, the MLP policy for anything else"
             )
+        for name, part in _parts(space).items():
+            if is_image_space(part, normalized_image=scaled):
+                _check_layout(f"{extractor.__name__} ({name})", part)
     elif _parts(space):
         if extractor.__module__.startswith(("stable_baselines3.", "wnrl.")):
             _refuse_dict(extractor.__name__, space)
@@ -63,12 +67,29 @@ def check_image(
             f"{taker} takes {kind}, and observations are {_describe(space)}: use the MLP policy "
             "for vectors, normalize_images=False for images that are floats"
         )
+    _check_layout(taker, space)
     assert space.shape is not None
     if min(space.shape[1:]) < smallest:
         raise UsageError(
             f"{taker} needs images of at least {smallest}x{smallest}, and observations are "
             f"{space.shape}: enlarge them, or use WNImpalaCNN as features_extractor_class"
         )
+
+
+def _check_layout(taker: str, space: spaces.Space[object]) -> None:
+    """Raise UsageError for an image whose channels are last where Stable-Baselines3 leaves them.
+
+    It puts the channels first of bytes between 0 and 255 alone, so other images reach the network
+    as they are, and a convolution would take their rows for channels.
+    """
+    if is_image_space(space) or space.shape is None or channel_axis(space.shape) == 0:
+        return
+    raise UsageError(
+        f"{taker} takes images with the channels first, and observations are {_describe(space)}, "
+        "with the channels last as far as their shape shows; Stable-Baselines3 transposes only "
+        "uint8 images of 0 to 255: transpose them in a wrapper of the environment "
+        "(gymnasium.wrappers.TransformObservation)"
+    )
 
 
 def empty_observations(space: spaces.Space[object]) -> Observations:
