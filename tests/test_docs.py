@@ -14,6 +14,7 @@ from script_modules import load_script
 from wnrl.agents.catalogue import _AGENTS, AGENTS
 from wnrl.compare.flags import compare_parser
 from wnrl.config import make_config
+from wnrl.envs.make import make_env
 from wnrl.nn import NETWORKS, NORMS, weight_norm_groups
 from wnrl.optim import OptimizerSpec
 from wnrl.train import run as train
@@ -255,6 +256,18 @@ def test_the_example_of_contributing_trains(section: str, run: str, tmp_path: Pa
 def test_the_example_of_weight_normalization_runs() -> None:
     (example,) = blocks(ROOT / "docs" / "weight_norm.md", "python")
     exec(example, {})
+
+
+@pytest.mark.usefixtures("own_tables")
+def test_the_examples_of_environments_run(capsys: pytest.CaptureFixture[str]) -> None:
+    keywords, vector = blocks(ROOT / "docs" / "environments.md", "python")
+    exec(keywords, {})
+    (name,) = re.findall(r"# (dqn-.*)", keywords)
+    assert capsys.readouterr().out == f"{name}\n"
+    exec(vector.replace('"async"', '"sync"'), {})  # which starts no processes
+    env = make_env("ParallelCartPole-v0", 3, seed=0)
+    env.reset()
+    assert env.obs.shape == (3, 4)
 
 
 @pytest.mark.usefixtures("own_tables")

@@ -66,6 +66,7 @@ def setting(
     minimum: float | None = None,
     maximum: float | None = None,
     above: float | None = None,
+    several: str = "",
 ) -> Any:
     """Return a dataclass field that describes itself to users.
 
@@ -78,6 +79,7 @@ def setting(
         minimum: smallest allowed number.
         maximum: largest allowed number; only `math.inf` allows infinity.
         above: number that the value must exceed.
+        several: what each of several values of a flag is, `KEY=VALUE`; empty for a single value.
     """
     return dataclasses.field(
         default=default,
@@ -89,6 +91,7 @@ def setting(
             "minimum": minimum,
             "maximum": maximum,
             "above": above,
+            "several": several,
         },
     )
 

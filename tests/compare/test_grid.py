@@ -53,6 +53,20 @@ def test_a_sweep_is_a_product_and_the_default_has_its_usual_folder() -> None:
     ]
 
 
+def test_arguments_of_environments_can_be_swept_and_reach_the_run() -> None:
+    swept = grid({"env_kwargs": ["map_name=4x4", "map_name=8x8"]}, envs=["FrozenLake-v1"])
+    assert folders(swept)[::2][:2] == [
+        "out/FrozenLake-v1/dqn-none-env-kwargs=map_name=4x4/seed1",
+        "out/FrozenLake-v1/dqn-none-env-kwargs=map_name=8x8/seed1",
+    ]
+    several = {"desc": ["SF", "FG"], "is_slippery": False}
+    (planned,) = grid(envs=["FrozenLake-v1"], norms=["none"], seeds=[1], env_kwargs=several)
+    arguments = train_arguments(planned, resume=False)
+    _, settings = parse_train_flags(arguments)
+    assert make_config(settings).run.env_kwargs == 'desc=["SF","FG"] is_slippery=false'
+    assert make_config(settings).name == planned.config.name
+
+
 def test_what_is_the_same_run_is_run_once() -> None:
     assert len(grid(envs=["Breakout", "breakout", "ALE/Breakout-v5"])) == 4
     swept = grid({"v_norm": ["weight", "paper"]}, seeds=[1])

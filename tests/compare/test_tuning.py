@@ -222,6 +222,9 @@ def test_a_folder_keeps_its_tuning(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         (["--tune", "gamma"], "--tune gamma: write SETTING=VALUE,VALUE"),
         (["--tune", "gamma=1", "gamma=0.9"], "--tune gamma is given twice"),
         (["--tune", "gamma=0.9,1", "--seeds=1001"], "at most 1,000"),
+        (["--tune", "protocol=classic,sticky"], "--tune protocol: it changes the game"),
+        (["--tune", "sticky=0,0.5"], "--tune sticky: it changes the game"),
+        (["--tune", "env-kwargs=a=1,a=2"], "--tune env_kwargs: it changes the game"),
     ],
 )
 def test_flags_that_make_no_tuning_are_refused(flags: list[str], message: str) -> None:

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from wnrl._settings import UsageError
+from wnrl.config import make_config
 from wnrl.envs.gymnasium_env import GymnasiumEnvs
+from wnrl.envs.make import make_env
 from wnrl.envs.seeding import integer_seed
 from wnrl.envs.vector import Step, VectorEnv
 
@@ -189,6 +191,48 @@ def test_images_have_their_channels_first_and_stay_bytes() -> None:
     assert env.obs[1, :, 0, 1].tolist() == [1, 2, 3]
     assert env.obs.sum() == 12
     assert np.array_equal(play(env, [[0, 1]])[0].obs, env.obs)
+
+
+def test_keywords_reach_the_environment_and_belong_to_its_state() -> None:
+    env = GymnasiumEnvs("Images-v0", 1, seed=0, keywords={"red": 7, "names": ["a"]})
+    env.reset()
+    assert env.obs[0, 0, 0, 1] == 7
+    state = env.state_dict()
+    again = GymnasiumEnvs("Images-v0", 1, seed=0, keywords={"names": ["a"], "red": 7})
+    again.load_state_dict(state)
+    with pytest.raises(ValueError, match=r"names=\[\"a\"\] red=7.* this environment is"):
+        GymnasiumEnvs("Images-v0", 1, seed=0).load_state_dict(state)
+
+
+def test_gymnasiums_own_keywords_work() -> None:
+    env = make_env("FrozenLake-v1", 1, seed=0, keywords={"map_name": "8x8"})
+    assert env.observation.shape == (64,)
+    env = make_env("MountainCar-v0", 1, seed=0, keywords={"max_episode_steps": 3})
+    env.reset()
+    assert [bool(s.truncated[0]) for s in play(env, [[1]] * 3)] == [False, False, True]
+
+
+def test_a_keyword_that_the_environment_does_not_take_is_named() -> None:
+    with pytest.raises(UsageError, match=r"^cannot make 'Images-v0': TypeError.*'green'$"):
+        GymnasiumEnvs("Images-v0", 1, seed=0, keywords={"green": 7})
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("toy/Catch", "env_kwargs is for Gymnasium ids and MinAtar, and toy/Catch is a toy"),
+        ("Pong", "Pong is a game of Atari, which has flags of its own"),
+        (
+            "MinAtar/Breakout-v1",
+            "red is unknown to MinAtar/Breakout-v1; allowed: sticky_action_prob, difficulty_ramp",
+        ),
+    ],
+)
+def test_keywords_are_refused_where_they_would_reach_nothing(name: str, sentence: str) -> None:
+    with pytest.raises(UsageError, match=sentence):
+        make_env(name, 1, seed=0, keywords={"red": 1})
+    with pytest.raises(UsageError, match=sentence):
+        make_config(env=name, env_kwargs={"red": 1})
 
 
 def test_discrete_observations_become_one_hot() -> None:

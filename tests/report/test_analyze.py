@@ -167,6 +167,14 @@ def test_a_custom_protocol_has_no_published_score_and_no_human_level(
     assert (named.levels is not None, named.random, named.frame_skip) == (True, 1.7, 4)
 
 
+def test_a_game_with_other_arguments_has_no_published_level() -> None:
+    env = "MinAtar/Breakout-v1"
+    usual = only_game(made_result([2.0, 9.0], env=env))
+    game = only_game(made_result([2.0, 9.0], env=env, env_kwargs="sticky_action_prob=0.5"))
+    assert usual.levels is not None
+    assert (game.levels, game.random, game.protocol) == (None, 2.0, "-")
+
+
 def test_runs_of_several_frame_skips_have_none_in_common() -> None:
     results = [made_result([1.0], frame_skip=frames) for frames in (1, 4)]
     (game,) = comparison(results, swept=["frame_skip"]).games

@@ -28,6 +28,7 @@ def config(**given: Any) -> Config:
         ({"batch_size": 64}, {"batch_size": 64, "env": "CartPole-v1"}),
         ({"env": "CartPole-v1", "steps": 100}, {"env": "Breakout", "steps": 200}),
         ({"agent": "ppo", "steps": 100}, {"agent": "ppo", "env": "Seaquest", "steps": 200}),
+        ({"env": "FrozenLake-v1", "env_kwargs": "map_name=8x8"}, {"env": "CartPole-v1"}),
     ],
 )
 def test_comparable_runs_have_no_differences(a: dict[str, Any], b: dict[str, Any]) -> None:
@@ -45,6 +46,11 @@ def test_comparable_runs_have_no_differences(a: dict[str, Any], b: dict[str, Any
         ({"steps": 5, "schedule_steps": 5}, {"schedule_steps": 5, "steps": 9}, {"steps": (5, 9)}),
         ({"agent": "ppo", "schedule_steps": 5}, {"agent": "ppo"}, {"schedule_steps": (5, 10**7)}),
         ({"preset": "fast"}, {}, {"preset": ("fast", "none")}),
+        (
+            {"env": "FrozenLake-v1", "env_kwargs": "map_name=8x8"},
+            {"env": "FrozenLake-v1"},
+            {"env_kwargs": ("map_name=8x8", "")},
+        ),
     ],
 )
 def test_other_differences_are_found(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from made_results import made_result
 
+from wnrl.envs.protocols import CUSTOM
 from wnrl.report.comparison import (
     DEFAULT_QUESTION,
     Aggregate,
@@ -77,7 +78,16 @@ def made(
             level = scale * (1 + number) * generator.uniform(0.5, 1.0)
             finals = generator.normal(level, spread * abs(level), seeds).tolist()
             drawn.append(scored(variant, finals, steps))
-        games.append(Game(env, protocol, steps, tuple(drawn), tuple(references)))
+        games.append(
+            Game(
+                env,
+                protocol,
+                steps,
+                tuple(drawn),
+                tuple(references),
+                custom=protocol == CUSTOM,
+            )
+        )
     facts = {
         "agent": "dqn",
         "protocol": protocol,

@@ -75,6 +75,27 @@ def test_what_toml_forbids_is_told_the_two_forms(tmp_path: Path, text: str) -> N
         parse_train_flags(["--config", str(file)])
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "env_kwargs = 'is_slippery=false map_name=8x8'\n",
+        "env_kwargs = ['map_name=8x8', 'is_slippery=false']\n",
+        "[env_kwargs]\nmap_name = '8x8'\nis_slippery = false\n",
+        "[run]\nenv_kwargs = { map_name = '8x8', is_slippery = false }\n",
+    ],
+)
+def test_arguments_of_the_environment_have_one_text(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text(f"env = 'FrozenLake-v1'\n{text}")
+    _, from_file = parse_train_flags(["--config", str(file)])
+    flags = ["--env=FrozenLake-v1", "--env-kwargs", "map_name=8x8", "is_slippery=False", "--seed=1"]
+    _, from_flags = parse_train_flags(flags)
+    for settings in (from_file, from_flags):
+        assert make_config(settings).run.env_kwargs == "is_slippery=false map_name=8x8"
+    _, both = parse_train_flags(["--config", str(file), "--env-kwargs=map_name=4x4"])
+    assert make_config(both).run.env_kwargs == "map_name=4x4"
+
+
 def test_help_lists_the_parameters_of_the_chosen_normalization() -> None:
     text = " ".join(train_parser("dqn", "group").format_help().split())
     assert "the normalization (group): --norm.groups INT groups of channels" in text

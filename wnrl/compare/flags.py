@@ -11,6 +11,7 @@ from wnrl.agents.catalogue import get_agent
 from wnrl.compare.grid import NOTHING_CHOSEN, Chosen
 from wnrl.config import RunConfig, norm_named
 from wnrl.envs.make import suite_members
+from wnrl.envs.protocols import SETTINGS
 from wnrl.report.comparison import DEFAULT_QUESTION, Question
 from wnrl.report.verdicts.tuned import FIRST_SEED
 from wnrl.stats.intervals import INDICATIVE_SEEDS
@@ -19,6 +20,9 @@ from wnrl.train.flags import Parser, add_import, add_settings, read_toml
 PROGRAM = "python -m wnrl.compare"
 DEFAULT_NORMS = (DEFAULT_QUESTION.baseline, "weight")
 _SET_BY_GRID = {"seed": "--seeds", "run_dir": "--out"}  # settings of a run, and the grid's flags
+_OF_THE_GAME = frozenset(
+    {"env_kwargs", "protocol", *SETTINGS}
+)  # settings that change what is played
 
 
 @dataclasses.dataclass(frozen=True)
@@ -298,6 +302,11 @@ def _check_tuning(
         raise UsageError(
             "--sweep compares values and --tune chooses one for each normalization; give one of "
             "them"
+        )
+    for name in _OF_THE_GAME.intersection(tune):
+        raise UsageError(
+            f"--tune {name}: it changes the game, and normalizations are compared in one game; "
+            "leave it out, or compare games with --sweep"
         )
     if tune and most_seeds >= FIRST_SEED:
         raise UsageError(

@@ -16,8 +16,9 @@ from wnrl.agents.catalogue import AGENTS, get_agent
 from wnrl.agents.record import AgentSettings
 from wnrl.config.atari import check_atari, departures_from_protocol, protocol_defaults
 from wnrl.config.run_settings import CONTROL_RUN, MINATAR_RUN, UNNAMED, RunConfig
-from wnrl.envs.make import canonical_name, is_atari, is_minatar
+from wnrl.envs.make import canonical_name, check_keywords, is_atari, is_minatar
 from wnrl.envs.protocols import SETTINGS, STACK, AtariProtocol, Changes, protocol_named
+from wnrl.envs.registered.keywords import SETTING, keywords_of, keywords_text
 from wnrl.nn.networks.torsos import AUTO, NETWORKS
 from wnrl.nn.norms.catalogue import get_norm
 from wnrl.nn.norms.placement import canonical_where
@@ -49,9 +50,12 @@ class Config:
 
     @property
     def name(self) -> str:
-        """Return `<agent>-<norm>[-<flag>=<value>...]` with the flags of `departures`."""
+        """Return `<agent>-<norm>[-<flag>=<value>...]` with the flags of `departures`.
+
+        It is the name of a folder: a slash in a value becomes a dash.
+        """
         parts = [f"{flag_name(name)}={value}" for name, value in self.departures.items()]
-        return "-".join([f"{self.run.agent}-{self.run.norm}", *parts])
+        return "-".join([f"{self.run.agent}-{self.run.norm}", *parts]).replace("/", "-")
 
     @functools.cached_property
     def departures(self) -> dict[str, Any]:
@@ -177,8 +181,11 @@ def make_config(values: Mapping[str, Any] | None = None, **keywords: Any) -> Con
                     else nearest(name, fields)
                 )
             )
+    if SETTING in given:  # several texts, or a mapping
+        given[SETTING] = keywords_text(given[SETTING])
     explicit = parse_all(given, agent, norm)
     env = canonical_name(explicit.get("env", RunConfig.env))
+    check_keywords(env, keywords_of(explicit.get(SETTING, "")))
     config = _with_defaults({**explicit, "env": env, "agent": agent}, tuple(sorted(explicit)))
     check_atari(config.run, config.explicit)
     return config
@@ -260,7 +267,11 @@ def _build(resolved: Mapping[str, Any], explicit: Iterable[str]) -> Config:
     run = pick(RunConfig)
     if run.schedule_steps == 0:
         run = dataclasses.replace(run, schedule_steps=run.steps)
-    run = dataclasses.replace(run, norm_where=canonical_where(run.norm_where))
+    run = dataclasses.replace(
+        run,
+        norm_where=canonical_where(run.norm_where),
+        env_kwargs=keywords_text(run.env_kwargs),
+    )
     norm = get_norm(run.norm).settings
     names = [field.name for field in dataclasses.fields(norm) if NORM + field.name in resolved]
     norm = dataclasses.replace(norm, **{name: resolved[NORM + name] for name in names})

@@ -43,6 +43,13 @@ class RunConfig:
     """Settings that every run has, with any agent and normalization."""
 
     env: str = setting("Breakout", "game of Atari or MinAtar, or Gymnasium id", source=OURS)
+    env_kwargs: str = setting(
+        "",
+        "arguments of gymnasium.make, such as continuous=false or map_name=8x8; MinAtar takes "
+        "sticky_action_prob and difficulty_ramping",
+        source=OURS,
+        several="KEY=VALUE",
+    )
     agent: str = setting("dqn", "algorithm", source=OURS, choices=AGENTS)
     norm: str = setting(
         "weight",

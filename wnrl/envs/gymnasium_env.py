@@ -9,6 +9,7 @@ Dimension key: N environments, D numbers in an observation.
 import sys
 import zlib
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 import gymnasium
@@ -20,6 +21,7 @@ from wnrl._settings import UsageError, nearest
 from wnrl.envs.call_order import CallOrder, check_actions, check_num_envs
 from wnrl.envs.guarded_env import GuardedEnv
 from wnrl.envs.registered.construct import constructed, discrete_actions
+from wnrl.envs.registered.keywords import NO_KEYWORDS, keywords_text
 from wnrl.envs.registered.observations import observation_reader
 from wnrl.envs.seeding import integer_seed
 from wnrl.envs.vector import Actions, Flags, Observations, Step
@@ -80,13 +82,16 @@ class GymnasiumEnvs:
     float32. Time limits are the id's own.
     """
 
-    def __init__(self, name: str, num_envs: int, seed: int) -> None:
+    def __init__(
+        self, name: str, num_envs: int, seed: int, keywords: Mapping[str, Any] = NO_KEYWORDS
+    ) -> None:
         """Build the copies; call `reset` or `load_state_dict` next.
 
         Args:
             name: a name that `gymnasium_spec` knows.
             num_envs: N.
             seed: the run's seed; every episode derives its own from it.
+            keywords: arguments for `gymnasium.make`.
 
         Raises:
             UsageError: an unknown id, one that cannot be made or lacks what Gymnasium asks for,
@@ -96,6 +101,7 @@ class GymnasiumEnvs:
         self.num_envs = check_num_envs(num_envs)
         self._seed = seed
         self._spec = gymnasium_spec(name)
+        self._keywords = dict(keywords)
         self._order = CallOrder()
         self._copies: list[GuardedEnv] = []
         try:
@@ -234,12 +240,14 @@ class GymnasiumEnvs:
 
     def _add_copy(self) -> GuardedEnv:
         """Make one more copy."""
-        env = constructed(self._spec, lambda: gymnasium.make(self._spec, disable_env_checker=True))
+        options = {"disable_env_checker": True, **deepcopy(self._keywords)}
+        env = constructed(self._spec, lambda: gymnasium.make(self._spec, **options))
         self._copies.append(GuardedEnv(env, self._spec.id, len(self._copies)))
         return self._copies[-1]
 
     def _identity(self) -> dict[str, Any]:
-        return {"id": self._spec.id, "num_envs": self.num_envs, "seed": self._seed}
+        identity = {"id": self._spec.id, "num_envs": self.num_envs, "seed": self._seed}
+        return identity | ({"keywords": keywords_text(self._keywords)} if self._keywords else {})
 
     def _checksums(self) -> list[int]:
         return [zlib.crc32(observation.tobytes()) for observation in self._obs]

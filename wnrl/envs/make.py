@@ -1,19 +1,21 @@
 """Make an environment from its name. Each suite is imported when one of its games is used."""
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from wnrl._later import Later
 from wnrl._settings import SettingError, UsageError, nearest
 from wnrl.envs.games import friendly_name, game_names, refuse_memory, rom_id
 from wnrl.envs.minatar.names import (
     GAMES,
+    KEYWORDS,
     SUITE,
     MinAtarGame,
     minatar_game,
     minatar_names,
 )
 from wnrl.envs.protocols import UNCHANGED, Changes, protocol_named
+from wnrl.envs.registered.keywords import NO_KEYWORDS, SETTING
 from wnrl.envs.vector import VectorEnv
 
 if TYPE_CHECKING:
@@ -93,6 +95,32 @@ def canonical_name(name: str) -> str:
     )
 
 
+def check_keywords(name: str, keywords: Mapping[str, Any]) -> None:
+    """Refuse keywords that cannot reach an environment; those of Gymnasium's check their own.
+
+    Args:
+        name: a canonical name.
+        keywords: by name.
+
+    Raises:
+        SettingError: the environment takes none, or not one of these.
+    """
+    if not keywords:
+        return
+    if name in TOYS or is_atari(name):
+        kind = "a toy" if name in TOYS else "a game of Atari, which has flags of its own"
+        raise SettingError(
+            SETTING, f"is for Gymnasium ids and MinAtar, and {name} is {kind}: leave it out"
+        )
+    for key in keywords if is_minatar(name) else ():
+        if key not in KEYWORDS:
+            raise SettingError(
+                SETTING,
+                f"{key} is unknown to {name}; allowed: {', '.join(KEYWORDS)}"
+                + nearest(key, KEYWORDS),
+            )
+
+
 def make_env(
     name: str,
     num_envs: int,
@@ -101,6 +129,7 @@ def make_env(
     num_threads: int = 0,
     stack: int = 0,
     changes: Changes = UNCHANGED,
+    keywords: Mapping[str, Any] = NO_KEYWORDS,
 ) -> VectorEnv:
     """Make N copies of the named environment; call `reset` or `load_state_dict` next.
 
@@ -113,14 +142,16 @@ def make_env(
             core.
         stack: frames in one observation of an Atari game; 0 is the protocol's number.
         changes: fields of the protocol with other values.
+        keywords: arguments for `gymnasium.make` or for MinAtar's games.
 
     Raises:
-        UsageError: an unknown name or protocol, an environment that is not supported, or a stack
-            for an environment other than an Atari game.
+        UsageError: an unknown name or protocol, an environment that is not supported, a stack for
+            an environment other than an Atari game, or keywords that it does not take.
         ValueError: a number out of range.
     """
     protocol_named(protocol, stack, changes)
     canonical = canonical_name(name)
+    check_keywords(canonical, keywords)
     if canonical not in TOYS and is_atari(name):
         return atari.Atari(
             name, num_envs, seed, protocol, num_threads, stack=stack, changes=changes
@@ -133,5 +164,5 @@ def make_env(
         return TOYS[canonical](num_envs, seed)
     game = minatar_game(canonical)
     if game is not None:
-        return minatar.MinAtarEnvs(game, num_envs, seed)
-    return gymnasium_env.GymnasiumEnvs(name, num_envs, seed)
+        return minatar.MinAtarEnvs(game, num_envs, seed, **keywords)
+    return gymnasium_env.GymnasiumEnvs(name, num_envs, seed, keywords)

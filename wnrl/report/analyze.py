@@ -153,6 +153,7 @@ def _game(
         references=references,
         random=random_score(env, in_game),
         frame_skip=frame_skip,
+        custom=any(result.custom for result in in_game),
     )
 
 

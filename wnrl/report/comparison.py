@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from wnrl.envs.protocols import CUSTOM, FRAME_SKIP
+from wnrl.envs.protocols import FRAME_SKIP
 from wnrl.report.number_format import listed
 from wnrl.report.run_result import Result
 from wnrl.stats.bootstrap import Bands, Coverage
@@ -213,11 +213,12 @@ class Game:
     references: tuple[Reference, ...]  # published scores of this protocol at this frame budget
     random: float = math.nan  # score of random play; NaN if unknown
     frame_skip: int = FRAME_SKIP  # frames of an agent step on Atari; 0 if its runs differ
+    custom: bool = False  # whether a run played what nobody published scores of
 
     @property
     def levels(self) -> Levels | None:
         """Published returns of random play and a good player; None if none was played like this."""
-        return None if CUSTOM in self.protocol.split(", ") else published_levels(self.env)
+        return None if self.custom else published_levels(self.env)
 
     @property
     def fewest_seeds(self) -> int:

@@ -85,7 +85,9 @@ def differences(a: Config, b: Config, swept: Iterable[str]) -> Differences:
     names -= {*swept, "schedule_steps", *a.without_effect, *b.without_effect}
     if same_kind:
         names.add("threads")
-    if a.run.env == b.run.env:
+    if a.run.env != b.run.env:
+        names.discard("env_kwargs")  # other environments take other arguments
+    else:
         names.add("steps")
         if a.depends_on_schedule and b.depends_on_schedule and "schedule_steps" not in swept:
             names.add("schedule_steps")

@@ -70,6 +70,11 @@ class Result:
         return played.name if played else "-"
 
     @property
+    def custom(self) -> bool:
+        """Whether nobody published scores of what was played: a custom protocol, or other rules."""
+        return self.protocol == CUSTOM or bool(self.config.run.env_kwargs)
+
+    @property
     def protocol_text(self) -> str:
         """The name of a published protocol; the description of a custom one; `-` outside Atari."""
         played = self.config.protocol

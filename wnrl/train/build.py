@@ -21,6 +21,7 @@ from wnrl.agents.record import AgentParts, AgentRecord
 from wnrl.config import Config
 from wnrl.envs.make import make_env
 from wnrl.envs.protocols import AtariProtocol
+from wnrl.envs.registered.keywords import keywords_of
 from wnrl.envs.seeding import integer_seed, numpy_generator, torch_generator
 from wnrl.envs.vector import Observations, VectorEnv
 from wnrl.nn.networks.data_initialization import InitReport, init_from_data_
@@ -103,6 +104,7 @@ def build_env(parts: RunParts, *, num_envs: int = 0, seed: int | None = None) ->
         run.threads,
         parts.stack,
         parts.config.changes,
+        keywords_of(run.env_kwargs),
     )
 
 

@@ -25,6 +25,7 @@ from wnrl.config import (
     fields_of,
     norm_named,
 )
+from wnrl.envs.registered.keywords import SETTING
 from wnrl.nn.norms.catalogue import get_norm
 from wnrl.train.foreign_text import joined
 from wnrl.train.plugins import load_plugins
@@ -201,9 +202,14 @@ def _add_flag(group: Any, name: str, field: dataclasses.Field[Any], kind: type) 
             help=about.replace("%", "%%"),
         )
         return
-    choices = field.metadata["choices"]
+    choices, several = field.metadata["choices"], field.metadata["several"]
     shown = "{" + ",".join(choices) + "}" if choices else kind.__name__.upper()
-    group.add_argument(f"--{flag_name(name)}", metavar=shown, help=about.replace("%", "%%"))
+    group.add_argument(
+        f"--{flag_name(name)}",
+        metavar=several or shown,
+        nargs="+" if several else None,
+        help=about.replace("%", "%%"),
+    )
 
 
 def describe(field: dataclasses.Field[Any]) -> str:
@@ -259,8 +265,8 @@ def _choices() -> Parser:
 def read_toml(path: str) -> dict[str, Any]:
     """Read settings by name from a TOML file.
 
-    Tables only group settings, except [norm]: it holds the normalization as `name`, and its
-    parameters.
+    Tables only group settings, except for two: [norm] holds the normalization as `name`, and its
+    parameters; [env_kwargs] holds arguments of the environment.
 
     Raises:
         UsageError: no such file, or not TOML.
@@ -303,7 +309,7 @@ def _flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         key = prefix + name.replace("-", "_")
         if key == f"{NORM}norm":
             raise UsageError("the table [norm] names the normalization `norm`; call it `name`")
-        if isinstance(value, Mapping) and not prefix:
+        if isinstance(value, Mapping) and not prefix and key != SETTING:
             inner = _flatten(value, NORM if name == "norm" else "")
         else:
             inner = {"norm" if key == f"{NORM}name" else key: value}

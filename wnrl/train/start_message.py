@@ -27,6 +27,8 @@ def describe(config: Config, run_dir: Path, device: torch.device, done_steps: in
     """
     run, agent = config.run, config.agent
     what = f"wnrl {__version__}: {run.agent} with norm {run.norm} on {run.env}"
+    if run.env_kwargs:
+        what += f" ({run.env_kwargs})"
     if run.preset != "none":
         what += f", preset {run.preset}"
     start = f" from {done_steps:,}" if done_steps else ""

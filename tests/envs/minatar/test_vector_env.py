@@ -39,13 +39,13 @@ def same(a: Step, b: Step) -> bool:
     return all(np.array_equal(x, y) and x.dtype == y.dtype for x, y in zip(a, b, strict=True))
 
 
-def reference(game: str, seed: int, env: int) -> Any:
+def reference(game: str, seed: int, env: int, **keywords: Any) -> Any:
     """The package's environment with sticky actions, on the random numbers of one copy."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "matplotlib", None)  # drawing takes seconds to import
         from minatar import Environment
 
-    made = Environment(GAMES[game])
+    made = Environment(GAMES[game], **keywords)
     made.random = np.random.RandomState(np.random.PCG64(seed_sequence(seed, "environment", env)))
     made.env.random = made.random
     made.reset()
@@ -56,7 +56,7 @@ def reference(game: str, seed: int, env: int) -> Any:
 @pytest.mark.parametrize("version", [0, 1])
 def test_games_have_the_packages_shapes_and_actions(game: str, version: int) -> None:
     env = make_env(f"MinAtar/{game}-v{version}", 2, seed=1)
-    assert tuple(env.observation) == ((CHANNELS[game], 10, 10), "uint8", 1)
+    assert env.observation == ((CHANNELS[game], 10, 10), "uint8", 1, "")
     assert env.num_actions == (len(MINIMAL[game]) if version else 6)
     env.reset()
     assert env.obs.shape == (2, CHANNELS[game], 10, 10)
@@ -157,6 +157,49 @@ def test_a_state_of_something_else_is_refused(name: str, num_envs: int, seed: in
     env.reset()
     with pytest.raises(ValueError, match=r"the state is of .*'sticky_actions': 0.1"):
         make_env(name, num_envs, seed).load_state_dict(env.state_dict())
+
+
+@pytest.mark.parametrize("game", ["Asterix", "SpaceInvaders"])
+@pytest.mark.parametrize(
+    "keywords",
+    [{"sticky_action_prob": 0.6}, {"difficulty_ramping": False, "sticky_action_prob": 0}],
+)
+def test_keywords_are_those_of_the_package(game: str, keywords: dict[str, Any]) -> None:
+    env = make_env(f"MinAtar/{game}-v0", 1, seed=3, keywords=keywords)
+    env.reset()
+    package = reference(game, 3, 0, **keywords)
+    for action in np.random.default_rng(5).integers(0, 6, 2_000):
+        (step,) = play(env, [[action]])
+        if step.first[0]:
+            package.reset()
+        else:
+            reward, over = package.act(int(action))
+            assert (step.reward[0], step.terminated[0]) == (reward, over)
+        assert np.array_equal(step.obs[0].transpose(1, 2, 0) == 255, package.state())
+
+
+@pytest.mark.parametrize(
+    ("keywords", "sentence"),
+    [
+        ({"sticky_action_prob": 2}, "sticky_action_prob is a number from 0 to 1, not 2"),
+        ({"sticky_action_prob": True}, "sticky_action_prob is a number from 0 to 1, not True"),
+        ({"difficulty_ramping": 0}, "difficulty_ramping is true or false, not 0"),
+        ({"sticky_actions": 0.5}, "sticky_actions is unknown to .*did you mean sticky_action_prob"),
+    ],
+)
+def test_keywords_out_of_range_are_refused(keywords: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(UsageError, match=f"env_kwargs {sentence}"):
+        make_env("MinAtar/Breakout-v1", 1, seed=0, keywords=keywords)
+
+
+@pytest.mark.parametrize("keywords", [{"sticky_action_prob": 0.2}, {"difficulty_ramping": False}])
+def test_a_state_of_a_game_with_other_keywords_is_refused(keywords: dict[str, Any]) -> None:
+    env = make_env("MinAtar/Breakout-v1", 1, seed=0)
+    env.reset()
+    with pytest.raises(ValueError, match="the state is of"):
+        make_env("MinAtar/Breakout-v1", 1, seed=0, keywords=keywords).load_state_dict(
+            env.state_dict()
+        )
 
 
 def test_calls_out_of_order_are_refused() -> None:

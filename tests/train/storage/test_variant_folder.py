@@ -44,6 +44,12 @@ def test_a_name_that_fits_is_kept(tmp_path: Path) -> None:
     assert shortened("é" * 60) == "é" * 60
 
 
+def test_a_slash_in_a_value_does_not_make_another_folder(tmp_path: Path) -> None:
+    config = make_config(env="FrozenLake-v1", env_kwargs={"map_name": "a/b"})
+    folder = tmp_path / "FrozenLake-v1" / "dqn-weight-env-kwargs=map_name=a-b"
+    assert variant_folder(tmp_path, config) == folder
+
+
 def test_a_long_name_keeps_its_first_flags_and_ends_in_a_hash() -> None:
     # Folders with this name exist: the same settings must give it in every version.
     assert folder_name(run()) == (

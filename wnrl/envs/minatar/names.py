@@ -12,6 +12,7 @@ GAMES = {  # the name in an id: the package's module
     "Seaquest": "seaquest",
     "SpaceInvaders": "space_invaders",
 }
+KEYWORDS = ("sticky_action_prob", "difficulty_ramping")  # as the package calls them
 _SPELLING = re.compile(r"minatar/(?P<game>\w+?)(?:-v(?P<version>[01]))?", re.IGNORECASE)
 _BY_PLAIN_NAME = {name.lower(): name for name in GAMES}
 

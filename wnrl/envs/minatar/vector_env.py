@@ -17,9 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from wnrl._later import Later
-from wnrl._settings import UsageError
+from wnrl._settings import SettingError, UsageError
 from wnrl.envs.call_order import CallOrder, check_actions, check_num_envs
 from wnrl.envs.minatar.names import GAMES, MinAtarGame
+from wnrl.envs.registered.keywords import SETTING
 from wnrl.envs.seeding import seed_sequence
 from wnrl.envs.vector import Actions, Flags, ObservationSpec, Step
 
@@ -59,28 +60,41 @@ def game_class(module: str) -> Any:
 class MinAtarEnvs:
     """N copies of a MinAtar game: observations (C, 10, 10) uint8, 255 where an object is.
 
-    Actions are sticky: with probability 0.1 the game repeats the last action that it used, over
-    the end of an episode too, as in the package. Each copy has one stream of random numbers for
-    all of its episodes. Freeway's 2,500 frames are a rule of the game, so its episodes terminate.
+    Actions are sticky: with probability 0.1, or another one that is given, the game repeats the
+    last action that it used, over the end of an episode too, as in the package. Each copy has one
+    stream of random numbers for all of its episodes. Freeway's 2,500 frames are a rule of the game,
+    so its episodes terminate.
     """
 
-    def __init__(self, game: MinAtarGame, num_envs: int, seed: int) -> None:
+    def __init__(
+        self,
+        game: MinAtarGame,
+        num_envs: int,
+        seed: int,
+        *,
+        sticky_action_prob: float = STICKY_ACTION_PROBABILITY,
+        difficulty_ramping: bool = True,
+    ) -> None:
         """Build the copies; call `reset` or `load_state_dict` next.
 
         Args:
             game: which game, with which actions.
             num_envs: N.
             seed: the run's seed; each copy's random numbers derive from it.
+            sticky_action_prob: probability that the game repeats its last action.
+            difficulty_ramping: whether games become harder as they go on, where they do at all.
 
         Raises:
-            UsageError: the package MinAtar is not installed.
+            UsageError: the package MinAtar is not installed, or a keyword is out of range.
             ValueError: num_envs out of range.
         """
         self.num_envs = check_num_envs(num_envs)
         self._game = game
         self._seed = seed
+        self._sticky = _probability("sticky_action_prob", sticky_action_prob)
+        self._ramping = _switch("difficulty_ramping", difficulty_ramping)
         make = game_class(GAMES[game.game])
-        self._games = [make() for _ in range(num_envs)]
+        self._games = [make(ramping=difficulty_ramping) for _ in range(num_envs)]
         rows, columns, channels = self._games[0].state_shape()
         self.observation = ObservationSpec((channels, rows, columns), "uint8", 1)
         minimal = self._games[0].minimal_action_set() if game.version else range(NUM_ACTIONS)
@@ -187,7 +201,7 @@ class MinAtarEnvs:
 
     def _act(self, env: int, action: int) -> tuple[float, bool]:
         """Step one game, perhaps with its last action; return reward and whether it is over."""
-        if self._randoms[env].rand() < STICKY_ACTION_PROBABILITY:
+        if self._randoms[env].rand() < self._sticky:
             action = self._last_actions[env]
         self._last_actions[env] = action
         reward, over = self._games[env].act(action)
@@ -202,10 +216,25 @@ class MinAtarEnvs:
     def _identity(self) -> dict[str, Any]:
         return {
             "id": self._game.name,
-            "sticky_actions": STICKY_ACTION_PROBABILITY,
+            "sticky_actions": self._sticky,
+            **({} if self._ramping else {"difficulty_ramping": False}),
             "num_envs": self.num_envs,
             "seed": self._seed,
         }
+
+
+def _probability(name: str, value: Any) -> float:
+    """Return a keyword that must be a number from 0 to 1."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise SettingError(SETTING, f"{name} is a number from 0 to 1, not {value!r}")
+    return float(value)
+
+
+def _switch(name: str, value: Any) -> bool:
+    """Return a keyword that must be true or false."""
+    if not isinstance(value, bool):
+        raise SettingError(SETTING, f"{name} is true or false, not {value!r}")
+    return value
 
 
 def _state_of(game: Any) -> dict[str, Any]:

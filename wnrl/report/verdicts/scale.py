@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from wnrl.envs.protocols import CUSTOM
 from wnrl.report.run_result import Result
 from wnrl.stats.published.levels import Levels, published_levels
 from wnrl.stats.scores import Array
@@ -27,13 +26,13 @@ class Scale:
 
 
 def levels_of(env: str, runs: Iterable[Result]) -> Levels | None:
-    """Return the published levels of a game; None without them, or if a run's protocol is custom.
+    """Return the published levels of a game; None without them, or if a run played another one.
 
     Args:
         env: the game.
         runs: all of its runs, finished or not.
     """
-    return None if any(run.protocol == CUSTOM for run in runs) else published_levels(env)
+    return None if any(run.custom for run in runs) else published_levels(env)
 
 
 def random_score(env: str, runs: Iterable[Result]) -> float:
