@@ -21,10 +21,12 @@ from wnrl.envs.vector import VectorEnv
 if TYPE_CHECKING:
     from wnrl.envs import atari, gymnasium_env, toy, toy_memory
     from wnrl.envs.minatar import vector_env as minatar
+    from wnrl.envs.registered import vector_env as registered_vector_env
 else:
     atari = Later("wnrl.envs.atari")
     gymnasium_env = Later("wnrl.envs.gymnasium_env")
     minatar = Later("wnrl.envs.minatar.vector_env")
+    registered_vector_env = Later("wnrl.envs.registered.vector_env")
     toy = Later("wnrl.envs.toy")
     toy_memory = Later("wnrl.envs.toy_memory")
 
@@ -165,4 +167,7 @@ def make_env(
     game = minatar_game(canonical)
     if game is not None:
         return minatar.MinAtarEnvs(game, num_envs, seed, **keywords)
+    spec = gymnasium_env.gymnasium_spec(name)
+    if spec.entry_point is None:
+        return registered_vector_env.RegisteredVectorEnv(spec, num_envs, seed, keywords)
     return gymnasium_env.GymnasiumEnvs(name, num_envs, seed, keywords)
