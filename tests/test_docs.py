@@ -147,7 +147,7 @@ def test_named_flags_exist() -> None:
 
 def test_named_settings_exist() -> None:
     """Every flag that stands alone in backticks is one of some command."""
-    known = {"--time", "--signal", "--build"}
+    known = {"--time", "--signal", "--build", "--gym-packages"}  # of other programs
     for name in AGENTS:
         known |= set(train_parser(name, "none")._option_string_actions)
     for name in NORMS:
