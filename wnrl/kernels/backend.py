@@ -99,14 +99,14 @@ def _python_headers() -> Path:
 
 def _choose(device_type: str, requested: str) -> tuple[str, str, int]:
     """Return (backend, reason, log level)."""
+    if device_type == "meta":
+        return "reference", "shapes only", logging.DEBUG
     if requested:
         return _checked(device_type, requested), f"{VARIABLE}={requested}", logging.INFO
     if device_type == "cpu":
         if obstacle := numba_obstacle():
             return "aten", f"slower: {obstacle}", logging.WARNING
         return "numba", "one pass over each row", logging.INFO
-    if device_type == "meta":
-        return "reference", "shapes only", logging.DEBUG
     if device_type != "cuda":
         return "reference", "no kernel for this device", logging.WARNING
     if obstacle := triton_obstacle():

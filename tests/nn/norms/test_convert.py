@@ -89,6 +89,16 @@ def test_converting_and_folding_keep_the_function_and_every_object(storage: str)
     assert "storage" not in repr(net)
 
 
+@pytest.mark.parametrize("backend", ["aten", "numba", "reference"])
+def test_layers_are_converted_with_every_backend(
+    backend: str, choose_backend: Callable[[str], None]
+) -> None:
+    choose_backend(backend)
+    net, x = network(), image()
+    expected = net(x).detach()
+    assert torch.allclose(convert_(net, where=of_torch)(x), expected, rtol=ROUNDING_64)
+
+
 @pytest.mark.parametrize("storage", STORAGES)
 def test_tied_weights_stay_tied_and_count_once(storage: str) -> None:
     net = convert_(network(), storage=storage, where=of_torch)
