@@ -33,6 +33,7 @@ from wnrl.nn.norms.transition_values import joint_batch, separate_batches
 from wnrl.nn.norms.weight import weight_normalization
 from wnrl.nn.weight_norm.cached_weights import frozen_weights, shared_weights
 from wnrl.nn.weight_norm.cells import WNGRUCell, WNLSTMCell
+from wnrl.nn.weight_norm.embedding import WNEmbedding
 from wnrl.nn.weight_norm.gru import WNGRU
 from wnrl.nn.weight_norm.layers import (
     WNConv1d,
@@ -89,6 +90,7 @@ __all__ = [
     "WNConvTranspose1d",
     "WNConvTranspose2d",
     "WNConvTranspose3d",
+    "WNEmbedding",
     "WNGRUCell",
     "WNLSTMCell",
     "WNLinear",

@@ -70,7 +70,7 @@ def test_a_lazy_layer_is_converted_after_its_first_forward(storage: str) -> None
 
 
 def test_layers_that_are_left_out_or_have_no_weights_are_not_named() -> None:
-    net = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.LayerNorm(2), nn.Embedding(3, 2))
+    net = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.LayerNorm((2, 2)), nn.RMSNorm((2, 2)))
     net.append(Subclass(2, 2))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -91,10 +91,16 @@ class Tied(nn.Module):
 
 def test_a_tie_to_a_layer_that_stays_plain_is_kept_or_refused() -> None:
     net = Tied()
-    with pytest.raises(UsageError, match="'head' and 'embedding' share a weight"):
-        convert_(net)
-    assert type(net.head) is type(net.other) is nn.Linear  # nothing has changed
-    convert_(net, storage="w")
+    for plain, other in (("embedding", "head"), ("head", "embedding")):
+
+        def where(name: str, layer: nn.Module, plain: str = plain) -> bool:
+            return name != plain
+
+        with pytest.raises(UsageError, match=f"'{other}' and '{plain}' share a weight"):
+            convert_(net, where=where)
+        assert type(net.head) is type(net.other) is nn.Linear  # nothing has changed
+        assert type(net.embedding) is nn.Embedding
+    convert_(net, storage="w", where=lambda name, layer: name != "embedding")
     assert net.head.weight is net.embedding.weight
     net = Tied()
     convert_(net, where=lambda name, layer: name == "other")

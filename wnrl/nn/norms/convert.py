@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from wnrl._settings import UsageError, nearest
 from wnrl.nn.norms.catalogue import get_norm
@@ -19,6 +20,7 @@ from wnrl.nn.norms.layers.spectral import SpectralConv2d, SpectralLinear
 from wnrl.nn.norms.layers.standardization import StandardizedConv2d, StandardizedLinear
 from wnrl.nn.norms.record import Norm, no_activation_norm
 from wnrl.nn.weight_norm.cells import WNGRUCell, WNLSTMCell
+from wnrl.nn.weight_norm.embedding import WNEmbedding
 from wnrl.nn.weight_norm.gru import WNGRU
 from wnrl.nn.weight_norm.layers import (
     WNConv1d,
@@ -31,18 +33,13 @@ from wnrl.nn.weight_norm.layers import (
     reparameterized,
 )
 from wnrl.nn.weight_norm.lstm import WNLSTM
-from wnrl.nn.weight_norm.parametrization import WeightNormalized, check_options, computed_weights
-from wnrl.nn.weight_norm.storages import store_w_
-
-# Layers with weights; a lazy one is of these too.
-_WITH_WEIGHTS = (
-    nn.Linear,
-    nn.Bilinear,
-    nn.modules.conv._ConvNd,
-    nn.RNNBase,
-    nn.RNNCellBase,
-    nn.MultiheadAttention,
+from wnrl.nn.weight_norm.parametrization import (
+    WeightNormalized,
+    check_options,
+    computed_weights,
+    effective_weights,
 )
+from wnrl.nn.weight_norm.storages import store_w_
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -58,6 +55,7 @@ NORMALIZED: dict[type[nn.Module], type[WeightNormalized]] = {
     nn.GRU: WNGRU,
     nn.LSTMCell: WNLSTMCell,
     nn.GRUCell: WNGRUCell,
+    nn.Embedding: WNEmbedding,
 }
 PLAIN: dict[type[nn.Module], type[nn.Module]] = {
     normalized: plain for plain, normalized in NORMALIZED.items()
@@ -95,8 +93,9 @@ def convert_(
 
     Layers of exactly torch's types in `NORMALIZED` get a weight-normalized type. Other layers with
     weights stay as they are, subclasses too, because their forward may compute something else; a
-    warning names those that `where` does not leave out. Biases, hooks and modes stay. With
-    storage="gv" the Parameters of the weights are replaced, so build the optimizer afterwards.
+    warning names those that `where` does not leave out. Biases, hooks, modes and ties of layers
+    that are all converted stay, as of an embedding and an output layer. With storage="gv" the
+    Parameters of the weights are replaced, so build the optimizer afterwards.
 
     Args:
         module: any module; it may itself be such a layer.
@@ -111,9 +110,11 @@ def convert_(
         The module.
 
     Raises:
-        UsageError: another norm or storage, a layer whose weight torch computes already (weight
-            norm, spectral norm, any parametrization), or with storage "gv" a weight that another
-            module shares as it is. Nothing has changed then.
+        UsageError: another norm or storage; a layer whose weight torch computes already (weight
+            norm, spectral norm, any parametrization) or prunes; a weight that is complex or empty;
+            an embedding with options that `WNEmbedding` refuses; a weight that two layers share
+            with another output axis, or, with storage "gv", that another module shares as it is.
+            Nothing has changed then.
     """
     check_options(storage, "linear", 1.0, None)
     options = _layer_options(norm, storage)
@@ -123,7 +124,7 @@ def convert_(
         if type(layer) in NORMALIZED and where(name, layer)
     ]
     for name, layer in module.named_modules():
-        if isinstance(layer, _WITH_WEIGHTS) and reparameterized(layer) and where(name, layer):
+        if reparameterized(layer) and where(name, layer) and isinstance(layer, tuple(NORMALIZED)):
             raise UsageError(
                 f"torch computes the weight of layer {name!r} (weight_norm, spectral_norm or "
                 "another parametrization), so it would be normalized twice: first remove that "
@@ -131,12 +132,9 @@ def convert_(
                 "or leave the layer out with `where`"
             )
     for name, layer in chosen:
-        missing = [n for n in _weight_names(layer) if layer._parameters.get(n) is None]
-        if missing:
-            raise UsageError(
-                f"layer {name!r} has no Parameter {missing[0]}: first remove its "
-                "reparameterization (torch.nn.utils.prune.remove)"
-            )
+        _check_weights(name, layer)
+        NORMALIZED[type(layer)].check_layer(layer, storage)
+    _check_axes(chosen)
     if storage == "gv":
         check_ties(module, chosen, "convert_(..., storage='w') keeps the tie")
     warn_of_plain("convert_", module, where)
@@ -168,9 +166,9 @@ def warn_of_plain(
     plain = [
         (f"{name or 'the module'} ({type(layer).__name__})", _why_plain(layer, kinds))
         for name, layer in module.named_modules()
-        if isinstance(layer, _WITH_WEIGHTS)
+        if _has_weights(layer)
         and type(layer) not in kinds
-        and not isinstance(layer, WeightNormalized)
+        and not isinstance(layer, WeightNormalized | nn.LayerNorm | nn.RMSNorm)
         and where(name, layer)
     ]
     if plain:
@@ -178,6 +176,14 @@ def warn_of_plain(
         shown += f" and {len(plain) - 3} more" if len(plain) > 3 else ""
         reasons = "; ".join(dict.fromkeys(reason for _, reason in plain))
         warnings.warn(f"{converter} leaves {shown} plain: {reasons}", stacklevel=3)
+
+
+def _has_weights(layer: nn.Module) -> bool:
+    """Return whether a Parameter of the layer is called a weight and has rows, or none yet."""
+    return any(
+        "weight" in name and parameter is not None and (is_lazy(parameter) or parameter.ndim >= 2)
+        for name, parameter in layer._parameters.items()
+    )
 
 
 def _why_plain(layer: nn.Module, kinds: Collection[type[nn.Module]]) -> str:
@@ -188,6 +194,38 @@ def _why_plain(layer: nn.Module, kinds: Collection[type[nn.Module]]) -> str:
     if like is not None:
         return f"{kind} is a subclass of {like} and may compute something else"
     return f"{kind} has no normalized form here"
+
+
+def _check_weights(name: str, layer: nn.Module) -> None:
+    """Raise a UsageError unless each weight is a Parameter with rows that have a norm."""
+    for weight_name in _weight_names(layer):
+        weight = layer._parameters.get(weight_name)
+        if weight is None:
+            raise UsageError(
+                f"layer {name!r} has no Parameter {weight_name}: first remove its "
+                "reparameterization (torch.nn.utils.prune.remove)"
+            )
+        if weight.numel() == 0 or not weight.is_floating_point():
+            raise UsageError(
+                f"{weight_name} of layer {name!r} is {tuple(weight.shape)} {weight.dtype}: weight "
+                "normalization needs at least one element and a real floating-point type; leave "
+                "the layer out with `where`"
+            )
+
+
+def _check_axes(chosen: Collection[tuple[str, nn.Module]]) -> None:
+    """Raise a UsageError if layers share a weight that has its output units on different axes."""
+    seen: dict[int, tuple[str, int]] = {}  # by weight: the first layer and its output axis
+    for name, layer in chosen:
+        axis = NORMALIZED[type(layer)].output_axis
+        for weight_name in _weight_names(layer):
+            first, other = seen.setdefault(id(layer._parameters[weight_name]), (name, axis))
+            if other != axis:
+                raise UsageError(
+                    f"layers {first!r} and {name!r} share a weight, whose output channels are on "
+                    f"axis {other} in the first and {axis} in the second: leave one out with "
+                    "`where` and storage='w', or both"
+                )
 
 
 def check_ties(module: nn.Module, chosen: Collection[tuple[str, nn.Module]], instead: str) -> None:
@@ -214,7 +252,7 @@ def _tie_(
     originals: dict[str, nn.Parameter | None],
     tied: dict[int, tuple[nn.Parameter, nn.Parameter]],
 ) -> None:
-    """Let weights that shared a Parameter share g and v, and keep frozen weights frozen.
+    """Let weights that shared a Parameter share g and v.
 
     Args:
         layer: has just been converted to storage "gv".
@@ -224,8 +262,6 @@ def _tie_(
     for name, original in originals.items():
         assert original is not None
         made = layer.gv_parameters(name)
-        for part in made:  # a fixed gain stays fixed
-            part.requires_grad_(part.requires_grad and original.requires_grad)
         shared = tied.setdefault(id(original), made)
         if shared is not made:
             layer.share_gv_(name, *shared)
@@ -242,7 +278,8 @@ def fold_(module: Module) -> Module:
     Returns:
         The module.
     """
-    store_w_([place for place in computed_weights(module) if type(place[0]) in PLAIN], {})
+    places = [place for place in computed_weights(module) if type(place[0]) in PLAIN]
+    store_w_(places, effective_weights(places), {})
     for layer in module.modules():
         plain = PLAIN.get(type(layer))
         if plain is not None:

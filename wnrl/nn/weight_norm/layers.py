@@ -144,8 +144,8 @@ def weight_norm_groups(
     Args:
         module: any module.
         where: called with the name (as in `module.named_modules()`) and the module of each linear,
-            convolution and recurrent layer, plain layers included; True normalizes the layer's
-            weights. None normalizes layers with storage="w".
+            convolution and recurrent layer and embedding, plain layers included; True normalizes
+            the layer's weights. None normalizes layers with storage="w".
         defaults: added to both groups, for example `lr`.
 
     Returns:
@@ -156,7 +156,8 @@ def weight_norm_groups(
 
     Raises:
         UsageError: `where` selects a layer with storage="gv" or one that torch reparametrizes,
-            which would be normalized twice.
+            which would be normalized twice, or two layers that share a weight with another output
+            axis.
     """
     chosen = _marked if where is None else where
     marked: dict[int, int] = {}  # id of a weight -> its output axis
@@ -176,8 +177,11 @@ def weight_norm_groups(
         # In these layers only weights have names that start so.
         axis = int(getattr(layer, "transposed", False))
         for weight_name, weight in layer.named_parameters(recurse=False):
-            if weight_name.startswith("weight"):
-                marked[id(weight)] = axis
+            if weight_name.startswith("weight") and marked.setdefault(id(weight), axis) != axis:
+                raise UsageError(
+                    f"{name!r} shares the weight {tuple(weight.shape)} of another layer, whose "
+                    "output channels are on another axis: with `where`, leave out one of them"
+                )
     split: dict[int | None, list[nn.Parameter]] = {0: [], 1: [], None: []}
     for parameter in module.parameters():
         split[marked.get(id(parameter))].append(parameter)
@@ -188,7 +192,7 @@ def weight_norm_groups(
     ]
 
 
-_LAYERS = (nn.Linear, nn.modules.conv._ConvNd, nn.RNNBase, nn.RNNCellBase)
+_LAYERS = (nn.Linear, nn.modules.conv._ConvNd, nn.RNNBase, nn.RNNCellBase, nn.Embedding)
 
 
 def _marked(name: str, layer: nn.Module) -> bool:

@@ -71,9 +71,14 @@ class WeightNormalized(nn.Module):
         """Return the names of torch's Parameters, in the order in which torch draws them."""
         return (*self.weight_names(), *(n for n in self._parameters if n.startswith("bias")))
 
+    @classmethod
+    def check_layer(cls, layer: nn.Module, storage: str) -> None:
+        """Raise a UsageError if a layer of torch's has an option that the storage cannot have."""
+
     def _adopt(self, storage: str, gain: str, gain_scale: float, max_v_norm: float | None) -> None:
-        """Turn the layer's plain weights into a storage."""
+        """Turn the layer's plain weights into a storage; frozen ones stay frozen."""
         check_options(storage, gain, gain_scale, max_v_norm)
+        self.check_layer(self, storage)
         self.storage = storage
         self.gain = gain
         self.gain_scale = float(gain_scale)
@@ -83,6 +88,8 @@ class WeightNormalized(nn.Module):
                 weight = self._parameters[name]
                 assert weight is not None
                 self.store_gv_(name, *self._parts(weight.detach()))
+                for part in self.gv_parameters(name):  # a fixed gain stays fixed
+                    part.requires_grad_(part.requires_grad and weight.requires_grad)
 
     def store_gv_(self, name: str, g: Tensor, v: Tensor) -> None:
         """Replace one weight by g (log g / c with gain="log") and v.

@@ -71,7 +71,7 @@ def to_w_(
     parts: dict[nn.Parameter, GainAndVector] = {}
     places = list(computed_weights(module))
     axes_of_v = {layer.gv_parameters(name)[1]: layer.output_axis for layer, name in places}
-    store_w_(places, parts)
+    store_w_(places, _lasting_weights(places), parts)
     axes = {weight: axes_of_v[v] for weight, (_, v) in parts.items()}
     options = {name: inner.param_groups[0][name] for name in pair.options}
     normalizing: Any = pair.normalizing  # torch types no optimizer's arguments
@@ -125,8 +125,8 @@ def to_gv_(
         come from its float32 master, each rounded once: torch's optimizers keep no master.
 
     Raises:
-        UsageError: another optimizer, or one that normalizes weights of plain layers, which
-            storage "gv" cannot hold. Nothing has changed then.
+        UsageError: another optimizer, one that normalizes weights of plain layers, which storage
+            "gv" cannot hold, or a layer whose options need storage "w". Nothing has changed then.
     """
     pair = pair_of_normalizing(optimizer)
     _check_marked(module, optimizer)
@@ -164,8 +164,11 @@ def to_gv_(
 
 
 def _check_marked(module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Raise a UsageError unless layers of storage "w" hold every normalized weight."""
-    stored = {weight for _, _, weight in _stored_weights(module)}
+    """Raise a UsageError unless layers that can have "gv" hold every normalized weight."""
+    layers = list(_stored_weights(module))
+    for layer, _, _ in layers:
+        layer.check_layer(layer, "gv")
+    stored = {weight for _, _, weight in layers}
     for group in optimizer.param_groups:
         for p in group["params"]:
             if group["weight_norm"] and p.ndim >= 2 and p not in stored:
@@ -243,11 +246,13 @@ def _stored_weights(module: nn.Module) -> Iterator[tuple[WeightNormalized, str, 
 
 
 def store_w_(
-    places: list[tuple[WeightNormalized, str]], parts: dict[nn.Parameter, GainAndVector]
+    places: list[tuple[WeightNormalized, str]],
+    weights: list[Tensor],
+    parts: dict[nn.Parameter, GainAndVector],
 ) -> None:
-    """Turn storage "gv" into "w"; add the (g, v) of each new weight to `parts`."""
+    """Turn storage "gv" into "w" with these weights; add the (g, v) of each one to `parts`."""
     made: dict[nn.Parameter, nn.Parameter] = {}  # v -> w
-    for (layer, name), weight in zip(places, _lasting_weights(places), strict=True):
+    for (layer, name), weight in zip(places, weights, strict=True):
         g, v = layer.gv_parameters(name)
         if v not in made:
             made[v] = nn.Parameter(weight, requires_grad=v.requires_grad)

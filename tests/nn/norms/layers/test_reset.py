@@ -22,6 +22,7 @@ from wnrl.nn import (
     WNConv2d,
     WNConv3d,
     WNConvTranspose2d,
+    WNEmbedding,
     WNLinear,
     WNLSTMCell,
 )
@@ -40,6 +41,9 @@ LAYERS: list[tuple[Any, tuple[int, ...], dict[str, Any]]] = [
     (WNConv2d, (2, 3, 2), {}),
     (WNConv3d, (2, 3, 2), {}),
     (WNConvTranspose2d, (2, 3, 2), {}),
+    (WNEmbedding, (4, 3, 1), {}),
+    (WNEmbedding, (4, 3, 1), {"gain": "log"}),
+    (WNEmbedding, (4, 3, 1), {"storage": "w"}),
     (WNLSTM, (4, 3), {}),
     (WNGRU, (4, 3), {}),
     (WNLSTMCell, (4, 3), {}),
