@@ -100,11 +100,28 @@ def test_a_converted_layer_keeps_its_function_as_a_copy_and_folded(storage: str,
     assert layer.weight.is_contiguous()  # type: ignore[operator]  # a Tensor
 
 
-def test_a_gain_of_input_channels_is_refused() -> None:
-    theirs = parametrizations.weight_norm(nn.ConvTranspose2d(3, 5, 2))  # dim=0
-    for storage, words in (("gv", "size mismatch for weight_g"), ("w", "weight: g is")):
-        with pytest.raises(RuntimeError, match=words):
-            WNConvTranspose2d(3, 5, 2, storage=storage).load_state_dict(theirs.state_dict())
+@pytest.mark.filterwarnings("ignore:.torch.nn.utils.weight_norm. is deprecated:FutureWarning")
+@pytest.mark.parametrize("wrap", [torch.nn.utils.weight_norm, parametrizations.weight_norm])
+@pytest.mark.parametrize("storage", ["gv", "w"])
+@pytest.mark.parametrize("kind", LAYERS)
+def test_a_checkpoint_with_gains_of_input_channels_keeps_its_function(
+    kind: str, storage: str, wrap: Callable[..., nn.Module]
+) -> None:
+    theirs, x = wrap(layer_and_input(kind)[0], dim=0), layer_and_input(kind)[1]
+    gain, _ = (p for p in theirs.parameters() if p.ndim > 1)
+    with torch.no_grad():
+        gain.mul_(torch.linspace(-1.5, 2.0, gain.numel()).reshape(gain.shape))
+    ours = convert_(layer_and_input(kind)[0], storage=storage)
+    ours.load_state_dict(theirs.state_dict())
+    torch.testing.assert_close(ours(x), theirs(x), rtol=ROUNDING_64, atol=ROUNDING_64)
+
+
+@pytest.mark.parametrize("storage", ["gv", "w"])
+def test_a_checkpoint_with_one_gain_for_the_whole_weight_is_refused(storage: str) -> None:
+    theirs = parametrizations.weight_norm(nn.ConvTranspose2d(3, 5, 2), dim=None)
+    words = {"gv": "size mismatch for weight_g", "w": "weight: "}[storage]
+    with pytest.raises(RuntimeError, match=words):
+        WNConvTranspose2d(3, 5, 2, storage=storage).load_state_dict(theirs.state_dict())
 
 
 RULES: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {

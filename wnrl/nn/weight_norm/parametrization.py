@@ -311,7 +311,11 @@ class WeightNormalized(nn.Module):
         unexpected_keys: list[str],
         error_msgs: list[str],
     ) -> None:
-        """Load plain weights, or g and v under the names of torch's hook or parametrization."""
+        """Load plain weights, or g and v under the names of torch's hook or parametrization.
+
+        torch's default for a transposed convolution has one gain per input channel (dim=0): then
+        w is loaded, and the gains are computed from it.
+        """
         self._frozen = ()
         for name in self.weight_names():
             try:
@@ -337,11 +341,19 @@ class WeightNormalized(nn.Module):
         complete = [pair for pair in pairs if pair[0] in state_dict and pair[1] in state_dict]
         if complete:
             g, v = (state_dict.pop(part) for part in complete[0])
-        elif self.storage == "gv" and key in state_dict:
+            inputs = (*v.shape[:1], *(1,) * (v.ndim - 1))
+            if self.output_axis == 0 or g.shape != inputs:
+                self._put_parts(state_dict, key, g, v)
+                return
+            # torch's default, dim=0: gains of a transposed convolution's input channels.
+            state_dict[key] = effective_weight(v, g)
+        if self.storage == "gv" and key in state_dict:
             v, g = self._decompose(state_dict.pop(key))
             v, g = (output_back(x, self.output_axis) for x in (v, g))
-        else:
-            return
+            self._put_parts(state_dict, key, g, v)
+
+    def _put_parts(self, state_dict: dict[str, Any], key: str, g: Tensor, v: Tensor) -> None:
+        """Add the keys that this storage has for g and v to a state dict."""
         if self.storage == "w":
             g, v = (output_first(x, self.output_axis) for x in (g, v))
             state_dict[key] = output_back(effective_weight(v, g), self.output_axis)
