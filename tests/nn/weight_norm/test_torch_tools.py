@@ -94,9 +94,25 @@ def test_a_computed_weight_is_not_pruned(
     kind: Any, sizes: tuple[int, ...], shape: tuple[int, ...], name: str
 ) -> None:
     layer = kind(*sizes)
-    with pytest.raises(UsageError, match=f"'{name}' cannot be pruned .*: build .* or fold_"):
-        prune.l1_unstructured(layer, name, 0.5)
+    for part in (name, f"{name}_v", f"{name}_g"):
+        with pytest.raises(UsageError, match=f"'{part}' cannot be pruned .*fold_"):
+            prune.l1_unstructured(layer, part, 0.5)
     output(layer, torch.rand(shape))
+
+
+@pytest.mark.parametrize(("kind", "sizes", "shape", "name"), LAYERS)
+def test_gains_and_vectors_are_not_parametrized(
+    kind: Any, sizes: tuple[int, ...], shape: tuple[int, ...], name: str
+) -> None:
+    layer, example = kind(*sizes), torch.rand(shape)
+    expected = output(layer, example)
+    for part in (f"{name}_v", f"{name}_g"):
+        with pytest.raises(UsageError, match=f"'{part}' cannot be deleted or parametrized .*fold_"):
+            parametrize.register_parametrization(layer, part, Doubled())
+    with pytest.raises(ValueError, match=f"does not have a parameter, .*'{name}'"):  # torch's own
+        parametrize.register_parametrization(layer, name, Doubled())
+    assert type(layer) is kind
+    assert torch.equal(output(layer, example), expected)
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit.trace. is deprecated:DeprecationWarning")

@@ -264,12 +264,22 @@ class WeightNormalized(nn.Module):
 
     def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
         """Register a Parameter; refuse the one of torch's pruning for a computed weight."""
-        if name.endswith("_orig") and f"{name.removesuffix('_orig')}_v" in self._parameters:
-            raise UsageError(
-                f"{name.removesuffix('_orig')!r} cannot be pruned with storage='gv', which "
-                "computes it: build the layer with storage='w', or fold_ the network first"
-            )
+        if name.endswith("_orig"):
+            self._refuse_computed(name.removesuffix("_orig"), "pruned")
         super().register_parameter(name, param)
+
+    def __delattr__(self, name: str) -> None:
+        """Delete an attribute; refuse gains and vectors, which torch's parametrization deletes."""
+        self._refuse_computed(name, "deleted or parametrized")
+        super().__delattr__(name)
+
+    def _refuse_computed(self, name: str, action: str) -> None:
+        weight = name[:-2] if name.endswith(("_g", "_v", "_s")) else name
+        if f"{weight}_v" in self._parameters:
+            raise UsageError(
+                f"{name!r} cannot be {action} with storage='gv', which computes {weight!r} from "
+                "g and v: build the layer with storage='w', or fold_ the network first"
+            )
 
     def __getattr__(self, name: str) -> Any:
         parameters = self.__dict__.get("_parameters", {})
@@ -284,6 +294,9 @@ class WeightNormalized(nn.Module):
         parameters = self.__dict__.get("_parameters", {})
         if f"{name}_v" in parameters or (name.endswith("_g") and f"{name[:-1]}s" in parameters):
             raise AttributeError(READ_ONLY_MESSAGE)
+        if self.__dict__.get("_is_replica") and name.endswith(("_g", "_v", "_s")):
+            parameters[name] = value  # nn.DataParallel's copy, which torch would make an attribute
+            return
         super().__setattr__(name, value)
 
     def __getstate__(self) -> dict[str, Any]:
