@@ -15,11 +15,7 @@ import wnrl
 
 LIMIT_S = 60.0  # for whatever a test waits for; a hang, not a speed
 _SERVER = multiprocessing.get_context("forkserver")
-_LAZY = [
-    "torch._dynamo",
-    "wnrl.kernels.optimizer_numba",
-    "wnrl.train.log.recorder",
-]  # of the first optimizer
+_LAZY = ["wnrl.kernels.optimizer_numba", "wnrl.train.log.recorder"]  # of the first optimizer
 _SERVER.set_forkserver_preload(["wnrl.train.command", "wnrl.evaluate.command", *_LAZY])
 
 

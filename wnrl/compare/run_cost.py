@@ -29,6 +29,7 @@ from wnrl.report.number_format import counted
 from wnrl.train.build import build_agent, build_env, build_network, check_norm, resolve
 from wnrl.train.flags import import_named, one_line
 from wnrl.train.memory_budget import fit_memory
+from wnrl.train.process.light_start import leave_out_compiler
 from wnrl.train.speed import Speed, lent, measure_speed
 
 _ANSWER = "wnrl.compare.run_cost: "  # begins the lines that the parent waits for
@@ -143,6 +144,7 @@ def measure_in_this_process(config: Config, ready: Callable[[], object]) -> RunC
     config = replace(config, threads=config.run.threads or default_threads())
     torch.set_num_threads(config.run.threads)
     keep_freed_memory()
+    leave_out_compiler()
     device = resolve_device(config.run.device)
     parts = resolve(replace(config, init="default"))
     with contextlib.closing(build_env(parts)) as env:

@@ -16,6 +16,7 @@ from wnrl.train.faults.out_of_memory import is_out_of_memory
 from wnrl.train.flags import one_line
 from wnrl.train.foreign_text import visible
 from wnrl.train.loop import Tick
+from wnrl.train.process.light_start import leave_out_compiler
 from wnrl.train.process.run_process import PROGRAM, RunProcess
 from wnrl.train.process.stop_signals import StopSignals
 from wnrl.train.run import resume, train
@@ -48,6 +49,7 @@ def go_on(run_dir: str, settings: Mapping[str, Any], signals: StopSignals) -> in
 def _to_the_end(
     begin: Callable[..., Iterator[Tick]], signals: StopSignals, overwrites: bool
 ) -> int:
+    leave_out_compiler()
     with contextlib.closing(RunProcess(signals)) as run:
         run.overwrites = overwrites
         try:
