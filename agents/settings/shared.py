@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from wnrl._settings import SettingError, setting
-from wnrl.optim.rule_names import OPTIMIZER_NAMES
+from wnrl.optim.rules import OPTIMIZER_NAMES
 
 NATURE = "Mnih et al. 2015, extended data table 1"
 

@@ -23,6 +23,7 @@ from wnrl.nn.networks.torsos import AUTO, NETWORKS
 from wnrl.nn.norms.catalogue import get_norm
 from wnrl.nn.norms.placement import canonical_where
 from wnrl.nn.norms.record import NO_SETTINGS
+from wnrl.optim.rules import check_marked
 
 NORM = "norm."  # prefix of the names of a normalization's parameters
 
@@ -188,6 +189,8 @@ def make_config(values: Mapping[str, Any] | None = None, **keywords: Any) -> Con
     check_keywords(env, keywords_of(explicit.get(SETTING, "")))
     config = _with_defaults({**explicit, "env": env, "agent": agent}, tuple(sorted(explicit)))
     check_atari(config.run, config.explicit)
+    marked = get_norm(norm).weight_vectors and config.run.weight_storage == "w"
+    check_marked(config.agent.optimizer, marked)
     return config
 
 

@@ -1,5 +1,6 @@
 """The public names of `wnrl.optim`, which takes them from here on first use."""
 
+from wnrl.optim.rules import register_optimizer
 from wnrl.optim.step import ClippedStep, OptimizerSpec, ScheduledStep, StepOptimizer
 from wnrl.optim.weight_norm import WNSGD, WNAdam, WNAdamax, WNRAdam, WNRMSprop
 
@@ -13,4 +14,5 @@ __all__ = [
     "WNAdamax",
     "WNRAdam",
     "WNRMSprop",
+    "register_optimizer",
 ]

@@ -24,7 +24,7 @@ from wnrl.optim.arguments import (
     check_v_norm,
     checked_max_norm,
 )
-from wnrl.optim.rule_names import OPTIMIZER_NAMES
+from wnrl.optim.rules import OPTIMIZER_NAMES, REGISTERED, check_marked
 from wnrl.optim.weight_norm import WNAdam, WNAdamax, WNRAdam, WNRMSprop
 
 
@@ -267,9 +267,15 @@ class OptimizerSpec:
 
         Args:
             groups: parameter groups, for example from `wnrl.nn.weight_norm_groups(network)`.
+
+        Raises:
+            SettingError: a group is marked, and the optimizer is one that a user registered.
         """
         groups = [{"weight_norm": False, **group} for group in groups]
         marked = any(group["weight_norm"] for group in groups)
+        if self.name in REGISTERED:
+            check_marked(self.name, marked)
+            return ClippedStep(REGISTERED[self.name](groups, self), self.max_grad_norm)
         better = self.name == "radam" or (self.name == "rmsprop" and self.centered)
         return self._normalizing(groups) if marked or better else self._plain(groups)
 
