@@ -112,6 +112,49 @@ def test_an_imported_module_serves_a_run_to_its_end(
     assert "2 episodes" in capsys.readouterr().out
 
 
+ID_ALONE = ["--import=some_poles", "--env=Pole-v0", *SHORT]
+OWN_NORM = [*TOY, "--import=some_parts", "--norm=plugged"]
+
+
+def test_a_run_keeps_the_names_of_its_modules_and_its_commands_give_them(
+    run: Path, module: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert json.loads((run / "config.json").read_text())["modules"] == ["some_poles"]
+    capsys.readouterr()
+    assert command.main([*ID_ALONE, f"--run-dir={tmp_path / 'b'}"]) == 0
+    out = capsys.readouterr().out
+    assert f"wnrl.evaluate {tmp_path / 'b'} --import some_poles" in out
+    assert f"--resume {tmp_path / 'b'} --import some_poles --steps" in out
+
+
+def test_a_folder_only_says_which_modules_it_was_started_with(
+    module: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parts = module.with_name("some_parts.py")
+    parts.write_text(PLUGIN)
+    for name, flags in (("some_poles", ID_ALONE), ("some_parts", OWN_NORM)):
+        run = tmp_path / name
+        assert command.main([*flags, f"--run-dir={run}"]) == 0
+        _forget(module)
+        sys.modules.pop("some_parts", None)
+        NORMS.pop("plugged", None)
+        capsys.readouterr()
+        assert evaluate.main([str(run)]) == 2
+        assert command.main(["--resume", str(run), "--steps=400"]) == 2
+        for line in capsys.readouterr().err.splitlines():
+            assert f"the run was started with --import {name}: if you trust that, add it" in line
+        assert not imported(module)
+
+
+def test_the_current_folder_may_hold_a_module_however_the_command_was_started(
+    module: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(module.parent)
+    monkeypatch.setattr(sys, "path", [x for x in sys.path if x not in ("", str(module.parent))])
+    assert command.main(["--import", "some_poles", "--list-norms"]) == 0
+    assert imported(module)
+
+
 @pytest.mark.slow
 def test_a_comparison_passes_its_modules_on(
     module: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -26,7 +26,7 @@ from wnrl.train.exit_codes import ExitCode
 from wnrl.train.faults.exit import report_fault
 from wnrl.train.foreign_text import visible
 from wnrl.train.storage.checkpoint import Checkpoints
-from wnrl.train.storage.run_folder import loading, read_config
+from wnrl.train.storage.run_folder import loading, naming_modules, read_config
 
 
 class Evaluation(NamedTuple):
@@ -65,7 +65,8 @@ def evaluate_run(
         raise UsageError(f"{run_dir} has no checkpoint yet; train it longer first")
     logs: list[ActionLog] = []
     parts = resolve(config)
-    env = evaluation_env(parts, episodes, "evaluation of a run", seed)
+    with naming_modules(run_dir):
+        env = evaluation_env(parts, episodes, "evaluation of a run", seed)
 
     def keep_first_log(episode: Episode) -> None:
         if isinstance(env, Atari) and not logs:

@@ -7,7 +7,6 @@ file and a Python keyword get the same error for the same mistake.
 import argparse
 import contextlib
 import dataclasses
-import importlib
 import re
 import textwrap
 import tomllib
@@ -28,7 +27,7 @@ from wnrl.config import (
 from wnrl.envs.registered.keywords import SETTING
 from wnrl.nn.norms.catalogue import get_norm
 from wnrl.train.foreign_text import joined
-from wnrl.train.plugins import load_plugins
+from wnrl.train.plugins import import_modules, load_plugins
 from wnrl.train.storage.run_folder import read_config
 from wnrl.train.untrusted.files import read_text
 
@@ -100,7 +99,7 @@ def add_import(group: Any) -> None:
         "--import",
         action="append",
         metavar="MODULE",
-        help="Python module to import first, such as one that registers environments; repeatable. "
+        help="Python module to import first, one that registers parts of your own; repeatable. "
         "Nothing else is imported, whatever a file or a run folder names",
     )
 
@@ -127,14 +126,10 @@ def import_named(arguments: Sequence[str]) -> list[str]:
     peek.add_argument("--import", nargs="*", action="extend", default=[])
     peek.add_argument("--env", nargs="*", action="extend", default=[])
     named = vars(peek.parse_known_args(arguments)[0])
-    modules = named["import"] + [env.rpartition(":")[0] for env in named["env"] if ":" in env]
-    for module in dict.fromkeys(modules):
-        try:
-            importlib.import_module(module)
-        except (Exception, SystemExit) as error:  # the module may raise whatever it likes
-            what = f"{type(error).__name__}: {error}"
-            raise UsageError(f"cannot import the module {module!r}: {what}") from error
-    return list(dict.fromkeys(modules))
+    of_env = [env.rpartition(":")[0] for env in named["env"] if ":" in env]
+    modules = list(dict.fromkeys([*named["import"], *of_env]))
+    import_modules(modules)
+    return modules
 
 
 def add_settings(

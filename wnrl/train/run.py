@@ -27,6 +27,7 @@ from wnrl.train.faults.repeat_check import repeats
 from wnrl.train.foreign_text import quoted, visible
 from wnrl.train.loop import Tick
 from wnrl.train.memory_budget import fit_memory
+from wnrl.train.plugins import named_modules
 from wnrl.train.session import Session
 from wnrl.train.speed import Speed, choose_threads, format_duration, lent, measure_speed
 from wnrl.train.start_message import (
@@ -37,7 +38,7 @@ from wnrl.train.start_message import (
     describe_threads,
 )
 from wnrl.train.storage.checkpoint import Checkpoints, Saved
-from wnrl.train.storage.run_folder import FAULT, RunDirectory, read_config
+from wnrl.train.storage.run_folder import FAULT, RunDirectory, naming_modules, read_config
 from wnrl.train.storage.run_record import changes, check_settings, make_record
 from wnrl.train.storage.variant_folder import variant_folder
 
@@ -136,7 +137,8 @@ def resume(
     """
     read_config(run_dir)  # fail before claiming a folder that holds no run
     with RunDirectory(run_dir) as folder:
-        config = _changed(read_config(run_dir), settings)
+        with naming_modules(run_dir):
+            config = _changed(read_config(run_dir), settings)
         with folder.status.recording_failure():
             saved = Checkpoints(run_dir).latest()
             if saved is None:
@@ -155,7 +157,9 @@ def resume(
             device = resolve_device(config.run.device)
             check_graphs(resolve(config), device)
             claimed(folder, config)
-            with contextlib.closing(build_env(resolve(config))) as env:
+            with naming_modules(run_dir):
+                env = build_env(resolve(config))
+            with contextlib.closing(env):
                 yield from _train(config, folder, saved, env, device, should_stop, say, began)
 
 
@@ -329,6 +333,7 @@ def _facts(session: Session, device: torch.device) -> dict[str, Any]:
     return {
         "device": {"type": device.type, "name": name},
         "protocol": dataclasses.asdict(protocol) if protocol else None,
+        "modules": named_modules(),
         "rollbacks": list(session.rollbacks),
     }
 
@@ -347,8 +352,9 @@ def _summary(session: Session, run_dir: Path) -> str:
     finished = done and config.rate_ends and until_steps >= config.run.schedule_steps
     gif = f" --gif {quoted(run_dir / 'play.gif')}" if is_atari(config.run.env) else ""
     further = f" --steps {2 * until_steps:_}" if done else ""
-    module = config.run.env.rpartition(":")[0]
-    needs = f" --import {quoted(module)}" if module else ""
+    of_env = config.run.env.rpartition(":")[0]
+    modules = dict.fromkeys([*named_modules(), *([of_env] if of_env else [])])
+    needs = "".join(f" --import {quoted(module)}" for module in modules)
     resume_line = f"  resume    python -m wnrl.train --resume {quoted(run_dir)}{needs}{further}\n"
     return (
         f"{'done' if done else 'stopped'} at {steps:,} of {until_steps:,} agent steps after "

@@ -50,7 +50,7 @@ def test_a_node_with_other_software_is_refused(expected: ExpectedNode, name: str
 
 
 def test_nothing_is_run_where_something_is_missing(expected: ExpectedNode, tmp_path: Path) -> None:
-    status = run_on_node(["-c", ""], tmp_path / "log", expected._replace(token="another"))
+    status = run_on_node(["-c", ""], tmp_path / "log", expected._replace(token="another"), tmp_path)
     assert status.exit_code == ExitCode.UNUSABLE
     assert "does not see" in status.reason
     assert not (tmp_path / "log").exists()
@@ -61,10 +61,10 @@ def test_a_run_is_done_with_this_package_and_its_exit_code_is_told(
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", "elsewhere")
     code = "import os, sys; print(os.environ['PYTHONPATH']); sys.exit(7)"
-    assert run_on_node(["-c", code], tmp_path / "log", expected) == ExitStatus(7)
+    assert run_on_node(["-c", code], tmp_path / "log", expected, tmp_path) == ExitStatus(7)
     node, output = (tmp_path / "log").read_text().splitlines()
     assert node.startswith("on node ")
-    assert output == f"{Path(ray_worker.__file__).parents[3]}:elsewhere"
+    assert output == f"{Path(ray_worker.__file__).parents[3]}:elsewhere:{tmp_path}"
 
 
 def when(reached: Callable[[], bool], do: Callable[[], None]) -> None:
@@ -102,7 +102,8 @@ def test_an_interrupt_asks_the_process_to_end_and_another_kills_it(
     )
     when(printed("up"), _thread.interrupt_main)
     when(printed("asked"), _thread.interrupt_main)
-    assert run_on_node(["-c", stubborn], log, expected) == ExitStatus.from_code(-signal.SIGKILL)
+    status = run_on_node(["-c", stubborn], log, expected, tmp_path)
+    assert status == ExitStatus.from_code(-signal.SIGKILL)
     assert log.read_text().splitlines()[1:] == ["up", "asked"]
 
 

@@ -120,7 +120,8 @@ class RayLaunch:
         """Submit a run; it starts when a node has room for it."""
         open_log(log).close()
         queued_bytes = log.stat().st_size
-        return RayJob(self._task.remote(list(arguments), log, self._expected), log, queued_bytes)
+        task = self._task.remote(list(arguments), log, self._expected, Path.cwd())
+        return RayJob(task, log, queued_bytes)
 
 
 class RayJob:

@@ -55,7 +55,9 @@ def node_problem(expected: ExpectedNode) -> str:
     return ""
 
 
-def run_on_node(arguments: Sequence[str], log: Path, expected: ExpectedNode) -> ExitStatus:
+def run_on_node(
+    arguments: Sequence[str], log: Path, expected: ExpectedNode, folder: Path
+) -> ExitStatus:
     """Execute a run in a process of this worker, and wait for it.
 
     Ray cancels a task with an interrupt. The first one asks the process to write a checkpoint and
@@ -65,6 +67,7 @@ def run_on_node(arguments: Sequence[str], log: Path, expected: ExpectedNode) -> 
         arguments: arguments for the Python interpreter.
         log: file to which the node's name and then the run's output are appended.
         expected: what the node must have.
+        folder: folder in which the command was typed; it may hold modules of --import.
     """
     if problem := node_problem(expected):
         return ExitStatus(ExitCode.UNUSABLE, problem)
@@ -75,7 +78,8 @@ def run_on_node(arguments: Sequence[str], log: Path, expected: ExpectedNode) -> 
     with open_log(log) as file:
         file.write(f"on node {socket.gethostname()}\n".encode())
     # Run the package that was checked, not another one installed on the node.
-    path = [str(Path(wnrl.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    package, theirs = str(Path(wnrl.__file__).parents[1]), os.environ.get("PYTHONPATH")
+    path = [package, *filter(None, [theirs]), str(folder)]
     process = start_process(arguments, log, {"PYTHONPATH": os.pathsep.join(path)})
     stop = process.terminate
     while True:

@@ -7,6 +7,7 @@ claims it with a lock, which ends with the process, even if the process is kille
 import contextlib
 import json
 import shutil
+import sys
 import textwrap
 import traceback
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from typing import Any
 
 from wnrl._settings import SettingError, UsageError
 from wnrl.config import Config, config_from_json
+from wnrl.train.foreign_text import quoted
 from wnrl.train.storage.atomic_files import (
     StorageError,
     make_directory,
@@ -185,6 +187,7 @@ class ConfigFile:
     agent: dict[str, Any]
     explicit: list[str]
     norm: dict[str, Any] = field(default_factory=dict)
+    modules: list[str] = field(default_factory=list)  # named with --import; never imported here
     device: dict[str, str] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     parts: list[Part] = field(default_factory=list)
@@ -215,17 +218,42 @@ def read_config(run_dir: Path) -> Config:
         UsageError: there is none, or it cannot be read.
     """
     record = read_config_file(run_dir)
-    try:
-        return config_from_json(vars(record))
-    except ValueError as error:
-        raise UsageError(_unusable(run_dir / CONFIG, error)) from None
+    with naming_modules(run_dir):
+        try:
+            return config_from_json(vars(record))
+        except ValueError as error:
+            raise UsageError(_unusable(run_dir / CONFIG, error)) from error
 
 
 def _unusable(path: Path, error: ValueError) -> str:
-    problem = f"{path} cannot be read as a run's configuration: {error}"
-    if isinstance(error, SettingError) and error.setting in REGISTERED:
-        problem += "; if a module of yours registers it, name it with --import MODULE"
-    return problem
+    return f"{path} cannot be read as a run's configuration: {error}"
+
+
+@contextlib.contextmanager
+def naming_modules(run_dir: Path) -> Iterator[None]:
+    """Add to an error which module of the user's may be missing; none is imported here.
+
+    A SettingError is about a value that was given, and stays.
+
+    Args:
+        run_dir: folder of the run whose parts are looked up in the context.
+    """
+    try:
+        yield
+    except SettingError:
+        raise
+    except UsageError as error:
+        recorded = read_config_file(run_dir).modules
+        missing = [f"--import {quoted(x)}" for x in recorded if x not in sys.modules]
+        flags = " ".join(flag for flag in missing if flag not in str(error))
+        cause = error.__cause__
+        if flags:
+            hint = f"; the run was started with {flags}: if you trust that, add it"
+        elif isinstance(cause, SettingError) and cause.setting in REGISTERED:
+            hint = "; if a module of yours registers it, name it with --import MODULE"
+        else:
+            raise
+        raise UsageError(f"{error}{hint}") from error
 
 
 @contextlib.contextmanager
