@@ -1,7 +1,9 @@
 """The documentation: its links, commands, flags and figures hold, and its examples run."""
 
 import csv
+import json
 import re
+import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -9,6 +11,7 @@ from pathlib import Path
 import gymnasium
 import pytest
 import torch
+from own_parts import EXAMPLES
 from script_modules import load_script
 
 from wnrl.agents.catalogue import _AGENTS, AGENTS
@@ -17,6 +20,8 @@ from wnrl.config import make_config
 from wnrl.envs.make import make_env
 from wnrl.nn import NETWORKS, NORMS, weight_norm_groups
 from wnrl.optim import OptimizerSpec
+from wnrl.optim.rules import REGISTERED
+from wnrl.train import command as train_command
 from wnrl.train import run as train
 from wnrl.train.flags import read_toml, train_parser
 
@@ -220,36 +225,36 @@ def test_costs_of_normalizations_are_those_of_the_csv() -> None:
 @pytest.fixture
 def own_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Run in an empty folder, and take out of the catalogues what the example added."""
-    tables = (NORMS, NETWORKS, _AGENTS, gymnasium.registry)
+    tables = (NORMS, NETWORKS, _AGENTS, REGISTERED, gymnasium.registry)
     before = [dict(table) for table in tables]
     threads = torch.get_num_threads()
     monkeypatch.setattr(train, "measure_speed", partial(train.measure_speed, budget_s=0.2))
+    monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.chdir(tmp_path)
     yield
     for table, entries in zip(tables, before, strict=True):
         for name in table.keys() - entries.keys():
             del table[name]
+    for name in EXAMPLES:
+        sys.modules.pop(name, None)
     torch.set_num_threads(threads)
 
 
-@pytest.mark.parametrize(
-    ("section", "run"),
-    [
-        ("A normalization", "CartPole-v1/dqn-pixel"),
-        ("A network", "CartPole-v1/dqn-layer-network=shallow"),
-        ("An environment", "Corridor-v0/dqn-weight"),
-        ("An agent", "CartPole-v1/d3qn-weight"),
-    ],
-)
+@pytest.mark.parametrize("name", ["my_norm", "my_network", "corridor", "my_optimizer", "d3qn"])
 @pytest.mark.usefixtures("own_tables")
-def test_the_example_of_contributing_trains(section: str, run: str, tmp_path: Path) -> None:
-    text = (ROOT / "CONTRIBUTING.md").read_text().split(f"\n### {section}\n")[1].split("\n##")[0]
-    (example,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
-    assert len([line for line in example.splitlines() if line.strip()]) <= EXAMPLE_LINES
-    assert "steps=1_000" in example
-    exec(example.replace("steps=1_000", "steps=600"), {"__name__": "example"})
-    (episodes,) = tmp_path.glob(f"runs/{run}*/seed1/episodes.csv")
-    assert len(episodes.read_text().splitlines()) > 5
+def test_the_example_of_an_own_part_trains_with_its_command(name: str, tmp_path: Path) -> None:
+    example = EXAMPLES[name]
+    assert len([line for line in example.source.splitlines() if line.strip()]) <= EXAMPLE_LINES
+    assert example.command[:3] == ["python", "-m", "wnrl.train"]
+    (tmp_path / f"{name}.py").write_text(example.source)  # the current folder
+    short = ["--steps=600", "--no-calibrate", "--eval-every-steps=0", "--run-dir=run"]
+    assert train_command.main([*example.command[3:], *short]) == 0
+    assert len((tmp_path / "run" / "episodes.csv").read_text().splitlines()) > 5
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["modules"] == [name]
+
+
+def test_every_own_part_is_an_example() -> None:
+    assert list(EXAMPLES) == ["my_norm", "my_network", "corridor", "my_optimizer", "d3qn"]
 
 
 @pytest.mark.usefixtures("own_tables")

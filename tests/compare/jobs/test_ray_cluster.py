@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ from wnrl.compare import command as compare
 from wnrl.train.storage.run_status import saved_steps
 
 LIMIT_S = 200
-OBJECT_STORE_BYTES = 80 * 2**20  # nothing goes through it, and a container's /dev/shm is small
 GRID = ["--env=toy/Catch", "--norm", "none", "weight", "--seeds=1", "--warmup-steps=200"]
 GRID += ["--eval-every-steps=0", "--no-wall-time"]
 LONG = [*GRID, "--steps=1400", "--checkpoint-every-steps=200"]
@@ -58,23 +57,6 @@ def runs_of(out: Path) -> dict[str, tuple[int, int]]:
 
 def saved(out: Path, norm: str) -> int:
     return max((saved_steps(folder) for folder in out.rglob(f"dqn-{norm}*/seed1")), default=0)
-
-
-@pytest.fixture
-def cluster() -> Iterator[Any]:
-    """A head and a node, of one CPU each."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    from ray.cluster_utils import Cluster
-
-    started = Cluster()
-    try:
-        for _ in range(2):
-            started.add_node(
-                num_cpus=1, object_store_memory=OBJECT_STORE_BYTES, include_dashboard=False
-            )
-        yield started
-    finally:
-        started.shutdown()
 
 
 class Command:
