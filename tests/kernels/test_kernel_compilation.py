@@ -18,13 +18,19 @@ import pytest
 
 pytestmark = pytest.mark.slow
 LAYERS = 5  # the Nature network's
-TARGETS = {"sm_80": ("cuda", 80, 32), "sm_90": ("cuda", 90, 32), "gfx942": ("hip", "gfx942", 64)}
+TARGETS = {
+    "sm_80": ("cuda", 80, 32),
+    "sm_90": ("cuda", 90, 32),
+    "sm_100": ("cuda", 100, 32),
+    "gfx942": ("hip", "gfx942", 64),
+}
 WIDE_LOAD = {
     "sm_80": "ld.global.v4.b32",
     "sm_90": "ld.global.v4.b32",
+    "sm_100": "ld.global.v4.b32",
     "gfx942": "global_load_dwordx4",
 }
-CASES = [("sm_80", "fp32"), ("sm_90", "fp32"), ("sm_90", "bf16"), ("gfx942", "fp32")]
+CASES = [(target, "fp32") for target in TARGETS] + [("sm_90", "bf16")]
 MAX_REGISTERS = 64  # 8 blocks of 128 threads fill an SM of 65,536 registers
 
 
@@ -126,10 +132,11 @@ def _resources(ptx: str, target_name: str) -> dict[str, int]:
     """Registers and spilled bytes of a kernel, from ptxas's own report; nothing without ptxas."""
     import triton
 
-    ptxas = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "ptxas"
+    tool = "ptxas-blackwell" if target_name == "sm_100" else "ptxas"
+    ptxas = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / tool
     if not ptxas.exists():
         return {}
-    architecture = target_name + ("a" if target_name == "sm_90" else "")
+    architecture = target_name + ("" if target_name == "sm_80" else "a")
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "kernel.ptx"
         source.write_text(ptx)

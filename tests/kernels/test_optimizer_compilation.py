@@ -31,8 +31,10 @@ VARIANTS = {
     "momentum sgd": ("sm_90", 6, False, "fp32", NATURE),
     "adam, bfloat16": ("sm_90", 0, False, "bf16", NATURE),
     "adam, every kind of row": ("sm_90", 0, True, "fp32", EVERY_KIND),
-    "adam on sm_80": ("sm_80", 0, False, "fp32", NATURE),
-    "adam on gfx942": ("gfx942", 0, False, "fp32", NATURE),
+    **{
+        f"adam, clipped, on {target}": (target, 0, True, "fp32", NATURE)
+        for target in ("sm_80", "sm_100", "gfx942")
+    },
 }
 WITHOUT_SPILLS = (
     *("adam", "adam, clipped", "adam, bfloat16"),
