@@ -9,6 +9,7 @@ The works that are timed are elsewhere, for example in workloads.py.
 
 import contextlib
 import csv
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -101,9 +102,15 @@ def _by_events(work: Work, calls: int) -> float:
 
 
 def paired(
-    works: Mapping[str, Work], rounds: int, repeats: int, timer: Timer
+    works: Mapping[str, Work],
+    rounds: int,
+    repeats: int,
+    timer: Timer,
+    until_s: float = math.inf,
 ) -> dict[str, list[float]]:
     """Time all works in turns, in alternating order; returns milliseconds per call.
+
+    No round begins after `until_s` of `time.monotonic`, but there is at least one.
 
     Other load on the machine then slows all works alike, so compare them by the median of the
     ratios within a round, as `table` does.
@@ -112,6 +119,8 @@ def paired(
     for work in works.values():
         work()
     for index in range(rounds):
+        if index > 0 and time.monotonic() >= until_s:
+            break
         order = list(works) if index % 2 == 0 else list(works)[::-1]
         for name in order:
             times[name].append(timer(works[name], repeats) / repeats)
