@@ -97,6 +97,7 @@ def kill_and_repeat(folder: Path, out: Path, *place: str) -> None:
         assert first.poll() is None, first.communicate()[0]
         assert time.monotonic() < deadline
         time.sleep(0.02)
+    first.send_signal(signal.SIGSTOP)  # so that it does not start the run again
     os.kill(pids[0], signal.SIGKILL)
     first.kill()
     first.communicate()

@@ -17,6 +17,7 @@ from wnrl.envs.guarded_env import (
     BrokenInterface,
     EnvironmentFault,
     EnvironmentRaised,
+    GuardedEnv,
     NotFiniteStep,
 )
 from wnrl.envs.gymnasium_env import GymnasiumEnvs
@@ -325,6 +326,14 @@ def test_an_array_that_the_environment_changes_in_place_is_a_new_row_each_time()
     env_steps = played(Odd("SameArray", {"look": look}), 12)
     array[:] = -1
     assert [step.obs[0, 0] for step in env_steps] == [*range(1, 11), 0, 1]
+
+
+def test_a_guarded_environment_returns_a_copy() -> None:
+    array = np.zeros(3, np.float32)
+    env = GuardedEnv(type("SameArray", (Plain,), {"look": returns(array)})(), "SameArray-v0", 0)
+    first, (second, *_) = env.reset(0), env.step(0)
+    array[:] = 1
+    assert first.tolist() == second.tolist() == [0, 0, 0]
 
 
 def test_no_action_is_taken_after_an_end_or_before_a_reset() -> None:
