@@ -33,3 +33,4 @@ def test_a_games_default_is_no_other_mode() -> None:
     assert other_modes("pong", 0, 0) == {"mode": -1, "difficulty": -1}
     assert other_modes("pong", 1, 0) == {"mode": 1, "difficulty": -1}
     assert other_modes("pong", -1, 3) == {"mode": -1, "difficulty": 3}
+    assert other_modes("backgammon", 0, 3) == {"mode": -1, "difficulty": 3}  # the ALE plays 0

@@ -1,7 +1,8 @@
 """The modes and difficulties that each game of the ALE has (Machado et al. 2018, section 6).
 
 A mode is a version of a game, chosen with the console's SELECT switch; a difficulty is a position
-of its other switches. The first of each is the game's default.
+of its other switches. A game's first mode and difficulty 0 are its default, even where difficulty 0
+is not one of those that can be chosen (Backgammon).
 """
 
 import functools
@@ -85,7 +86,7 @@ def other_modes(rom: str, mode: int, difficulty: int) -> dict[str, int]:
     if mode == difficulty == GAMES_OWN:
         return chosen
     facts = game_facts(rom)
-    default = {"mode": facts.modes[0], "difficulty": facts.difficulties[0]}
+    default = {"mode": facts.modes[0], "difficulty": 0}
     return {name: GAMES_OWN if x == default[name] else x for name, x in chosen.items()}
 
 

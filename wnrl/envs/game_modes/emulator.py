@@ -32,16 +32,13 @@ class ModeEmulators:
         facts, self._protocol, self._rom = game_facts(rom), protocol, rom
         self._actions = facts.all_actions if protocol.full_action_space else facts.own_actions
         self._presses = protocol.fire_reset and Action.FIRE in self._actions
-        self._defaults = facts.modes[0], facts.difficulties[0]
         self._colour = colour
         self._games = [ALEInterface() for _ in range(num_envs)]
         for game in self._games:
             game.setFloat("repeat_action_probability", protocol.repeat_action_probability)
         self._loaded = np.zeros(num_envs, np.bool_)
         self._random = [np.random.default_rng(0) for _ in range(num_envs)]
-        self._switches = [self._defaults] * num_envs
-        for env in range(num_envs):
-            self.switch(env, protocol.mode, protocol.difficulty)
+        self._switches = [(protocol.mode, protocol.difficulty)] * num_envs
         pixels = (*facts.screen, 3) if colour else facts.screen
         shown = pixels if colour else (protocol.screen_pixels,) * 2
         self._frames = np.zeros((2, num_envs, *pixels), np.uint8)  # the last two of each step
@@ -60,10 +57,8 @@ class ModeEmulators:
         return list(self._actions)
 
     def switch(self, env: int, mode: int, difficulty: int) -> None:
-        """Set the switches of one emulator, which its next reset reads."""
-        chosen = zip((mode, difficulty), self._defaults, strict=True)
-        own_mode, own_difficulty = (own if x == GAMES_OWN else x for x, own in chosen)
-        self._switches[env] = own_mode, own_difficulty
+        """Set the switches of one emulator, which its next reset from a seed reads."""
+        self._switches[env] = mode, difficulty
 
     def reset(
         self,
@@ -115,8 +110,10 @@ class ModeEmulators:
         if seed is not None or not self._loaded[env]:
             load_game(game, self._rom)
             self._loaded[env] = True
-        game.setMode(mode)
-        game.setDifficulty(difficulty)
+        if mode != GAMES_OWN:
+            game.setMode(mode)
+        if difficulty != GAMES_OWN:
+            game.setDifficulty(difficulty)
         game.reset_game()
         if self._presses:
             game.act(Action.FIRE)
