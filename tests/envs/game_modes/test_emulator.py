@@ -27,10 +27,10 @@ def same(one: Any, other: Any) -> bool:
 @pytest.mark.parametrize(
     ("rom", "changes"),
     [
-        ("breakout", {"max_episode_frames": 150}),  # capped in the middle of a step
+        ("breakout", {"max_episode_frames": 100}),  # cut at a step's last frame
         ("pong", {"repeat_action_probability": 0.25, "frameskip_frames": 1, "stack": 2}),
         ("freeway", {"full_action_space": True, "screen_pixels": 50}),
-        ("ms_pacman", {"fire_reset": False, "frameskip_frames": 3}),
+        ("ms_pacman", {"fire_reset": False, "max_episode_frames": 90}),  # in a step's middle
     ],
 )
 def test_the_default_mode_is_played_bit_for_bit_as_by_the_vector_environment(
@@ -74,25 +74,27 @@ def test_colour_frames_have_the_size_of_the_games_own_screen() -> None:
     assert same(ours.step(np.array([2])), ale.step(np.array([2])))
 
 
-def test_no_ops_are_drawn_from_the_seed_and_are_fewer_than_the_protocol_says() -> None:
-    played = protocol(noop_max=6, fire_reset=False)
-    emulators = ModeEmulators("breakout", 1, played)
-    frames = [
-        int(emulators.reset(seed=np.array([seed]))[1]["episode_frame_number"][0])
-        for seed in (1, 2, 3, 4, 5, 1)
-    ]
-    assert set(frames) <= set(range(6))
-    assert len(set(frames)) > 1
-    assert frames[0] == frames[-1]
+@pytest.mark.parametrize("fire_reset", [False, True])
+def test_no_ops_are_drawn_from_the_seed_and_are_fewer_than_the_protocol_says(
+    fire_reset: bool,
+) -> None:
+    emulators = ModeEmulators("breakout", 1, protocol(noop_max=4, fire_reset=fire_reset))
+    drawn = []
+    for _ in range(2):
+        resets = [emulators.reset(seed=SEEDS[:1]), *(emulators.reset() for _ in range(15))]
+        drawn.append([int(info["episode_frame_number"][0]) for _, info in resets])
+    assert set(drawn[0]) == set(range(int(fire_reset), 4))
+    assert drawn[0] == drawn[1]
 
 
-def test_a_mode_and_a_difficulty_are_another_game_and_switch_at_the_next_reset() -> None:
-    emulators = ModeEmulators("breakout", 2, protocol(mode=12))
-    two, _ = emulators.reset(seed=SEEDS[[0, 0]])
-    assert np.array_equal(two[0], two[1])
+def test_switches_are_read_at_a_reset_and_each_emulator_has_its_own() -> None:
+    emulators = ModeEmulators("breakout", 3, protocol(mode=12))
+    first, _ = emulators.reset(seed=SEEDS[[0, 0, 0]])
+    assert np.array_equal(first[0], first[1])
     emulators.switch(1, -1, -1)
-    still, *_ = emulators.step(np.zeros(2, np.int64))
-    assert np.array_equal(still[0], still[1])  # not before a reset
-    one, _ = emulators.reset(seed=SEEDS[[0, 0]])
-    assert np.array_equal(one[0], two[0])
-    assert not np.array_equal(one[1], two[1])
+    emulators.switch(2, -1, 1)
+    same_game, *_ = emulators.step(np.zeros(3, np.int64))
+    assert np.array_equal(same_game[0], same_game[1])
+    again, _ = emulators.reset(seed=SEEDS[[0, 0, 0]])
+    assert np.array_equal(again[0], first[0])
+    assert len({obs.tobytes() for obs in again}) == 3
