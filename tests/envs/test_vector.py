@@ -57,7 +57,8 @@ def test_a_score_that_begins_again_at_a_million_is_counted_in_its_episode_alone(
         Episode(1, -799_990.0, 2, False, 0),
     ]
     other.update(row([-999_900, 0], first="f."))
-    assert other.update(row([5, -999_900], end="tc"))[1].wraps == 1
+    ended = other.update(row([5, -999_900], end="tc"))
+    assert [episode.wraps for episode in ended] == [0, 1]
     statistics.load_state_dict({"returns": [0.0, 0.0], "lengths": [3, 3]})  # an early checkpoint
     assert statistics.cut(0).wraps == 0
     plain = EpisodeStatistics(2)

@@ -37,6 +37,11 @@ AGENTS = {
         "--agent=ppo", "--recurrent", "--env=Pong", "--norm=weight", "--weight-storage=gv",
         "--protocol=sticky", "--epochs=2", *ROLLOUTS,
     ],
+    "custom-a2c": [
+        "--agent=a2c", "--env=Breakout", "--norm=none", "--mode=12", "--difficulty=1",
+        "--sticky=0.1", "--noop-max=4", "--no-fire-reset", "--full-action-space", "--frame-skip=2",
+        "--max-episode-steps=120", "--screen-size=42", *ROLLOUTS,
+    ],
 }  # fmt: skip
 
 

@@ -20,7 +20,6 @@ from wnrl.envs.protocols import AtariProtocol
 
 MAX_FRAMES = 2_000  # about two minutes of play; longer files take hundreds of megabytes
 FRAMES_PER_S = 60  # of the console
-SHORTEST_MS = 20  # viewers show shorter times more slowly
 
 
 def write_episode_gif(path: Path, game: str, protocol: AtariProtocol, log: ActionLog) -> int:
@@ -61,7 +60,7 @@ def write_episode_gif(path: Path, game: str, protocol: AtariProtocol, log: Actio
 
 def step_ms(protocol: AtariProtocol) -> int:
     """Return how long an agent step is shown, in whole hundredths of a second as a GIF has them."""
-    return max(SHORTEST_MS, 10 * round(100 * protocol.frameskip_frames / FRAMES_PER_S))
+    return 10 * round(100 * protocol.frameskip_frames / FRAMES_PER_S)
 
 
 def colour_frames(
