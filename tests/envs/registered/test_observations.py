@@ -114,12 +114,12 @@ IMAGE = image_space(np.uint8, (7, 7, 3))
     [
         (
             spaces.Dict(image=IMAGE, facing=spaces.Discrete(4)),
-            r"'Mine-v0' has observations of several parts, with an image in image; .* wrap the env",
+            "'Mine-v0' has observations of several parts, and 'image' is an image; .* wrap the env",
         ),
-        (spaces.Tuple((IMAGE, IMAGE)), "with an image in 0 and in 1;"),
-        (spaces.Dict(robot=spaces.Dict(eye=IMAGE)), r"with an image in robot\.eye;"),
-        (spaces.Dict(map=spaces.Box(-1.0, 1.0, (5, 5))), "with an image in map;"),
-        (spaces.Dict(map=spaces.Box(0, 255, (2, 2), np.uint8)), "with an image in map;"),
+        (spaces.Tuple((IMAGE, IMAGE)), "and '0' and '1' are images;"),
+        (spaces.Dict(robot=spaces.Dict(eye=IMAGE)), r"and 'robot\.eye' is an image;"),
+        (spaces.Dict(map=spaces.Box(-1.0, 1.0, (5, 5))), "and 'map' is an image;"),
+        (spaces.Dict(map=spaces.Box(0, 255, (2, 2), np.uint8)), "and 'map' is an image;"),
         (
             spaces.Box(0, 255, (4, 84, 84, 3), np.uint8),
             r"observations \(4, 84, 84, 3\), and an image has 2 or 3 axes; wrap the environment",

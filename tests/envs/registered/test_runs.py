@@ -47,12 +47,28 @@ def grids(num_envs: int, **keywords: Any) -> Any:
     return gymnasium.vector.SyncVectorEnv([lambda: Grid(**keywords) for _ in range(num_envs)])
 
 
+class Side(Grid):
+    """Pays for naming the side of the light: 10 in an episode at best, 5 by chance."""
+
+    def look(self) -> Any:
+        image: Any = super().look()
+        self.right = bool(image[:, 3:].any())
+        return image
+
+    def step(self, action: int) -> Any:
+        reward = float(bool(action) == self.right)
+        obs, _, *rest = super().step(action)
+        return obs, reward, *rest
+
+
 @pytest.fixture(autouse=True)
 def registered() -> Iterator[None]:
     gymnasium.register("Grid-v0", Grid)
     gymnasium.register("Grids-v0", vector_entry_point=grids)
+    gymnasium.register("Side-v0", Side)
     yield
     gymnasium.registry.pop("Grid-v0")
+    gymnasium.registry.pop("Side-v0")
     gymnasium.registry.pop("Grids-v0")
 
 
@@ -143,3 +159,14 @@ def test_wrong_keywords_are_one_line(
     assert err.count("\n") == 1
     assert message in err
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_a_network_learns_from_an_image_where_things_are(tmp_path: Path) -> None:
+    arguments = ["--env=Side-v0", "--agent=pqn", "--gamma=0", "--learning-rate=2e-3"]
+    arguments += ["--steps=8_000", "--no-calibrate", "--eval-every-steps=0"]
+    assert go(*arguments, f"--run-dir={tmp_path}") == 0
+    rows = (tmp_path / "episodes.csv").read_text().splitlines()[1:]
+    returns = [float(row.split(",")[2]) for row in rows]
+    assert np.mean(returns[:40]) < 6.5
+    assert np.mean(returns[-40:]) > 8.0

@@ -32,5 +32,8 @@ def constructed(spec: EnvSpec, make: Callable[[], Made]) -> Made:
 def discrete_actions(name: str, space: gymnasium.Space[Any]) -> tuple[int, int]:
     """Return the number of actions and the first one. UsageError unless they are `Discrete`."""
     if not isinstance(space, gymnasium.spaces.Discrete):
-        raise UsageError(f"{name!r} has actions {space}; choose an id with Discrete actions")
+        raise UsageError(
+            f"{name!r} has actions {space}; choose an id with Discrete actions, or keywords that "
+            "make them so, as env_kwargs continuous=false does for CarRacing-v3"
+        )
     return int(space.n), int(space.start)

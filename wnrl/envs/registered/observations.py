@@ -7,7 +7,7 @@ numbers stay as they are, except for bytes, which are divided by 255 too.
 Dimension key: D numbers in an observation, C channels, H height, W width, ... any leading axes.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -67,8 +67,8 @@ def _problems(space: spaces.Space[Any]) -> Iterator[str]:
         yield f"{space}, which hold no number; choose an id with observations"
     if images := [path for path, part in _parts(space) if _needs_convolution(part)]:
         yield (
-            f"of several parts, with an image in {' and in '.join(images)}; a network takes one "
-            "image or one vector: wrap the environment so that it gives one, for example in "
+            f"of several parts, and {_named(images)}; a network takes one image or one vector: "
+            "wrap the environment so that it gives one, for example in "
             "gymnasium.wrappers.TransformObservation, and register it"
         )
     if _axes(space) > 3:
@@ -76,6 +76,11 @@ def _problems(space: spaces.Space[Any]) -> Iterator[str]:
             f"{space.shape}, and an image has 2 or 3 axes; wrap the environment so that it gives "
             "one image, for example with the frames of a stack as channels, and register it"
         )
+
+
+def _named(images: Sequence[str]) -> str:
+    names = " and ".join(map(repr, images))
+    return f"{names} are images" if len(images) > 1 else f"{names} is an image"
 
 
 def _parts(space: spaces.Space[Any], path: str = "") -> Iterator[tuple[str, spaces.Space[Any]]]:
