@@ -163,6 +163,8 @@ def test_a_custom_protocol_has_no_published_score_and_no_human_level(
     assert game.random == 2.0  # of the first episode, not the published one
     assert found.facts["protocol"].startswith("custom: ")
     assert "2 frames in an agent step" in found.facts["protocol"]
+    drawn = comparison([made_result([2.0], agent="a2c", frame_skip=2)]).facts["protocol"]
+    assert "evaluated at epsilon 0," in drawn
     named = only_game(made_result([2.0, 9.0]))
     assert (named.levels is not None, named.random, named.frame_skip) == (True, 1.7, 4)
 

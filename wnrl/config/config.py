@@ -91,7 +91,10 @@ class Config:
         if not is_atari(self.run.env):
             return None
         stack = self.run.stack or (1 if self.agent.recurrent else 0)
-        return protocol_named(self.run.protocol, stack, self.changes)
+        protocol = protocol_named(self.run.protocol, stack, self.changes)
+        if get_agent(self.run.agent).greedy:
+            return protocol
+        return dataclasses.replace(protocol, evaluation_epsilon=0.0)  # its policy is drawn from
 
     @functools.cached_property
     def values(self) -> dict[str, Any]:

@@ -78,8 +78,6 @@ def resolve(config: Config) -> RunParts:
     norm = get_norm(run.norm).with_settings(dataclasses.asdict(config.norm))
     protocol = config.protocol
     stack = protocol.stack if protocol else run.stack
-    if protocol and not agent.greedy:
-        protocol = dataclasses.replace(protocol, evaluation_epsilon=0.0)
     optimizer = OptimizerSpec(
         name=settings.optimizer,
         learning_rate=settings.learning_rate,

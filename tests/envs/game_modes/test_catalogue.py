@@ -1,9 +1,21 @@
 """The modes that games have, and what is said about those that they do not have."""
 
+import subprocess
+import sys
+
 import pytest
 
 from wnrl._settings import SettingError
 from wnrl.envs.game_modes.catalogue import check_modes, game_facts, other_modes
+
+
+@pytest.mark.slow  # only the first emulator of a process greets
+def test_looking_at_a_game_prints_nothing() -> None:
+    code = "from wnrl.envs.game_modes.catalogue import game_facts; game_facts('pong')"
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, timeout=60, capture_output=True, text=True
+    )
+    assert (done.stdout, done.stderr) == ("", "")
 
 
 def test_a_games_modes_are_the_ales() -> None:

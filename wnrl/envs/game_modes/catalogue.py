@@ -28,11 +28,18 @@ class GameFacts(NamedTuple):
     screen: tuple[int, int]  # height and width, in pixels
 
 
-def load_game(emulator: "ALEInterface", rom: str) -> None:
-    """Load a game into an emulator, which takes 0.1 s of CPU time and prints nothing."""
-    from ale_py import LoggerMode, roms  # on first use: it loads the emulator's library
+def new_emulator() -> "ALEInterface":
+    """Return an emulator without a game, which prints nothing."""
+    from ale_py import ALEInterface, LoggerMode  # on first use: it loads the emulator's library
 
-    emulator.setLoggerMode(LoggerMode.Error)
+    ALEInterface.setLoggerMode(LoggerMode.Error)  # before the first one, which greets
+    return ALEInterface()
+
+
+def load_game(emulator: "ALEInterface", rom: str) -> None:
+    """Load a game into an emulator, which takes 0.1 s of CPU time."""
+    from ale_py import roms
+
     path = roms.get_rom_path(rom)
     assert path is not None, "a ROM id of wnrl.envs.games has a file"
     emulator.loadROM(path)
@@ -41,9 +48,7 @@ def load_game(emulator: "ALEInterface", rom: str) -> None:
 @functools.cache
 def game_facts(rom: str) -> GameFacts:
     """Return what the ALE knows about a game, by its ROM id; an emulator is opened for it once."""
-    from ale_py import ALEInterface
-
-    emulator = ALEInterface()
+    emulator = new_emulator()
     load_game(emulator, rom)
     height, width = emulator.getScreenDims()
     return GameFacts(

@@ -10,10 +10,10 @@ Dimension key: N emulators, S frames in an observation, H x W pixels.
 
 import numpy as np
 import numpy.typing as npt
-from ale_py import Action, ALEInterface
+from ale_py import Action
 
 from wnrl.envs.game_modes.area_average import shrink
-from wnrl.envs.game_modes.catalogue import game_facts, load_game
+from wnrl.envs.game_modes.catalogue import game_facts, load_game, new_emulator
 from wnrl.envs.protocols import GAMES_OWN, AtariProtocol
 from wnrl.envs.vector import Actions, Flags
 
@@ -33,7 +33,7 @@ class ModeEmulators:
         self._actions = facts.all_actions if protocol.full_action_space else facts.own_actions
         self._presses = protocol.fire_reset and Action.FIRE in self._actions
         self._colour = colour
-        self._games = [ALEInterface() for _ in range(num_envs)]
+        self._games = [new_emulator() for _ in range(num_envs)]
         for game in self._games:
             game.setFloat("repeat_action_probability", protocol.repeat_action_probability)
         self._loaded = np.zeros(num_envs, np.bool_)
