@@ -14,7 +14,10 @@ from wnrl.compare import command as compare
 from wnrl.compare.grid import make_grid, train_arguments
 from wnrl.config import make_config
 from wnrl.nn.norms.catalogue import NORMS
+from wnrl.report.comparison import DEFAULT_QUESTION
+from wnrl.report.find_runs import remember
 from wnrl.train import command
+from wnrl.train.storage.run_folder import read_config
 
 TOY = ["--env=toy/Catch", "--steps=40", "--no-calibrate", "--eval-every-steps=0"]
 SHORT = ["--steps=300", "--warmup-steps=100", "--no-calibrate", "--eval-every-steps=0"]
@@ -144,6 +147,23 @@ def test_a_folder_only_says_which_modules_it_was_started_with(
         for line in capsys.readouterr().err.splitlines():
             assert f"the run was started with --import {name}: if you trust that, add it" in line
         assert not imported(module)
+
+
+def test_a_report_is_not_replaced_by_one_without_its_runs(
+    module: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module.with_name("some_parts.py").write_text(PLUGIN)
+    out, run = tmp_path / "out", tmp_path / "out" / "run"
+    assert command.main([*OWN_NORM, f"--run-dir={run}"]) == 0
+    remember(out, {run: read_config(run)}, (), DEFAULT_QUESTION)
+    assert compare.main(["--import=some_parts", "--report-only", str(out)]) == 0
+    before = (out / "summary.md").read_bytes()
+    sys.modules.pop("some_parts", None)
+    NORMS.pop("plugged", None)
+    capsys.readouterr()
+    assert compare.main(["--report-only", str(out)]) == 2
+    assert "the run was started with --import some_parts: if you" in capsys.readouterr().err
+    assert (out / "summary.md").read_bytes() == before
 
 
 def test_the_current_folder_may_hold_a_module_however_the_command_was_started(

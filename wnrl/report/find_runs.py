@@ -235,8 +235,8 @@ def take_inventory(out: Path, swept: Sequence[str], failed: Mapping[str, str]) -
         failed: why a run failed, by its folder.
 
     Raises:
-        UsageError: there is no run, they differ in more than what is compared, or no run has a
-            swept setting.
+        UsageError: there is no run, none can be read, they differ in more than what is compared,
+            or no run has a swept setting.
     """
     record = read_record(out)
     results: list[Result] = []
@@ -246,7 +246,7 @@ def take_inventory(out: Path, swept: Sequence[str], failed: Mapping[str, str]) -
             results.append(read_result(folder))
         except UsageError as error:
             problems[_name(folder, out)] = one_line(error)
-    if not results and not record.runs:
+    if not results and (problems or not record.runs):
         empty = "the folder holds none" if out.is_dir() else "it is not a folder"
         empty += "; name a folder that holds runs"
         raise UsageError(f"no run in {out}: {next(iter(problems.values()), empty)}")
