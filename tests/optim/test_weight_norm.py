@@ -415,6 +415,18 @@ def test_a_parameter_without_gradient_keeps_its_bits_and_has_no_state() -> None:
     assert [optimizer.state[p]["updates"].item() for p in (used, unused)] == [2, 1]
 
 
+def test_an_empty_weight_among_others_does_not_stop_a_step(cpu_backend: None) -> None:
+    weights = [nn.Parameter(torch.ones(shape)) for shape in ((0, 3), (2, 3), (3, 0))]
+    alone = nn.Parameter(torch.ones(2, 3))
+    for parameters in (weights, [alone]):
+        for parameter in parameters:
+            squares = torch.arange(float(parameter.numel())).square()  # no dL/dv is near 0
+            parameter.grad = squares.reshape(parameter.shape)
+        WNAdam(parameters, 0.1, max_norm=1.0).step()
+    torch.testing.assert_close(weights[1], alone)
+    assert not torch.equal(alone, torch.ones(2, 3))
+
+
 def test_a_sparse_gradient_is_refused_by_name() -> None:
     table = nn.Embedding(4, 3, sparse=True)
     table(torch.tensor([1, 2])).sum().backward()

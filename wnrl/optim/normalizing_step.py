@@ -250,4 +250,5 @@ def _match_layout_(state: dict[str, Tensor], parameter: Tensor) -> None:
 
 
 def _normalized(group: Group, parameter: Tensor) -> bool:
-    return bool(group["weight_norm"]) and parameter.ndim >= 2
+    """Return whether the parameter is a weight with rows that have a norm."""
+    return bool(group["weight_norm"]) and parameter.ndim >= 2 and parameter.numel() > 0

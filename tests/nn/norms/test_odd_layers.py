@@ -17,7 +17,15 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations, prune
 
 from wnrl._settings import UsageError
-from wnrl.nn import SpectralLinear, StandardizedConv2d, convert_, fold_, weight_norm_groups
+from wnrl.nn import (
+    SpectralLinear,
+    StandardizedConv2d,
+    WNEmbedding,
+    WNLinear,
+    convert_,
+    fold_,
+    weight_norm_groups,
+)
 from wnrl.nn.weight_norm.parametrization import WeightNormalized
 from wnrl.optim import WNAdam
 
@@ -386,7 +394,7 @@ def test_a_network_on_meta_is_converted_and_loaded(name: str, storage: str) -> N
 REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "complex": (
         lambda: nn.Linear(3, 2, dtype=torch.complex64),
-        r"weight of layer '1' is \(2, 3\) torch.complex64: .*real floating-point type; leave",
+        r"weight of layer '1' is \(2, 3\) torch.complex64: .*real floating-point type; keep",
     ),
     "no units": (lambda: nn.Linear(3, 0), r"'1' is \(0, 3\) torch.float32: .*one element"),
     "no inputs": (lambda: nn.Linear(0, 3), r"'1' is \(3, 0\) torch.float32: .*one element"),
@@ -420,6 +428,17 @@ def test_what_cannot_be_normalized_is_refused_and_nothing_changes(name: str, sto
         warnings.simplefilter("error")
         convert_(net, storage=storage, where=lambda name, layer: not name.startswith("1"))
     assert isinstance(net[0], WeightNormalized)
+
+
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors is a no-op:UserWarning")
+def test_a_layer_is_not_built_with_a_weight_that_has_no_norm() -> None:
+    for make, words in (
+        (lambda: WNLinear(3, 0), r"weight of a WNLinear is \(0, 3\) torch.float32: "),
+        (lambda: WNEmbedding(0, 3), r"weight of a WNEmbedding is \(0, 3\) torch.float32: "),
+        (lambda: WNLinear(3, 2, dtype=torch.complex64), r"weight of a WNLinear is .*complex64: "),
+    ):
+        with pytest.raises(UsageError, match=words + ".*needs at least one element and a real"):
+            make()
 
 
 @pytest.mark.parametrize("storage", STORAGES)

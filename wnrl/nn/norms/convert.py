@@ -36,6 +36,7 @@ from wnrl.nn.weight_norm.lstm import WNLSTM
 from wnrl.nn.weight_norm.parametrization import (
     WeightNormalized,
     check_options,
+    check_weight,
     computed_weights,
     effective_weights,
 )
@@ -205,12 +206,7 @@ def _check_weights(name: str, layer: nn.Module) -> None:
                 f"layer {name!r} has no Parameter {weight_name}: first remove its "
                 "reparameterization (torch.nn.utils.prune.remove)"
             )
-        if weight.numel() == 0 or not weight.is_floating_point():
-            raise UsageError(
-                f"{weight_name} of layer {name!r} is {tuple(weight.shape)} {weight.dtype}: weight "
-                "normalization needs at least one element and a real floating-point type; leave "
-                "the layer out with `where`"
-            )
+        check_weight(weight, f"{weight_name} of layer {name!r}")
 
 
 def _check_axes(chosen: Collection[tuple[str, nn.Module]]) -> None:

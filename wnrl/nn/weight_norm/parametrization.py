@@ -87,6 +87,7 @@ class WeightNormalized(nn.Module):
             for name in self.weight_names():
                 weight = self._parameters[name]
                 assert weight is not None
+                check_weight(weight, f"{name} of a {type(self).__name__}")
                 self.store_gv_(name, *self._parts(weight.detach()))
                 for part in self.gv_parameters(name):  # a fixed gain stays fixed
                     part.requires_grad_(part.requires_grad and weight.requires_grad)
@@ -399,6 +400,16 @@ def effective_weights(places: Sequence[tuple[WeightNormalized, str]]) -> list[Te
         output_back(weight, layer.output_axis)
         for weight, (layer, _) in zip(weights, places, strict=True)
     ]
+
+
+def check_weight(weight: Tensor, described: str) -> None:
+    """Raise a UsageError, which says what the weight is, unless its rows have a norm."""
+    if weight.numel() == 0 or not weight.is_floating_point():
+        raise UsageError(
+            f"{described} is {tuple(weight.shape)} {weight.dtype}: weight normalization needs at "
+            "least one element and a real floating-point type; keep torch's layer (`where` of "
+            "convert_)"
+        )
 
 
 def check_options(storage: str, gain: str, gain_scale: float, max_v_norm: float | None) -> None:
