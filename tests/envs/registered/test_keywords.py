@@ -3,6 +3,8 @@
 from typing import Any
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from wnrl._settings import SettingError
 from wnrl.envs.registered.keywords import keywords_of, keywords_text
@@ -52,6 +54,21 @@ def test_equal_keywords_have_one_text(given: Any, text: str) -> None:
     assert keywords_text(text) == text
     if isinstance(given, dict):
         assert keywords_of(text) == given
+
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False)
+WORDS = st.text(alphabet='"[{]}=:, \u00a0\\x1_tru.-', max_size=6)
+VALUES = st.recursive(SCALARS | WORDS, lambda inner: st.lists(inner, max_size=3), max_leaves=4)
+
+
+@given(st.dictionaries(st.sampled_from(["a", "b2", "c_"]), VALUES, max_size=3))
+@settings(max_examples=60, deadline=None, derandomize=True)
+@example({"a": '"', "b": '"'})  # which would be read as one text
+@example({"a": "[", "b": "]"})
+def test_any_keywords_are_read_back_from_their_text(keywords: dict[str, Any]) -> None:
+    text = keywords_text(keywords)
+    assert keywords_of(text) == keywords
+    assert keywords_text(text) == text
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ _KEY = re.compile(r"\s*([A-Za-z_]\w*)=", re.ASCII)
 _END = re.compile(r"\s*\Z")
 _WORD = re.compile(r"\S+")
 _GROUPED = re.compile(r"-?[1-9]\d{0,2}(_\d{3})+")  # 10_000, as in other settings
+_OPENING = ('"', "[", "{")  # in front of what comes next, a word could become JSON
 _PYTHON = {"True": True, "False": False, "None": None}
 # Arguments of `gymnasium.make` that are not the environment's, or that a run gives itself.
 _RESERVED = ("id", "disable_env_checker", "num_envs", "vectorization_mode", "vector_kwargs")
@@ -97,6 +98,6 @@ def _value_text(value: Any) -> str:
         in_json = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     except (TypeError, ValueError, RecursionError):
         raise SettingError(SETTING, f"takes values that JSON has, not {value!r}") from None
-    if isinstance(value, str) and _value(value, 0) == (value, len(value)):
-        return value
-    return in_json
+    if not isinstance(value, str) or value.startswith(_OPENING):
+        return in_json
+    return value if _value(value, 0) == (value, len(value)) else in_json
