@@ -1,7 +1,10 @@
 """The arithmetic of how long a run takes."""
 
+import itertools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 import torch
@@ -10,6 +13,7 @@ from wnrl.config import make_config
 from wnrl.doctor.cpus import default_threads
 from wnrl.envs.toy import Corridor
 from wnrl.train import speed
+from wnrl.train.loop import Tick
 from wnrl.train.run import resume, train
 from wnrl.train.speed import Speed, cheaper, choose_threads, duration_s, format_duration, lent
 from wnrl.train.storage.run_folder import read_config
@@ -78,6 +82,27 @@ def test_a_measurement_uses_the_runs_own_emulators_and_copies_of_other_environme
         assert (trial is env) == own
         assert trial.first.all()  # reset
     assert env.count == own
+
+
+@pytest.mark.parametrize("warm_up_tick_s", [0.002, 0.02])  # 256 ticks; the budget is 1 s for them
+def test_a_slow_warm_up_is_not_taken_for_learning(
+    warm_up_tick_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, now_s = make_config(), [0.0]
+    warmup_steps = config.agent.calibration()["warmup_steps"]
+
+    def ticks(*arguments: Any) -> Iterator[Tick]:
+        for steps in itertools.count(8, 8):
+            learning = steps > warmup_steps
+            now_s[0] += 0.5 if learning else warm_up_tick_s
+            yield Tick(steps, [], {} if learning else None)
+
+    monkeypatch.setattr(speed, "build_network", lambda *arguments: (None, None))
+    monkeypatch.setattr(speed, "build_agent", lambda *arguments: MagicMock())
+    monkeypatch.setattr(speed, "run", ticks)
+    monkeypatch.setattr(speed.time, "perf_counter", lambda: now_s[0])
+    measured = speed.measure_speed(config, torch.device("cpu"), Corridor(8, 0), budget_s=2.0)
+    assert measured == pytest.approx(Speed(warm_up_tick_s / 8, 0.5 / 8))
 
 
 def measure_as(monkeypatch: pytest.MonkeyPatch, learning_s: dict[int, float]) -> None:

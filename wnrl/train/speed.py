@@ -71,6 +71,8 @@ def measure_speed(
     start = next(ticks).agent_steps  # the first pays for allocations
     warmup_steps = scratch.agent.warmup_steps
     warmup_s, done_steps = _seconds_per_step(ticks, start, warmup_steps, budget_s / 2)
+    # On a busy machine the warm-up takes longer than its half; its rest is not learning.
+    _, done_steps = _seconds_per_step(ticks, done_steps, warmup_steps, 5 * budget_s)
     learning_s = _learning_seconds(ticks, done_steps, budget_s / 2)
     return Speed(warmup_s if warmup_steps else learning_s, learning_s)
 
