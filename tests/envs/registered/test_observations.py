@@ -100,6 +100,9 @@ def test_vectors_are_flattened_by_gymnasium_and_stay_as_they_are(
         ),
         (spaces.Box(0, 255, (128,), np.uint8), "128 bytes, divided by 255"),
         (spaces.Box(-9.0, 9.0, (2,)), ""),
+        (spaces.MultiBinary(3), ""),
+        (spaces.MultiDiscrete([[2, 3], [4, 5]]), "MultiDiscrete, flattened by Gymnasium"),
+        (spaces.Dict(a=spaces.Discrete(2)), "Dict, flattened by Gymnasium"),
     ],
 )
 def test_what_became_of_an_image_is_said(space: spaces.Space[Any], source: str) -> None:

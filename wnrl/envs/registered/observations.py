@@ -56,7 +56,8 @@ def observation_reader(name: str, space: spaces.Space[Any]) -> ObservationReader
     if full_bytes(space):
         spec = ObservationSpec((size,), "uint8", 1, f"{size} bytes, divided by {BYTE}")
         return ObservationReader(spec, as_bytes)
-    return ObservationReader(ObservationSpec((size,), "float32", 1), lambda flat: flat)
+    source = "" if _axes(space) == 1 else f"{type(space).__name__}, flattened by Gymnasium"
+    return ObservationReader(ObservationSpec((size,), "float32", 1, source), lambda flat: flat)
 
 
 def _problems(space: spaces.Space[Any]) -> Iterator[str]:
