@@ -64,7 +64,7 @@ def test_a_run_ends_by_itself_and_leaves_what_it_should(
     assert "commit" in config
     assert [part["from_agent_step"] for part in config["parts"]] == [0]
     lines = (run / "episodes.csv").read_text().splitlines()
-    assert lines[0] == "agent_step,env,raw_return,length,wall_time_s"
+    assert lines[0] == "agent_step,env,raw_return,length,wall_time_s,score_wraps"
     assert len(lines) > 50
     evaluations = (run / "evaluations.csv").read_text().splitlines()
     assert evaluations[0] == "agent_step,episodes,mean_raw_return,mean_length"
