@@ -160,7 +160,7 @@ class GuardedEnv:
             space = cut(str(self._space), 200)
             self._broken(f"an observation does not fit its space {space}: {text_of(error)}")
         flat = _float32(array).reshape(-1)
-        if not np.isfinite(flat).all():
+        if array.dtype.kind == "f" and not np.isfinite(flat).all():
             position = int(np.flatnonzero(~np.isfinite(flat))[0])
             raise NotFiniteStep(
                 f"the observation of {self._where} is {flat[position]} at position {position}; "
