@@ -180,35 +180,31 @@ def test_an_agent_learns_the_same_bits_captured_or_not(
     written: list[Any] = []
     for optimizer in (NormalizingOptimizer, ClippedStep):
         monkeypatch.setattr(optimizer, "capturable", True)  # on the CPU too
-        monkeypatch.setattr(optimizer, "write_settings_", written.append)
-    graphs: list[Repeated] = []
-
-    def make() -> Repeated:
-        graphs.append(Repeated())
-        return graphs[-1]
+        monkeypatch.setattr(optimizer, "write_settings_", lambda self: written.append(self))
 
     def learnt(make_graph: Any) -> tuple[dict[str, bytes], list[Any]]:
-        changes = {"rollout_steps": 4, "num_envs": 3}
+        changes = {"num_envs": 4, "rollout_steps": 4 if agent == "a2c" else 16}
         if agent == "dqn":
             changes = {"warmup_steps": 40, "target_period_steps": 50, "update_period_steps": 4}
         env, learner = built(configured(agent, **changes))
         learner.learner._make_graph = make_graph
         instruments = learner.learner.observer = Instruments(
-            learner.network, learner.learner.optimizer, 20, max_grad_norm=0.1
+            learner.network, learner.learner.optimizer, 40, max_grad_norm=0.1
         )
         env.reset()
         seen: list[Any] = []
-        for tick in ticks(env, learner, 0, 200):
+        for tick in ticks(env, learner, 0, 10_000):
             numbers = {**(tick.metrics or {}), **instruments.pop_reading()}
             numbers.pop("time/instruments_share", None)
             seen.append({name: float(x).hex() for name, x in numbers.items()})
+            if learner.learner.updates > 90:  # of which 16 precede each reading
+                break
         return content(learner), seen
 
     plain = learnt(None)
-    assert learnt(make) == plain
-    updates = max(graphs, key=lambda graph: graph.replays)
-    assert updates.replays > 10
-    assert len(written) >= updates.replays + WARM_UP  # a replay reads the rate that is written
+    assert not written
+    assert learnt(Repeated) == plain
+    assert len(written) > 10  # once before each captured update, which reads them
 
 
 # ---- closed on a GPU, as far as that can be seen without one ----
