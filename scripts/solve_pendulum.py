@@ -3,7 +3,8 @@
 Every algorithm, policy and seed is one row of the table, with the mean of its first and last
 training returns; an episode is 200 steps, and a random policy gets about -1,200. `stock` is the
 stock policy. All networks have two hidden layers of `--units`; other settings are the defaults,
-with a learning rate of 1e-3 (the zoo's for Pendulum) and, for TD3, its action noise of 0.1.
+with a learning rate of 1e-3 (the zoo's for Pendulum), 1,000 random steps first and, for TD3, the
+zoo's action noise of 0.1.
 
     python scripts/solve_pendulum.py [--algorithm SAC TD3 TQC CrossQ] [--norm weight none stock]
         [--seeds 1 2 3 4 5] [--steps 6_000] [--csv FILE]
@@ -49,6 +50,7 @@ def solve(algorithm: str, norm: str, seed: int, steps: int, units: int) -> dict[
         "MlpPolicy" if norm == "stock" else policy,
         ENV,
         learning_rate=1e-3,
+        learning_starts=1_000,
         seed=seed,
         device="cpu",
         policy_kwargs={"net_arch": [units, units], **own},
@@ -87,8 +89,8 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     rows = []
-    for each in itertools.product(given.algorithm, given.norm, given.seeds):
-        rows.append(solve(*each, given.steps, given.units))
+    for seed, *each in itertools.product(given.seeds, given.algorithm, given.norm):
+        rows.append(solve(*each, seed, given.steps, given.units))
         print(", ".join(f"{name} {value}" for name, value in rows[-1].items()), flush=True)
         if given.csv:
             with given.csv.open("w", newline="") as file:

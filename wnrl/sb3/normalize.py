@@ -211,8 +211,7 @@ def follow_singular_vectors_(target: nn.Module) -> None:
     mode, in which they would stay.
     """
     if any(isinstance(layer, Spectral) for layer in target.modules()):
-        # The handle is pickled with the network and reserves the hook's number, as in attach_norm_.
-        target.__dict__["_spectral_handle"] = target.register_forward_pre_hook(_iterate)
+        target.register_forward_pre_hook(_iterate)
 
 
 def _iterate(target: nn.Module, inputs: tuple[Any, ...]) -> None:
