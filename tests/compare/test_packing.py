@@ -74,6 +74,17 @@ def test_more_runs_and_then_more_threads_are_taken_while_they_are_worth_it(
     assert chosen(rate, at_most, cores) == (best, tried)
 
 
+def test_other_work_that_comes_and_goes_does_not_decide() -> None:
+    measured = {(1, 1): [100.0, 60.0], (2, 1): [50.0, 180.0, 170.0], (2, 2): [181.0, 150.0]}
+
+    def measure(packing: Packing) -> list[RunCost]:
+        return costs(measured[packing].pop(0), packing.jobs)
+
+    best, tried = choose_packing(measure, lambda alone: 2, lambda jobs: 2)
+    assert best == (2, 1)
+    assert [steps_per_s(of) for of in tried.values()] == pytest.approx([100, 180, 181])
+
+
 def test_a_run_that_does_not_work_alone_is_an_error() -> None:
     with pytest.raises(SettingError, match="out of memory"):
         chosen(lambda n, t: 0, 2, 2)
