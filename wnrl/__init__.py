@@ -26,11 +26,14 @@ def main() -> int:
     if name not in _COMMANDS:
         print(f"wnrl: unknown command {name!r}; {usage}", file=sys.stderr)
         return 2
-    return run_command(name, arguments)
+    return run_command(name, arguments, own_program=True)
 
 
-def run_command(name: str, arguments: "Sequence[str]") -> int:
-    """Run a command in this process, which does nothing else; return its exit code."""
+def run_command(name: str, arguments: "Sequence[str]", own_program: bool = False) -> int:
+    """Run a command in this process, which does nothing else; return its exit code.
+
+    With `own_program`, this program was started for the command and may start again.
+    """
     import os
 
     def stop(signum: int, frame: object) -> None:
@@ -46,7 +49,7 @@ def run_command(name: str, arguments: "Sequence[str]") -> int:
 
     import importlib
 
-    if name == "train":
+    if own_program and name == "train":
         importlib.import_module("wnrl.doctor.huge_pages").restart_with_huge_pages()
     entry = importlib.import_module("wnrl.train.process.entry")  # by name: it is above wnrl.doctor
     exit_code: int = entry.run(f"wnrl.{name}", _COMMANDS[name], arguments)
