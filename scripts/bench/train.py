@@ -11,6 +11,7 @@ agent of the same name (for PQN, which SB3 lacks, by DQN's) in the same round; t
 the median over rounds. Below it is the ratio to the same agent without normalization.
 """
 
+import math
 import statistics
 import sys
 import time
@@ -135,10 +136,10 @@ def ratios(column: str, turns: Sequence[Turn], others: Sequence[Turn]) -> Row:
 def line(row: Row, turns: Sequence[Turn]) -> str:
     """Format a row for printing, with the process time of an agent step."""
     process_ms = statistics.median(1e3 * turn.process_s / turn.steps for turn in turns)
+    known = "" if math.isnan(process_ms) else f"{process_ms:.2f} ms of process time each, "
     return (
         f"{row['agent']:<18} {row['steps_per_s_median']:>7} agent steps/s "
-        f"({row['steps_per_s_min']} to {row['steps_per_s_max']}), "
-        f"{process_ms:.2f} ms of process time each, "
+        f"({row['steps_per_s_min']} to {row['steps_per_s_max']}), {known}"
         f"{row['ratio_median']}x {row['peer']} ({row['ratio_min']} to {row['ratio_max']})"
     )
 
