@@ -10,7 +10,7 @@ from enum import Enum
 
 import numpy as np
 
-from wnrl.envs.vector import Actions
+from wnrl.envs.vector import Actions, Flags, Observations
 
 
 class Heartbeat:
@@ -112,3 +112,32 @@ def check_num_envs(num_envs: int) -> int:
     if isinstance(num_envs, bool) or not isinstance(num_envs, int) or num_envs < 1:
         raise ValueError(f"num_envs must be a positive integer, got {num_envs!r}")
     return num_envs
+
+
+class SteppedEnv:
+    """Base of environments that step in `recv`: what they are asked before and after it."""
+
+    num_envs: int
+    num_actions: int
+    _order: CallOrder
+    _obs: Observations  # (N, *shape)
+    _first: Flags  # (N,)
+    _sent: Actions  # (N,)
+
+    @property
+    def obs(self) -> Observations:
+        """The newest observations (N, *shape)."""
+        self._order.look_at_newest("obs")
+        return self._obs
+
+    @property
+    def first(self) -> Flags:
+        """Flags (N,): whether each newest observation is its episode's first."""
+        self._order.look_at_newest("first")
+        return self._first.copy()
+
+    def send(self, actions: Actions) -> None:
+        """Keep actions (N,) in [0, num_actions) for `recv`."""
+        sent = check_actions(actions, self.num_envs, self.num_actions)
+        self._order.send()
+        self._sent = sent

@@ -18,13 +18,13 @@ from gymnasium.envs.registration import EnvSpec
 
 from wnrl._later import Later
 from wnrl._settings import UsageError, nearest
-from wnrl.envs.call_order import CallOrder, check_actions, check_num_envs
+from wnrl.envs.call_order import CallOrder, SteppedEnv, check_num_envs
 from wnrl.envs.guarded_env import GuardedEnv
 from wnrl.envs.registered.construct import constructed, discrete_actions
 from wnrl.envs.registered.keywords import NO_KEYWORDS, keywords_text
 from wnrl.envs.registered.observations import observation_reader
 from wnrl.envs.seeding import integer_seed
-from wnrl.envs.vector import Actions, Flags, Observations, Step
+from wnrl.envs.vector import Observations, Step
 
 if TYPE_CHECKING:
     import torch
@@ -74,7 +74,7 @@ def _is_ale(spec: EnvSpec) -> bool:
     return str(spec.entry_point).startswith("ale_py")
 
 
-class GymnasiumEnvs:
+class GymnasiumEnvs(SteppedEnv):
     """N copies of a Gymnasium environment: a `VectorEnv` of images or vectors.
 
     Arrays of two or three axes are images, scaled by their bounds. Other observations are flattened
@@ -122,18 +122,6 @@ class GymnasiumEnvs:
         self._ended = np.zeros(num_envs, np.bool_)
         self._sent = np.zeros(num_envs, np.int64)
 
-    @property
-    def obs(self) -> Observations:
-        """The newest observations (N, *shape)."""
-        self._order.look_at_newest("obs")
-        return self._obs
-
-    @property
-    def first(self) -> Flags:
-        """Flags (N,): whether each newest observation is its episode's first."""
-        self._order.look_at_newest("first")
-        return self._first.copy()
-
     def reset(self) -> None:
         """Start every environment's first episode, from the seed given at construction.
 
@@ -141,17 +129,14 @@ class GymnasiumEnvs:
             EnvironmentFault: an environment raised or returned what it must not.
         """
         self._order.start()
-        self._obs = np.stack([self._first_obs(env, 0) for env in range(self.num_envs)])
+        obs = np.empty_like(self._obs)
+        for env in range(self.num_envs):
+            obs[env] = self._first_obs(env, 0)
+        self._obs = obs
         self._episodes = [0] * self.num_envs
         self._actions = [[] for _ in range(self.num_envs)]
         self._first = np.ones(self.num_envs, np.bool_)
         self._ended = np.zeros(self.num_envs, np.bool_)
-
-    def send(self, actions: Actions) -> None:
-        """Keep actions (N,) in [0, num_actions) for `recv`."""
-        sent = check_actions(actions, self.num_envs, self.num_actions)
-        self._order.send()
-        self._sent = sent
 
     def recv(self) -> Step:
         """Step the copies one after the other.

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wnrl._later import Later
-from wnrl.envs.call_order import CallOrder, check_actions, check_num_envs
+from wnrl.envs.call_order import CallOrder, SteppedEnv, check_num_envs
 from wnrl.envs.vector import Actions, Flags, Observations, ObservationSpec, Step
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Outcome(NamedTuple):
     life_lost: Flags  # (N,)
 
 
-class Toy(ABC):
+class Toy(SteppedEnv, ABC):
     """A `VectorEnv` whose subclass says how episodes begin, advance and look."""
 
     def __init__(
@@ -51,18 +51,6 @@ class Toy(ABC):
         self._obs: Observations = np.zeros((num_envs, *observation.shape), observation.dtype)
         self._sent: Actions = np.zeros(num_envs, np.int64)
 
-    @property
-    def obs(self) -> Observations:
-        """The newest observations (N, *shape)."""
-        self._order.look_at_newest("obs")
-        return self._obs
-
-    @property
-    def first(self) -> Flags:
-        """Flags (N,): whether each newest observation is its episode's first."""
-        self._order.look_at_newest("first")
-        return self._first.copy()
-
     def reset(self) -> None:
         """Start every environment's first episode, from the seed given at construction."""
         self._order.start()
@@ -74,12 +62,6 @@ class Toy(ABC):
         self._first = everywhere
         self._ended = ~everywhere
         self._obs = self._look()
-
-    def send(self, actions: Actions) -> None:
-        """Keep actions (N,) in [0, num_actions) for `recv`."""
-        sent = check_actions(actions, self.num_envs, self.num_actions)
-        self._order.send()
-        self._sent = sent
 
     def recv(self) -> Step:
         """Step every environment; begin the next episode of those whose last one has ended."""

@@ -18,11 +18,11 @@ import numpy.typing as npt
 
 from wnrl._later import Later
 from wnrl._settings import SettingError, UsageError
-from wnrl.envs.call_order import CallOrder, check_actions, check_num_envs
+from wnrl.envs.call_order import CallOrder, SteppedEnv, check_num_envs
 from wnrl.envs.minatar.names import GAMES, MinAtarGame
 from wnrl.envs.registered.keywords import SETTING
 from wnrl.envs.seeding import seed_sequence
-from wnrl.envs.vector import Actions, Flags, ObservationSpec, Step
+from wnrl.envs.vector import ObservationSpec, Step
 
 if TYPE_CHECKING:
     import torch
@@ -57,7 +57,7 @@ def game_class(module: str) -> Any:
     return loaded.Env
 
 
-class MinAtarEnvs:
+class MinAtarEnvs(SteppedEnv):
     """N copies of a MinAtar game: observations (C, 10, 10) uint8, 255 where an object is.
 
     Actions are sticky: with probability 0.1, or another one that is given, the game repeats the
@@ -111,18 +111,6 @@ class MinAtarEnvs:
         self._ended = np.zeros(num_envs, np.bool_)
         self._sent = np.zeros(num_envs, np.int64)
 
-    @property
-    def obs(self) -> npt.NDArray[np.uint8]:
-        """The newest observations (N, C, 10, 10)."""
-        self._order.look_at_newest("obs")
-        return self._obs
-
-    @property
-    def first(self) -> Flags:
-        """Flags (N,): whether each newest observation is its episode's first."""
-        self._order.look_at_newest("first")
-        return self._first.copy()
-
     def reset(self) -> None:
         """Start every copy's first episode, from the seed given at construction."""
         self._order.start()
@@ -135,12 +123,6 @@ class MinAtarEnvs:
         self._obs = self._look()
         self._first = np.ones(self.num_envs, np.bool_)
         self._ended = np.zeros(self.num_envs, np.bool_)
-
-    def send(self, actions: Actions) -> None:
-        """Keep actions (N,) in [0, num_actions) for `recv`."""
-        sent = check_actions(actions, self.num_envs, self.num_actions)
-        self._order.send()
-        self._sent = sent
 
     def recv(self) -> Step:
         """Step the copies one after the other; begin the next episode where the last has ended."""

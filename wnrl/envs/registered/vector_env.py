@@ -23,7 +23,7 @@ from gymnasium.vector.utils import iterate
 
 from wnrl._later import Later
 from wnrl._settings import UsageError, cut
-from wnrl.envs.call_order import HEARTBEAT, CallOrder, check_actions, check_num_envs
+from wnrl.envs.call_order import HEARTBEAT, CallOrder, SteppedEnv, check_num_envs
 from wnrl.envs.guard.description import described, kind_of, text_of
 from wnrl.envs.guard.space_values import fitted
 from wnrl.envs.guarded_env import BrokenInterface, EnvironmentRaised, NotFiniteStep
@@ -41,7 +41,7 @@ else:
 _LARGEST = float(np.finfo(np.float32).max)
 
 
-class RegisteredVectorEnv:
+class RegisteredVectorEnv(SteppedEnv):
     """The N environments of a `gymnasium.vector.VectorEnv` that resets them on the next step."""
 
     def __init__(
@@ -84,18 +84,6 @@ class RegisteredVectorEnv:
         self._ended = np.zeros(num_envs, np.bool_)
         self._sent = np.zeros(num_envs, np.int64)
 
-    @property
-    def obs(self) -> Observations:
-        """The newest observations (N, *shape)."""
-        self._order.look_at_newest("obs")
-        return self._obs
-
-    @property
-    def first(self) -> Flags:
-        """Flags (N,): whether each newest observation is its episode's first."""
-        self._order.look_at_newest("first")
-        return self._first.copy()
-
     def reset(self) -> None:
         """Start every environment's first episode, from the seed given at construction.
 
@@ -109,12 +97,6 @@ class RegisteredVectorEnv:
         self._log.clear()
         self._first = np.ones(self.num_envs, np.bool_)
         self._ended = np.zeros(self.num_envs, np.bool_)
-
-    def send(self, actions: Actions) -> None:
-        """Keep actions (N,) in [0, num_actions) for `recv`."""
-        sent = check_actions(actions, self.num_envs, self.num_actions)
-        self._order.send()
-        self._sent = sent
 
     def recv(self) -> Step:
         """Step all environments at once.
