@@ -1,6 +1,6 @@
 """What a GPU computes against float64 on the CPU: the step, the op, and updates of all agents.
 
-Each check returns errors by name, each relative to what is named beside its limit.
+Each check returns errors by name, each relative to what is named next to its limit.
 """
 
 import math

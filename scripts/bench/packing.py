@@ -50,7 +50,7 @@ def train_when_told(recorded: dict[str, Any], commands: Connection) -> None:
     """Be one run: for each number of seconds that arrives, train so long and send the `Turn`.
 
     It then goes on training, unmeasured, until the next command, so that the others are measured
-    beside as many runs as itself. 0 seconds is rest.
+    next to as many runs as itself. 0 seconds means rest.
 
     Args:
         recorded: the run's configuration as JSON.

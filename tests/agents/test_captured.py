@@ -40,7 +40,7 @@ Work = Callable[[], Any]
 
 
 class Repeated:
-    """Stands in for a CUDA graph on the CPU: does the captured work again."""
+    """A stand-in for a CUDA graph on the CPU, which does the captured work again."""
 
     def __init__(self) -> None:
         self._work: Work = lambda: None

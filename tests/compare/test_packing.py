@@ -138,7 +138,7 @@ def test_an_open_plan_takes_the_best_packing_and_says_why(
     opened = plan_locally(grid(tmp_path, 4), 0)
     packed = with_costs(with_packing(opened, silent), silent, fixed_jobs=False)
     assert (packed.jobs, {each.config.run.threads for each in packed.grid}) == (2, {4})
-    # The norm that is left is measured as it will run: beside another one.
+    # The norm that is left is measured as it will run: next to another one.
     assert machine.norms[-1] == ["weight", "weight"]
     lines = describe_plan(packed)
     assert lines[1:3] == [

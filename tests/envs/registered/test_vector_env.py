@@ -134,7 +134,7 @@ def registered() -> Iterator[None]:
 
 
 def _carts(num_envs: int, **keywords: Any) -> Any:
-    """A factory in place of a class, as one's own wrappers would be."""
+    """A factory in place of a class, as a user's wrappers would be."""
     return gymnasium.make_vec("CartPole-v1", num_envs, vectorization_mode="sync", **keywords)
 
 
