@@ -59,7 +59,6 @@ for _record in (
         assemble=q_network.assemble_q_network,
         initialize=initialization.reset_parameters_,
         build=_dqn,
-        greedy=True,
     ),
     AgentRecord(
         name="pqn",
@@ -68,12 +67,12 @@ for _record in (
         control=pqn_settings.CONTROL,
         minatar=pqn_settings.MINATAR,
         presets=pqn_settings.PRESETS,
+        before=pqn_settings.BEFORE,
         assemble=q_network.assemble_q_network,
         # he_normal as in purejaxql's pqn_atari.py, where the head alone is lecun_normal. With that
         # head our CartPole defaults fail on one seed in five.
         initialize=initialization.init_kaiming_normal_,
         build=pqn.build,
-        greedy=True,
     ),
     AgentRecord(
         name="a2c",
@@ -84,7 +83,6 @@ for _record in (
         assemble=actor_critic.assemble_actor_critic,
         initialize=actor_critic.init_actor_critic_,
         build=a2c.build,
-        greedy=False,
     ),
     AgentRecord(
         name="ppo",
@@ -95,7 +93,6 @@ for _record in (
         assemble=actor_critic.assemble_actor_critic,
         initialize=actor_critic.init_actor_critic_,
         build=ppo.build,
-        greedy=False,
     ),
 ):
     register_agent(_record)

@@ -89,6 +89,11 @@ class AgentSettings(Protocol):
         ...
 
     @property
+    def protocol_epsilon(self) -> bool:
+        """Return whether evaluation has the Atari protocol's share of random actions."""
+        ...
+
+    @property
     def hidden(self) -> int:
         """Units in each of an MLP's two hidden layers."""
         ...
@@ -185,11 +190,13 @@ class AgentRecord:
     assemble: Callable[[NetworkSpec], nn.Module]  # as torch initializes it
     initialize: Callable[[nn.Module, torch.Generator], None]  # draws all weights
     build: Callable[[AgentParts], Agent]
-    greedy: bool  # evaluated greedily, with the protocol's share of random actions
     minatar: Mapping[str, Any] = field(default_factory=dict)  # other defaults for MinAtar
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     # other defaults of recurrent runs on Atari and MinAtar
     recurrent: Mapping[str, Any] = field(default_factory=dict)
+
+    # settings that older config.json files lack and whose defaults changed what was done then
+    before: Mapping[str, Any] = field(default_factory=dict)
 
     def preset(self, name: str) -> Mapping[str, Any]:
         """Return the values of a preset; SettingError if the agent has none of that name."""

@@ -173,6 +173,28 @@ def test_a_configuration_from_before_parameters_has_their_defaults() -> None:
         config_from_json(saved)
 
 
+def test_a_pqn_from_before_the_setting_is_evaluated_with_the_protocols_random_actions() -> None:
+    new = make_config(env="Breakout", agent="pqn")
+    assert new.protocol is not None
+    assert new.protocol.evaluation_epsilon == 0.0
+    saved = new.to_json()
+    del saved["agent"]["protocol_epsilon"]
+    old = config_from_json(saved)
+    assert old.protocol is not None
+    assert old.protocol.evaluation_epsilon == 0.05
+    assert old.departures == {"protocol_epsilon": True}
+    assert make_config(env="CartPole-v1", agent="pqn", protocol_epsilon=True).departures == {}
+
+
+def test_a2c_on_atari_steps_as_the_zoos_and_older_runs_keep_their_rule() -> None:
+    new = make_config(env="Breakout", agent="a2c")
+    assert (new.agent.optimizer, new.agent.optimizer_eps) == ("rmsprop-tf", 1e-5)
+    saved = new.to_json()
+    saved["agent"] |= {"optimizer": "rmsprop", "optimizer_eps": 3.16e-3}  # the defaults before
+    old = config_from_json(saved).agent
+    assert (old.optimizer, old.optimizer_eps) == ("rmsprop", 3.16e-3)
+
+
 def test_a_run_is_named_by_what_changes_learning() -> None:
     assert make_config().name == "dqn-weight"
     assert make_config(seed=9, device="cpu", eval_episodes=3).name == "dqn-weight"

@@ -19,12 +19,9 @@ class A2CConfig(RolloutSettings):
     rollout_steps: int = shared.rollout_steps(5, SB3)
     learning_rate: float = shared.learning_rate(7e-4, SB3)
     learning_rate_decay: bool = shared.learning_rate_decay(False, SB3)
-    optimizer: str = shared.optimizer("rmsprop", SB3)
+    optimizer: str = shared.optimizer("rmsprop-tf", ZOO)  # its RMSpropTFLike
     beta1: float = shared.beta1(0.9, "Kingma & Ba 2015")
-    optimizer_eps: float = shared.optimizer_eps(
-        3.16e-3,
-        "the square root of SB3's 1e-5, which RMSpropTFLike adds inside the root",
-    )
+    optimizer_eps: float = shared.optimizer_eps(1e-5, ZOO)
     max_grad_norm: float = shared.max_grad_norm(0.5, SB3)
     gamma: float = shared.gamma(0.99, SB3)
     gae_lambda: float = shared.gae_lambda(1.0, SB3)

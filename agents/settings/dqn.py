@@ -99,6 +99,7 @@ class DQNConfig:
     )
 
     learning_rate_decay = False
+    protocol_epsilon = True
     batch_settings = ("batch_size",)
 
     @property

@@ -9,8 +9,8 @@ from wnrl.agents.settings import shared
 from wnrl.agents.settings.rollout import RolloutSettings
 from wnrl.agents.settings.shared import check_minibatches
 
-# SB3's zoo has the numbers of Schulman et al. 2017 for Atari, except for the value's coefficient (1
-# in the paper, 0.5 in the zoo) and Adam's epsilon.
+# SB3's zoo has the numbers of Schulman et al. 2017 for Atari, except for the epochs (3 in the
+# paper, 4 in the zoo), the value's coefficient (1 in the paper, 0.5 in the zoo) and Adam's epsilon.
 ZOO = "SB3 zoo, ppo.yml, atari"
 SB3 = "SB3 PPO"
 PAPER = "Schulman et al. 2017, table 5"

@@ -34,8 +34,14 @@ class PQNConfig(RolloutSettings):
     epsilon_start: float = shared.epsilon_start(1.0, PUREJAXQL)
     epsilon_end: float = shared.epsilon_end(0.001, PUREJAXQL)
     epsilon_steps: int = shared.epsilon_steps(0, PUREJAXQL)
-    hidden: int = shared.hidden(128, "purejaxql, pqn_cartpole.yaml")
+    hidden: int = shared.hidden(128, "purejaxql, pqn_gymnax.py; its pqn_cartpole.yaml has 256")
     clip_rewards: bool = shared.clip_rewards(True, "Mnih et al. 2015")
+
+    protocol_epsilon: bool = setting(
+        False,
+        "the Atari protocol's share of random actions in evaluation",
+        source="purejaxql, EPS_TEST 0 in pqn_atari.yaml",
+    )
 
     network_fields = NO_FIELDS
 
@@ -80,6 +86,9 @@ MINATAR: Mapping[str, Any] = {
     "epsilon_end": 0.05,
     "clip_rewards": False,
 }
+
+# Runs from before the setting were evaluated with the protocol's random actions.
+BEFORE: Mapping[str, Any] = {"protocol_epsilon": True}
 
 # For few cores and an hour: short runs need more updates than 128 environments leave time for:
 # minibatches of 64 in four passes, as many as CleanRL's pqn_atari_envpool.py.

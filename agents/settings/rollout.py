@@ -24,6 +24,7 @@ class RolloutSettings:
     warmup_steps = 0
     recurrent = False
     learns_from_pairs = False
+    protocol_epsilon = False  # evaluated as they act, or greedily
     batch_settings: tuple[str, ...] = ("num_envs", "rollout_steps", "minibatches")
     optimizer_fields: Mapping[str, Any] = NO_FIELDS
 

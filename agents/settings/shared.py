@@ -22,7 +22,9 @@ learning_rate = _shared(
 learning_rate_decay = _shared("linear decay of the learning rate to 0 at the end of the schedule")
 optimizer = _shared("update rule", choices=OPTIMIZER_NAMES)
 beta1 = _shared("decay of the first moment (adam, adamax, radam)", minimum=0, maximum=0.9999)
-optimizer_eps = _shared("term added to the root of the second moment", above=0)
+optimizer_eps = _shared(
+    "term added to the root of the second moment (in the rule of TensorFlow: inside it)", above=0
+)
 max_grad_norm = _shared(
     "largest global gradient norm; longer gradients are scaled down (0: no limit)", minimum=0
 )

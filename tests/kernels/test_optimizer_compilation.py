@@ -29,6 +29,7 @@ VARIANTS = {
     "radam": ("sm_90", 4, False, "fp32", NATURE),
     "sgd": ("sm_90", 5, False, "fp32", NATURE),
     "momentum sgd": ("sm_90", 6, False, "fp32", NATURE),
+    "rmsprop-tf": ("sm_90", 7, False, "fp32", NATURE),
     "adam, bfloat16": ("sm_90", 0, False, "bf16", NATURE),
     "adam, every kind of row": ("sm_90", 0, True, "fp32", EVERY_KIND),
     **{
@@ -38,7 +39,7 @@ VARIANTS = {
 }
 WITHOUT_SPILLS = (
     *("adam", "adam, clipped", "adam, bfloat16"),
-    *("adamax", "rmsprop", "centered rmsprop", "radam", "sgd", "momentum sgd"),
+    *("adamax", "rmsprop", "centered rmsprop", "radam", "sgd", "momentum sgd", "rmsprop-tf"),
 )
 
 

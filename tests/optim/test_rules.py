@@ -30,7 +30,7 @@ def test_a_registered_rule_steps_after_the_clipping() -> None:
 
 
 def test_its_name_is_a_setting_and_cannot_be_taken_twice() -> None:
-    assert list(OPTIMIZER_NAMES) == ["adam", "adamax", "radam", "rmsprop", "descent"]
+    assert list(OPTIMIZER_NAMES) == ["adam", "adamax", "radam", "rmsprop", "rmsprop-tf", "descent"]
     assert make_config(norm="none", optimizer="descent").agent.optimizer == "descent"
     with pytest.raises(UsageError, match="did you mean descent"):
         make_config(norm="none", optimizer="decent")

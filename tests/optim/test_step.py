@@ -50,7 +50,7 @@ def test_a_round_trip_goes_on_where_the_schedule_was() -> None:
 
 
 def test_the_names_are_in_alphabetical_order_and_each_builds() -> None:
-    assert list(OPTIMIZER_NAMES) == ["adam", "adamax", "radam", "rmsprop"]
+    assert list(OPTIMIZER_NAMES) == ["adam", "adamax", "radam", "rmsprop", "rmsprop-tf"]
     for name in OPTIMIZER_NAMES:
         OptimizerSpec(name).build([{"params": [nn.Parameter(torch.ones(2))]}])
 

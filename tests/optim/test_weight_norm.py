@@ -17,7 +17,7 @@ from wnrl.kernels import optimizer_aten
 from wnrl.nn.weight_norm.layers import WNConv2d, WNLinear, weight_norm_groups
 from wnrl.optim import normalizing_step
 from wnrl.optim.step import ClippedStep, OptimizerSpec
-from wnrl.optim.weight_norm import WNSGD, WNAdam, WNAdamax, WNRMSprop
+from wnrl.optim.weight_norm import WNSGD, WNAdam, WNAdamax, WNRMSprop, WNRMSpropTFLike
 
 pytestmark = pytest.mark.usefixtures("cpu_backend")
 
@@ -292,6 +292,24 @@ def test_a_centered_variance_never_gives_nan_under_a_steady_gradient() -> None:
             optimizer.step()
     assert torch.isfinite(weight).all()
     assert torch.isfinite(bias).all()
+
+
+@pytest.mark.parametrize("backend", ["aten", "numba"])
+def test_rmsprop_tf_begins_with_an_average_of_1_and_adds_eps_inside_the_root(
+    backend: str, choose_backend: Callable[[str], None]
+) -> None:
+    choose_backend(backend)
+    bias = nn.Parameter(torch.zeros(1))
+    spec = OptimizerSpec("rmsprop-tf", 3.0, 0.5, alpha=0.75)
+    optimizer = spec.build([{"params": [bias]}])
+    assert isinstance(optimizer, WNRMSpropTFLike)  # for plain weights too
+    bias.grad = torch.tensor([2.0])
+    optimizer.step()  # s = 0.75 * 1 + 0.25 * 4 = 1.75, sqrt(s + 0.5) = 1.5
+    assert bias.item() == pytest.approx(-3.0 * 2.0 / 1.5)
+    bias.grad = torch.tensor([0.0])
+    optimizer.step()
+    assert bias.item() == pytest.approx(-4.0)
+    assert optimizer.state[bias]["square_avg"].item() == pytest.approx(0.75 * 1.75)
 
 
 @pytest.mark.parametrize("rule", RULES)

@@ -10,10 +10,26 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from wnrl.optim.weight_norm import WNSGD, WNAdam, WNAdamax, WNRAdam, WNRMSprop
+from wnrl.optim.weight_norm import (
+    WNSGD,
+    WNAdam,
+    WNAdamax,
+    WNRAdam,
+    WNRMSprop,
+    WNRMSpropTFLike,
+)
 
 Maker = Callable[..., Any]
-RULES: dict[str, tuple[Maker, Maker]] = {  # ours, torch's
+
+
+def _rmsprop_tf_like(parameters: Any) -> torch.optim.Optimizer:
+    """The optimizer of SB3's A2C on Atari."""
+    from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
+
+    return RMSpropTFLike(parameters, 0.02, 0.9, 1e-3)
+
+
+RULES: dict[str, tuple[Maker, Maker]] = {  # ours, and torch's or Stable-Baselines3's
     "adam": (
         lambda p, **k: WNAdam(p, 0.02, (0.8, 0.9), 1e-6, **k),
         lambda p: torch.optim.Adam(p, 0.02, (0.8, 0.9), 1e-6),
@@ -30,6 +46,7 @@ RULES: dict[str, tuple[Maker, Maker]] = {  # ours, torch's
         lambda p, **k: WNRMSprop(p, 0.01, 0.9, 1e-2, centered=True, **k),
         lambda p: torch.optim.RMSprop(p, 0.01, 0.9, 1e-2, centered=True),
     ),
+    "rmsprop-tf": (lambda p, **k: WNRMSpropTFLike(p, 0.02, 0.9, 1e-3, **k), _rmsprop_tf_like),
     "radam": (
         lambda p, **k: WNRAdam(p, 0.02, (0.8, 0.9), 1e-6, **k),
         lambda p: torch.optim.RAdam(p, 0.02, (0.8, 0.9), 1e-6),

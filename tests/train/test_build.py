@@ -303,8 +303,8 @@ def test_evaluation_is_as_random_as_the_protocol_says(
     assert resolve(make_config(env=env, protocol=protocol)).evaluation_epsilon == epsilon
 
 
-@pytest.mark.parametrize("agent", ["a2c", "ppo"])
-def test_a_drawn_policy_is_evaluated_as_it_is_and_the_protocol_says_so(agent: str) -> None:
+@pytest.mark.parametrize("agent", ["a2c", "ppo", "pqn"])
+def test_other_agents_add_no_random_actions_and_the_protocol_says_so(agent: str) -> None:
     config = make_config(env="Pong", agent=agent)
     assert resolve(config).evaluation_epsilon == 0.0
     assert resolve(config).protocol.description.split(", ")[-1] == "evaluated at epsilon 0"

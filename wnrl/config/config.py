@@ -92,9 +92,9 @@ class Config:
             return None
         stack = self.run.stack or (1 if self.agent.recurrent else 0)
         protocol = protocol_named(self.run.protocol, stack, self.changes)
-        if get_agent(self.run.agent).greedy:
+        if self.agent.protocol_epsilon:
             return protocol
-        return dataclasses.replace(protocol, evaluation_epsilon=0.0)  # its policy is drawn from
+        return dataclasses.replace(protocol, evaluation_epsilon=0.0)
 
     @functools.cached_property
     def values(self) -> dict[str, Any]:
@@ -131,7 +131,7 @@ class Config:
             yield "init_observations"
         if norm.scheduled:
             yield "learning_rate_decay"
-        if self.agent.optimizer == "rmsprop":
+        if self.agent.optimizer in ("rmsprop", "rmsprop-tf"):
             yield "beta1"
         atari = is_atari(self.run.env)
         network = self.run.network
@@ -142,7 +142,7 @@ class Config:
         if not NETWORKS[network].takes_hidden:
             yield "hidden"
         if not atari:
-            yield from ("protocol", *SETTINGS)
+            yield from ("protocol", "protocol_epsilon", *SETTINGS)
         if not self.agent.recurrent:
             yield from ("lstm_units", "burn_in_steps", "sequence_steps")
         if self.run.stack in (0, 1 if self.agent.recurrent else STACK):
@@ -221,14 +221,17 @@ def _with_defaults(explicit: Mapping[str, Any], names: tuple[str, ...] = ()) -> 
 
 
 def config_from_json(saved: Mapping[str, Any]) -> Config:
-    """Return the configuration that `Config.to_json` wrote; newer settings take their defaults.
+    """Return the configuration that `Config.to_json` wrote.
+
+    Newer settings take their defaults, or what the agent did before it had them.
 
     Raises:
         UsageError: a name or a value is invalid.
     """
     parameters = {NORM + name: value for name, value in saved.get("norm", {}).items()}
     values = {**saved["run"], **saved["agent"], **parameters}
-    agent, norm = get_agent(values.get("agent")).name, norm_named(values.get("norm"))
+    record, norm = get_agent(values.get("agent")), norm_named(values.get("norm"))
+    agent, values = record.name, {**record.before, **values}
     if values.get("max_grad_norm") == math.inf:  # an older spelling of 0, no limit
         values["max_grad_norm"] = 0.0
     known = {name: value for name, value in values.items() if name in fields_of(agent, norm)}

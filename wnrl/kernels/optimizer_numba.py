@@ -90,6 +90,14 @@ def _rmsprop(x, d, m1, m2, factor, along, scale, rate, adaptive, first, second, 
 
 
 @_compiled
+def _rmsprop_tf(x, d, m1, m2, factor, along, scale, rate, adaptive, first, second, eps):
+    for k in range(x.size):
+        u = factor * (d[k] - along * x[k])
+        m1[k] += first * (u * u - m1[k])
+        x[k] -= scale * rate * u / math.sqrt(m1[k] + eps)
+
+
+@_compiled
 def _centered_rmsprop(x, d, m1, m2, factor, along, scale, rate, adaptive, first, second, eps):
     zero = x.dtype.type(0)
     for k in range(x.size):
@@ -146,6 +154,8 @@ def _step(rule, numbers, x, d, m1, m2, factor, along, scale):
         _radam(x, d, m1, m2, f, a, s, n0, n1, n2, n3, n4)
     elif rule == 5:
         _sgd(x, d, m1, m2, f, a, s, n0, n1, n2, n3, n4)
+    elif rule == 7:
+        _rmsprop_tf(x, d, m1, m2, f, a, s, n0, n1, n2, n3, n4)
     else:
         _momentum_sgd(x, d, m1, m2, f, a, s, n0, n1, n2, n3, n4)
 

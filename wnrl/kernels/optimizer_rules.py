@@ -37,6 +37,7 @@ class Rule:
     moments: tuple[str, ...]  # names in the optimizer's state, as in torch
     kernel: int
     update: Update
+    start: float = 0.0  # value of every moment before the first update
 
 
 def _adam(
@@ -88,6 +89,19 @@ def _rmsprop(
     for target, d, square in zip(targets, gradients, *moments, strict=True):
         square.mul_(settings.first).addcmul_(d, d, value=1 - settings.first)
         target.addcdiv_(d, square.sqrt().add_(settings.eps), value=-settings.lr)
+
+
+def _rmsprop_tf(
+    settings: Settings,
+    updates: Sequence[Tensor],
+    targets: Sequence[Tensor],
+    gradients: Sequence[Tensor],
+    moments: Moments,
+) -> None:
+    # TensorFlow 1's, as in Stable-Baselines3's RMSpropTFLike: eps is inside the root.
+    for target, d, square in zip(targets, gradients, *moments, strict=True):
+        square.mul_(settings.first).addcmul_(d, d, value=1 - settings.first)
+        target.addcdiv_(d, square.add(settings.eps).sqrt_(), value=-settings.lr)
 
 
 def _centered_rmsprop(
@@ -180,3 +194,4 @@ CENTERED_RMSPROP = Rule("centered rmsprop", ("square_avg", "grad_avg"), 3, _cent
 RADAM = Rule("radam", ("exp_avg", "exp_avg_sq"), 4, _radam)
 SGD = Rule("sgd", (), 5, _sgd)
 MOMENTUM_SGD = Rule("momentum sgd", ("momentum_buffer",), 6, _momentum_sgd)
+RMSPROP_TF = Rule("rmsprop-tf", ("square_avg",), 7, _rmsprop_tf, start=1.0)

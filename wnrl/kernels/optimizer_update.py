@@ -17,6 +17,7 @@ CENTERED_RMSPROP = tl.constexpr(3)
 RADAM = tl.constexpr(4)
 SGD = tl.constexpr(5)
 MOMENTUM_SGD = tl.constexpr(6)
+RMSPROP_TF = tl.constexpr(7)
 
 
 @triton.jit
@@ -56,6 +57,9 @@ def rule_update(d, m1, m2, rate, adaptive, first, second, eps, RULE: tl.constexp
     elif RULE == RMSPROP:
         m1 = m1 + (1.0 - first) * (d * d - m1)
         update = -rate * (d / (tl.sqrt(m1) + eps))
+    elif RULE == RMSPROP_TF:
+        m1 = m1 + (1.0 - first) * (d * d - m1)
+        update = -rate * (d / tl.sqrt(m1 + eps))
     elif RULE == CENTERED_RMSPROP:
         m1 = m1 + (1.0 - first) * (d * d - m1)
         m2 = m2 + (1.0 - first) * (d - m2)

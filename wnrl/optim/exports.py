@@ -2,7 +2,7 @@
 
 from wnrl.optim.rules import register_optimizer
 from wnrl.optim.step import ClippedStep, OptimizerSpec, ScheduledStep, StepOptimizer
-from wnrl.optim.weight_norm import WNSGD, WNAdam, WNAdamax, WNRAdam, WNRMSprop
+from wnrl.optim.weight_norm import WNSGD, WNAdam, WNAdamax, WNRAdam, WNRMSprop, WNRMSpropTFLike
 
 __all__ = [
     "WNSGD",
@@ -14,5 +14,6 @@ __all__ = [
     "WNAdamax",
     "WNRAdam",
     "WNRMSprop",
+    "WNRMSpropTFLike",
     "register_optimizer",
 ]

@@ -230,14 +230,14 @@ class NormalizingOptimizer(torch.optim.Optimizer):
             state["master"] = weight
         state["updates"] = torch.zeros((), device=weight.device)
         for name in self.rule.moments:
-            state[name] = torch.zeros_like(weight)
+            state[name] = torch.full_like(weight, self.rule.start)
         if normalized:
             rows = memory_rows(weight)
             gain = torch.linalg.vector_norm(rows, dim=1, keepdim=True)  # (O, K) -> (O, 1)
             state["norm"] = starting_norm(group["v_norm"], gain, rows.shape[1])
             state["sign"] = torch.ones_like(gain)
             for name in self.rule.moments:
-                state[f"{name}_g"] = torch.zeros_like(gain)
+                state[f"{name}_g"] = torch.full_like(gain, self.rule.start)
 
 
 def _match_layout_(state: dict[str, Tensor], parameter: Tensor) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 # Makes an optimizer from parameter groups and the `OptimizerSpec` with the run's settings.
 MakeOptimizer = Callable[[list[dict[str, Any]], Any], "torch.optim.Optimizer"]
 
-_BUILT_IN: dict[str, Any] = dict.fromkeys(("adam", "adamax", "radam", "rmsprop"))
+_BUILT_IN: dict[str, Any] = dict.fromkeys(("adam", "adamax", "radam", "rmsprop", "rmsprop-tf"))
 REGISTERED: dict[str, MakeOptimizer] = {}
 OPTIMIZER_NAMES: Collection[str] = ChainMap(REGISTERED, _BUILT_IN)
 

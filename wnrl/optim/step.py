@@ -25,7 +25,7 @@ from wnrl.optim.arguments import (
     checked_max_norm,
 )
 from wnrl.optim.rules import OPTIMIZER_NAMES, REGISTERED, check_marked
-from wnrl.optim.weight_norm import WNAdam, WNAdamax, WNRAdam, WNRMSprop
+from wnrl.optim.weight_norm import WNAdam, WNAdamax, WNRAdam, WNRMSprop, WNRMSpropTFLike
 
 
 class StepOptimizer(Protocol):
@@ -237,10 +237,10 @@ class OptimizerSpec:
 
     name: str = "adam"  # one of OPTIMIZER_NAMES
     learning_rate: float = 1e-4
-    eps: float = 1e-8
+    eps: float = 1e-8  # rmsprop-tf: inside the root
     betas: tuple[float, float] = (0.9, 0.999)  # decay of the moments, per update; not rmsprop
-    alpha: float = 0.99  # rmsprop: decay of the averages, per update
-    centered: bool = False  # rmsprop
+    alpha: float = 0.99  # rmsprop, rmsprop-tf: decay of the averages, per update
+    centered: bool = False  # rmsprop; rmsprop-tf never is
     max_grad_norm: float = math.inf  # global norm; inf measures without clipping
     v_norm: str = "weight"  # ||v|| of marked weights at the first step: weight, paper or unit
     total_updates: int = 0  # length of the run's schedules in updates; 0: unknown
@@ -260,10 +260,10 @@ class OptimizerSpec:
     def build(self, groups: Sequence[Group]) -> StepOptimizer:
         """Build a weight-normalizing optimizer if a group is marked `weight_norm`, else torch's.
 
-        Centered RMSprop and RAdam are always those of `wnrl.optim`. torch 2.13's centered RMSprop
-        turns parameters to NaN under a steady gradient, because it takes the root of a variance
-        that rounding made negative. torch's RAdam has no fused step and takes three times as long
-        on a CPU.
+        Centered RMSprop, rmsprop-tf and RAdam are always those of `wnrl.optim`. torch 2.13's
+        centered RMSprop turns parameters to NaN under a steady gradient, because it takes the root
+        of a variance that rounding made negative. torch has no rmsprop-tf. Its RAdam has no fused
+        step and takes three times as long on a CPU.
 
         Args:
             groups: parameter groups, for example from `wnrl.nn.weight_norm_groups(network)`.
@@ -276,7 +276,7 @@ class OptimizerSpec:
         if self.name in REGISTERED:
             check_marked(self.name, marked)
             return ClippedStep(REGISTERED[self.name](groups, self), self.max_grad_norm)
-        better = self.name == "radam" or (self.name == "rmsprop" and self.centered)
+        better = self.name in ("radam", "rmsprop-tf") or (self.name == "rmsprop" and self.centered)
         return self._normalizing(groups) if marked or better else self._plain(groups)
 
     def _normalizing(self, groups: list[Group]) -> StepOptimizer:
@@ -291,6 +291,8 @@ class OptimizerSpec:
                 v_norm=v_norm,
                 max_norm=max_norm,
             )
+        if self.name == "rmsprop-tf":
+            return WNRMSpropTFLike(groups, lr, self.alpha, eps, v_norm=v_norm, max_norm=max_norm)
         kind = {"adam": WNAdam, "adamax": WNAdamax, "radam": WNRAdam}[self.name]
         return kind(groups, lr, self.betas, eps, v_norm=v_norm, max_norm=max_norm)
 

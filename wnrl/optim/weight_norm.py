@@ -16,6 +16,7 @@ from wnrl.kernels.optimizer_rules import (
     MOMENTUM_SGD,
     RADAM,
     RMSPROP,
+    RMSPROP_TF,
     SGD,
     Rule,
     Settings,
@@ -130,6 +131,37 @@ class WNRMSprop(NormalizingOptimizer):
         check_alpha(alpha)
         defaults = {"lr": lr, "alpha": alpha, "eps": eps, "v_norm": v_norm}
         super().__init__(params, defaults, CENTERED_RMSPROP if centered else RMSPROP, max_norm)
+
+    def _settings(self, group: Group) -> Settings:
+        return Settings(group["lr"], group["alpha"], 0.0, group["eps"])
+
+
+class WNRMSpropTFLike(NormalizingOptimizer):
+    """RMSprop as in TensorFlow 1 and Stable-Baselines3's `RMSpropTFLike`, on g and v.
+
+        s <- alpha s + (1 - alpha) d^2, from s = 1        x <- x - lr d / sqrt(s + eps)
+
+    From s = 0, as in `WNRMSprop`, the first step is lr / sqrt(1 - alpha) in every element, however
+    small its gradient. Arguments that are not listed are those of `WNAdam`.
+
+    Args:
+        alpha: decay of the average, per update.
+        eps: term inside the root.
+    """
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | Tensor = 1e-2,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
+        *,
+        v_norm: VNorm = "weight",
+        max_norm: float | None = None,
+    ) -> None:
+        check_alpha(alpha)
+        defaults = {"lr": lr, "alpha": alpha, "eps": eps, "v_norm": v_norm}
+        super().__init__(params, defaults, RMSPROP_TF, max_norm)
 
     def _settings(self, group: Group) -> Settings:
         return Settings(group["lr"], group["alpha"], 0.0, group["eps"])
