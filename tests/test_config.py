@@ -34,6 +34,18 @@ def test_a_flag_wins_over_a_preset_which_wins_over_the_default() -> None:
     assert make_config(preset="fast", warmup_steps=3_000).agent.warmup_steps == 3_000
 
 
+def test_a_normalization_may_bring_settings_that_a_flag_overrides() -> None:
+    data = get_norm("weight").derived("weight-data", presets={"none": {"init": "data"}})
+    register_norm(data)
+    try:
+        assert make_config(norm="weight-data").run.init == "data"
+        assert make_config(norm="weight-data", init="default").run.init == "default"
+        assert make_config(norm="weight-data", preset="fast").run.init == "default"
+        assert make_config(norm="weight").run.init == "default"
+    finally:
+        del NORMS["weight-data"]
+
+
 def test_a_keyword_wins_over_a_file() -> None:
     assert make_config({"steps": 7, "seed": 5}, steps=9).run.steps == 9
     assert make_config({"steps": 7, "seed": 5}, steps=9).run.seed == 5

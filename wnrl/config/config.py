@@ -213,7 +213,7 @@ def _with_defaults(explicit: Mapping[str, Any], names: tuple[str, ...] = ()) -> 
         resolved |= {**CONTROL_RUN, **AGENTS[agent].control}
     if preset != "none":
         resolved |= AGENTS[agent].preset(preset)
-        resolved |= get_norm(norm).presets.get(preset, {})
+    resolved |= get_norm(norm).presets.get(preset, {})
     if explicit.get("recurrent") and (is_atari(env) or is_minatar(env)):
         resolved |= AGENTS[agent].recurrent
     resolved |= explicit

@@ -112,7 +112,8 @@ class Norm:
     smallest_batch: int = 1  # samples that an update needs
     weight_vectors: bool = False  # its layers take `storage`, as `WNLinear` does
     scheduled: bool = False  # its optimizer reads `OptimizerSpec.total_updates`
-    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # settings by preset
+    # Settings of the run by preset, weaker than a person's; `none` is a run without a preset.
+    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     settings: Any = NO_SETTINGS
     configure: Callable[[Any], Norm] | None = None  # settings -> the record
 
