@@ -1,0 +1,364 @@
+"""Train the same agent in wnrl and in Stable-Baselines3 and test whether they learn alike.
+
+Both get the same environment, network, hyperparameters and number of agent steps; only the code
+differs. Each run is one row of the CSV file, and a repeated command does what is missing. At the
+end it prints, for each pair, the difference of the mean final returns, its interval and a verdict.
+
+    python scripts/parity.py --csv FILE [--agent ppo a2c dqn] [--env CartPole-v1 ...] [--seeds 10]
+"""
+
+import argparse
+import csv
+import itertools
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+from stable_baselines3 import A2C, DQN, PPO
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from stable_baselines3.common.vec_env import VecEnv
+from torch import Tensor, nn
+
+from wnrl.config import make_config
+from wnrl.doctor.software import git_commit
+from wnrl.envs.make import is_minatar
+from wnrl.nn.networks.minatar import MinAtarTorso
+from wnrl.nn.norms.catalogue import get_norm
+from wnrl.report.run_result import read_episodes
+from wnrl.stats.difference import welch
+from wnrl.stats.intervals import group
+from wnrl.stats.learning_curves import area_under_curve, final_window
+from wnrl.stats.multiple_tests import holm
+from wnrl.stats.verdict import verdict
+from wnrl.train.run import train
+
+WINDOW = 0.1  # share of the agent steps, at their end, whose episodes are the final return
+MARGIN = 0.1  # smallest difference that matters, as a share of SB3's final return above the lowest
+
+PPO_SETTINGS: Mapping[str, Any] = {
+    "num_envs": 8,
+    "rollout_steps": 32,
+    "epochs": 20,
+    "minibatches": 1,
+    "learning_rate": 1e-3,
+    "learning_rate_decay": True,
+    "clip_range": 0.2,
+    "clip_range_decay": True,
+    "gae_lambda": 0.8,
+    "gamma": 0.98,
+    "entropy_coef": 0.0,
+    "value_coef": 0.5,
+    "max_grad_norm": 0.5,
+    "optimizer": "adam",
+    "optimizer_eps": 1e-5,
+}
+A2C_SETTINGS: Mapping[str, Any] = {
+    "num_envs": 8,
+    "rollout_steps": 8,
+    "learning_rate": 2e-3,
+    "learning_rate_decay": True,
+    "gae_lambda": 0.95,
+    "gamma": 0.99,
+    "entropy_coef": 0.01,
+    "value_coef": 0.5,
+    "max_grad_norm": 0.5,
+    "optimizer": "adam",
+    "optimizer_eps": 1e-5,
+}
+DQN_SETTINGS: Mapping[str, Any] = {
+    "num_envs": 1,
+    "learning_rate": 1e-3,
+    "batch_size": 64,
+    "buffer_size": 30_000,
+    "warmup_steps": 1_000,
+    "update_period_steps": 2,
+    "target_period_steps": 500,
+    "gamma": 0.99,
+    "epsilon_start": 1.0,
+    "epsilon_end": 0.04,
+    "epsilon_steps": 3_000,
+    "max_grad_norm": 10.0,
+    "optimizer": "adam",
+    "optimizer_eps": 1e-8,
+    "loss": "huber",
+}
+
+
+class MinAtarExtractor(BaseFeaturesExtractor):
+    """The torso of wnrl without a normalization, as SB3's features."""
+
+    def __init__(self, observation_space: gymnasium.spaces.Box) -> None:
+        super().__init__(observation_space, features_dim=128)
+        self.torso = MinAtarTorso(observation_space.shape, "uint8", get_norm("none"))
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """Return features (B, 128) of images (B, C, H, W) that SB3 has divided by 255."""
+        features: Tensor = self.torso.layers(observations)
+        return features
+
+
+def sb3_ppo(env: str, steps: int, seed: int) -> BaseAlgorithm:
+    """Return SB3's PPO with `PPO_SETTINGS`."""
+    s = PPO_SETTINGS
+    return PPO(
+        policy_of(env),
+        environments(env, s["num_envs"], seed),
+        n_steps=s["rollout_steps"],
+        n_epochs=s["epochs"],
+        batch_size=s["num_envs"] * s["rollout_steps"],
+        learning_rate=falling(s["learning_rate"]),
+        clip_range=falling(s["clip_range"]),
+        gae_lambda=s["gae_lambda"],
+        gamma=s["gamma"],
+        ent_coef=s["entropy_coef"],
+        vf_coef=s["value_coef"],
+        max_grad_norm=s["max_grad_norm"],
+        policy_kwargs=policy_kwargs(env, actor_critic=True),
+        seed=seed,
+    )
+
+
+def sb3_a2c(env: str, steps: int, seed: int) -> BaseAlgorithm:
+    """Return SB3's A2C with `A2C_SETTINGS`."""
+    s = A2C_SETTINGS
+    return A2C(
+        policy_of(env),
+        environments(env, s["num_envs"], seed),
+        n_steps=s["rollout_steps"],
+        learning_rate=falling(s["learning_rate"]),
+        gae_lambda=s["gae_lambda"],
+        gamma=s["gamma"],
+        ent_coef=s["entropy_coef"],
+        vf_coef=s["value_coef"],
+        max_grad_norm=s["max_grad_norm"],
+        use_rms_prop=False,
+        policy_kwargs=policy_kwargs(env, actor_critic=True),
+        seed=seed,
+    )
+
+
+def sb3_dqn(env: str, steps: int, seed: int) -> BaseAlgorithm:
+    """Return SB3's DQN with `DQN_SETTINGS`."""
+    s = DQN_SETTINGS
+    return DQN(
+        policy_of(env),
+        environments(env, s["num_envs"], seed),
+        learning_rate=s["learning_rate"],
+        batch_size=s["batch_size"],
+        buffer_size=s["buffer_size"],
+        learning_starts=s["warmup_steps"],
+        train_freq=s["update_period_steps"],
+        target_update_interval=s["target_period_steps"],
+        gamma=s["gamma"],
+        exploration_initial_eps=s["epsilon_start"],
+        exploration_final_eps=s["epsilon_end"],
+        exploration_fraction=s["epsilon_steps"] / steps,
+        max_grad_norm=s["max_grad_norm"],
+        policy_kwargs=policy_kwargs(env, actor_critic=False),
+        seed=seed,
+    )
+
+
+def environments(env: str, count: int, seed: int) -> VecEnv:
+    """Return SB3's environments."""
+    return make_vec_env(minatar_breakout if is_minatar(env) else env, count, seed=seed)
+
+
+def minatar_breakout() -> gymnasium.Env[Any, Any]:
+    """Return the package's own MinAtar/Breakout-v1 with images as bytes (C, H, W), 0 and 255."""
+    from minatar.gym import BaseEnv  # here, because it warns where seaborn is missing
+
+    env = BaseEnv("breakout", use_minimal_action_set=True)
+    height, width, channels = env.observation_space.shape
+    space = gymnasium.spaces.Box(0, 255, (channels, height, width), np.uint8)
+    return gymnasium.wrappers.TransformObservation(
+        env, lambda obs: np.moveaxis(obs, 2, 0).astype(np.uint8) * 255, space
+    )
+
+
+def policy_of(env: str) -> str:
+    """Return the name of SB3's policy."""
+    return "CnnPolicy" if is_minatar(env) else "MlpPolicy"
+
+
+def policy_kwargs(env: str, *, actor_critic: bool) -> dict[str, Any]:
+    """Return the network: 2 x 64 ReLU units for each of policy and value, or MinAtar's torso."""
+    if is_minatar(env):
+        return {"features_extractor_class": MinAtarExtractor, "net_arch": []}
+    if actor_critic:
+        arch = {"pi": [64, 64], "vf": [64, 64]}
+        return {"activation_fn": nn.ReLU, "net_arch": arch}
+    return {"net_arch": [64, 64]}
+
+
+def falling(start: float) -> Callable[[float], float]:
+    """Return SB3's schedule from a value to 0."""
+    return lambda remaining: remaining * start
+
+
+@dataclass(frozen=True)
+class Case:
+    """An agent on both sides."""
+
+    settings: Mapping[str, Any]
+    sb3: Callable[[str, int, int], BaseAlgorithm]
+    steps: Mapping[str, int]  # by environment
+    control: Mapping[str, Any]  # settings of wnrl's network for vectors
+
+
+BREAKOUT = "MinAtar/Breakout-v1"
+CASES = {
+    "ppo": Case(
+        PPO_SETTINGS,
+        sb3_ppo,
+        {"CartPole-v1": 30_000, "Acrobot-v1": 50_000, BREAKOUT: 100_000},
+        {"separate": True},
+    ),
+    "a2c": Case(
+        A2C_SETTINGS,
+        sb3_a2c,
+        {"CartPole-v1": 40_000, "Acrobot-v1": 50_000, BREAKOUT: 100_000},
+        {"separate": True},
+    ),
+    "dqn": Case(
+        DQN_SETTINGS, sb3_dqn, {"CartPole-v1": 15_000, "Acrobot-v1": 30_000, BREAKOUT: 50_000}, {}
+    ),
+}
+ENVS = list(CASES["ppo"].steps)
+
+
+def train_wnrl(agent: str, env: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Train with wnrl, norm none; return agent steps (E,) and returns (E,) of the episodes."""
+    case = CASES[agent]
+    own = {} if is_minatar(env) else case.control
+    with tempfile.TemporaryDirectory() as folder:
+        config = make_config(
+            env=env,
+            agent=agent,
+            norm="none",
+            seed=seed,
+            steps=case.steps[env],
+            run_dir=f"{folder}/run",
+            threads=1,
+            eval_every_steps=0,
+            calibrate=False,
+            clip_rewards=False,
+            **case.settings,
+            **own,
+        )
+        for _ in train(config):
+            pass
+        steps, returns, _, _ = read_episodes(Path(folder) / "run" / "episodes.csv")
+    return steps, returns
+
+
+def train_sb3(agent: str, env: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Train with SB3; return agent steps (E,) and returns (E,) of the episodes."""
+    case = CASES[agent]
+    total = case.steps[env]
+    model = case.sb3(env, total, seed)
+    ended: list[tuple[int, float]] = []
+
+    def note_episodes(scope: dict[str, Any], _: dict[str, Any]) -> bool:
+        for info in scope["infos"]:
+            if "episode" in info:
+                ended.append((model.num_timesteps, float(info["episode"]["r"])))
+        return True
+
+    model.learn(total, callback=note_episodes)
+    table = np.array([row for row in ended if row[0] <= total], np.float64).reshape(-1, 2)
+    return table[:, 0], table[:, 1]
+
+
+SIDES = {"sb3": train_sb3, "wnrl": train_wnrl}
+
+
+def run(agent: str, env: str, side: str, seed: int) -> dict[str, Any]:
+    """Train once and return a row of the table."""
+    torch.set_num_threads(1)
+    total = CASES[agent].steps[env]
+    steps, returns = SIDES[side](agent, env, seed)
+    window = WINDOW * total
+    scores = {"total_steps": total, "window_steps": window}
+    return {
+        "agent": agent,
+        "env": env,
+        "side": side,
+        "seed": seed,
+        "agent_steps": total,
+        "episodes": len(returns),
+        "final_return": round(final_window(steps, returns, **scores), 3),
+        "area": round(area_under_curve(steps, returns, **scores), 3),
+        "lowest_return": returns.min(),
+        "commit": git_commit() or "",
+    }
+
+
+def pairs(rows: Sequence[Mapping[str, str]]) -> Iterator[str]:
+    """Yield a line for each agent and environment, with verdicts that hold for all together."""
+    found = []
+    for agent, env in dict.fromkeys((row["agent"], row["env"]) for row in rows):
+        here = [row for row in rows if (row["agent"], row["env"]) == (agent, env)]
+        scores = {
+            side: [float(row["final_return"]) for row in here if row["side"] == side]
+            for side in SIDES
+        }
+        if min(len(of) for of in scores.values()) < 2:
+            continue
+        lowest = min(float(row["lowest_return"]) for row in here)
+        margin = MARGIN * (float(np.mean(scores["sb3"])) - lowest)
+        found.append(
+            (agent, env, scores, welch(group(scores["wnrl"]), group(scores["sb3"])), margin)
+        )
+    differ = holm([float(each[3].safe_p()) for each in found])
+    within = holm([float(each[3].equivalence_p(each[4])) for each in found])
+    for (agent, env, scores, difference, margin), p, p_within in zip(
+        found, differ, within, strict=True
+    ):
+        interval = difference.interval()
+        claim = verdict(interval.value, p, p_within).name.lower().replace("_", " ")
+        yield (
+            f"{agent} {env}: SB3 {np.mean(scores['sb3']):.1f}, wnrl {np.mean(scores['wnrl']):.1f}, "
+            f"difference {interval.value:+.1f} [{interval.low:+.1f}, {interval.high:+.1f}], "
+            f"margin {margin:.1f}: {claim} ({len(scores['sb3'])} and {len(scores['wnrl'])} seeds)"
+        )
+
+
+def main() -> None:
+    """Train what the file lacks, and print the verdicts."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--csv", type=Path, required=True, help="file of the runs' scores")
+    parser.add_argument("--agent", nargs="+", choices=CASES, default=list(CASES), help="agents")
+    parser.add_argument("--env", nargs="+", choices=ENVS, default=ENVS, help="environments")
+    parser.add_argument("--seeds", type=int, default=10, help="seeds, numbered from 1")
+    given = parser.parse_args()
+    rows: list[dict[str, Any]] = []
+    if given.csv.exists():
+        with given.csv.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+    done = {(row["agent"], row["env"], row["side"], int(row["seed"])) for row in rows}
+    seeds = range(1, given.seeds + 1)
+    for seed, env, agent, side in itertools.product(seeds, given.env, given.agent, SIDES):
+        if (agent, env, side, seed) in done:
+            continue
+        row = run(agent, env, side, seed)
+        print(", ".join(f"{name} {value}" for name, value in row.items()), flush=True)
+        with given.csv.open("a", newline="") as file:
+            writer = csv.DictWriter(file, list(row))
+            if not rows:
+                writer.writeheader()
+            writer.writerow(row)
+        rows.append({name: str(value) for name, value in row.items()})
+    for line in pairs(rows):
+        print(line)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""scripts/parity.py: verdicts on hand numbers, and short runs of both sides."""
+
+import csv
+import dataclasses
+from pathlib import Path
+
+import pytest
+from script_modules import load_script
+
+parity = load_script("parity.py")
+SHORT = {"CartPole-v1": 600, "MinAtar/Breakout-v1": 600}
+
+
+def rows(env: str, sb3: list[float], wnrl: list[float]) -> list[dict[str, str]]:
+    """Rows of the table whose lowest return is 0."""
+    return [
+        {"agent": "ppo", "env": env, "side": side, "final_return": str(x), "lowest_return": "0"}
+        for side, scores in (("sb3", sb3), ("wnrl", wnrl))
+        for x in scores
+    ]
+
+
+def test_verdicts_allow_for_all_pairs() -> None:
+    alike = rows("alike", [99.0, 100, 101] * 4, [99.0, 100, 101] * 4)
+    apart = rows("apart", [99.0, 100, 101] * 4, [49.0, 50, 51] * 4)
+    unclear = rows("unclear", [60.0, 100, 140] * 4, [50.0, 90, 130] * 4)
+    one, other, third = parity.pairs([*alike, *apart, *unclear])
+    assert one == (
+        "ppo alike: SB3 100.0, wnrl 100.0, difference +0.0 [-0.7, +0.7], margin 10.0: within "
+        "margin (12 and 12 seeds)"
+    )
+    assert "difference -50.0" in other
+    assert other.endswith("margin 10.0: worse (12 and 12 seeds)")
+    assert third.endswith("undecided (12 and 12 seeds)")
+
+
+def test_one_seed_gives_no_verdict() -> None:
+    assert not list(parity.pairs(rows("one", [1.0], [1.0])))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("agent", parity.CASES)
+@pytest.mark.parametrize("env", SHORT)
+def test_both_sides_train_and_a_repeated_command_adds_nothing(
+    agent: str, env: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if env not in ("CartPole-v1",):
+        pytest.importorskip("minatar")
+    short = {**parity.DQN_SETTINGS, "warmup_steps": 100, "epsilon_steps": 200, "batch_size": 8}
+    monkeypatch.setattr(parity, "DQN_SETTINGS", short)
+    case = parity.CASES[agent]
+    settings = short if agent == "dqn" else case.settings
+    monkeypatch.setitem(
+        parity.CASES, agent, dataclasses.replace(case, steps=SHORT, settings=settings)
+    )
+    table = tmp_path / "parity.csv"
+    arguments = ["parity.py", "--csv", str(table), "--agent", agent, "--env", env, "--seeds", "1"]
+    monkeypatch.setattr("sys.argv", arguments)
+    parity.main()
+    written = table.read_text()
+    runs = list(csv.DictReader(written.splitlines()))
+    assert [run["side"] for run in runs] == ["sb3", "wnrl"]
+    assert all(int(run["episodes"]) > 1 for run in runs)
+    parity.main()
+    assert table.read_text() == written
