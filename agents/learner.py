@@ -13,6 +13,7 @@ from wnrl.envs.call_order import HEARTBEAT
 from wnrl.nn.norms.record import leave_alone
 from wnrl.nn.weight_norm.cached_weights import shared_weights
 from wnrl.optim.step import StepOptimizer
+from wnrl.rl.problem import Problem
 
 Inputs = TypeVar("Inputs")
 Report = TypeVar("Report")
@@ -63,6 +64,7 @@ class Learner:
         device: device of the network, which stays on it.
         observer: watches every update; does nothing until one is attached.
         updates: updates done since the start of the run.
+        problem: loss and batch of the newest update outside a graph; None before it.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class Learner:
         self.device = next(network.parameters()).device
         self.observer: UpdateObserver = Unobserved()
         self.updates = 0
+        self.problem: Problem | None = None
         self._after_step = after_step
         self._make_graph = make_graph
         self._captured: dict[Any, Captured] = {}  # by what is captured
@@ -124,6 +127,7 @@ class Learner:
             report, optimizer.grad_norm = update(inputs)
         else:
             report = self._differentiate(loss, inputs)
+            self.problem = Problem(partial(_first, loss), inputs, len(obs))
             self.observer.before_step(obs, obs if learning_batch is None else learning_batch)
             self._advance()
         self.observer.after_step()
@@ -198,3 +202,8 @@ class Learner:
         self.optimizer.load_state_dict(state["optimizer"])
         self.updates = state["updates"]
         self._captured.clear()  # the optimizer has its state in other memory now
+
+
+def _first(loss: Callable[..., tuple[Tensor, Any]], network: nn.Module, inputs: Any) -> Tensor:
+    """Return a loss without its report."""
+    return loss(network, inputs)[0]

@@ -69,7 +69,7 @@ def test_the_console_script_is_the_main_function() -> None:
 def test_the_console_script_lists_its_commands(arguments: list[str]) -> None:
     done = wnrl_command(*arguments)
     assert done.returncode == 0
-    assert "wnrl {train,compare,evaluate,doctor}" in done.stdout
+    assert "wnrl {train,compare,evaluate,doctor,curvature}" in done.stdout
     assert done.stderr == ""
 
 

@@ -13,11 +13,12 @@ _COMMANDS = {
     "compare": "wnrl.compare.command",
     "evaluate": "wnrl.evaluate.command",
     "doctor": "wnrl.doctor.command",
+    "curvature": "wnrl.curvature.command",
 }
 
 
 def main() -> int:
-    """Run the console script `wnrl train|compare|evaluate|doctor ...`; return its exit code."""
+    """Run the console script `wnrl COMMAND ...`; return its exit code."""
     usage = f"usage: wnrl {{{','.join(_COMMANDS)}}} ...  (wnrl COMMAND --help lists its flags)"
     name, *arguments = sys.argv[1:] or ["--help"]
     if name in ("-h", "--help"):

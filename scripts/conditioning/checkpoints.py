@@ -1,4 +1,5 @@
-"""Train the runs whose checkpoints docs/conditioning.md measures: DQN on CartPole-v1 and Breakout.
+"""Train the runs whose checkpoints docs/conditioning.md measures: PPO on CartPole-v1, DQN on
+Breakout.
 
     python scripts/conditioning/checkpoints.py --runs FOLDER [--env CartPole-v1 Breakout]
         [--norm none weight batch layer] [--seeds 1 2 3 4 5]
@@ -18,15 +19,21 @@ from wnrl.train.storage.run_status import RunState, read_status
 
 NORMS = ("none", "weight", "batch", "layer")
 SEEDS = (1, 2, 3, 4, 5)
-ENVS: dict[str, dict[str, Any]] = {  # agent steps; Breakout's warm-up is 2,000 of them
-    "CartPole-v1": {"steps": 6_000, "checkpoint_every_steps": 1_000},
-    "Breakout": {"steps": 4_000, "checkpoint_every_steps": 1_000, "preset": "fast"},
+ENVS: dict[str, dict[str, Any]] = {  # settings of the runs; steps are agent steps
+    "CartPole-v1": {"agent": "ppo", "steps": 12_000, "checkpoint_every_steps": 2_000},
+    "Breakout": {
+        "agent": "dqn",
+        "preset": "fast",
+        "steps": 2_000,
+        "warmup_steps": 500,
+        "checkpoint_every_steps": 1_000,
+    },
 }
 
 
 def folder_of(runs: Path, env: str, norm: str, seed: int) -> Path:
     """Return a run's folder."""
-    return runs / env / f"dqn-{norm}" / f"seed{seed}"
+    return runs / env / f"{ENVS[env]['agent']}-{norm}" / f"seed{seed}"
 
 
 def missing(arguments: argparse.Namespace) -> Iterator[tuple[str, str, int]]:

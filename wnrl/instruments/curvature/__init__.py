@@ -6,6 +6,6 @@ files do not: see `wnrl.curvature`.
 
 from wnrl.instruments.curvature.lanczos import Spectrum, lanczos
 from wnrl.instruments.curvature.measure import Effort, measure
-from wnrl.instruments.curvature.problem import Problem
+from wnrl.rl.problem import Problem
 
 __all__ = ["Effort", "Problem", "Spectrum", "lanczos", "measure"]

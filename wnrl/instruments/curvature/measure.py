@@ -27,11 +27,11 @@ from wnrl.instruments.curvature.gradient_noise import (
     projected,
 )
 from wnrl.instruments.curvature.lanczos import Spectrum, lanczos
-from wnrl.instruments.curvature.problem import Problem
 from wnrl.instruments.curvature.products import Products, gradient_at
 from wnrl.instruments.weight_rows import layer_weights
 from wnrl.kernels.row_layout import output_first
 from wnrl.nn.norms.convert import fold_
+from wnrl.rl.problem import Problem
 
 Readings = dict[str, float]  # by "<quantity>/<where>"
 RATIO_OF = 5  # lambda_1 / lambda_5

@@ -199,6 +199,25 @@ class Checkpoints:
             )
         return None
 
+    def at(self, step: int) -> Saved:
+        """Return the checkpoint of an agent step, whole, with its state loaded.
+
+        Raises:
+            UsageError: there is none, or it is damaged.
+        """
+        if step not in (steps := self.steps()):
+            there = ", ".join(map(str, steps)) or "none"
+            raise UsageError(
+                f"{self._folder} has no checkpoint of agent step {step}; it has {there}"
+            )
+        try:
+            saved = self._read(step)
+            self._verify(saved, with_replay=True)
+            saved.load(STATE)
+        except BrokenCheckpoint as error:
+            raise UsageError(f"checkpoint {self._path(step)} is broken ({error})") from None
+        return saved
+
     def resume(self, saved: Saved, replay: RowStore | None = None) -> None:
         """Bring back the replay's rows, and let the next `save` follow this checkpoint.
 
