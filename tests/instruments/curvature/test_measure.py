@@ -103,9 +103,9 @@ def test_a_measurement_repeats() -> None:
 def test_every_normalization_can_be_read(name: str) -> None:
     norm = NORMS[name]
     torch.manual_seed(0)
-    activation = norm.activation((64,))
+    activation = norm.activation((128,))
     between = [] if activation is None else [activation]
-    network = nn.Sequential(norm.linear(3, 64), *between, nn.ReLU(), nn.Linear(64, 1))
+    network = nn.Sequential(norm.linear(3, 128), *between, nn.ReLU(), nn.Linear(128, 1))
     rows = problem()
     floats = Problem(rows.loss, tuple(x.float() for x in rows.inputs), rows.rows)
     read = measure(network, floats, {}, SMALL)
