@@ -300,6 +300,29 @@ def test_what_changes_no_layer_has_no_place_whatever_its_name(
     assert "norm-where=head" in make_config(parameters).name
 
 
+def test_a_norm_of_features_goes_to_the_last_hidden_layer_unless_a_person_says_otherwise() -> None:
+    config = make_config(norm="penultimate-l2")
+    assert (config.run.norm_where, config.run.norm_after) == ("penultimate", "activation")
+    assert config.name == "dqn-penultimate-l2"
+    assert make_config(norm="penultimate-l2", norm_where="torso").name.endswith("norm-where=torso")
+    other = replace(config, norm="layer")
+    assert (other.run.norm_where, other.run.norm_after) == ("torso", "layer")
+    placed = replace(make_config(norm="layer", norm_where="conv1"), norm="simplicial")
+    assert placed.run.norm_where == "conv1"
+
+
+def test_the_side_of_the_nonlinearity_is_part_of_a_run_where_activations_are_normalized() -> None:
+    after = make_config(norm="batch", norm_after="activation")
+    assert after.name == "dqn-batch-norm-after=activation"
+    assert config_from_json(after.to_json()).run.norm_after == "activation"
+    assert make_config(norm="weight", norm_after="activation").name == "dqn-weight"
+    saved = make_config(norm="batch").to_json()
+    del saved["run"]["norm_after"]  # a run from before this setting
+    assert config_from_json(saved) == make_config(norm="batch")
+    with pytest.raises(UsageError, match="norm_after 'relu' is unknown; allowed: layer, act"):
+        make_config(norm="batch", norm_after="relu")
+
+
 def test_a_registered_norm_can_be_chosen() -> None:
     register_norm(dataclasses.replace(get_norm("layer"), name="mine"))
     try:

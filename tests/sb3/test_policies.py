@@ -19,10 +19,12 @@ from torch import nn
 import wnrl.sb3
 from wnrl._settings import UsageError
 from wnrl.nn import NORMS, WNConv2d, WNLinear, get_norm, register_norm
+from wnrl.nn.norms.layers.features import UnitLength
 from wnrl.nn.norms.layers.projection import ProjectedLinear
 from wnrl.nn.norms.record import SAME, SAME_ACTING
 from wnrl.optim.weight_norm import WNAdam, WNRMSprop
 from wnrl.sb3 import WNActorCriticMlpPolicy, WNImpalaCNN, WNNatureCNN, check_version, policy_kwargs
+from wnrl.sb3.normalize import normalize_
 
 EVERY = [(a, p) for a in ("DQN", "PPO", "A2C") for p in ("MlpPolicy", "CnnPolicy")]
 EVERY += [("DQN", "MultiInputPolicy"), ("PPO", "MultiInputPolicy")]
@@ -90,6 +92,24 @@ def test_activations_are_normalized_between_a_layer_and_its_nonlinearity() -> No
     extractor(torch.rand(1, 1, 40, 40))
     assert before[0].mean().abs() < 1e-5
     assert (before[0].std() - 1).abs() < 1e-3
+
+
+def test_features_of_unit_length_follow_the_last_nonlinearity() -> None:
+    extractor = make("PPO", "CnnPolicy", norm="penultimate-l2").policy.features_extractor
+    normalized = [n for n, layer in extractor.named_modules() if isinstance(layer, UnitLength)]
+    assert normalized == ["linear.1.norm"]  # of the ReLU, after it
+    features = extractor(torch.rand(3, 1, 40, 40))
+    assert torch.allclose(features.norm(dim=1), torch.ones(3))
+    assert bool((features >= 0).all())
+
+
+def test_a_layer_without_a_nonlinearity_of_its_own_is_not_normalized_after_it() -> None:
+    norm, shared = get_norm("penultimate-l2"), nn.ReLU()
+    plain = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    twice = nn.Sequential(nn.Linear(2, 2), shared, nn.Linear(2, 2), shared)
+    for network, message in ((plain, "'0' is followed by Linear"), (twice, "several places")):
+        with pytest.raises(UsageError, match=message):
+            normalize_(network, norm, ["0"], lambda network=network: network(torch.zeros(1, 2)))
 
 
 @pytest.mark.parametrize(

@@ -194,6 +194,22 @@ def test_the_values_and_the_place_are_the_ones_asked_for() -> None:
     assert kinds == ["Linear", "SpectralLinear", "SpectralLinear"]
 
 
+def test_activations_are_normalized_on_the_side_of_the_nonlinearity_that_is_asked_for() -> None:
+    for after, kinds in (
+        ("layer", ["Linear", "BatchNorm1d", "ReLU"]),
+        ("activation", ["Linear", "ReLU", "BatchNorm1d"]),
+    ):
+        layers = built(norm="batch", norm_after=after).network.get_submodule("torso.layers")
+        assert [type(layer).__name__ for layer in layers.children()][1:4] == kinds
+    impala = NetworkSpec(
+        (4, 16, 16), "uint8", 2, norm=dataclasses.replace(NORMS["batch"], after="activation"),
+        torso="impala",
+    )  # fmt: skip
+    with pytest.raises(SettingError, match="activation cannot be at 'conv', which is followed by"):
+        assemble_q_network(impala)
+    assert assemble_q_network(dataclasses.replace(impala, where="fc"))
+
+
 @pytest.mark.parametrize("env", ["toy/Catch", "Breakout"])
 @pytest.mark.parametrize("norm", NORMS)
 def test_a_check_of_the_norm_assembles_from_shapes_alone(

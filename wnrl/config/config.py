@@ -127,6 +127,8 @@ class Config:
             yield from ("weight_storage", "v_norm")
         if not norm.has_place:
             yield "norm_where"
+        if not norm.normalizes_activations:
+            yield "norm_after"
         if self.run.init != "data":
             yield "init_observations"
         if norm.scheduled:
@@ -206,7 +208,7 @@ def _with_defaults(explicit: Mapping[str, Any], names: tuple[str, ...] = ()) -> 
     """
     env, agent, norm = explicit["env"], explicit["agent"], explicit.get("norm", RunConfig.norm)
     preset = explicit.get("preset", "none")
-    resolved: dict[str, Any] = {}
+    resolved = _placement(norm)
     if is_minatar(env):
         resolved |= {**MINATAR_RUN, **AGENTS[agent].minatar}
     elif not is_atari(env):
@@ -218,6 +220,12 @@ def _with_defaults(explicit: Mapping[str, Any], names: tuple[str, ...] = ()) -> 
         resolved |= AGENTS[agent].recurrent
     resolved |= explicit
     return _build({**protocol_defaults(resolved), **resolved}, names)
+
+
+def _placement(norm: str) -> dict[str, Any]:
+    """Return the settings of a normalization's own place, by name."""
+    record = get_norm(norm)
+    return {"norm_where": record.where, "norm_after": record.after}
 
 
 def config_from_json(saved: Mapping[str, Any]) -> Config:
@@ -244,6 +252,8 @@ def replace(config: Config, **changes: Any) -> Config:
     values = config.values
     if "norm" in changes:
         values = {name: value for name, value in values.items() if not name.startswith(NORM)}
+        placement = _placement(changes["norm"])
+        values |= {name: placement[name] for name in placement.keys() - set(config.explicit)}
     return _build({**values, **changes}, config.explicit)
 
 

@@ -14,6 +14,7 @@ from wnrl.agents.catalogue import AGENTS
 from wnrl.envs.protocols import FRAME_SKIP, GAMES_OWN, PROTOCOLS, SCREEN_PIXELS
 from wnrl.nn.networks.torsos import AUTO, NATURE, NETWORKS
 from wnrl.nn.norms.catalogue import NORMS
+from wnrl.nn.norms.record import AFTER_ACTIVATION, AFTER_LAYER
 
 OURS = "ours"
 MAX_STEPS = 10**15  # of a run; products with it still fit in 64 bits
@@ -61,7 +62,14 @@ class RunConfig:
         "torso",
         "normalized layers, separated by commas: torso, head, policy, value, penultimate, all, or "
         "layer names (conv1 conv2 conv3 fc; hidden1 hidden2; head)",
-        source="ours: all hidden layers, as in the papers",
+        source="ours: all hidden layers, as in the papers; penultimate-l2 and simplicial: the last",
+    )
+    norm_after: str = setting(
+        AFTER_LAYER,
+        "where activations are normalized: between a layer and its nonlinearity (layer), or after "
+        "the nonlinearity (activation)",
+        source="Ioffe & Szegedy 2015, section 3.2; CrossQ and penultimate-l2: activation",
+        choices=(AFTER_LAYER, AFTER_ACTIVATION),
     )
     network: str = setting(
         "auto",

@@ -128,7 +128,8 @@ def activity(network: nn.Module, obs: Tensor, *, batch_statistics: bool = False)
                     recorder.leave_nonlinearity(output)
 
                 hooks.enter_context(_removed(layer.register_forward_pre_hook(begin)))
-                hooks.enter_context(_removed(layer.register_forward_hook(end)))
+                hook = layer.register_forward_hook(end, prepend=True)  # as above
+                hooks.enter_context(_removed(hook))
         with _same_generators(network):
             output = watched.train(batch_statistics)(obs)
     recorder.close()

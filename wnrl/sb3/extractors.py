@@ -37,7 +37,9 @@ def _normalize_(
     shape = extractor._observation_space.shape
     assert shape is not None
     with policy_arguments():
-        placed = place(where, record, Layout({"torso": plain_layers(extractor)}, {}))
+        placed = place(
+            where or record.where, record, Layout({"torso": plain_layers(extractor)}, {})
+        )
         normalize_(extractor, record, placed, lambda: extractor(torch.zeros(1, *shape)))
     if any(group["weight_norm"] for group in weight_norm_groups(extractor)):
         check_extractor_steps(type(extractor), record)
@@ -52,7 +54,8 @@ class WNNatureCNN(NatureCNN):
         features_dim: units of the last layer.
         normalized_image: whether images are floats already.
         norm: name of a normalization. Policies of `wnrl.sb3` take it themselves instead.
-        norm_where: layers to normalize: torso for all, or names (cnn.0, cnn.2, cnn.4, linear.0).
+        norm_where: layers to normalize: torso for all, or names (cnn.0, cnn.2, cnn.4, linear.0);
+            empty for the normalization's own place.
         norm_settings: parameters of the normalization by name.
 
     Raises:
@@ -66,7 +69,7 @@ class WNNatureCNN(NatureCNN):
         normalized_image: bool = False,
         *,
         norm: str = "weight",
-        norm_where: str = "torso",
+        norm_where: str = "",
         norm_settings: Mapping[str, Any] | None = None,
     ) -> None:
         check_image(
@@ -84,7 +87,7 @@ class WNImpalaCNN(BaseFeaturesExtractor):
         width: factor of the convolutions' channels.
         normalized_image: whether images are floats already.
         norm: as in `WNNatureCNN`.
-        norm_where: layers to normalize: torso for all, or names (torso.layers.section1.conv, ...).
+        norm_where: as there, with names such as torso.layers.section1.conv.
         norm_settings: parameters of the normalization by name.
 
     Raises:
@@ -100,7 +103,7 @@ class WNImpalaCNN(BaseFeaturesExtractor):
         normalized_image: bool = False,
         *,
         norm: str = "weight",
-        norm_where: str = "torso",
+        norm_where: str = "",
         norm_settings: Mapping[str, Any] | None = None,
     ) -> None:
         check_image(type(self).__name__, observation_space, scaled=normalized_image)

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from wnrl._settings import UsageError
-from wnrl.instruments.activations import same_modes
+from wnrl.instruments.activations import NONLINEARITIES, same_modes
 from wnrl.nn.norms.attached import attach_norm_
 from wnrl.nn.norms.layers.spectral import Spectral
-from wnrl.nn.norms.record import Norm
+from wnrl.nn.norms.record import AFTER_ACTIVATION, Norm
 from wnrl.nn.weight_norm.layers import reparameterized
 from wnrl.nn.weight_norm.parametrization import WeightNormalized
 
@@ -67,7 +67,10 @@ def normalize_(
         for layer, shape in shapes.items():
             sequential = _sequential_of(layer, chosen[layer], norm, network)
             if (normalization := norm.activation(shape)) is not None:
-                attach_norm_(sequential, made[layer], normalization.train(layer.training))
+                host = made[layer]
+                if norm.after == AFTER_ACTIVATION:
+                    host = _nonlinearity_after(layer, chosen[layer], sequential, network)
+                attach_norm_(sequential, host, normalization.train(layer.training))
     for parent in network.modules():
         for name, child in parent._modules.items():
             if child in made:  # under every parent, because a layer may be shared
@@ -197,6 +200,31 @@ def _sequential_of(layer: nn.Module, name: str, norm: Norm, network: nn.Module) 
             "norm_where, or use norm 'weight'"
         )
     return parents[0]
+
+
+def _nonlinearity_after(
+    layer: nn.Module, name: str, sequential: nn.Sequential, network: nn.Module
+) -> nn.Module:
+    """Return the nonlinearity that follows a layer.
+
+    Raises:
+        UsageError: something else or nothing follows, or it is called in several places.
+    """
+    children = list(sequential)
+    follower = next(iter(children[children.index(layer) + 1 :]), None)
+    if not isinstance(follower, NONLINEARITIES):
+        raise UsageError(
+            f"a normalization after the nonlinearity needs one, and {name!r} is followed by "
+            f"{type(follower).__name__ if follower is not None else 'nothing'}: leave it out of "
+            "norm_where"
+        )
+    places = [child for parent in network.modules() for child in parent._modules.values()]
+    if sum(place is follower for place in places) > 1:
+        raise UsageError(
+            f"the nonlinearity after {name!r} has several places in the network, so a "
+            "normalization cannot belong to one of them: use one module for each"
+        )
+    return follower
 
 
 def to_memory_format_(network: nn.Module, memory_format: torch.memory_format) -> None:

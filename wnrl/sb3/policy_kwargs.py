@@ -25,7 +25,7 @@ def policy_kwargs(
     norm: str = "weight",
     *,
     algorithm: str = "PPO",
-    norm_where: str = "torso",
+    norm_where: str = "",
     norm_settings: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return what normalizes a stock `"CnnPolicy"`: `policy_kwargs=policy_kwargs("weight")`.

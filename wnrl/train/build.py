@@ -76,6 +76,7 @@ def resolve(config: Config) -> RunParts:
     """
     run, settings, agent = config.run, config.agent, AGENTS[config.run.agent]
     norm = get_norm(run.norm).with_settings(dataclasses.asdict(config.norm))
+    norm = dataclasses.replace(norm, after=run.norm_after)
     protocol = config.protocol
     stack = protocol.stack if protocol else run.stack
     optimizer = OptimizerSpec(

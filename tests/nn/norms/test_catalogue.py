@@ -17,7 +17,7 @@ from wnrl.nn.networks.recurrent import Recurrent
 from wnrl.nn.networks.spec import NetworkSpec
 from wnrl.nn.norms.catalogue import NORMS, get_norm, register_norm
 from wnrl.nn.norms.layers.mean_only import MeanOnlyBatchNorm
-from wnrl.nn.norms.record import OTHER, SAME, SAME_ACTING, Norm
+from wnrl.nn.norms.record import KINDS, OTHER, SAME, SAME_ACTING, Norm
 from wnrl.nn.norms.weight import weight_normalization
 from wnrl.nn.weight_norm.layers import WNConv2d, WNLinear
 from wnrl.optim.step import ClippedStep, OptimizerSpec, StepOptimizer
@@ -39,6 +39,10 @@ CATALOGUE = [
     "weight-standardization",
     "projection",
     "nap",
+    "dyt",
+    "derf",
+    "penultimate-l2",
+    "simplicial",
 ]
 
 
@@ -48,7 +52,7 @@ HIDDEN = (128, 128)  # units, as agents have them where there are no frames
 NAMES = pytest.mark.parametrize("name", CATALOGUE)
 
 
-def network(norm: Norm, shape: tuple[int, ...] = MAPS, where: str = "torso") -> QNetwork:
+def network(norm: Norm, shape: tuple[int, ...] = MAPS, where: str = "") -> QNetwork:
     generator = torch.Generator().manual_seed(0)
     dtype = "uint8" if len(shape) == 3 else "float32"
     return build_q_network(
@@ -79,6 +83,7 @@ def test_the_catalogue_holds_its_records_under_their_own_names() -> None:
     assert list(NORMS) == CATALOGUE
     assert all(name == norm.name for name, norm in NORMS.items())
     assert all(norm.summary and norm.paper and norm.cost for norm in NORMS.values())
+    assert all(norm.normalizes in KINDS for norm in NORMS.values())
 
 
 def test_an_unknown_name_raises_with_the_nearest() -> None:
@@ -121,6 +126,8 @@ def test_a_registered_norm_is_found_and_a_taken_name_raises(
         ("weight-standardization", ["StandardizedConv2d", "ReLU", "StandardizedConv2d"]),
         ("projection", ["ProjectedConv2d", "BatchNorm2d", "ReLU"]),
         ("nap", ["ProjectedConv2d", "LayerNorm", "ReLU"]),
+        ("dyt", ["Conv2d", "DynamicTanh", "ReLU"]),
+        ("derf", ["Conv2d", "DynamicErf", "ReLU"]),
     ],
 )
 def test_the_normalization_stands_before_the_nonlinearity_and_not_on_the_head(
@@ -129,6 +136,21 @@ def test_the_normalization_stands_before_the_nonlinearity_and_not_on_the_head(
     found = kinds(network(get_norm(name)))
     assert found[:3] == first
     assert found[-2:] == ["ReLU", "Linear"]
+
+
+@pytest.mark.parametrize(
+    ("name", "last"),
+    [
+        ("penultimate-l2", ["Linear", "ReLU", "UnitLength", "Linear"]),
+        ("simplicial", ["Linear", "Simplicial", "ReLU", "Linear"]),
+    ],
+)
+def test_a_norm_of_features_is_on_the_last_hidden_layer_alone(name: str, last: list[str]) -> None:
+    found = kinds(network(get_norm(name)))
+    assert found[:3] == ["Conv2d", "ReLU", "Conv2d"]
+    assert found[-4:] == last
+    everywhere = kinds(network(get_norm(name), where="torso"))
+    assert everywhere.count(last[1] if name == "simplicial" else last[2]) == 4
 
 
 @pytest.mark.parametrize("name", ["layer-plain", "nap"])
@@ -438,6 +460,9 @@ ALTERNATIVES: dict[str, Any] = {
     "gamma": 1.25,
     "activation": "layer",
     "final_rate": 0.5,
+    "alpha": 0.8,
+    "simplex_units": 4,
+    "temperature": 0.1,
 }
 
 
@@ -494,6 +519,12 @@ def test_groups_must_divide_the_units_and_leave_enough_values() -> None:
         network(norm.with_settings({"groups": 7}), (3,))
     with pytest.raises(UsageError, match="puts 2 of 128 units into each group of a linear layer"):
         network(norm.with_settings({"groups": 64}), (3,))
+
+
+def test_simplices_must_divide_the_units() -> None:
+    norm = get_norm("simplicial").with_settings({"simplex_units": 5})
+    with pytest.raises(UsageError, match=r"norm.simplex_units 5 does not divide a layer of 128"):
+        network(norm, (3,))
 
 
 @pytest.mark.parametrize("name", ["layer", "layer-channel", "layer-plain", "nap"])

@@ -91,7 +91,7 @@ def assemble_actor_critic(spec: NetworkSpec) -> ActorCritic | RecurrentActorCrit
     else:
         hidden = {"torso": (*spec.torso_layers, *recurrent)}
     layout = Layout(hidden, {head: (head,) for head in heads}, recurrent)
-    placed = place(spec.where, spec.norm, layout)
+    placed = place(spec.placed_at, spec.norm, layout)
 
     def torso(prefix: str) -> Torso:
         return spec.build_torso({name for name in spec.torso_layers if prefix + name in placed})

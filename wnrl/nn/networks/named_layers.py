@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from wnrl.nn.norms.record import Norm
+from wnrl._settings import SettingError
+from wnrl.nn.norms.record import AFTER_ACTIVATION, AFTER_LAYER, Norm
 
 
 class NamedLayers(nn.Sequential):
@@ -33,7 +34,7 @@ class NamedLayers(nn.Sequential):
 def add_activation(
     layers: "OrderedDict[str, nn.Module]", name: str, norm: Norm, shape: tuple[int, ...]
 ) -> None:
-    """Add the normalization of a layer, if any, and a ReLU.
+    """Add the normalization of a layer, if any, and a ReLU, in the normalization's order.
 
     Args:
         layers: the layers so far; `<name>_norm` and `<name>_relu` are added.
@@ -41,16 +42,31 @@ def add_activation(
         norm: the layer's normalization.
         shape: (F,) or (C, H, W) of the layer's output.
     """
-    add_normalization(layers, name, norm, shape)
+    normalization = norm.activation(shape)
+    if normalization is not None and norm.after == AFTER_LAYER:
+        layers[f"{name}_norm"] = normalization
     layers[f"{name}_relu"] = nn.ReLU()
+    if normalization is not None and norm.after == AFTER_ACTIVATION:
+        layers[f"{name}_norm"] = normalization
 
 
 def add_normalization(
     layers: "OrderedDict[str, nn.Module]", name: str, norm: Norm, shape: tuple[int, ...]
 ) -> None:
-    """Add the normalization of a layer's output, if any; arguments as in `add_activation`."""
+    """Add the normalization of a layer's output, if any; arguments as in `add_activation`.
+
+    Raises:
+        SettingError: the normalization goes after the nonlinearity, and none follows this layer.
+    """
     normalization = norm.activation(shape)
     if normalization is not None:
+        if norm.after == AFTER_ACTIVATION:
+            raise SettingError(
+                "norm_after",
+                f"{AFTER_ACTIVATION} cannot be at {name!r}, which is followed by an addition or a "
+                f"pooling, not by a nonlinearity: give {AFTER_LAYER}, or leave the layer out of "
+                "norm_where",
+            )
         layers[f"{name}_norm"] = normalization
 
 

@@ -91,7 +91,7 @@ def assemble_q_network(spec: NetworkSpec) -> QNetwork | RecurrentQNetwork:
     outputs = ("value", "advantage") if spec.dueling else ("head",)
     recurrent = recurrent_layers(spec.lstm_units)
     layout = Layout({"torso": (*spec.torso_layers, *recurrent)}, {"head": outputs}, recurrent)
-    placed = place(spec.where, spec.norm, layout)
+    placed = place(spec.placed_at, spec.norm, layout)
     torso = spec.build_torso(placed)
     features = spec.lstm_units or torso.num_features
     head: nn.Module

@@ -24,8 +24,8 @@ class NetworkSpec:
     shape: tuple[int, ...]  # shape of one observation
     dtype: str  # "uint8" or "float32", as in `ObservationSpec`
     num_actions: int
-    norm: Norm  # normalization of the layers that `where` names
-    where: str = "torso"  # words and layer names, see `wnrl.nn.norms.placement.place`
+    norm: Norm  # normalization of the layers in `placed_at`
+    where: str = ""  # words and layer names, see `wnrl.nn.norms.placement.place`; empty: the norm's
     torso: str = AUTO  # architecture, one of `NETWORKS`, or auto
     hidden: tuple[int, ...] = DEFAULT_HIDDEN  # units of an MLP's layers
     width: int = 1  # multiplies channels in architectures that take it
@@ -46,6 +46,11 @@ class NetworkSpec:
                 f"{self.lstm_units} with separate torsos: policy and value share the torso before "
                 "an LSTM; leave out one of the two",
             )
+
+    @property
+    def placed_at(self) -> str:
+        """Words and names of the layers to normalize."""
+        return self.where or self.norm.where
 
     @property
     def torso_layers(self) -> tuple[str, ...]:

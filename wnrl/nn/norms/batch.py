@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from wnrl._later import Later
 from wnrl._settings import SettingError, setting
-from wnrl.nn.norms.record import ONE_PASS, SAME_ACTING, ActivationFactory, Norm, eps_setting
+from wnrl.nn.norms.record import (
+    BATCH,
+    ONE_PASS,
+    SAME_ACTING,
+    ActivationFactory,
+    Norm,
+    eps_setting,
+)
 from wnrl.nn.norms.transition_values import Values, joint_batch, separate_batches
 
 if TYPE_CHECKING:
@@ -67,6 +74,7 @@ def mean_only(settings: MeanSettings) -> Norm:
         summary="zero mean of each unit over the batch; the scale stays",
         paper="Salimans & Kingma 2016, arXiv 1602.07868, section 4",
         cost="acting: one addition; learning: one pass over each layer's activations",
+        normalizes=BATCH,
         activation=activation,
         start=SAME_ACTING,
         smallest_batch=2,
@@ -106,6 +114,7 @@ def batch_norm(settings: BatchSettings) -> Norm:
         "acting",
         paper="Ioffe & Szegedy 2015, arXiv 1502.03167; Bhatt et al. 2024 (CrossQ), 1902.05605",
         cost=f"{ONE_PASS}; with joint statistics both networks process twice the batch",
+        normalizes=BATCH,
         activation=batch_layers(settings.eps, settings.momentum),
         values=VALUES[settings.statistics],
         start=SAME_ACTING,
@@ -171,6 +180,7 @@ def batch_renorm(settings: BatchRenormSettings) -> Norm:
         summary="batch norm with batch statistics corrected towards the running ones",
         paper="Ioffe 2017, arXiv 1702.03275; Bhatt et al. 2024 (CrossQ), 1902.05605",
         cost="acting: like batch; learning: two passes over each layer's activations",
+        normalizes=BATCH,
         activation=activation,
         values=VALUES[settings.statistics],
         start=SAME_ACTING,

@@ -1,7 +1,8 @@
 """The catalogue of normalizations: one record each, in one table.
 
 Defaults of parameters are the papers', if the papers state them. The records are made in `batch`
-(over the batch), `sample` (within each sample) and `weight` (of weights).
+(over the batch), `sample` (within each sample), `features` (of what the head reads), `pointwise`
+(no statistics) and `weight` (of weights).
 """
 
 from wnrl._settings import UsageError, nearest
@@ -13,6 +14,13 @@ from wnrl.nn.norms.batch import (
     batch_renorm,
     mean_only,
 )
+from wnrl.nn.norms.features import (
+    SimplicialSettings,
+    UnitLengthSettings,
+    simplicial_embedding,
+    unit_features,
+)
+from wnrl.nn.norms.pointwise import ErfSettings, TanhSettings, dynamic_erf, dynamic_tanh
 from wnrl.nn.norms.record import SAME, Norm
 from wnrl.nn.norms.sample import (
     ChannelSettings,
@@ -90,5 +98,9 @@ for _norm in (
     weight_standardization(StandardizationSettings()),
     projection(ProjectionSettings()),
     normalize_and_project(NapSettings()),
+    dynamic_tanh(TanhSettings()),
+    dynamic_erf(ErfSettings()),
+    unit_features(UnitLengthSettings()),
+    simplicial_embedding(SimplicialSettings()),
 ):
     register_norm(_norm)

@@ -51,6 +51,18 @@ class ConvFactory(Protocol):
 
 ONE_PASS = "acting and learning: one pass over each layer's activations"
 
+# What a normalization normalizes, in the order of `--list-norms`.
+WEIGHTS = "weights in the layer"
+STEPPED_WEIGHTS = "weights after the step"
+BATCH = "activations across the batch"
+SAMPLE = "activations within a sample"
+NOTHING = "nothing"
+KINDS = (WEIGHTS, STEPPED_WEIGHTS, BATCH, SAMPLE, NOTHING)
+
+# Where a normalization of activations goes.
+AFTER_LAYER = "layer"  # between the layer and its nonlinearity
+AFTER_ACTIVATION = "activation"  # after the nonlinearity
+
 # The initial function of a network, compared with `none` and the same seed.
 SAME = "identical to none"
 SAME_ACTING = "identical to none when acting; learning uses the batch's statistics"
@@ -100,10 +112,13 @@ class Norm:
     summary: str  # one line for `--list-norms`
     paper: str
     cost: str  # compared with no normalization, acting and learning
+    normalizes: str = NOTHING  # one of `KINDS`; what comes first if there are several
     linear: LinearFactory = nn.Linear
     conv: ConvFactory = nn.Conv2d
     lstm: LSTMFactory = nn.LSTM  # in recurrent networks; its output is never normalized
-    activation: ActivationFactory = no_activation_norm  # before the nonlinearity; None for nothing
+    activation: ActivationFactory = no_activation_norm  # None for nothing
+    where: str = "torso"  # the layers that it is placed on unless a person says otherwise
+    after: str = AFTER_LAYER  # where its `activation` goes: AFTER_LAYER or AFTER_ACTIVATION
     initialize: InPlace = leave_alone  # after weights and biases have been drawn
     optimizer: OptimizerFactory = build_optimizer  # called after initialization
     after_step: InPlace = leave_alone
@@ -119,7 +134,7 @@ class Norm:
 
     @property
     def normalizes_activations(self) -> bool:
-        """Return whether it puts a layer before nonlinearities."""
+        """Return whether it puts a layer before or after nonlinearities."""
         return self.activation is not no_activation_norm
 
     @property

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from wnrl._later import Later
 from wnrl._settings import SettingError, UsageError, setting
-from wnrl.nn.norms.record import ONE_PASS, ActivationFactory, Norm, eps_setting
+from wnrl.nn.norms.record import ONE_PASS, SAMPLE, ActivationFactory, Norm, eps_setting
 
 if TYPE_CHECKING:
     from torch import nn
@@ -56,6 +56,7 @@ def layer_norm(settings: LayerSettings) -> Norm:
         summary="zero mean and unit variance over each sample's whole map, as in CleanRL's PQN",
         paper="Ba et al. 2016, arXiv 1607.06450; Gallici et al. 2024 (PQN), 2407.04811",
         cost=ONE_PASS,
+        normalizes=SAMPLE,
         activation=_layer_norms(settings.eps),
         settings=settings,
         configure=layer_norm,
@@ -81,6 +82,7 @@ def layer_norm_of_channels(settings: ChannelSettings) -> Norm:
         summary="zero mean and unit variance over each position's channels, as in purejaxql's PQN",
         paper="Ba et al. 2016, arXiv 1607.06450; Gallici et al. 2024 (PQN), 2407.04811",
         cost=ONE_PASS,
+        normalizes=SAMPLE,
         activation=activation,
         settings=settings,
         configure=layer_norm_of_channels,
@@ -106,6 +108,7 @@ def layer_norm_without_affine(settings: PlainLayerSettings) -> Norm:
         summary="like layer, without a learned scale and shift",
         paper="Ba et al. 2016, arXiv 1607.06450; Elsayed et al. 2024 (streaming), 2410.14606",
         cost=ONE_PASS,
+        normalizes=SAMPLE,
         activation=plain_layers(settings.eps),
         settings=settings,
         configure=layer_norm_without_affine,
@@ -132,6 +135,7 @@ def rms_norm(settings: RMSSettings) -> Norm:
         summary="root mean square of 1 over each sample's whole map; the mean stays",
         paper="Zhang & Sennrich 2019, arXiv 1910.07467",
         cost=ONE_PASS,
+        normalizes=SAMPLE,
         activation=partial(nn.RMSNorm, eps=settings.eps),
         settings=settings,
         configure=rms_norm,
@@ -176,6 +180,7 @@ def group_norm(settings: GroupSettings) -> Norm:
         summary="zero mean and unit variance over each group of a sample's channels",
         paper="Wu & He 2018, arXiv 1803.08494",
         cost=ONE_PASS,
+        normalizes=SAMPLE,
         activation=activation,
         settings=settings,
         configure=group_norm,

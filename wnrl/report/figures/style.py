@@ -69,6 +69,10 @@ _NORMS = {
     "weight-standardization": ("#5b7fd6", "p"),
     "projection": ("#d04880", "h"),
     "nap": ("#957060", ">"),
+    "dyt": ("#b0743c", "<"),
+    "derf": ("#7d8c2a", ">"),
+    "penultimate-l2": ("#9c6bbd", "d"),
+    "simplicial": ("#2f9a8a", "8"),
 }
 _OTHERS = ("#a97a00", "#8063d0", "#d04880", "#957060", "#11929e")  # user-defined normalizations
 

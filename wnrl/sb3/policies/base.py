@@ -42,7 +42,7 @@ class NormalizedPolicy(BasePolicy):
         norm: name of a normalization, registered ones included (`wnrl.nn.register_norm`).
         norm_where: layers to normalize, separated by commas: torso (all hidden layers), head,
             penultimate, all, policy, value (actor, critic in a policy that has these networks), or
-            names of layers in `named_modules()`.
+            names of layers in `named_modules()`. Empty: the normalization's own place.
         norm_settings: parameters of the normalization by name, for example `{"eps": 1e-3}`.
         options: keyword arguments of the stock policy. If the optimizer does the normalization, it
             is the weight-normalizing form of `optimizer_class`. If there is no such form, layers
@@ -55,7 +55,7 @@ class NormalizedPolicy(BasePolicy):
     algorithms: ClassVar[tuple[str, ...]]  # names of those whose policy it is
     image_net_arch: ClassVar[tuple[int, ...]] = ()  # the stock policies' `net_arch` for NatureCNN
     norm: str = "weight"
-    norm_where: str = "torso"
+    norm_where: str = ""  # empty: the normalization's own place
     norm_settings: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(
@@ -71,8 +71,9 @@ class NormalizedPolicy(BasePolicy):
         norm_where = self.norm_where if norm_where is None else norm_where
         norm_settings = self.norm_settings if norm_settings is None else norm_settings
         check_arguments(type(self), norm_where, norm_settings, options)
-        self.norm, self.norm_where, self.norm_settings = norm, norm_where, dict(norm_settings)
-        find_norm(norm, self.norm_settings)  # raises before anything is built
+        record = find_norm(norm, norm_settings)  # raises before anything is built
+        self.norm, self.norm_settings = norm, dict(norm_settings)
+        self.norm_where = norm_where or record.where
         if options.get("features_extractor_class") in OWN_EXTRACTORS:
             _refuse_extractor_norm(options.get("features_extractor_kwargs") or {})
             if options.get("net_arch") is None:
