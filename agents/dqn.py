@@ -1,8 +1,9 @@
 """Deep Q-learning (Mnih et al. 2015).
 
-Variants change one thing each: double Q-learning (van Hasselt et al. 2016) the target in `_learn`,
-dueling (Wang et al. 2016) the network's head, n-step returns the replay. A normalization is in the
-network, the learner and `values`; nothing here asks which one it is.
+Variants change one thing each: double Q-learning (van Hasselt et al. 2016) and distributions
+(Bellemare et al. 2017) the loss in `wnrl.rl.value_losses`, dueling (Wang et al. 2016) the network's
+head, n-step returns the replay. A normalization is in the network, the learner and `values`;
+nothing here asks which one it is.
 
 Dimension key: B batch, N environments, A actions.
 """
@@ -21,12 +22,11 @@ from wnrl.agents.settings.dqn import DQNConfig
 from wnrl.agents.target_network import TargetNetwork
 from wnrl.agents.transition import transition_of
 from wnrl.envs.vector import Actions, Flags, Observations, Step
+from wnrl.nn.networks.q_network import loss_view
 from wnrl.nn.norms.transition_values import Values
-from wnrl.rl import losses
 from wnrl.rl.replay import Batch, Replay
 from wnrl.rl.schedules import linear
-
-LOSSES = {"huber": losses.huber, "mse": losses.squared}
+from wnrl.rl.value_losses import value_loss
 
 
 class DQN:
@@ -63,7 +63,7 @@ class DQN:
         self._settings = settings
         self._num_actions = num_actions
         self._values = values
-        self._loss = LOSSES[settings.loss]
+        self._loss = value_loss(settings, learner.device)
         self._epsilon = epsilon
         self._generator = generator
         self._agent_steps = 0
@@ -121,15 +121,11 @@ class DQN:
 
     def _td_loss(self, online: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         s_tm1, a_tm1, r_t, discount_t, s_t = batch
-        select = self._settings.double
-        q = self._values(online, self._target.network, s_tm1, s_t, select=select)
-        if q.q_t_selector is not None:  # double: van Hasselt et al. 2016, equation 4
-            td = losses.double_q_learning_td(q.q_tm1, a_tm1, r_t, discount_t, q.q_t, q.q_t_selector)
-        else:  # Mnih et al. 2015, equation 2
-            td = losses.q_learning_td(q.q_tm1, a_tm1, r_t, discount_t, q.q_t)
-        error = self._loss(td).mean()  # (B,) -> ()
-        td_abs = td.detach().abs().mean()
-        return error, {"train/loss": error.detach(), "train/td_error_abs": td_abs}
+        networks = loss_view(online), loss_view(self._target.network)
+        q = self._values(*networks, s_tm1, s_t, select=self._settings.double)
+        loss, td = self._loss.bootstrapped(q.q_tm1, a_tm1, r_t, discount_t, q.q_t, q.q_t_selector)
+        error = loss.mean()  # (B,) -> ()
+        return error, {"train/loss": error.detach(), "train/td_error_abs": td.abs().mean()}
 
     def policy(self, epsilon: float, generator: np.random.Generator) -> GreedyPolicy:
         """Return the current policy; later updates do not change it."""

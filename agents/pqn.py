@@ -26,10 +26,12 @@ from wnrl.agents.record import AgentParts
 from wnrl.agents.recurrence import NoMemory
 from wnrl.agents.settings.pqn import PQNConfig
 from wnrl.envs.vector import Actions, Flags, Observations, Step
+from wnrl.nn.networks.q_network import loss_view
 from wnrl.optim.step import set_learning_rate
 from wnrl.rl import losses, returns
 from wnrl.rl.rollout import Rollout, RolloutBatch
 from wnrl.rl.schedules import linear
+from wnrl.rl.value_losses import value_loss
 
 EXTRAS = ("value",)  # max_a q of each row at the time of acting
 
@@ -65,6 +67,7 @@ class PQN:
         self.learner = learner
         self.network = learner.network
         self._settings = settings
+        self._value_loss = value_loss(settings, learner.device)
         memory = NoMemory(learner.network, settings.num_envs)
         self._collector = Collector(
             rollout, memory, learner.device, settings.gamma, clip_rewards=settings.clip_rewards
@@ -128,10 +131,10 @@ class PQN:
         return self.learner.step(self._loss, rows, rows.obs)
 
     def _loss(self, network: nn.Module, rows: RolloutBatch) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        q = network(rows.obs).gather(1, rows.action[:, None])[:, 0]  # (B, A) -> (B,)
-        td = rows.extras["return"] - q
-        error = losses.masked_mean(losses.squared(td), rows.valid)
-        return error, (error.detach(), losses.masked_mean(td.detach().abs(), rows.valid))
+        q = loss_view(network)(rows.obs)  # (B, A, ...)
+        loss, td = self._value_loss.towards(q, rows.action, rows.extras["return"])
+        error = losses.masked_mean(loss, rows.valid)
+        return error, (error.detach(), losses.masked_mean(td.abs(), rows.valid))
 
     def policy(self, epsilon: float, generator: np.random.Generator) -> GreedyPolicy:
         """Return the current policy; later updates do not change it."""

@@ -134,6 +134,11 @@ class AgentSettings(Protocol):
         ...
 
     @property
+    def unused(self) -> tuple[str, ...]:
+        """Settings that other settings leave without effect."""
+        ...
+
+    @property
     def network_fields(self) -> Mapping[str, Any]:
         """Fields of `NetworkSpec` that this agent sets."""
         ...

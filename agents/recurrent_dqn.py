@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from wnrl.agents.dqn import LOSSES, epsilon_schedule
+from wnrl.agents.dqn import epsilon_schedule
 from wnrl.agents.learner import Learner
 from wnrl.agents.policies import GreedyPolicy, explore
 from wnrl.agents.record import AgentParts
@@ -29,22 +29,25 @@ from wnrl.agents.settings.dqn import DQNConfig
 from wnrl.agents.target_network import TargetNetwork
 from wnrl.agents.transition import transition_of
 from wnrl.envs.vector import Actions, Flags, Observations, Step
+from wnrl.nn.networks.q_network import loss_view
 from wnrl.nn.networks.recurrent import RecurrentQNetwork
 from wnrl.nn.weight_norm.lstm import State
 from wnrl.rl import losses
 from wnrl.rl.sequence_replay import SequenceReplay
 from wnrl.rl.sequences import Sequences, SequenceShape
+from wnrl.rl.value_losses import ValueLoss, ValueLosses, value_loss
 
 
-def sequence_td_errors(
+def sequence_losses(
     online: RecurrentQNetwork,
     target: RecurrentQNetwork,
     batch: Sequences,
     burn_in_steps: int,
+    value_loss: ValueLoss,
     *,
     double: bool,
-) -> Tensor:
-    """Return TD errors (L, B) of n-step Q-learning on the rows after the burn-in.
+) -> ValueLosses:
+    """Return losses and TD errors (L, B) of n-step Q-learning on the rows after the burn-in.
 
     The online network learns in training mode; everything else is in evaluation mode. Each
     network starts from the stored state and unrolls the burn-in with its current weights.
@@ -54,6 +57,7 @@ def sequence_td_errors(
         target: values the bootstrap.
         batch: from a `SequenceReplay`.
         burn_in_steps: rows before the first learnt one.
+        value_loss: the loss; the networks' heads give what it reads.
         double: whether to use double Q-learning (van Hasselt et al. 2016).
     """
     obs, first = batch.obs[burn_in_steps:], batch.first[burn_in_steps:]  # (L + n, B, ...)
@@ -62,16 +66,14 @@ def sequence_td_errors(
         state = burnt_in(online.eval(), batch, burn_in_steps)
         target_state = burnt_in(target.eval(), batch, burn_in_steps)
         q_t = _at(batch.bootstrap, target.unroll(obs, first, target_state)[0])
+        q_t_selector = None
         if double:
             q_t_selector = _at(batch.bootstrap, online.unroll(obs, first, state)[0])
     q_tm1, _ = online.train().unroll(obs[:learnt_rows], first[:learnt_rows], state)  # (L, B, A)
     q_tm1, action = q_tm1.flatten(0, 1), batch.action.flatten()  # -> (L * B, A), (L * B,)
     reward, discount = batch.reward.flatten(), batch.discount.flatten()
-    if double:  # van Hasselt et al. 2016, equation 4
-        td = losses.double_q_learning_td(q_tm1, action, reward, discount, q_t, q_t_selector)
-    else:  # Mnih et al. 2015, equation 2
-        td = losses.q_learning_td(q_tm1, action, reward, discount, q_t)
-    return td.view(batch.learnt.shape)
+    flat = value_loss.bootstrapped(q_tm1, action, reward, discount, q_t, q_t_selector)
+    return ValueLosses(*(x.view(batch.learnt.shape) for x in flat))
 
 
 def burnt_in(network: RecurrentQNetwork, batch: Sequences, steps: int) -> State:
@@ -82,8 +84,9 @@ def burnt_in(network: RecurrentQNetwork, batch: Sequences, steps: int) -> State:
 
 
 def _at(rows: Tensor, q: Tensor) -> Tensor:
-    """Return the values (L * B, A) in q (L + n, B, A) at the rows (L, B)."""
-    return q.gather(0, rows[..., None].expand(-1, -1, q.shape[-1])).flatten(0, 1)
+    """Return the outputs (L * B, A, ...) in q (L + n, B, A, ...) at the rows (L, B)."""
+    index = rows.reshape(*rows.shape, *[1] * (q.ndim - 2)).expand(*rows.shape, *q.shape[2:])
+    return q.gather(0, index).flatten(0, 1)
 
 
 class RecurrentDQN:
@@ -117,7 +120,7 @@ class RecurrentDQN:
         self._target = TargetNetwork(learner, settings.target_period_steps)
         self._settings = settings
         self._num_actions = num_actions
-        self._loss = LOSSES[settings.loss]
+        self._loss = value_loss(settings, learner.device)
         self._epsilon = epsilon
         self._generator = generator
         self._memory = LSTMMemory(learner.network, replay.num_envs)
@@ -166,15 +169,16 @@ class RecurrentDQN:
         burn_in = self.replay.burn_in_steps
 
         def loss(online: nn.Module, batch: Sequences) -> tuple[Tensor, dict[str, Tensor]]:
-            td = sequence_td_errors(
-                cast(RecurrentQNetwork, online),
-                cast(RecurrentQNetwork, self._target.network),
+            each, td = sequence_losses(
+                cast(RecurrentQNetwork, loss_view(online)),
+                cast(RecurrentQNetwork, loss_view(self._target.network)),
                 batch,
                 burn_in,
+                self._loss,
                 double=self._settings.double,
             )
-            error = losses.masked_mean(self._loss(td), batch.learnt)  # (L, B) -> ()
-            td_abs = losses.masked_mean(td.detach().abs(), batch.learnt)
+            error = losses.masked_mean(each, batch.learnt)  # (L, B) -> ()
+            td_abs = losses.masked_mean(td.abs(), batch.learnt)
             return error, {"train/loss": error.detach(), "train/td_error_abs": td_abs}
 
         learnt = batch.obs[burn_in : burn_in + len(batch.learnt)][batch.learnt]  # -> (rows, ...)

@@ -12,13 +12,11 @@ from wnrl.agents.settings.shared import NATURE
 from wnrl.envs.vector import ObservationSpec
 
 if TYPE_CHECKING:
-    from wnrl.rl import replay, sequence_replay
+    from wnrl.rl import replay, sequence_replay, value_losses
 else:
     replay = Later("wnrl.rl.replay")
     sequence_replay = Later("wnrl.rl.sequence_replay")
-
-LOSSES = ("huber", "mse")
-
+    value_losses = Later("wnrl.rl.value_losses")
 
 ZOO = "SB3 zoo, dqn.yml, atari"
 SB3 = "SB3 DQN"
@@ -74,7 +72,12 @@ class DQNConfig:
     epsilon_start: float = shared.epsilon_start(1.0, SB3)
     epsilon_end: float = shared.epsilon_end(0.01, ZOO)
     epsilon_steps: int = shared.epsilon_steps(0, ZOO)
-    loss: str = setting("huber", "loss on the TD error", source=SB3, choices=LOSSES)
+    loss: str = shared.loss("huber", SB3)
+    categorical_targets: str = shared.categorical_targets("hl-gauss", shared.FAREBROTHER)
+    atoms: int = shared.atoms(51, shared.BELLEMARE)
+    v_min: float = shared.v_min(-10.0, shared.BELLEMARE)
+    v_max: float = shared.v_max(10.0, shared.BELLEMARE)
+    sigma_ratio: float = shared.sigma_ratio(0.75, shared.FAREBROTHER)
     double: bool = setting(False, "double Q-learning (van Hasselt et al. 2016)", source=NOT_SB3)
     dueling: bool = setting(False, "dueling heads (Wang et al. 2016)", source=NOT_SB3)
     hidden: int = shared.hidden(64, "SB3 MlpPolicy")
@@ -101,6 +104,15 @@ class DQNConfig:
     learning_rate_decay = False
     protocol_epsilon = True
     batch_settings = ("batch_size",)
+
+    def __post_init__(self) -> None:
+        """Raise SettingError for an empty range of values."""
+        shared.check_support(self.v_min, self.v_max)
+
+    @property
+    def unused(self) -> tuple[str, ...]:
+        """Return the settings that these choices leave without effect."""
+        return shared.unused_by_loss(self.loss, self.categorical_targets)
 
     @property
     def learning_batch(self) -> int:
@@ -138,7 +150,8 @@ class DQNConfig:
     def network_fields(self) -> Mapping[str, Any]:
         """DQN's fields of `NetworkSpec`."""
         lstm_units = self.lstm_units if self.recurrent else 0
-        return {"dueling": self.dueling, "lstm_units": lstm_units}
+        atoms = value_losses.atoms_of(self)
+        return {"dueling": self.dueling, "lstm_units": lstm_units, "atoms": atoms}
 
     @property
     def optimizer_fields(self) -> Mapping[str, Any]:
@@ -224,6 +237,9 @@ CONTROL: Mapping[str, Any] = {
     "double": True,
     "hidden": 128,
     "clip_rewards": False,
+    "atoms": 101,
+    "v_min": -100.0,  # 1 / (1 - gamma) rewards of 1
+    "v_max": 100.0,
     "lstm_units": 64,
     "burn_in_steps": 4,
     "sequence_steps": 8,
@@ -242,6 +258,9 @@ MINATAR: Mapping[str, Any] = {
     "epsilon_end": 0.1,
     "epsilon_steps": 100_000,
     "clip_rewards": False,
+    "atoms": 101,
+    "v_min": -100.0,
+    "v_max": 100.0,
 }
 
 # Mnih et al. 2015, extended data table 1. Their RMSprop adds 0.01 inside the root, to gradients

@@ -2,13 +2,18 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from wnrl._later import Later
 from wnrl._settings import setting
-from wnrl.agents.record import NO_FIELDS
 from wnrl.agents.settings import shared
 from wnrl.agents.settings.rollout import RolloutSettings
 from wnrl.agents.settings.shared import check_minibatches
+
+if TYPE_CHECKING:
+    from wnrl.rl import value_losses
+else:
+    value_losses = Later("wnrl.rl.value_losses")
 
 PUREJAXQL = "purejaxql, config/alg/pqn_atari.yaml"
 
@@ -36,18 +41,32 @@ class PQNConfig(RolloutSettings):
     epsilon_steps: int = shared.epsilon_steps(0, PUREJAXQL)
     hidden: int = shared.hidden(128, "purejaxql, pqn_gymnax.py; its pqn_cartpole.yaml has 256")
     clip_rewards: bool = shared.clip_rewards(True, "Mnih et al. 2015")
-
+    loss: str = shared.loss("mse", "purejaxql, pqn_atari.py")
+    categorical_targets: str = shared.categorical_targets("hl-gauss", shared.FAREBROTHER)
+    atoms: int = shared.atoms(51, shared.BELLEMARE)
+    v_min: float = shared.v_min(-10.0, shared.BELLEMARE)
+    v_max: float = shared.v_max(10.0, shared.BELLEMARE)
+    sigma_ratio: float = shared.sigma_ratio(0.75, shared.FAREBROTHER)
     protocol_epsilon: bool = setting(
         False,
         "the Atari protocol's share of random actions in evaluation",
         source="purejaxql, EPS_TEST 0 in pqn_atari.yaml",
     )
 
-    network_fields = NO_FIELDS
-
     def __post_init__(self) -> None:
-        """Raise SettingError for minibatches of unequal size."""
+        """Raise SettingError for minibatches of unequal size, or an empty range of values."""
         check_minibatches(self.rows, self.minibatches, "rows", ("num_envs", "rollout_steps"))
+        shared.check_support(self.v_min, self.v_max)
+
+    @property
+    def unused(self) -> tuple[str, ...]:
+        """Return the settings that these choices leave without effect."""
+        return shared.unused_by_loss(self.loss, self.categorical_targets)
+
+    @property
+    def network_fields(self) -> Mapping[str, Any]:
+        """PQN's fields of `NetworkSpec`."""
+        return {"atoms": value_losses.atoms_of(self)}
 
     @property
     def depends_on_schedule(self) -> bool:
@@ -75,6 +94,9 @@ CONTROL: Mapping[str, Any] = {
     "epsilon_end": 0.05,
     "epsilon_steps": 10_000,
     "clip_rewards": False,
+    "atoms": 101,
+    "v_min": -100.0,  # 1 / (1 - gamma) rewards of 1
+    "v_max": 100.0,
 }
 
 # purejaxql, config/alg/pqn_minatar.yaml, except for its layer norm and its inputs, which it divides
@@ -85,6 +107,9 @@ MINATAR: Mapping[str, Any] = {
     "learning_rate_decay": True,
     "epsilon_end": 0.05,
     "clip_rewards": False,
+    "atoms": 101,
+    "v_min": -100.0,
+    "v_max": 100.0,
 }
 
 # Runs from before the setting were evaluated with the protocol's random actions.

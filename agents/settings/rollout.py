@@ -29,6 +29,11 @@ class RolloutSettings:
     optimizer_fields: Mapping[str, Any] = NO_FIELDS
 
     @property
+    def unused(self) -> tuple[str, ...]:
+        """Return the settings that other settings leave without effect: none."""
+        return ()
+
+    @property
     def rows(self) -> int:
         """Rows of a rollout."""
         return self.num_envs * self.rollout_steps

@@ -51,6 +51,37 @@ entropy_coef = _shared("weight of the entropy bonus", minimum=0)
 normalize_advantage = _shared("scaling of advantages to zero mean and unit variance in each batch")
 separate = _shared("separate torso for the value")
 
+LOSSES = ("huber", "mse", "categorical")
+BELLEMARE = "Bellemare et al. 2017, section 5"
+FAREBROTHER = "Farebrother et al. 2024, section 4"
+loss = _shared(
+    "loss of the TD error, or that of a distribution of the value (categorical)",
+    choices=LOSSES,
+)
+categorical_targets = _shared(
+    "targets of the categorical loss: a Gaussian around the number, or C51's projection",
+    choices=("hl-gauss", "c51"),
+)
+atoms = _shared("atoms of the categorical loss", minimum=2, maximum=1_001)
+v_min = _shared("smallest value of the categorical loss; targets below it are moved to it")
+v_max = _shared("largest value of the categorical loss; targets above it are moved to it")
+sigma_ratio = _shared(
+    "standard deviation of Gaussian targets, in widths of a bin", above=0, maximum=1e3
+)
+
+
+def check_support(v_min: float, v_max: float) -> None:
+    """Raise a SettingError unless the values of the categorical loss form an interval."""
+    if not v_min < v_max:
+        raise SettingError("v_min", f"{v_min:g} must be below v_max, {v_max:g}")
+
+
+def unused_by_loss(loss: str, categorical_targets: str) -> tuple[str, ...]:
+    """Return the settings of the categorical loss that have no effect with another choice."""
+    if loss != "categorical":
+        return ("categorical_targets", "atoms", "v_min", "v_max", "sigma_ratio")
+    return () if categorical_targets == "hl-gauss" else ("sigma_ratio",)
+
 
 def check_minibatches(parts: int, minibatches: int, what: str, factors: tuple[str, ...]) -> None:
     """Refuse a number of minibatches that does not divide a rollout.

@@ -14,7 +14,7 @@ from torch import Tensor
 from wnrl.agents.base import ValuePolicy
 from wnrl.agents.dqn import DQN
 from wnrl.agents.learner import Learner
-from wnrl.agents.recurrent_dqn import RecurrentDQN, sequence_td_errors
+from wnrl.agents.recurrent_dqn import RecurrentDQN, sequence_losses
 from wnrl.agents.settings.dqn import CONTROL, DQNConfig
 from wnrl.envs.make import make_env
 from wnrl.envs.seeding import numpy_generator, torch_generator
@@ -32,9 +32,11 @@ from wnrl.rl.row_store import RowStore
 from wnrl.rl.schedules import linear
 from wnrl.rl.sequence_replay import SequenceReplay
 from wnrl.rl.sequences import Sequences, SequenceShape
+from wnrl.rl.value_losses import ErrorLoss
 from wnrl.train.loop import run
 
 CPU = torch.device("cpu")
+HUBER = ErrorLoss(losses.huber)
 # A whole stretch of rows at once and row by row add up in another order.
 ROUNDING = {"rtol": 1e-5, "atol": 1e-6}
 
@@ -153,7 +155,7 @@ def test_td_errors_are_those_of_single_rows_seen_in_order(
     learner, _ = in_corridor(burn_in_steps=burn_in, n_step=n_step)
     online, target = learner.network, other_network(learner)
     batch = learner.replay.sample(40)
-    td = sequence_td_errors(online, target, batch, burn_in, double=double)
+    td = sequence_losses(online, target, batch, burn_in, HUBER, double=double).td
     assert td.shape == (8, 40)
     for b in range(40):
         ours, theirs = row_by_row(online, batch, b), row_by_row(target, batch, b)
@@ -162,14 +164,14 @@ def test_td_errors_are_those_of_single_rows_seen_in_order(
             best = theirs[at][ours[at].argmax()] if double else theirs[at].max()
             value = ours[burn_in + t][batch.action[t, b]]
             expected = batch.reward[t, b] + batch.discount[t, b] * best - value
-            torch.testing.assert_close(td[t, b].detach(), expected, **ROUNDING)
+            torch.testing.assert_close(td[t, b], expected, **ROUNDING)
     assert not batch.learnt.all()  # borders were among them
 
 
 def gradients(learner: RecurrentDQN, target: RecurrentQNetwork, batch: Sequences) -> list[Tensor]:
     learner.network.zero_grad()
-    td = sequence_td_errors(learner.network, target, batch, 3, double=True)
-    losses.masked_mean(losses.huber(td), batch.learnt).backward()
+    loss = sequence_losses(learner.network, target, batch, 3, HUBER, double=True).loss
+    losses.masked_mean(loss, batch.learnt).backward()
     return [parameter.grad.clone() for parameter in learner.network.parameters()]
 
 
@@ -198,14 +200,14 @@ def test_no_gradient_comes_from_the_burn_in_though_its_rows_matter() -> None:
     play(env, learner, 300)
     batch = learner.replay.sample(30)
     obs = batch.obs.clone().requires_grad_()
-    td = sequence_td_errors(
-        learner.network, learner.network, batch._replace(obs=obs), 3, double=False
+    loss, td = sequence_losses(
+        learner.network, learner.network, batch._replace(obs=obs), 3, HUBER, double=False
     )
-    td.square().sum().backward()
+    loss.sum().backward()
     assert not obs.grad[:3].any()
     assert obs.grad[3:].any()
     changed = batch._replace(obs=torch.cat([batch.obs[:3] + 1, batch.obs[3:]]))
-    other = sequence_td_errors(learner.network, learner.network, changed, 3, double=False)
+    other = sequence_losses(learner.network, learner.network, changed, 3, HUBER, double=False).td
     begun_before = ~batch.first[:4].any(
         dim=0
     )  # within it, the state does not come from the burn-in
@@ -425,8 +427,10 @@ def test_the_loss_and_the_observer_know_the_learnt_rows_alone() -> None:
         assert torch.equal(obs, batch.obs[4:8][batch.learnt])
         assert torch.equal(obs, learning_batch)
         assert len(obs) == batch.learnt.sum() < batch.learnt.numel()
-        td = sequence_td_errors(learner.network, learner._target.network, batch, 4, double=True)
-        expected.append(float(losses.huber(td.detach())[batch.learnt].mean()))
+        loss, _ = sequence_losses(
+            learner.network, learner._target.network, batch, 4, HUBER, double=True
+        )
+        expected.append(float(loss.detach()[batch.learnt].mean()))
 
     learner.learner.observer = watch = Watch(look)
     env.reset()

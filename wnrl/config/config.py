@@ -145,6 +145,7 @@ class Config:
             yield "hidden"
         if not atari:
             yield from ("protocol", "protocol_epsilon", *SETTINGS)
+        yield from self.agent.unused
         if not self.agent.recurrent:
             yield from ("lstm_units", "burn_in_steps", "sequence_steps")
         if self.run.stack in (0, 1 if self.agent.recurrent else STACK):

@@ -15,7 +15,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from wnrl.nn.networks.heads import DuelingHead
+from wnrl.nn.networks.heads import CategoricalHead, q_head
 from wnrl.nn.networks.initialization import owned_global_randomness, reset_parameters_
 from wnrl.nn.networks.recurrent import LSTM, RecurrentQNetwork, recurrent_layers
 from wnrl.nn.networks.spec import NetworkSpec
@@ -39,6 +39,23 @@ class QNetwork(nn.Module):
         """Return action values (B, A) of observations (B, *shape)."""
         q: Tensor = self.head(self.torso(obs))
         return q
+
+    def with_head(self, head: nn.Module) -> "QNetwork":
+        """Return a network on the same torso, which it shares, with another head."""
+        return QNetwork(self.torso, head)
+
+
+def loss_view(network: nn.Module) -> nn.Module:
+    """Return the network as its loss reads it.
+
+    That is a network on the same layers with outputs (B, A, Z), the logits, if its head is
+    categorical, and otherwise the network itself.
+    """
+    head = getattr(network, "head", None)
+    if not isinstance(head, CategoricalHead):
+        return network
+    assert isinstance(network, QNetwork | RecurrentQNetwork), "they have categorical heads"
+    return network.with_head(head.logits)
 
 
 def initialized(
@@ -94,11 +111,9 @@ def assemble_q_network(spec: NetworkSpec) -> QNetwork | RecurrentQNetwork:
     placed = place(spec.placed_at, spec.norm, layout)
     torso = spec.build_torso(placed)
     features = spec.lstm_units or torso.num_features
-    head: nn.Module
-    if spec.dueling:
-        head = DuelingHead(features, spec.num_actions, spec.norm, placed)
-    else:
-        head = norm_at("head", spec.norm, placed).linear(features, spec.num_actions)
+    head = q_head(
+        features, spec.num_actions, spec.norm, placed, dueling=spec.dueling, atoms=spec.atoms
+    )
     if not spec.lstm_units:
         return QNetwork(torso, head)
     lstm = norm_at(LSTM, spec.norm, placed).lstm(torso.num_features, spec.lstm_units)

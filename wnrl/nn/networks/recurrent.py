@@ -98,6 +98,10 @@ class RecurrentQNetwork(Recurrent[Tensor]):
         q: Tensor = self.head(hidden)
         return q
 
+    def with_head(self, head: nn.Module) -> "RecurrentQNetwork":
+        """Return a network on the same torso and LSTM, which it shares, with another head."""
+        return RecurrentQNetwork(self.torso, self.lstm, head)
+
 
 class RecurrentActorCritic(Recurrent[PolicyValue]):
     """A torso, an LSTM and two heads: (B, *shape) -> `PolicyValue` of (B, A) and (B,)."""

@@ -31,6 +31,7 @@ class NetworkSpec:
     width: int = 1  # multiplies channels in architectures that take it
     lstm_units: int = 0  # units of an LSTM between torso and heads; 0: none
     dueling: bool = False  # Q networks: `DuelingHead` in place of one linear layer
+    atoms: tuple[float, ...] = ()  # Q networks: values of a distribution's atoms; empty: numbers
     separate: bool = False  # actor-critics: a second torso for the value
 
     def __post_init__(self) -> None:

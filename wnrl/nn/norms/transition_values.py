@@ -22,7 +22,7 @@ else:
 
 
 class ActionValues(NamedTuple):
-    """Values of all actions at both ends of a batch of transitions."""
+    """Values of all actions at both ends of transitions, or logits (B, A, Z) of each."""
 
     q_tm1: Tensor  # (B, A) of the online network at s_tm1, with gradient
     q_t: Tensor  # (B, A) of the target network at s_t
