@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
@@ -11,7 +12,9 @@ from torch import Tensor, nn
 from wnrl.agents.captured import Captured, MakeGraph
 from wnrl.envs.call_order import HEARTBEAT
 from wnrl.nn.norms.record import leave_alone
+from wnrl.nn.norms.transition_values import in_mode
 from wnrl.nn.weight_norm.cached_weights import shared_weights
+from wnrl.nn.weight_norm.parametrization import computed_weights
 from wnrl.optim.step import StepOptimizer
 from wnrl.rl.problem import Problem
 
@@ -89,6 +92,8 @@ class Learner:
         self.observer: UpdateObserver = Unobserved()
         self.updates = 0
         self.problem: Problem | None = None
+        self._parameters = tuple(network.parameters())
+        self._computed = next(computed_weights(network), None) is not None
         self._after_step = after_step
         self._make_graph = make_graph
         self._captured: dict[Any, Captured] = {}  # by what is captured
@@ -146,7 +151,7 @@ class Learner:
 
     @torch.no_grad()
     def _evaluated(self, obs: Tensor) -> Any:
-        return self.network.eval()(obs)
+        return in_mode(self.network, training=False)(obs)
 
     def _update(self, loss: Any, inputs: Any) -> tuple[Any, Tensor]:
         """Take a whole update; return the report and the gradient norm."""
@@ -158,9 +163,11 @@ class Learner:
         self, loss: Callable[[nn.Module, Inputs], tuple[Tensor, Report]], inputs: Inputs
     ) -> Report:
         """Compute the loss and its gradients; return its report."""
-        self.optimizer.zero_grad()
-        with shared_weights(self.network.train()):  # each normalized weight is computed once
-            minimized, report = loss(self.network, inputs)
+        for parameter in self._parameters:
+            parameter.grad = None
+        network = in_mode(self.network, training=True)
+        with shared_weights(network) if self._computed else nullcontext():
+            minimized, report = loss(network, inputs)
             torch.autograd.backward(minimized)
         return report
 

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numba
-import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -70,12 +69,9 @@ def test_results_do_not_depend_on_the_number_of_threads(
 
 
 def test_each_thread_has_its_share_and_every_row_is_stepped_once() -> None:
-    def arrays(weight: tuple[int, ...], sums: tuple[int, ...]) -> optimizer_cpu._Arrays:
-        return optimizer_cpu._Arrays((), np.empty(weight), [], np.empty(sums))
-
-    of = [arrays((9, 30_000), (9, 3)), arrays((40_000,), (3,)), arrays((2, 9), (2, 3))]
+    sizes = ((9 * 30_000, 9), (40_000, 3), (2 * 9, 2))  # elements, and rows or blocks
     for threads in (1, 2, 3, 4):
-        work = optimizer_cpu._divided(of, threads)
+        work = optimizer_cpu._divided(sizes, threads)
         assert len(work) == threads
         for target, rows in enumerate((9, 3, 2)):
             parts = [part for parts in work for part in parts if part.target == target]
@@ -83,7 +79,7 @@ def test_each_thread_has_its_share_and_every_row_is_stepped_once() -> None:
         elements = (30_000, 40_000 / 3, 9)
         loads = [sum((x.stop - x.start) * elements[x.target] for x in parts) for parts in work]
         assert max(loads) - min(loads) <= 2 * 30_000
-    assert len(optimizer_cpu._divided(of[2:], 4)) == 1  # too little for a second thread
+    assert len(optimizer_cpu._divided(sizes[2:], 4)) == 1  # too little for a second thread
 
 
 @pytest.mark.parametrize("max_norm", [None, float("inf"), 0.5])

@@ -9,7 +9,6 @@ Dimension key: O output units (rows), K elements of a row.
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -24,8 +23,7 @@ CLIP_EPSILON = 1e-6  # as in torch.nn.utils.clip_grad_norm_
 HALF = torch.bfloat16  # stepped through float32 masters
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """One parameter in one step."""
 
     parameter: Tensor
@@ -118,7 +116,7 @@ def _with_numbers(entry: Entry) -> Entry:
     """Return the entry with its learning rate as a number, read from the device if needed."""
     if not isinstance(entry.settings.lr, Tensor):
         return entry
-    return replace(entry, settings=entry.settings._replace(lr=float(entry.settings.lr)))
+    return entry._replace(settings=entry.settings._replace(lr=float(entry.settings.lr)))
 
 
 def _blocks(rule: Rule, entry: Entry) -> Iterator[_Block]:

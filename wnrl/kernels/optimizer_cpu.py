@@ -9,7 +9,7 @@ Dimension key: O rows of a normalized weight, B blocks of a plain parameter, K e
 
 import math
 from collections.abc import Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,6 +34,7 @@ class _Arrays(NamedTuple):
     weight: Array  # (O, K), or (K,) of a plain parameter
     state: list[Array]  # in the order in which the compiled functions take them
     sums: Array  # (O, 3), or (B,) of a plain parameter
+    squares: Array  # (O,) or (B,), the part of the sums that is a squared gradient norm
 
 
 class _Target(NamedTuple):
@@ -60,10 +61,13 @@ class _Part(NamedTuple):
 def takes(entries: Sequence[Entry]) -> bool:
     """Return whether the compiled step can do these: on the CPU, dense, each of one type."""
     return all(
-        entry.parameter.device.type == "cpu"
+        entry.parameter.is_cpu
         and entry.parameter.dtype == entry.gradient.dtype
         and entry.parameter.numel() > 0
-        and torch.ops.aten.is_non_overlapping_and_dense(entry.parameter)
+        and (
+            entry.parameter.is_contiguous()
+            or torch.ops.aten.is_non_overlapping_and_dense(entry.parameter)
+        )
         for entry in entries
     )
 
@@ -87,8 +91,10 @@ class CompiledStep:
     def step(self, entries: Sequence[Entry], max_norm: float | None) -> Tensor | None:
         """Update every entry once; arguments and result are those of `optimizer_aten.step`."""
         torch._foreach_add_([entry.state["updates"] for entry in entries], 1)
-        targets = [self._target(number, entry) for number, entry in enumerate(entries)]
-        threads = _divided([target.arrays for target in targets], torch.get_num_threads())
+        numbers: dict[tuple[Settings, float], Array] = {}  # most parameters share them
+        targets = [self._target(number, entry, numbers) for number, entry in enumerate(entries)]
+        sizes = tuple((each.arrays.weight.size, len(each.arrays.sums)) for each in targets)
+        threads = _divided(sizes, torch.get_num_threads())
         clips = max_norm is not None and math.isfinite(max_norm)
         total, clip = math.nan, 1.0
         if max_norm is not None and clips:
@@ -106,7 +112,9 @@ class CompiledStep:
         wide = torch.float64 if entries[0].parameter.dtype == torch.float64 else torch.float32
         return torch.tensor(total if clips else _total(targets), dtype=wide)
 
-    def _target(self, number: int, entry: Entry) -> _Target:
+    def _target(
+        self, number: int, entry: Entry, numbers: dict[tuple[Settings, float], Array]
+    ) -> _Target:
         rule, state, weight = self._rule, entry.state, current_weight(entry)
         gradient = entry.gradient.detach()
         if gradient.dtype != weight.dtype:  # the float32 master of a bfloat16 parameter
@@ -119,8 +127,10 @@ class CompiledStep:
         arrays = self._arrays.get(number)
         if arrays is None or arrays.key != key:
             arrays = self._arrays[number] = _arrays(key, rows, columns)
-        numbers = np.array(_numbers(rule, entry.settings, float(state["updates"])))
-        return _Target(arrays, _as_array(gradient, entry.normalized), numbers)
+        step = entry.settings, float(state["updates"])
+        if step not in numbers:
+            numbers[step] = np.array(_numbers(rule, *step))
+        return _Target(arrays, _as_array(gradient, entry.normalized), numbers[step])
 
 
 def _arrays(key: tuple[object, ...], rows: Sequence[Tensor], columns: Sequence[Tensor]) -> _Arrays:
@@ -130,10 +140,11 @@ def _arrays(key: tuple[object, ...], rows: Sequence[Tensor], columns: Sequence[T
     weight, *moments = (_as_array(x, bool(columns)) for x in rows)
     if not columns:
         blocks = np.empty(math.ceil(weight.size / BLOCK))
-        return _Arrays(key, weight, _two(moments, weight), blocks)
+        return _Arrays(key, weight, _two(moments, weight), blocks, blocks)
     norm, sign, *gain_moments = (x.view(-1).numpy() for x in columns)
     state = [norm, sign, *_two(moments, weight), *_two(gain_moments, norm)]
-    return _Arrays(key, weight, state, np.empty((len(norm), 3)))
+    sums = np.empty((len(norm), 3))
+    return _Arrays(key, weight, state, sums, sums[:, 2])
 
 
 def _as_array(tensor: Tensor, normalized: bool) -> Array:
@@ -171,22 +182,28 @@ def _numbers(rule: Rule, settings: Settings, updates: float) -> list[float]:
     return [rate, adaptive, 1 - first, 1 - second, eps]
 
 
-def _divided(of: Sequence[_Arrays], most: int) -> list[list[_Part]]:
-    """Return the work of each thread: parts of about as many elements, none of them twice."""
-    sizes = [arrays.weight.size for arrays in of]
-    threads = max(1, min(most, sum(sizes) // LEAST_ELEMENTS))
-    ends = [sum(sizes) * (k + 1) / threads for k in range(threads)]
+@lru_cache(maxsize=16)
+def _divided(sizes: tuple[tuple[int, int], ...], most: int) -> list[list[_Part]]:
+    """Return the work of each thread: parts of about as many elements, none of them twice.
+
+    Args:
+        sizes: elements, and rows or blocks, of each target.
+        most: threads, at most.
+    """
+    total = sum(elements for elements, _ in sizes)
+    threads = max(1, min(most, total // LEAST_ELEMENTS))
+    ends = [total * (k + 1) / threads for k in range(threads)]
     work: list[list[_Part]] = [[] for _ in range(threads)]
     before = 0
-    for target, arrays in enumerate(of):
-        rows, start = len(arrays.sums), 0
+    for target, (elements, rows) in enumerate(sizes):
+        start = 0
         for k, end in enumerate(ends):
-            share = (end - before) / arrays.weight.size
+            share = (end - before) / elements
             stop = rows if k == threads - 1 else min(rows, max(start, round(share * rows)))
             if stop > start:
                 work[k].append(_Part(target, start, stop))
             start = stop
-        before += arrays.weight.size
+        before += elements
     return work
 
 
@@ -217,5 +234,4 @@ def _step(
 
 def _total(targets: Sequence[_Target]) -> float:
     """Return the global norm of the gradients of v, g and plain parameters."""
-    parts = [target.arrays.sums.reshape(len(target.arrays.sums), -1)[:, -1] for target in targets]
-    return math.sqrt(math.fsum(float(squares.sum()) for squares in parts))
+    return math.sqrt(math.fsum(float(target.arrays.squares.sum()) for target in targets))

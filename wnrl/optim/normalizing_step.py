@@ -146,8 +146,9 @@ class NormalizingOptimizer(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         entries = [
-            self._entry(index, group, parameter)
+            self._entry(index, group, settings, parameter)
             for index, group in enumerate(self.param_groups)
+            for settings in [self._settings(group)]
             for parameter in group["params"]
             if parameter.grad is not None
         ]
@@ -193,7 +194,9 @@ class NormalizingOptimizer(torch.optim.Optimizer):
         """Return the group's numbers in the order in which the rules read them."""
         raise NotImplementedError
 
-    def _entry(self, index: int, group: Group, parameter: nn.Parameter) -> Entry:
+    def _entry(
+        self, index: int, group: Group, settings: Settings, parameter: nn.Parameter
+    ) -> Entry:
         gradient = parameter.grad
         assert gradient is not None
         if gradient.layout != torch.strided:
@@ -212,7 +215,7 @@ class NormalizingOptimizer(torch.optim.Optimizer):
         _match_layout_(state, weight)
         if gradient.stride() != weight.stride():
             gradient = torch.empty_like(weight).copy_(gradient)
-        return Entry(weight, gradient, state, self._settings(group), index, normalized, original)
+        return Entry(weight, gradient, state, settings, index, normalized, original)
 
     def _copy(self, parameter: nn.Parameter, original: Tensor) -> Tensor:
         """Return a contiguous copy in the memory of the last one, which the fused step knows."""

@@ -31,6 +31,8 @@ def gather_stacks(ring: Rows, rows: Indices, envs: Indices, stack: int, out: Ten
     all_frames = ring.frame.reshape(capacity_rows * num_envs, -1)  # (R * N, pixels), a view
     # mode="raise" would copy `out` into a buffer first; the slots are in range.
     np.take(all_frames, positions, axis=0, out=frames, mode="clip")
+    if stack == 1:
+        return
     # A frame belongs to an earlier episode if a newer frame of the stack is a first.
     newer_first = ring.first[slots[:, :0:-1], envs[:, None]]  # (B, S - 1), newest first
     foreign = np.logical_or.accumulate(newer_first, axis=1)[:, ::-1]  # frames 0 to S - 2

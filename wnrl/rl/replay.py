@@ -82,6 +82,7 @@ class Replay(RowRing):
         self.stack = stack
         self.n_step = n_step
         self._generator = generator
+        self._checked: Batch | None = None  # the batch that `gather` last wrote into
         observation = (
             torch.uint8 if frame_dtype == "uint8" else torch.float32,
             (stack, *frame_shape) if stack > 1 else frame_shape,
@@ -132,25 +133,15 @@ class Replay(RowRing):
             ValueError: if no pair is eligible yet.
         """
         self.require_restored()
-        pairs = np.empty((0, 2), np.int64)
-        while (missing := batch_size - len(pairs)) > 0:
-            more = pairs[:0]
-            if len(self) > 0:
-                more = self._eligible_among(self._generator.integers(len(self), size=missing))
-            if len(more) == 0:  # rare: list all eligible pairs, so that the loop ends
-                all_pairs = self.eligible()
-                if len(all_pairs) == 0:
-                    raise ValueError(
-                        f"nothing to sample: of {self.total_rows} rows added, none that is held "
-                        f"is valid with its whole stack and {self.n_step} newer rows"
-                    )
-                more = all_pairs[self._generator.integers(len(all_pairs), size=missing)]
-            pairs = np.concatenate([pairs, more])
-        return pairs[:, 0], pairs[:, 1]
+        rows, envs = self._drawn(batch_size)
+        while (missing := batch_size - len(rows)) > 0:
+            more_rows, more_envs = self._drawn(missing)
+            rows, envs = np.concatenate([rows, more_rows]), np.concatenate([envs, more_envs])
+        return rows, envs
 
     def eligible(self) -> Indices:
         """Return all eligible pairs (row number, environment) as (M, 2), in order; a full scan."""
-        return self._eligible_among(np.arange(len(self), dtype=np.int64))
+        return np.stack(self._all_eligible(), axis=1)
 
     def gather(self, rows: Indices, envs: Indices, out: Batch | None = None) -> Batch:
         """Return the transitions that begin at eligible pairs.
@@ -165,11 +156,9 @@ class Replay(RowRing):
         """
         if out is None:
             out = self.empty_batch(len(rows))
-        elif not self._is_batch(out, len(rows)):
-            raise ValueError(
-                f"out must be like empty_batch({len(rows)}), not of shapes "
-                f"{[tuple(field.shape) for field in out]}"
-            )
+        elif out is not self._checked or len(rows) != len(out.r_t):
+            self._check_batch(out, len(rows))
+            self._checked = out
         steps = (rows[:, None] + np.arange(self.n_step)) % self.capacity_rows  # (B,) -> (B, n)
         env = envs[:, None]
         # A step counts while every row up to its own is valid; an eligible pair's own row is.
@@ -205,18 +194,41 @@ class Replay(RowRing):
         super().load_state_dict(state)
         self._generator.bit_generator.state = state["generator"]
 
-    def _eligible_among(self, candidates: Indices) -> Indices:
-        """Return the eligible (row, environment) pairs (M, 2) of numbers (K,) below len(self)."""
-        rows, envs = self.oldest_row + candidates // self.num_envs, candidates % self.num_envs
+    def _drawn(self, most: int) -> tuple[Indices, Indices]:
+        """Draw that many pairs and return those that are eligible, (M,) and (M,), at least one."""
+        if len(self) > 0:
+            rows, envs = self._eligible_among(self._generator.integers(len(self), size=most))
+            if len(rows) > 0:
+                return rows, envs
+        rows, envs = self._all_eligible()  # rare
+        if len(rows) == 0:
+            raise ValueError(
+                f"nothing to sample: of {self.total_rows} rows added, none that is held is valid "
+                f"with its whole stack and {self.n_step} newer rows"
+            )
+        chosen = self._generator.integers(len(rows), size=most)
+        return rows[chosen], envs[chosen]
+
+    def _all_eligible(self) -> tuple[Indices, Indices]:
+        return self._eligible_among(np.arange(len(self), dtype=np.int64))
+
+    def _eligible_among(self, candidates: Indices) -> tuple[Indices, Indices]:
+        """Return rows and environments, (M,) each, of the eligible numbers (K,) below len(self)."""
+        ages, envs = np.divmod(candidates, self.num_envs)
+        rows = self.oldest_row + ages
         keep = whole_stacks(self._ring, rows, envs, self.stack, self.oldest_row)
         keep &= self._ring.valid[rows % self.capacity_rows, envs]
-        return np.stack([rows[keep], envs[keep]], axis=1)
+        return rows[keep], envs[keep]
 
-    def _is_batch(self, out: Batch, batch_size: int) -> bool:
-        """Return whether `out` can be written into as a batch of this size."""
-        return all(
+    def _check_batch(self, out: Batch, batch_size: int) -> None:
+        """Raise ValueError unless `out` can be written into as a batch of this size."""
+        if not all(
             (field.shape, field.dtype) == ((batch_size, *shape), dtype)
             and field.is_contiguous()
             and field.device.type == "cpu"
             for field, (dtype, shape) in zip(out, self._batch_types, strict=True)
-        )
+        ):
+            raise ValueError(
+                f"out must be like empty_batch({batch_size}), not of shapes "
+                f"{[tuple(field.shape) for field in out]}"
+            )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from wnrl._later import Later
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 else:
     torch = Later("torch")
+
+Module = TypeVar("Module", bound="nn.Module")
 
 
 class ActionValues(NamedTuple):
@@ -67,9 +69,10 @@ class SeparateBatches:
     ) -> ActionValues:
         """Return the values of all actions; see `Values`."""
         with torch.no_grad():
-            q_t = target.eval()(s_t)
-            selector = online.eval()(s_t) if select else None
-        return ActionValues(online.train()(self.learning_batch(s_tm1, s_t)), q_t, selector)
+            q_t = in_mode(target, training=False)(s_t)
+            selector = in_mode(online, training=False)(s_t) if select else None
+        learning = in_mode(online, training=True)
+        return ActionValues(learning(self.learning_batch(s_tm1, s_t)), q_t, selector)
 
 
 class JointBatch:
@@ -93,10 +96,18 @@ class JointBatch:
         """Return the values of all actions; see `Values`."""
         both = self.learning_batch(s_tm1, s_t)
         with torch.no_grad(), restored_buffers(target):
-            _, q_t = target.train()(both).chunk(2)
-        target.eval()
-        q_tm1, q_t_online = online.train()(both).chunk(2)  # (2B, A) -> (B, A), (B, A)
+            _, q_t = in_mode(target, training=True)(both).chunk(2)
+        in_mode(target, training=False)
+        q_tm1, q_t_online = in_mode(online, training=True)(both).chunk(2)  # each (B, A)
         return ActionValues(q_tm1, q_t, q_t_online.detach() if select else None)
+
+
+def in_mode(network: Module, training: bool) -> Module:
+    """Return the network after a switch to training or evaluation mode, if it is in the other.
+
+    A switch visits every module, and a small network's pass takes little longer.
+    """
+    return network if network.training is training else network.train(training)
 
 
 separate_batches = SeparateBatches()
