@@ -58,6 +58,11 @@ def test_the_paper_preset_has_the_papers_rate_for_each_arm(norm: str, rate: floa
     agent = make_config(preset="paper", norm=norm).agent
     assert (agent.optimizer, agent.beta1, agent.batch_size) == ("adamax", 0.5, 64)
     assert agent.learning_rate == rate
+    assert agent.target_period_steps == 4 * 10_000  # agent steps of as many updates
+    run = make_config(preset="paper", norm=norm).run
+    ours = ("normal", "data", "paper") if rate == 3e-4 else ("he", "default", "weight")
+    assert (run.init_weights, run.init, run.v_norm) == ours
+    assert make_config(norm=norm).run.init_weights == "agent"
 
 
 def test_every_preset_names_only_settings_that_exist() -> None:

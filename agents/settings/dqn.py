@@ -279,10 +279,14 @@ PRESET_NATURE: Mapping[str, Any] = {
     "epsilon_steps": 1_000_000,
 }
 
-# Salimans & Kingma 2016, section 5.4; everything else as in Mnih et al. 2015, with the learning
-# rate of the paper's baseline.
+# Salimans & Kingma 2016, section 5.4, with the learning rate of its baseline; the record of weight
+# normalization has what differs. The rest is as in Mnih et al. 2015, whose table counts the
+# target's period in updates, and in deep_q_rl, from which their code came. docs/protocols.md lists
+# what is not known.
 PRESET_PAPER: Mapping[str, Any] = {
     **PRESET_NATURE,
+    "target_period_steps": 40_000,  # 10,000 updates
+    "init_weights": "he",
     "optimizer": "adamax",
     "beta1": 0.5,
     "optimizer_eps": 1e-8,

@@ -24,6 +24,7 @@ from wnrl.nn.weight_norm.layers import WNLinear
 from wnrl.optim.step import ClippedStep
 from wnrl.optim.weight_norm import WNAdam, WNAdamax, WNRMSprop
 from wnrl.rl import losses
+from wnrl.rl.value_losses import ErrorLoss
 from wnrl.train.build import (
     build_agent,
     build_env,
@@ -31,6 +32,7 @@ from wnrl.train.build import (
     check_graphs,
     check_norm,
     evaluation_env,
+    random_play,
     resolve,
 )
 from wnrl.train.memory_budget import RESERVE_BYTES, _update_bytes, fit_memory
@@ -50,8 +52,8 @@ def built(env: str = "toy/Catch", **settings: object) -> DQN:
 
 def test_double_and_the_loss_are_the_ones_asked_for() -> None:
     assert built(double=True)._settings.double
-    assert built(loss="huber")._loss is losses.huber
-    assert built(loss="mse")._loss is losses.squared
+    assert built(loss="huber")._loss == ErrorLoss(losses.huber)
+    assert built(loss="mse")._loss == ErrorLoss(losses.squared)
 
 
 def test_n_step_and_the_size_reach_the_replay() -> None:
@@ -302,11 +304,30 @@ def test_epsilon_falls_over_a_tenth_of_the_schedule_or_as_asked() -> None:
 def test_a_preset_is_built_as_published(
     preset: str, norm: str, kind: type, group: dict[str, object]
 ) -> None:
-    agent = built("Breakout", preset=preset, norm=norm, num_envs=1)
+    agent = built("Breakout", preset=preset, norm=norm, num_envs=1, init_observations=16)
     assert isinstance(agent.network.torso, NatureTorso)
     assert isinstance(agent.learner.optimizer, kind)
     for built_group in agent.learner.optimizer.param_groups:
         assert {name: built_group[name] for name in group} == group
+
+
+def test_the_paper_preset_begins_as_the_paper_and_its_baseline_as_deep_q_rl() -> None:
+    plain = built(preset="paper", norm="none").network.torso.layers.hidden1
+    bound = (3 / plain.in_features) ** 0.5
+    assert 0.95 * bound < float(plain.weight.detach().abs().max()) <= bound
+    assert bool((plain.bias == 0.1).all())
+    agent = built(preset="paper", norm="weight")
+    layer = agent.network.torso.layers.hidden1
+    seen = random_play(resolve(make_config(env="toy/Catch", preset="paper")))
+    with torch.no_grad():
+        z = layer(agent.network.torso.layers[0](torch.from_numpy(seen)))
+    torch.testing.assert_close(z.mean(0), torch.zeros(z.shape[1]), rtol=0, atol=1e-4)
+    varied = z.std(0, correction=0)
+    torch.testing.assert_close(varied, torch.ones_like(varied), rtol=0, atol=1e-3)
+    layer.weight.grad = torch.zeros_like(layer.weight)
+    agent.learner.optimizer.step()
+    norms = agent.learner.optimizer.state[layer.weight]["norm"]
+    assert torch.allclose(norms, torch.full_like(norms, 0.05 * layer.in_features**0.5))
 
 
 @pytest.mark.parametrize(

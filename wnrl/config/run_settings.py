@@ -94,6 +94,13 @@ class RunConfig:
         source="Salimans & Kingma 2016, section 3",
         choices=("default", "data"),
     )
+    init_weights: str = setting(
+        "agent",
+        "initial weights: the agent's own (agent), those of deep_q_rl with biases of 0.1 "
+        "(he), or of deviation 0.05 with biases of 0 (normal)",
+        source="the agent's; normal: Salimans & Kingma 2016, section 3",
+        choices=("agent", "he", "normal"),
+    )
     init_observations: int = setting(
         2_048,
         "observations of random play for the data-dependent initialization",

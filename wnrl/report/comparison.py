@@ -298,6 +298,7 @@ class SettingsNote:
     # by label of a variant: settings that differ from its baseline, as `--name 0.0003 vs 0.0001`
     differing: Mapping[str, str]
     learning_rate: str  # the one that all variants share; empty if they do not or if it is swept
+    rates: Mapping[str, float] = field(default_factory=dict)  # by label, if they differ unasked
 
 
 @dataclass(frozen=True)

@@ -97,6 +97,13 @@ def _scope(comparison: Comparison) -> Iterator[Finding]:
             f"All variants learn with {settings.learning_rate}. The comparison holds at this rate; "
             "each variant's best rate may be another.",
         )
+    if settings.rates and comparison.contrasts:
+        each = [f"{label} {rate:g}" for label, rate in settings.rates.items()]
+        yield Finding(
+            "Different learning rates",
+            f"The variants do not learn at one rate: {', '.join(each)}. A difference between them "
+            "is that of normalization and learning rate together.",
+        )
     if few := _few_episodes(comparison.games):
         yield Finding("Few episodes", few)
     if comparison.wrapped:

@@ -25,6 +25,7 @@ from wnrl.envs.registered.keywords import keywords_of
 from wnrl.envs.seeding import integer_seed, numpy_generator, torch_generator
 from wnrl.envs.vector import Observations, VectorEnv
 from wnrl.nn.networks.data_initialization import InitReport, init_from_data_
+from wnrl.nn.networks.initialization import INITIALIZATIONS
 from wnrl.nn.networks.q_network import initialized
 from wnrl.nn.networks.spec import NetworkSpec
 from wnrl.nn.norms.catalogue import get_norm
@@ -178,7 +179,7 @@ def build_network(parts: RunParts, env: VectorEnv) -> tuple[nn.Module, InitRepor
         lambda: parts.agent.assemble(spec),
         parts.norm,
         torch_generator(run.seed, "network"),
-        parts.agent.initialize,
+        INITIALIZATIONS.get(run.init_weights, parts.agent.initialize),
     )
     if run.init != "data":
         return network, None

@@ -154,10 +154,14 @@ def test_a_preset_that_sets_other_rates_is_named_next_to_the_finding() -> None:
         runs("weight", [150.0, 160.0, 140.0, 155.0, 145.0], preset="paper"),
     )
     assert only_sentence(found).endswith(
-        "The two also differ in --learning-rate 0.0003 vs 0.0001, so this is not the effect of "
-        "the normalization alone."
+        "The two also differ in --init data vs default, --init-weights normal vs he, "
+        "--learning-rate 0.0003 vs 0.0001, so this is not the effect of the normalization alone."
     )
-    assert not any(x.subject == "One learning rate" for x in findings(found))
+    (scope,) = [x.sentence for x in findings(found) if "learning rate" in x.subject]
+    assert scope == (
+        "The variants do not learn at one rate: none 0.0001, weight 0.0003. A difference between "
+        "them is that of normalization and learning rate together."
+    )
 
 
 def test_one_learning_rate_is_named() -> None:

@@ -142,6 +142,35 @@ def init_directions_(
         _zero_biases_(layer)
 
 
+@torch.no_grad()
+def init_he_uniform_(network: nn.Module, generator: torch.Generator, *, bias: float = 0.1) -> None:
+    """Draw every weight from U(-sqrt(3 / fan_in), sqrt(3 / fan_in)), and set b.
+
+    That is Lasagne's `HeUniform()`, whose gain is 1, and `Constant(.1)`, with which deep_q_rl
+    begins, the code on which the DQN of Salimans & Kingma 2016 is based. Biases of an LSTM are 0.
+    Layers as in `init_orthogonal_`.
+
+    Args:
+        network: holds the layers.
+        generator: a CPU generator; layers draw in the order of `network.modules()`.
+        bias: b of linear and convolution layers.
+    """
+    for layer in network.modules():
+        for weight, write in _weights(layer):
+            bound = math.sqrt(3 / math.prod(weight.shape[1:]))
+            write(torch.empty(weight.shape).uniform_(-bound, bound, generator=generator))
+        _zero_biases_(layer)
+        if isinstance(layer, nn.Linear | nn.Conv2d) and layer.bias is not None:
+            layer.bias.fill_(bias)
+
+
+# Initial weights that a run may have in place of its agent's.
+INITIALIZATIONS: Mapping[str, Callable[[nn.Module, torch.Generator], None]] = {
+    "he": init_he_uniform_,
+    "normal": init_directions_,
+}
+
+
 def _weights(layer: nn.Module) -> Iterator[tuple[Tensor, Callable[[Tensor], Any]]]:
     """Yield each weight of a layer with the function that writes it, in any storage."""
     if isinstance(layer, nn.Linear | nn.Conv2d):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -50,6 +51,13 @@ else:
     step = Later("wnrl.optim.step")
 
 SALIMANS = "Salimans & Kingma 2016, arXiv 1602.07868"
+# Section 5.4, where the rate is 1e-4 without weight norm; v and its length as in section 3.
+PAPER: Mapping[str, Any] = {
+    "learning_rate": 3e-4,
+    "init_weights": "normal",
+    "init": "data",
+    "v_norm": "paper",
+}
 
 
 def weight_normalization(
@@ -77,7 +85,7 @@ def weight_normalization(
         after_step=leave_alone if max_v_norm is None else layers.cap_vector_norms_,
         start=SAME,
         weight_vectors=True,
-        presets={"paper": {"learning_rate": 3e-4}},  # section 5.4; 1e-4 without weight norm
+        presets={"paper": PAPER},
     )
 
 

@@ -15,7 +15,7 @@ def settings_note(
     pairs: Sequence[tuple[Variant, Variant]],
     swept: Sequence[str],
 ) -> SettingsNote:
-    """Return the settings that differ within pairs, and the learning rate that all share.
+    """Return the settings that differ within pairs, and the learning rates.
 
     Args:
         configs: a run's configuration of each variant, in one environment.
@@ -28,10 +28,13 @@ def settings_note(
             found = _differences(configs[variant], configs[baseline], swept)
             if found:
                 differing[variant.label] = found
-    rates = {config.values.get(_RATE) for config in configs.values()}
-    shared = len(rates) == 1 and None not in rates and _RATE not in swept
-    rate = f"--{flag_name(_RATE)} {rates.pop()}" if shared else ""
-    return SettingsNote(differing, rate)
+    if _RATE in swept:
+        return SettingsNote(differing, "")
+    rates = {variant.label: config.agent.learning_rate for variant, config in configs.items()}
+    if len(set(rates.values())) > 1:
+        return SettingsNote(differing, "", rates)
+    rate = next(iter(rates.values()), None)
+    return SettingsNote(differing, "" if rate is None else f"--{flag_name(_RATE)} {rate}")
 
 
 def _differences(a: Config, b: Config, swept: Sequence[str]) -> str:
