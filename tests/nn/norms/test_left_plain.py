@@ -1,5 +1,6 @@
 """What `convert_` does not normalize: it says so, and breaks no tie."""
 
+import re
 import warnings
 from collections.abc import Callable
 
@@ -16,6 +17,16 @@ from wnrl.optim import WNAdam
 
 class Subclass(nn.Linear):
     """Its forward might compute something else."""
+
+
+class Noisy(nn.Module):
+    """A layer written by hand, with a matrix that is not called a weight and two single rows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mu = nn.Parameter(torch.ones(2, 3))
+        self.positions = nn.Parameter(torch.ones(1, 2, 3))
+        self.log_std = nn.Parameter(torch.ones(1, 3))
 
 
 OTHERS: dict[str, tuple[Callable[[], nn.Module], str]] = {
@@ -35,9 +46,18 @@ OTHERS: dict[str, tuple[Callable[[], nn.Module], str]] = {
         lambda: Subclass(2, 3),
         "Subclass is a subclass of Linear and may compute something else",
     ),
+    "Linear": (
+        lambda: torch.jit.trace(nn.Linear(2, 3), torch.ones(1, 2)),
+        "torch.jit has compiled it; normalize the network before that",
+    ),
+    "ParametrizedBilinear": (
+        lambda: parametrizations.orthogonal(nn.Bilinear(2, 2, 3)),
+        "torch computes the weight of ParametrizedBilinear already",
+    ),
 }
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.trace(_method)?. is deprecated:DeprecationWarning")
 @pytest.mark.parametrize("name", OTHERS)
 def test_a_layer_that_stays_plain_is_named_with_the_reason(name: str) -> None:
     make, reason = OTHERS[name]
@@ -47,6 +67,34 @@ def test_a_layer_that_stays_plain_is_named_with_the_reason(name: str) -> None:
         convert_(net)
     assert isinstance(net[0], WNLinear)
     assert type(net[1]) is kind
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch.ao.quantization
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor, .* are deprecated:UserWarning")
+@pytest.mark.parametrize(
+    ("layer", "name"),
+    [
+        (nn.Linear(2, 3), "1 (DynamicQuantizedLinear)"),
+        (nn.LSTM(2, 3), "1 (DynamicQuantizedLSTM)"),
+        (nn.GRUCell(2, 3), "1 (DynamicQuantizedGRUCell)"),
+    ],
+)
+def test_a_quantized_layer_is_named(layer: nn.Module, name: str) -> None:
+    kinds = {type(layer)}
+    quantized = torch.ao.quantization.quantize_dynamic(nn.Sequential(nn.Tanh(), layer), kinds)
+    words = "its weights are quantized; normalize the network before that"
+    with pytest.warns(UserWarning, match=rf"^convert_ leaves {re.escape(name)} plain: {words}$"):
+        convert_(quantized)
+
+
+def test_a_matrix_outside_of_a_layer_is_named_but_no_single_row() -> None:
+    net = nn.Sequential(nn.Linear(2, 2), Noisy(), nn.ParameterList([torch.ones(2, 2)]))
+    with pytest.warns(
+        UserWarning,
+        match=r"^convert_ leaves 1\.mu \(Parameter\), 2\.0 \(Parameter\) plain: "
+        r"a Parameter outside torch's layers has no normalized form$",
+    ):
+        convert_(net)
 
 
 def test_many_layers_that_stay_plain_are_one_line_with_each_reason_once() -> None:
@@ -71,11 +119,12 @@ def test_a_lazy_layer_is_converted_after_its_first_forward(storage: str) -> None
 
 def test_layers_that_are_left_out_or_have_no_weights_are_not_named() -> None:
     net = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.LayerNorm((2, 2)), nn.RMSNorm((2, 2)))
+    net.extend([nn.LazyBatchNorm2d(), nn.PReLU(2)])
     net.append(Subclass(2, 2))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        convert_(net, where=lambda name, layer: name != "4")
-        convert_(net, where=lambda name, layer: name != "4")  # already normalized
+        convert_(net, where=lambda name, layer: name != "6")
+        convert_(net, where=lambda name, layer: name != "6")  # already normalized
 
 
 class Tied(nn.Module):

@@ -5,19 +5,18 @@ references elsewhere stay valid. A Parameter shared by two layers stays shared. 
 storage to the other, with an optimizer, is in `storages`.
 """
 
-import warnings
 from collections.abc import Callable, Collection
 from typing import Any, TypeVar
 
 import torch
 from torch import nn
-from torch.nn.parameter import is_lazy
 
 from wnrl._settings import UsageError, nearest
 from wnrl.nn.norms.catalogue import get_norm
 from wnrl.nn.norms.layers.projection import ProjectedConv2d, ProjectedLinear
 from wnrl.nn.norms.layers.spectral import SpectralConv2d, SpectralLinear
 from wnrl.nn.norms.layers.standardization import StandardizedConv2d, StandardizedLinear
+from wnrl.nn.norms.left_plain import warn_of_plain
 from wnrl.nn.norms.record import Norm, no_activation_norm
 from wnrl.nn.weight_norm.cells import WNGRUCell, WNLSTMCell
 from wnrl.nn.weight_norm.embedding import WNEmbedding
@@ -138,7 +137,7 @@ def convert_(
     _check_axes(chosen)
     if storage == "gv":
         check_ties(module, chosen, "convert_(..., storage='w') keeps the tie")
-    warn_of_plain("convert_", module, where)
+    warn_of_plain("convert_", module, where, tuple(NORMALIZED))
     tied: dict[int, tuple[nn.Parameter, nn.Parameter]] = {}
     for _, layer in chosen:
         originals = {n: layer._parameters[n] for n in _weight_names(layer)}
@@ -148,53 +147,6 @@ def convert_(
         if storage == "gv":
             _tie_(layer, originals, tied)
     return module
-
-
-def warn_of_plain(
-    converter: str,
-    module: nn.Module,
-    where: Callable[[str, nn.Module], bool],
-    kinds: Collection[type[nn.Module]] = tuple(NORMALIZED),
-) -> None:
-    """Warn, in one line, of layers with weights that stay plain, and say why.
-
-    Args:
-        converter: what leaves these layers plain, for the message.
-        module: before or after its conversion.
-        where: whether a layer is meant, by name and layer.
-        kinds: types of the layers that are not left plain.
-    """
-    plain = [
-        (f"{name or 'the module'} ({type(layer).__name__})", _why_plain(layer, kinds))
-        for name, layer in module.named_modules()
-        if _has_weights(layer)
-        and type(layer) not in kinds
-        and not isinstance(layer, WeightNormalized | nn.LayerNorm | nn.RMSNorm)
-        and where(name, layer)
-    ]
-    if plain:
-        shown = ", ".join(name for name, _ in plain[:3])
-        shown += f" and {len(plain) - 3} more" if len(plain) > 3 else ""
-        reasons = "; ".join(dict.fromkeys(reason for _, reason in plain))
-        warnings.warn(f"{converter} leaves {shown} plain: {reasons}", stacklevel=3)
-
-
-def _has_weights(layer: nn.Module) -> bool:
-    """Return whether a Parameter of the layer is called a weight and has rows, or none yet."""
-    return any(
-        "weight" in name and parameter is not None and (is_lazy(parameter) or parameter.ndim >= 2)
-        for name, parameter in layer._parameters.items()
-    )
-
-
-def _why_plain(layer: nn.Module, kinds: Collection[type[nn.Module]]) -> str:
-    kind = type(layer).__name__
-    if isinstance(layer, nn.modules.lazy.LazyModuleMixin):
-        return f"{kind} has no weights before its first forward"
-    like = next((plain.__name__ for plain in kinds if isinstance(layer, plain)), None)
-    if like is not None:
-        return f"{kind} is a subclass of {like} and may compute something else"
-    return f"{kind} has no normalized form here"
 
 
 def _check_weights(name: str, layer: nn.Module) -> None:

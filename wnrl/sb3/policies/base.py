@@ -11,7 +11,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import nn
 
 from wnrl._settings import UsageError
-from wnrl.nn.norms.convert import warn_of_plain
+from wnrl.nn.norms.left_plain import warn_of_plain
 from wnrl.nn.norms.placement import Layout, canonical_where, place
 from wnrl.nn.norms.record import InPlace, Norm, leave_alone
 from wnrl.sb3.builder import check_algorithm, in_storage_of_algorithm
@@ -167,8 +167,8 @@ class NormalizedPolicy(BasePolicy):
 
 
 def _learns(name: str, layer: nn.Module) -> bool:
-    """Leave target networks out, whose layers would be named twice."""
-    return not name.partition(".")[0].endswith("_target")
+    """Leave out target networks, whose layers would be named twice, and a network's `log_std`."""
+    return not (name.partition(".")[0].endswith("_target") or isinstance(layer, BaseModel))
 
 
 def _after_step(change: InPlace, network: nn.Module) -> Callable[..., None]:
