@@ -14,6 +14,8 @@ import statistics
 import sys
 from pathlib import Path
 
+from result_rows import show, write_csv
+
 from wnrl._settings import UsageError
 from wnrl.evaluate import evaluate_run
 from wnrl.train.storage.run_folder import read_config
@@ -64,12 +66,9 @@ def main() -> int:
         print(f"beat_random: {error}", file=sys.stderr)
         return 2
     for row in rows:
-        print(", ".join(f"{name} {value}" for name, value in row.items()))
+        show(row)
     if given.csv:
-        with given.csv.open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
+        write_csv(given.csv, rows)
     return 0 if all(row["clearly_above"] for row in rows) else 1
 
 

@@ -16,6 +16,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from result_rows import show, write_csv
+
 from wnrl.agents.catalogue import AGENTS
 from wnrl.config import make_config
 from wnrl.doctor.software import git_commit
@@ -67,12 +69,9 @@ def main() -> None:
     rows = []
     for agent, norm, seed in itertools.product(given.agent, given.norm, given.seeds):
         rows.append(solve(agent, norm, seed))
-        print(", ".join(f"{name} {value}" for name, value in rows[-1].items()), flush=True)
+        show(rows[-1])
     if given.csv:
-        with given.csv.open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
+        write_csv(given.csv, rows)
 
 
 if __name__ == "__main__":

@@ -1,17 +1,17 @@
 """Test whether Stable-Baselines3's continuous algorithms learn Pendulum-v1 with our policies.
 
 Every algorithm, policy and seed is one row of the table, with the mean of its first and last
-training returns; an episode is 200 steps, and a random policy gets about -1,200. `stock` is the
-stock policy. All networks have two hidden layers of `--units`; other settings are the defaults,
-with a learning rate of 1e-3 (the zoo's for Pendulum), 1,000 random steps first and, for TD3, the
-zoo's action noise of 0.1.
+training returns and a digest of its weights; an episode is 200 steps, and a random policy gets
+about -1,200. `stock` is the stock policy, with which `none` must agree in every bit. All networks
+have two hidden layers of `--units`; other settings are the defaults, with a learning rate of 1e-3
+(the zoo's for Pendulum), 1,000 random steps first and, for TD3, the zoo's action noise of 0.1.
 
     python scripts/solve_pendulum.py [--algorithm SAC TD3 TQC CrossQ] [--norm weight none stock]
         [--seeds 1 2 3 4 5] [--steps 6_000] [--csv FILE]
 """
 
 import argparse
-import csv
+import hashlib
 import itertools
 import time
 from pathlib import Path
@@ -21,6 +21,7 @@ import numpy as np
 import sb3_contrib
 import stable_baselines3
 import torch
+from result_rows import show, write_csv
 from stable_baselines3.common.noise import NormalActionNoise
 
 from wnrl.doctor.software import git_commit
@@ -69,9 +70,18 @@ def solve(algorithm: str, norm: str, seed: int, steps: int, units: int) -> dict[
         f"mean_of_first_{EPISODES}_returns": round(float(np.mean(returns[:EPISODES])), 6),
         f"mean_of_last_{EPISODES}_returns": round(last, 6),
         "solved": last >= SOLVED,
+        "weights_sha256": digest(model.policy),
         "cpu_s": round(time.process_time() - began_s, 1),
         "commit": git_commit() or "",
     }
+
+
+def digest(policy: torch.nn.Module) -> str:
+    """Return the start of the SHA-256 of all weights, which is equal only if every bit is."""
+    found = hashlib.sha256()
+    for weight in policy.parameters():
+        found.update(weight.detach().numpy().tobytes())
+    return found.hexdigest()[:16]
 
 
 def main() -> None:
@@ -91,12 +101,9 @@ def main() -> None:
     rows = []
     for seed, *each in itertools.product(given.seeds, given.algorithm, given.norm):
         rows.append(solve(*each, seed, given.steps, given.units))
-        print(", ".join(f"{name} {value}" for name, value in rows[-1].items()), flush=True)
+        show(rows[-1])
         if given.csv:
-            with given.csv.open("w", newline="") as file:
-                writer = csv.DictWriter(file, list(rows[0]))
-                writer.writeheader()
-                writer.writerows(rows)
+            write_csv(given.csv, rows)
 
 
 if __name__ == "__main__":
