@@ -19,6 +19,7 @@ from wnrl.optim.normalizing_step import NormalizingOptimizer
 from wnrl.train import command
 from wnrl.train import run as train
 from wnrl.train.build import build_env, build_network, resolve
+from wnrl.train.exit_codes import ExitCode
 from wnrl.train.storage.checkpoint import Checkpoints
 from wnrl.train.storage.run_folder import read_config
 from wnrl.train.storage.run_status import RunState, read_status
@@ -321,7 +322,7 @@ def test_two_processes_do_not_share_a_folder(
 ) -> None:
     ticks = train.train(make_config(env="toy/Catch", calibrate=False, run_dir=str(tmp_path)))
     next(ticks)
-    assert go(*FAST, f"--run-dir={tmp_path}", "--overwrite") == 2
+    assert go(*FAST, f"--run-dir={tmp_path}", "--overwrite") == ExitCode.IN_USE == 5
     assert "in use by process" in capsys.readouterr().err
     ticks.close()
 

@@ -49,7 +49,7 @@ def _describe_norm(norm: Norm) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train from the command line; return the exit code.
 
-    `ExitCode` names 0 to 4; 130, 143 or 129: stopped by Ctrl-C, SIGTERM or SIGHUP, with a
+    `ExitCode` names 0 to 5; 130, 143 or 129: stopped by Ctrl-C, SIGTERM or SIGHUP, with a
     checkpoint if the training had begun.
     """
     signals = StopSignals(f"{PROGRAM}: stopped before the training began; nothing is lost")

@@ -11,3 +11,4 @@ class ExitCode(enum.IntEnum):
     UNUSABLE = 2  # the input cannot be used; a retry would change nothing
     HUNG = 3  # the environment stopped answering; a retry continues from the last checkpoint
     NOT_FINITE = 4  # NaN or infinity: a retry would meet it again
+    IN_USE = 5  # another process owns the run folder; a retry may find it free

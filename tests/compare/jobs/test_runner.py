@@ -82,6 +82,18 @@ def test_a_run_that_says_that_it_cannot_be_is_not_repeated(tmp_path: Path) -> No
     assert (runner.runs[0].retries, runner.runs[0].error) == (0, "wnrl.train: wrong")
 
 
+def test_a_run_whose_folder_was_claimed_and_freed_in_the_meantime_is_started_again(
+    tmp_path: Path,
+) -> None:
+    claimed = tmp_path / "claimed"
+    once = f"there = os.path.exists({str(claimed)!r}); open({str(claimed)!r}, 'w'); "
+    runner = Runner(
+        grid(tmp_path), 1, command=saving(STEPS // 2, once + "sys.exit(0 if there else 5)")
+    )
+    until(runner, lambda: runner.finished)
+    assert (runner.runs[0].state, runner.runs[0].retries) == (State.DONE, 0)
+
+
 def test_a_run_that_diverged_is_counted_and_not_repeated(tmp_path: Path) -> None:
     lines: list[str] = []
     diverged = saving(STEPS // 10, "print('wnrl.train: train/loss is nan'); sys.exit(4)")

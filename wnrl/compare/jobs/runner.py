@@ -133,12 +133,12 @@ class Runner:
             run.folder.mkdir(parents=True, exist_ok=True)
             log = run.folder / TRAIN_LOG
             run.log_from_byte = log.stat().st_size if log.exists() else 0
+            run.steps_at_start = saved_steps(run.folder)
             run.job = self._launch(self._command(run.planned), log)
         except OSError as error:
             run.error = f"{error.filename or run.folder}: {error.strerror}"
             self._finish(run, State.FAILED)
             return False
-        run.steps_at_start = saved_steps(run.folder)
         run.state = State.RUNNING if run.job.has_started() else State.QUEUED
         self._report_start(run)
         return True
@@ -156,16 +156,15 @@ class Runner:
             return
         last_output = last_line(run.folder / TRAIN_LOG, run.log_from_byte)
         run.error = status.reason or last_output or f"exit code {status.exit_code}"
-        unusable = status.exit_code == ExitCode.UNUSABLE
-        if unusable and in_use(run.folder):  # another process claimed it in the meantime
-            run.state = State.WAITING
+        if status.exit_code == ExitCode.IN_USE:  # another process claimed it in the meantime
+            run.state = State.WAITING  # it starts when its folder is free, perhaps now
             return
         if status.exit_code == ExitCode.NOT_FINITE:
             self._finish(run, State.DIVERGED)
             return
         progress = saved_steps(run.folder) > run.steps_at_start
         run.failures_in_a_row = 0 if progress else run.failures_in_a_row + 1
-        if run.failures_in_a_row > MAX_RETRIES or unusable:
+        if run.failures_in_a_row > MAX_RETRIES or status.exit_code == ExitCode.UNUSABLE:
             self._finish(run, State.FAILED)
         else:
             run.retries += 1

@@ -21,6 +21,7 @@ from wnrl.train.process.run_process import PROGRAM, RunProcess
 from wnrl.train.process.stop_signals import StopSignals
 from wnrl.train.run import resume, train
 from wnrl.train.storage.atomic_files import StorageError
+from wnrl.train.storage.run_folder import FolderInUse
 
 
 def start(config: Config, signals: StopSignals, overwrite: bool) -> int:
@@ -63,6 +64,9 @@ def _to_the_end(
                 run.agent_steps = tick.agent_steps
         except (EnvironmentFault, NotFiniteLearning) as fault:
             return report_fault(PROGRAM, fault)
+        except FolderInUse as error:
+            print(f"{PROGRAM}: {one_line(error)}", file=sys.stderr)
+            return ExitCode.IN_USE
         except StorageError as error:
             print(f"{PROGRAM}: {one_line(error)}", file=sys.stderr)
             return ExitCode.FAILED

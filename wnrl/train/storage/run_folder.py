@@ -53,6 +53,10 @@ _CONTENTS = (
 _CLAIM_S = 0.5  # longer than `in_use` of another process holds the lock
 
 
+class FolderInUse(UsageError):
+    """Another process owns the run folder."""
+
+
 class RunDirectory:
     """A claimed run folder; a context manager that releases the claim."""
 
@@ -65,7 +69,8 @@ class RunDirectory:
         """Claim the folder, and make it if it does not exist.
 
         Raises:
-            UsageError: it cannot be made or written, or another process owns it.
+            FolderInUse: another process owns it.
+            UsageError: it cannot be made or written.
             StorageError: the same, for a reason that may pass, such as a full disk.
         """
         try:
@@ -73,7 +78,7 @@ class RunDirectory:
             _refuse_links(self.path)
             self._lock.acquire(timeout_s=_CLAIM_S)
         except Busy as owner:
-            raise UsageError(
+            raise FolderInUse(
                 f"run folder {self.path} is in use by {owner}; wait for it or choose another "
                 "folder with --run-dir"
             ) from None
