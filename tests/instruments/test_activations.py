@@ -267,6 +267,25 @@ def test_every_layer_of_every_network_is_seen_and_has_its_weights(norm: str, kin
     assert list(vectors) == (hidden if norm == "weight" else [])
 
 
+class Cell(nn.Module):
+    """A recurrent cell, whose nonlinearities are inside, before a head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell, self.head = nn.GRUCell(2, 3), nn.Linear(3, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        output: Tensor = self.head(self.cell(x))
+        return output
+
+
+def test_a_cell_is_not_read_and_its_output_is_the_features() -> None:
+    network, x = Cell(), torch.ones(4, 2)
+    read = activity(network, x)
+    assert list(read.layers) == ["head"]
+    torch.testing.assert_close(read.features, network.cell(x))
+
+
 def test_what_stands_between_a_convolution_and_its_nonlinearity_may_be_a_pool_or_a_sum() -> None:
     network = build_q_network(
         NetworkSpec(OBS, "uint8", 3, norm=get_norm("none"), torso="impala"), torch.Generator()

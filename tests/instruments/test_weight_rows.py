@@ -16,6 +16,7 @@ from wnrl.nn import (
     StandardizedLinear,
     WNConv2d,
     WNLinear,
+    convert_,
     weight_norm_groups,
 )
 from wnrl.optim.step import ClippedStep
@@ -135,6 +136,27 @@ def test_effective_rows_are_what_the_layer_computes_with_in_acting(kind: type[nn
     assert all(map(torch.equal, layer.state_dict().values(), before.values()))
     torch.testing.assert_close(rows, layer.eval()(torch.eye(3)).T)
     assert torch.equal(weight.rows(), layer.weight)
+
+
+@pytest.mark.parametrize("convert", [False, True])
+def test_every_kind_of_layer_has_its_weights(convert: bool) -> None:
+    network: nn.Module = nn.ModuleDict(
+        {
+            "embedding": nn.Embedding(5, 3),
+            "cell": nn.GRUCell(3, 4),
+            "gru": nn.GRU(3, 4),
+            "conv": nn.ConvTranspose1d(2, 3, 2),
+        }
+    )
+    weights = layer_weights(convert_(network) if convert else network)
+    assert {weight.name: tuple(weight.rows().shape) for weight in weights} == {
+        "embedding": (5, 3),
+        "cell.weight_ih": (12, 3),
+        "cell.weight_hh": (12, 4),
+        "gru.weight_ih_l0": (12, 3),
+        "gru.weight_hh_l0": (12, 4),
+        "conv": (3, 4),
+    }
 
 
 def test_a_layer_that_computes_its_weight_is_read_at_its_parameter() -> None:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from wnrl.instruments.formulas import Moments, moments, statistics_gap, variance_ratio
-from wnrl.instruments.weight_rows import LAYERS
+from wnrl.nn.weight_norm.layers import LAYERS
 from wnrl.nn.weight_norm.parametrization import WeightNormalized
 
 NONLINEARITIES = (
@@ -64,7 +64,8 @@ class _Recorder:
             self.features = inputs[0].detach()
 
     def leave_layer(self, name: str, layer: nn.Module, output: Any) -> None:
-        if isinstance(output, Tensor) and output.ndim >= 2:
+        inside = isinstance(layer, nn.RNNCellBase)  # its nonlinearities
+        if isinstance(output, Tensor) and output.ndim >= 2 and not inside:
             axis = 1 if isinstance(layer, nn.modules.conv._ConvNd) else -1
             self._open = (name, output.detach(), axis)
 
@@ -97,8 +98,8 @@ def activity(network: nn.Module, obs: Tensor, *, batch_statistics: bool = False)
 
     A layer's pre-activation is the input of the next nonlinearity, after any normalization. If no
     nonlinearity follows before the next layer (a head, the last layer of a residual section), it is
-    the layer's output. LSTMs are not read, because their nonlinearities are inside; their outputs
-    are the features of the heads that follow.
+    the layer's output. Recurrent layers and cells are not read, because their nonlinearities are
+    inside; their outputs are the features of the heads that follow.
 
     Args:
         network: obs -> anything.

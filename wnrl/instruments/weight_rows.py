@@ -1,6 +1,7 @@
 """The weights of a network as rows, with gains, lengths and gradients, in any storage.
 
-Layers are linear, convolution and recurrent layers, with any normalization. If a layer computes its
+Layers are linear, convolution and recurrent layers, cells and embeddings, with any normalization;
+others, such as attention's projection of its inputs, are not read. If a layer computes its
 weight from one Parameter (torch's parametrizations, weight standardization, spectral
 normalization), `rows` reads that Parameter, which learns and has the gradient, and `effective_rows`
 the computed weight.
@@ -15,10 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from wnrl.kernels.row_layout import output_first
+from wnrl.nn.weight_norm.layers import LAYERS
 from wnrl.nn.weight_norm.parametrization import WeightNormalized
 from wnrl.optim.step import StepOptimizer
-
-LAYERS = (nn.Linear, nn.modules.conv._ConvNd, nn.RNNBase)
 
 
 class LayerWeight(NamedTuple):
@@ -105,7 +105,7 @@ def _layers(module: nn.Module) -> Iterator[tuple[str, nn.Module, list[str]]]:
         if isinstance(layer, WeightNormalized):
             yield name, layer, list(layer.weight_names())
         elif isinstance(layer, LAYERS):
-            recurrent = isinstance(layer, nn.RNNBase)
+            recurrent = isinstance(layer, nn.RNNBase | nn.RNNCellBase)
             keys = [key for key in layer._parameters if key.startswith("weight")]
             chosen = keys if recurrent else ["weight"]
             yield name, layer, [key for key in chosen if _is_matrix(layer, key)]

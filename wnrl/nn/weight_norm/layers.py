@@ -162,7 +162,7 @@ def weight_norm_groups(
     chosen = _marked if where is None else where
     marked: dict[int, int] = {}  # id of a weight -> its output axis
     for name, layer in module.named_modules():
-        if not isinstance(layer, _LAYERS) or not chosen(name, layer):
+        if not isinstance(layer, LAYERS) or not chosen(name, layer):
             continue
         if isinstance(layer, WeightNormalized) and layer.storage == "gv":
             raise UsageError(
@@ -192,7 +192,8 @@ def weight_norm_groups(
     ]
 
 
-_LAYERS = (nn.Linear, nn.modules.conv._ConvNd, nn.RNNBase, nn.RNNCellBase, nn.Embedding)
+# torch's layers with weights whose rows belong to output units.
+LAYERS = (nn.Linear, nn.modules.conv._ConvNd, nn.RNNBase, nn.RNNCellBase, nn.Embedding)
 
 
 def _marked(name: str, layer: nn.Module) -> bool:
