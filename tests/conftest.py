@@ -13,9 +13,10 @@ THREADS = int(os.environ.setdefault("OMP_NUM_THREADS", "1"))  # torch and child 
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
-from wnrl.doctor.cpus import cpu_quota, usable_cpus  # noqa: E402
+from wnrl.doctor.cpus import cpu_quota  # noqa: E402
 from wnrl.envs.toy import Catch  # noqa: E402
 from wnrl.envs.toy_memory import Memory  # noqa: E402
+from wnrl.envs.usable_cpus import usable_cpus  # noqa: E402
 from wnrl.kernels import backend  # noqa: E402
 
 MAX_PROCESSES = 8  # each takes about 1 GB, and loading torch a few seconds of CPU time

@@ -27,10 +27,11 @@ from timing import Row, write_csv
 from wnrl._settings import UsageError
 from wnrl.agents.catalogue import AGENTS
 from wnrl.config import Config
-from wnrl.doctor.cpus import cpu_model, usable_cpus
+from wnrl.doctor.cpus import cpu_model
 from wnrl.doctor.huge_pages import restart_with_huge_pages
 from wnrl.doctor.memory import keep_freed_memory
 from wnrl.doctor.software import git_commit
+from wnrl.envs.usable_cpus import usable_cpus
 from wnrl.train.flags import Parser, one_line
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from wnrl.doctor import cpus
-from wnrl.doctor.cpus import cpu_model, cpu_quota, default_threads, usable_cores, usable_cpus
+from wnrl.doctor.cpus import cpu_model, cpu_quota, default_threads, usable_cores
+from wnrl.envs.usable_cpus import usable_cpus
 
 
 def write(path: Path, text: str) -> None:

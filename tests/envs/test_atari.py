@@ -125,7 +125,7 @@ def test_emulators_in_groups_play_as_all_together(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(atari_emulator, "GROUP", 1)
     played: list[list[np.ndarray]] = []
     for cores, groups in ((1, 2), (64, 1)):
-        monkeypatch.setattr(atari_emulator, "_usable_cores", lambda cores=cores: cores)
+        monkeypatch.setattr(atari_emulator, "usable_cpus", lambda cores=cores: cores)
         emulators = Emulators("breakout", 2, PROTOCOLS["sticky"], num_threads=1)
         shown = [*emulators.reset(np.array([5, 6]), np.array([True, True]))]
         for step in range(20):

@@ -10,7 +10,7 @@ from typing import Any
 
 from wnrl._settings import UsageError
 from wnrl.curvature.next_update import NextUpdate, next_update
-from wnrl.envs.guarded_env import EnvironmentFault
+from wnrl.envs.guard.guarded_env import EnvironmentFault
 from wnrl.instruments.curvature import Effort, measure
 from wnrl.instruments.curvature.measure import ALL, RATIO_OF, Readings
 from wnrl.train.exit_codes import ExitCode

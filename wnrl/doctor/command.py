@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, NoReturn
 
 from wnrl._settings import UsageError, cut
-from wnrl.doctor.cpus import cpu_model, cpu_quota, default_threads, usable_cpus
+from wnrl.doctor.cpus import cpu_model, cpu_quota, default_threads
 from wnrl.doctor.memory import available_bytes, format_bytes
 from wnrl.doctor.software import NOT_INSTALLED, git_commit, versions
+from wnrl.envs.usable_cpus import usable_cpus
 
 _GAME = "Breakout"
 _ENVS, _STEPS = 4, 100

@@ -1,22 +1,15 @@
 """Name and count the CPUs of this process; a container often allows fewer than the machine has."""
 
-import os
 import platform
 from collections.abc import Iterator
 from pathlib import Path
 
 from wnrl.doctor.cgroups import control_groups, read_text
+from wnrl.envs.usable_cpus import usable_cpus
 
 MAX_THREADS = 8  # more do not speed up batches of 32
 
 _ROOT = Path("/")
-
-
-def usable_cpus() -> int:
-    """Return how many CPUs the scheduler may put this process on; all if the system cannot say."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def usable_cores() -> int:

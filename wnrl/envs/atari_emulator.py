@@ -4,7 +4,6 @@ Dimension key: N emulators, n of them reset.
 """
 
 import functools
-import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -14,6 +13,7 @@ from ale_py.vector_env import AtariVectorEnv
 
 from wnrl.envs.game_modes.emulator import ModeEmulators
 from wnrl.envs.protocols import AtariProtocol
+from wnrl.envs.usable_cpus import usable_cpus
 from wnrl.envs.vector import Actions, Flags
 
 GROUP = 16  # emulators opened together where cores are few
@@ -98,7 +98,7 @@ class Emulators:
         self, rom: str, num_envs: int, protocol: AtariProtocol, *, num_threads: int = 0
     ) -> None:
         """Open nothing yet; the arguments are those of `open_emulator`."""
-        size = GROUP if _usable_cores() <= FEW_CORES else num_envs
+        size = GROUP if usable_cpus() <= FEW_CORES else num_envs
         self._begins = range(0, num_envs, size)
         self._sizes = [min(size, num_envs - begin) for begin in self._begins]
         self._open = functools.partial(
@@ -140,11 +140,6 @@ class Emulators:
         reward, game_over, capped = (_joined([each[part] for each in played]) for part in (1, 2, 3))
         screens = Screens(*map(_joined, zip(*self._screens, strict=True)))
         return Played(screens, reward, game_over, capped)
-
-
-def _usable_cores() -> int:
-    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS and Windows
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def _joined(parts: Any) -> Any:

@@ -19,12 +19,13 @@ from wnrl.envs.registered.keywords import NO_KEYWORDS, SETTING
 from wnrl.envs.vector import VectorEnv
 
 if TYPE_CHECKING:
-    from wnrl.envs import atari, gymnasium_env, toy, toy_memory
+    from wnrl.envs import atari, toy, toy_memory
     from wnrl.envs.minatar import vector_env as minatar
+    from wnrl.envs.registered import gymnasium_env
     from wnrl.envs.registered import vector_env as registered_vector_env
 else:
     atari = Later("wnrl.envs.atari")
-    gymnasium_env = Later("wnrl.envs.gymnasium_env")
+    gymnasium_env = Later("wnrl.envs.registered.gymnasium_env")
     minatar = Later("wnrl.envs.minatar.vector_env")
     registered_vector_env = Later("wnrl.envs.registered.vector_env")
     toy = Later("wnrl.envs.toy")

@@ -16,7 +16,7 @@ from wnrl.doctor.device import resolve_device
 from wnrl.envs.action_log import ActionLog
 from wnrl.envs.atari import Atari
 from wnrl.envs.episode_gif import write_episode_gif
-from wnrl.envs.guarded_env import EnvironmentFault
+from wnrl.envs.guard.guarded_env import EnvironmentFault
 from wnrl.envs.make import is_atari
 from wnrl.envs.seeding import numpy_generator
 from wnrl.envs.vector import Episode

@@ -18,7 +18,7 @@ from wnrl.doctor.cpus import cpu_model, default_threads
 from wnrl.doctor.device import resolve_device, use_deterministic_algorithms
 from wnrl.doctor.memory import available_bytes, keep_freed_memory, peak_resident_bytes
 from wnrl.envs.call_order import HEARTBEAT
-from wnrl.envs.guarded_env import EnvironmentFault, EnvironmentRaised, NotFiniteStep
+from wnrl.envs.guard.guarded_env import EnvironmentFault, EnvironmentRaised, NotFiniteStep
 from wnrl.envs.make import is_atari
 from wnrl.envs.vector import VectorEnv
 from wnrl.train.build import build_env, build_network, check_graphs, check_norm, resolve

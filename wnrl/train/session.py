@@ -10,7 +10,7 @@ from torch import nn
 from wnrl.config import Config, replace
 from wnrl.doctor.device import waiting_for
 from wnrl.envs.call_order import HEARTBEAT
-from wnrl.envs.guarded_env import EnvironmentFault
+from wnrl.envs.guard.guarded_env import EnvironmentFault
 from wnrl.envs.seeding import jumped
 from wnrl.envs.vector import EpisodeStatistics, VectorEnv
 from wnrl.instruments.instruments import Instruments

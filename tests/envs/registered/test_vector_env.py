@@ -10,7 +10,7 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 
 from wnrl._settings import UsageError
-from wnrl.envs.guarded_env import BrokenInterface, EnvironmentRaised, NotFiniteStep
+from wnrl.envs.guard.guarded_env import BrokenInterface, EnvironmentRaised, NotFiniteStep
 from wnrl.envs.make import make_env
 from wnrl.envs.vector import Step, VectorEnv
 

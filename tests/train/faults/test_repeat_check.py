@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import faulty_envs
 import pytest
 
-from wnrl.envs.gymnasium_env import GymnasiumEnvs
+from wnrl.envs.registered.gymnasium_env import GymnasiumEnvs
 from wnrl.train.faults.repeat_check import repeats
 
 

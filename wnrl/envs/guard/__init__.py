@@ -1,1 +1,1 @@
-"""Checks of what a user's environment returns. What a fault is called is in `guarded_env.py`."""
+"""Checks of what a user's environment returns, and the guard around `reset` and `step`."""

@@ -25,8 +25,8 @@ from wnrl._later import Later
 from wnrl._settings import UsageError, cut
 from wnrl.envs.call_order import HEARTBEAT, CallOrder, SteppedEnv, check_num_envs
 from wnrl.envs.guard.description import described, kind_of, text_of
+from wnrl.envs.guard.guarded_env import BrokenInterface, EnvironmentRaised, NotFiniteStep
 from wnrl.envs.guard.space_values import fitted
-from wnrl.envs.guarded_env import BrokenInterface, EnvironmentRaised, NotFiniteStep
 from wnrl.envs.registered.construct import constructed, discrete_actions
 from wnrl.envs.registered.keywords import NO_KEYWORDS, keywords_text
 from wnrl.envs.registered.observations import observation_reader

@@ -2,7 +2,7 @@
 
 import sys
 
-from wnrl.envs.guarded_env import BrokenInterface, EnvironmentFault, NotFiniteStep
+from wnrl.envs.guard.guarded_env import BrokenInterface, EnvironmentFault, NotFiniteStep
 from wnrl.train.exit_codes import ExitCode
 from wnrl.train.faults.finite import NotFiniteLearning
 from wnrl.train.foreign_text import joined

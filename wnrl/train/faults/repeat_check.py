@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from wnrl.envs.guarded_env import EnvironmentFault
+from wnrl.envs.guard.guarded_env import EnvironmentFault
 from wnrl.envs.vector import VectorEnv
 
 STEPS = 64

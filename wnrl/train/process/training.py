@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from wnrl.config import Config
-from wnrl.envs.guarded_env import EnvironmentFault
+from wnrl.envs.guard.guarded_env import EnvironmentFault
 from wnrl.train.exit_codes import ExitCode
 from wnrl.train.faults.exit import report_fault
 from wnrl.train.faults.finite import NotFiniteLearning

@@ -13,14 +13,14 @@ from faulty_envs import Plain
 from gymnasium import spaces
 
 from wnrl._settings import UsageError
-from wnrl.envs.guarded_env import (
+from wnrl.envs.guard.guarded_env import (
     BrokenInterface,
     EnvironmentFault,
     EnvironmentRaised,
     GuardedEnv,
     NotFiniteStep,
 )
-from wnrl.envs.gymnasium_env import GymnasiumEnvs
+from wnrl.envs.registered.gymnasium_env import GymnasiumEnvs
 from wnrl.envs.vector import Step
 
 RESET = "; Gymnasium's reset(seed=..., options=...) returns (observation, info)"

@@ -19,7 +19,7 @@ from gymnasium.envs.registration import EnvSpec
 from wnrl._later import Later
 from wnrl._settings import UsageError, nearest
 from wnrl.envs.call_order import CallOrder, SteppedEnv, check_num_envs
-from wnrl.envs.guarded_env import GuardedEnv
+from wnrl.envs.guard.guarded_env import GuardedEnv
 from wnrl.envs.registered.construct import constructed, discrete_actions
 from wnrl.envs.registered.keywords import NO_KEYWORDS, keywords_text
 from wnrl.envs.registered.observations import observation_reader

@@ -10,8 +10,8 @@ import pytest
 
 from wnrl._settings import UsageError
 from wnrl.config import make_config
-from wnrl.envs.gymnasium_env import GymnasiumEnvs
 from wnrl.envs.make import make_env
+from wnrl.envs.registered.gymnasium_env import GymnasiumEnvs
 from wnrl.envs.seeding import integer_seed
 from wnrl.envs.vector import Step, VectorEnv
 
