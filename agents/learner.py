@@ -58,6 +58,27 @@ class Unobserved:
         """Do nothing."""
 
 
+class Observers:
+    """Several observers as one, called in order."""
+
+    def __init__(self, *observers: UpdateObserver) -> None:
+        self._observers = observers
+
+    def looks(self, rows: int) -> bool:
+        """Return whether any of them needs `before_step` at the next update."""
+        return any(observer.looks(rows) for observer in self._observers)
+
+    def before_step(self, obs: Tensor, learning_batch: Tensor) -> None:
+        """Let all look at the gradients."""
+        for observer in self._observers:
+            observer.before_step(obs, learning_batch)
+
+    def after_step(self) -> None:
+        """Let all look at the weights."""
+        for observer in self._observers:
+            observer.after_step()
+
+
 class Learner:
     """A network with what changes it: optimizer, normalization and a counter of updates.
 

@@ -158,9 +158,9 @@ def test_named_settings_exist() -> None:
     for name in NORMS:
         known |= set(train_parser("dqn", name)._option_string_actions)
     known |= set(compare_parser("dqn", ["none"])._option_string_actions)
-    known |= set(
-        re.findall(r'"(--[a-z-]+)"', (ROOT / "wnrl" / "evaluate" / "command.py").read_text())
-    )
+    for command in ("evaluate", "curvature"):
+        text = (ROOT / "wnrl" / command / "command.py").read_text()
+        known |= set(re.findall(r'"(--[a-z-]+)"', text))
     for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
         for flag in re.findall(r"`(--[a-z][\w.-]*)[ `]", without_code(page.read_text())):
             assert flag in known, (name_of(page), flag)

@@ -8,7 +8,7 @@ import pytest
 
 from wnrl._settings import UsageError
 from wnrl.config import make_config
-from wnrl.report.run_result import read_result
+from wnrl.report.run_result import read_conditions, read_result
 from wnrl.train.log.tensorboard import TensorBoard
 from wnrl.train.storage.csv_log import EPISODES, EVALUATIONS, HEADERS, TIMINGS
 
@@ -90,3 +90,21 @@ def test_evaluations_that_cannot_be_are_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / EVALUATIONS).write_text(HEADERS[EVALUATIONS] + "250,2,nan,9.0\n")
     with pytest.raises(UsageError, match=r"evaluations\.csv cannot be read as a run's evaluations"):
         read_result(tmp_path)
+
+
+def test_conditions_are_read_as_far_as_they_are_finite(tmp_path: Path) -> None:
+    path = tmp_path / "curvature.csv"
+    assert [x.tolist() for x in read_conditions(path)] == [[], []]
+    path.write_text(
+        "agent_step,quantity,where,value\n"
+        "100,gauss_newton_condition,w,50\n"
+        "100,gauss_newton_condition,gv,70\n"
+        "100,hessian_condition,w,60\n"
+        "200,gauss_newton_condition,w,nan\n"
+        "300,gauss_newton_condition,w,80.5\n"
+        "400,gauss_newton_condition,w,9"  # half a row
+    )
+    assert [x.tolist() for x in read_conditions(path)] == [[100, 300], [50, 80.5]]
+    path.write_text("agent_step,quantity,where,value\n1,gauss_newton_condition,w,many\n")
+    with pytest.raises(UsageError, match=r"curvature.csv cannot be read as a run's curvature"):
+        read_conditions(path)

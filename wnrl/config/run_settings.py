@@ -270,6 +270,14 @@ class RunConfig:
         unit="updates",
         minimum=0,
     )
+    curvature_every_updates: int = setting(
+        0,
+        "updates between measurements of the curvature, tags norm/curvature/* (0: never); each "
+        "costs as much as 50 to 160 updates",
+        source=OURS,
+        unit="updates",
+        minimum=0,
+    )
     on_nonfinite: str = setting(
         "stop",
         "reaction to NaN or infinity: stop, or rollback to the last checkpoint with half the "
@@ -333,6 +341,7 @@ OPERATIONAL = (
     "log_every_steps",
     "histogram_every_steps",
     "instruments_every_updates",
+    "curvature_every_updates",
     "on_nonfinite",
     "hang_timeout_s",
     "progress_every_s",

@@ -52,14 +52,14 @@ def _parser() -> Parser:
         type=int,
         help="agent steps of the checkpoint [default: the newest]",
     )
-    for name, default, meaning in (
-        ("rows", 512, "transitions in the batch"),
-        ("iterations", 30, "iterations of Lanczos for each matrix"),
-        ("small-rows", 32, "transitions in a small batch, for the noise; at most half of --rows"),
-        ("seed", 0, "random seed of Lanczos's start, of the small batches and of play"),
+    for flag, default, meaning in (
+        ("--rows", 512, "transitions in the batch"),
+        ("--iterations", 30, "iterations of Lanczos for each matrix"),
+        ("--small-rows", 32, "transitions in a small batch, for the noise; at most half of --rows"),
+        ("--seed", 0, "random seed of Lanczos's start, of the small batches and of play"),
     ):
         parser.add_argument(
-            f"--{name}",
+            flag,
             metavar="INT",
             type=int,
             default=default,

@@ -4,6 +4,7 @@ Dimension key: E episodes, K evaluations.
 """
 
 import csv
+import dataclasses
 import functools
 import math
 import os
@@ -21,7 +22,7 @@ from wnrl.envs.protocols import CUSTOM
 from wnrl.report.number_format import counted
 from wnrl.stats.learning_curves import area_under_curve, final_returns, final_window
 from wnrl.train.storage import old_runs
-from wnrl.train.storage.csv_log import EPISODES, EVALUATIONS, TIMINGS, WRAPS
+from wnrl.train.storage.csv_log import CURVATURE, EPISODES, EVALUATIONS, TIMINGS, WRAPS
 from wnrl.train.storage.run_folder import CONFIG, read_config, read_config_file
 from wnrl.train.storage.run_status import RunState, read_status, saved_steps
 from wnrl.train.untrusted.files import TABLE_BYTES, read_text
@@ -57,6 +58,8 @@ class Result:
     state: RunState = RunState.DONE  # as the run itself last wrote it
     rollbacks: tuple[str, ...] = ()  # why it went back to a checkpoint with half the learning rate
     wrapped_episodes: int = 0  # whose score went from 999,999 to 0, so that the return lacks it
+    condition_steps: Array = dataclasses.field(default_factory=lambda: np.empty(0))  # (C,)
+    conditions: Array = dataclasses.field(default_factory=lambda: np.empty(0))  # (C,) if measured
 
     @property
     def done(self) -> bool:
@@ -174,6 +177,7 @@ def read_result(folder: Path) -> Result:
         UsageError: there is no run, or it cannot be read.
     """
     config, record = read_config(folder), read_config_file(folder)
+    condition_steps, conditions = read_conditions(folder / CURVATURE)
     steps, returns, wall_s, wrapped_episodes = read_episodes(folder / EPISODES)
     evaluation_steps, evaluations, act_ms, update_ms = _evaluations_and_times(folder)
     return Result(
@@ -194,6 +198,8 @@ def read_result(folder: Path) -> Result:
         state=read_status(folder).state,
         rollbacks=tuple(record.rollbacks),
         wrapped_episodes=wrapped_episodes,
+        condition_steps=condition_steps,
+        conditions=conditions,
     )
 
 
@@ -210,6 +216,32 @@ def read_episodes(path: Path) -> tuple[Array, Array, float, int]:
     table = _read_columns(path, "agent_step", "raw_return", "wall_time_s", WRAPS, optional=WRAPS)
     wall_s = float(table[-1, 2]) if len(table) else 0.0
     return table[:, 0], table[:, 1], wall_s, int((table[:, 3] > 0).sum())
+
+
+def read_conditions(path: Path) -> tuple[Array, Array]:
+    """Read the condition of the Gauss-Newton matrix in w from curvature.csv.
+
+    Returns:
+        Agent steps (K,) and conditions (K,) of the readings; a missing file has none. Readings that
+        are not finite and positive are left out.
+
+    Raises:
+        UsageError: the file cannot be read, or its numbers cannot be a run's.
+    """
+    try:
+        rows = list(csv.reader(read_text(path, TABLE_BYTES).split("\n")[1:-1]))
+        chosen = [row for row in rows if row[1:3] == ["gauss_newton_condition", "w"]]
+        table = np.array([(float(row[0]), float(row[3])) for row in chosen]).reshape(-1, 2)
+        if not np.isfinite(table[:, 0]).all() or (np.diff(table[:, 0]) < 0).any():
+            raise ValueError("an agent step is not finite, or they fall")
+    except FileNotFoundError:
+        return np.empty(0), np.empty(0)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, IndexError, csv.Error) as error:
+        raise UsageError(f"{path} cannot be read as a run's {path.stem}: {error}") from None
+    table = table[np.isfinite(table[:, 1]) & (table[:, 1] > 0)]
+    return table[:, 0], table[:, 1]
 
 
 def _evaluations_and_times(folder: Path) -> tuple[Array, Array, Iterable[float], Iterable[float]]:

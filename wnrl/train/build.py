@@ -128,6 +128,16 @@ def check_graphs(parts: RunParts, device: torch.device) -> None:
         )
 
 
+def check_curvature(parts: RunParts) -> None:
+    """Raise a SettingError if the curvature is asked for and cannot be measured."""
+    if parts.config.run.curvature_every_updates and parts.config.agent.recurrent:
+        raise SettingError(
+            "curvature_every_updates",
+            "cannot measure a recurrent network, which computes stretch by stretch between episode "
+            "starts: leave it out",
+        )
+
+
 def check_norm(parts: RunParts, env: VectorEnv) -> None:
     """Refuse a normalization that cannot work in this run, before anything is computed or kept.
 

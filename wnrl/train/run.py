@@ -21,7 +21,14 @@ from wnrl.envs.call_order import HEARTBEAT
 from wnrl.envs.guard.guarded_env import EnvironmentFault, EnvironmentRaised, NotFiniteStep
 from wnrl.envs.make import is_atari
 from wnrl.envs.vector import VectorEnv
-from wnrl.train.build import build_env, build_network, check_graphs, check_norm, resolve
+from wnrl.train.build import (
+    build_env,
+    build_network,
+    check_curvature,
+    check_graphs,
+    check_norm,
+    resolve,
+)
 from wnrl.train.faults.finite import NotFiniteLearning
 from wnrl.train.faults.repeat_check import repeats
 from wnrl.train.foreign_text import quoted, visible
@@ -99,6 +106,7 @@ def train(
         # Before the folder is claimed or a line printed.
         check_norm(parts, env)
         check_graphs(parts, device)
+        check_curvature(parts)
         with RunDirectory(run_dir_of(config)) as folder:
             if folder.holds_run and not overwrite:
                 raise UsageError(
@@ -156,6 +164,7 @@ def resume(
             config = replace(config, run_dir=str(run_dir))
             device = resolve_device(config.run.device)
             check_graphs(resolve(config), device)
+            check_curvature(resolve(config))
             claimed(folder, config)
             with naming_modules(run_dir):
                 env = build_env(resolve(config))

@@ -7,12 +7,14 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
+from wnrl.agents.learner import Observers
 from wnrl.config import Config, replace
 from wnrl.doctor.device import waiting_for
 from wnrl.envs.call_order import HEARTBEAT
 from wnrl.envs.guard.guarded_env import EnvironmentFault
 from wnrl.envs.seeding import jumped
 from wnrl.envs.vector import EpisodeStatistics, VectorEnv
+from wnrl.instruments.curvature.instrument import CurvatureInstrument
 from wnrl.instruments.instruments import Instruments
 from wnrl.instruments.weight_rows import weight_vectors
 from wnrl.train.build import build_agent, resolve
@@ -79,12 +81,21 @@ class Session:
         parts = resolve(replace(config, learning_rate=learning_rate) if rollbacks else config)
         self._agent = agent = build_agent(parts, env, network, device)
         self._statistics = EpisodeStatistics(env.num_envs, six_digits=config.protocol is not None)
-        self._instruments = agent.learner.observer = Instruments(
+        learner = agent.learner
+        self._instruments = Instruments(
             agent.network,
-            agent.learner.optimizer,
+            learner.optimizer,
             config.run.instruments_every_updates,
             max_grad_norm=config.agent.max_grad_norm or math.inf,
         )
+        self._curvature = CurvatureInstrument(
+            agent.network,
+            learner.optimizer,
+            config.run.curvature_every_updates,
+            problem=lambda: learner.problem,
+            updates=lambda: learner.updates,
+        )
+        learner.observer = Observers(self._curvature, self._instruments)
         self._stopwatch = Stopwatch(agent, wait=waiting_for(device))
         self._checkpoints = Checkpoints(
             folder.path,
@@ -194,6 +205,7 @@ class Session:
                 weight_vectors(agent.network, agent.learner.optimizer)
             ),
             instruments=self._instruments.pop_reading,
+            curvature=self._curvature.pop_reading,
         )
 
     def _evaluate(self, agent_steps: int, should_stop: Callable[[], bool]) -> None:

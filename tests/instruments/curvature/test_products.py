@@ -145,3 +145,32 @@ def test_a_loss_that_calls_the_network_twice_is_refused() -> None:
     x = torch.ones(3, 2)
     with pytest.raises(ValueError, match="called the network 2 times"):
         Products(network, lambda net: (net(x) * net(x)).mean(), weights(network))
+
+
+def test_statistics_of_the_network_stay_as_they_are() -> None:
+    network = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.Linear(3, 1)).train()
+    before = {name: buffer.clone() for name, buffer in network.named_buffers()}
+    x = torch.randn(5, 2, generator=torch.Generator().manual_seed(0))
+    products = Products(network, lambda net: net(x).square().mean(), weights(network))
+    products.hessian(products.gradient)
+    torch.testing.assert_close(dict(network.named_buffers()), before, rtol=0, atol=0)
+
+
+def test_where_v_is_w_the_gauss_newton_matrix_keeps_its_eigenvalues() -> None:
+    """dw = (v / ||v||) dg + (g / ||v||) M_w dv turns w without stretching it where g = ||v||."""
+    torch.manual_seed(2)
+    network = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)).double()
+    x, labels = torch.randn(6, 3, dtype=torch.float64), torch.tensor([0, 1, 1, 0, 1, 0])
+
+    def loss(net: nn.Module) -> Tensor:
+        return functional.cross_entropy(net(x), labels)
+
+    def spectrum(coordinates: Coordinates) -> Tensor:
+        return torch.linalg.eigvalsh(matrices(network, loss, coordinates)[1])
+
+    in_w, in_gv = spectrum(weights(network)), spectrum(gains_and_vectors(network, {}))
+    assert len(in_gv) == len(in_w) + 6  # a gain per unit
+    torch.testing.assert_close(in_gv[6:], in_w, **CLOSE)
+    gain = torch.ones(4, dtype=torch.float64)
+    longer = spectrum(gains_and_vectors(network, {"0": (gain, 5 * gain)}))
+    assert (longer[6:] - in_w).abs().max() > 1e-3

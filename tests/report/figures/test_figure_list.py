@@ -15,6 +15,7 @@ from matplotlib.transforms import Bbox
 
 from wnrl.nn.norms.catalogue import NORMS as CATALOGUE
 from wnrl.report.comparison import Comparison, Curve, LostRuns, VariantScores
+from wnrl.report.figures.conditioning import line_of
 from wnrl.report.figures.figure_list import figure_list
 from wnrl.report.figures.layout import NARROW, WIDE, Layout, frames_text
 from wnrl.report.figures.sheet import compose
@@ -396,3 +397,27 @@ def line_colors(figure: Figure) -> set[str]:
     """Return the colours of all lines with markers."""
     lines = [line for ax in figure.axes for line in ax.lines]
     return {str(line.get_color()) for line in lines if line.get_marker() not in ("None", "", None)}
+
+
+def test_measured_conditions_are_a_panel_of_logarithms() -> None:
+    comparison = made(norms=("none", "weight"))
+    (game,) = comparison.games
+    none, weight = game.variants
+    assert "conditioning" not in draw(comparison)
+    runs = tuple(
+        dataclasses.replace(
+            run,
+            condition_steps=np.array([10.0, 20.0, 30.0][: 3 - seed % 2]),
+            conditions=np.array([100.0, 1_000.0, 10.0][: 3 - seed % 2]),
+        )
+        for seed, run in enumerate(none.runs)
+    )
+    variants = (dataclasses.replace(none, runs=runs), weight)
+    measured = dataclasses.replace(
+        comparison, games=(dataclasses.replace(game, variants=variants),)
+    )
+    line = line_of(variants[0], look_of("none", 0))
+    assert line.x.tolist() == [10.0, 20.0]  # as far as every run has readings
+    assert line.y.tolist() == [2.0, 3.0]
+    figure = draw(measured)["conditioning"]
+    assert "log10 of the condition" in " ".join(words(figure))

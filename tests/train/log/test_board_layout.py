@@ -17,6 +17,7 @@ written_layout: Any = vars(layout_pb2)["Layout"]
 def test_the_page_is_written_once_and_shows_every_instrument(tmp_path: Path) -> None:
     arguments = ["--env=toy/Catch", "--warmup-steps=200", "--no-calibrate", "--norm=batch"]
     arguments += ["--eval-every-steps=200", "--instruments-every-updates=20", "--no-wall-time"]
+    arguments += ["--curvature-every-updates=20"]
     for norm in ("batch", "weight"):
         folder = tmp_path / norm
         run = [*arguments, f"--norm={norm}", f"--run-dir={folder}"]

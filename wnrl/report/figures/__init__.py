@@ -19,8 +19,8 @@ def write_figures(out: Path, comparison: Comparison) -> list[Path]:
     `differences`: forest plot of the verdicts; `curves`: all games, and the IQM over training if
     games are aggregated; `curves-<Env>`: each
     game separately if there are several; `range-<setting>`: each swept setting with numbers as
-    values; `aggregates`: all games together. Figures of an earlier report that are not drawn now
-    are removed.
+    values; `conditioning`: if a run measured its curvature; `aggregates`: all games together.
+    Figures of an earlier report that are not drawn now are removed.
 
     Args:
         out: the folder; each file is replaced atomically.

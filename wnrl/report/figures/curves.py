@@ -49,7 +49,7 @@ _Published = tuple[str, str, int | None]  # algorithm, source and number of runs
 
 
 @dataclass(frozen=True)
-class _PanelStyle:
+class PanelStyle:
     """Looks, labels and height that all panels of a figure share."""
 
     look: Mapping[Variant, Look]
@@ -75,7 +75,7 @@ def curves_sheet(
     labelled = fit_at_line_ends(
         [variant.label for variant in look], panel_in=layout.panel_in(columns), axes_in=height_in
     )
-    style = _PanelStyle(look, labelled, height_in)
+    style = PanelStyle(look, labelled, height_in)
     letters = _letters(games)
     warning = shared_warning(games)
     panels = [_game_panel(game, style, letters, warning) for game in games]
@@ -103,12 +103,12 @@ def curves_sheet(
 
 
 def _game_panel(
-    game: Game, style: _PanelStyle, letters: Mapping[_Published, str], warning: str
+    game: Game, style: PanelStyle, letters: Mapping[_Published, str], warning: str
 ) -> Panel:
     lines = _game_lines(game, style)
     drawn = {line.label for line in lines}
     without = [x.variant.label for x in game.variants if x.runs and x.variant.label not in drawn]
-    return _panel(
+    return lines_panel(
         title=game.env,
         notes=(
             *game_notes(game, "raw return"),
@@ -146,9 +146,9 @@ def _levels_text(games: Sequence[Game]) -> str:
 
 
 def _aggregate_panel(
-    aggregate: Aggregate, lengths: Sequence[int], style: _PanelStyle, warning: str
+    aggregate: Aggregate, lengths: Sequence[int], style: PanelStyle, warning: str
 ) -> Panel:
-    return _panel(
+    return lines_panel(
         title="All games",
         notes=(f"normalized IQM of {len(aggregate.games)} games",),
         warning=panel_warning(evidence_sentence(aggregate.fewest_seeds), warning),
@@ -159,7 +159,7 @@ def _aggregate_panel(
     )
 
 
-def _game_lines(game: Game, style: _PanelStyle) -> list[Line]:
+def _game_lines(game: Game, style: PanelStyle) -> list[Line]:
     """Return the curves of a game, with bands between the returns that episodes had there."""
     episodes = [run.returns for scores in game.variants for run in scores.runs]
     curves: dict[Variant, Curve | None] = {}
@@ -175,7 +175,7 @@ def _game_lines(game: Game, style: _PanelStyle) -> list[Line]:
     return _lines(curves, style)
 
 
-def _lines(curves: Mapping[Variant, Curve | None], style: _PanelStyle) -> list[Line]:
+def _lines(curves: Mapping[Variant, Curve | None], style: PanelStyle) -> list[Line]:
     """Return the curves that have at least one point."""
     return [
         Line(
@@ -213,16 +213,17 @@ def _published(reference: Reference) -> _Published:
     return reference.algorithm, reference.source, reference.runs
 
 
-def _panel(
+def lines_panel(
     *,
     title: str,
     notes: tuple[str, ...],
     warning: str,
     lines: Sequence[Line],
     marks: Sequence[Mark],
-    style: _PanelStyle,
+    style: PanelStyle,
     x_name: str = "agent steps",
 ) -> Panel:
+    """Return a panel of lines over agent steps."""
     labels = [line.label for line in lines] if style.labelled else []
     labels += [f"{mark.label}↑" for mark in marks]
     return Panel(

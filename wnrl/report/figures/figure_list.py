@@ -6,6 +6,7 @@ from typing import NamedTuple
 from wnrl._settings import flag_name
 from wnrl.report.comparison import Aggregate, Comparison, Game
 from wnrl.report.figures.aggregates import aggregates_sheet
+from wnrl.report.figures.conditioning import conditioning_sheet, measured_games
 from wnrl.report.figures.curves import curves_sheet
 from wnrl.report.figures.differences import differences_sheet
 from wnrl.report.figures.layout import Layout
@@ -25,6 +26,10 @@ _RANGE = (
 _DIFFERENCES = (
     "Differences with 95% intervals: thick for each difference alone, thin simultaneous. Filled "
     "points are decided; grey is the margin."
+)
+_CONDITIONING = (
+    "Condition of the Gauss-Newton matrix during training, where it was measured: largest over "
+    "mean eigenvalue. A lower one is better conditioned."
 )
 _AGGREGATES = "Normalized final returns over all games, with 95% intervals."
 
@@ -66,6 +71,10 @@ def figure_list(comparison: Comparison, layout: Layout, *, each_game: bool) -> l
         name = flag_name(setting)
         alt = f"Final return of {comparison.title} against {name}."
         figures.append(PlannedFigure(stem, sheet, _RANGE, alt))
+    if measured := measured_games(comparison):
+        sheet = conditioning_sheet(comparison, layout)
+        alt = f"Condition during training of {comparison.title_of(measured)}."
+        figures.append(PlannedFigure("conditioning", sheet, _CONDITIONING, alt))
     if (aggregate := comparison.aggregate) is not None:
         sheet = aggregates_sheet(comparison, aggregate, layout)
         alt = _aggregates_alt(aggregate)

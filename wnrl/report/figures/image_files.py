@@ -11,7 +11,7 @@ from wnrl.report.figures.style import drawing
 from wnrl.train.storage.atomic_files import replacing
 
 _DPI = 160
-_NAMES = ("differences", "curves", "curves-*", "range-*", "aggregates")
+_NAMES = ("differences", "curves", "curves-*", "range-*", "aggregates", "conditioning")
 
 
 def write_images(out: Path, comparison: Comparison) -> list[Path]:

@@ -65,7 +65,36 @@ LAYOUT: Layout = {
         "its root mean square": ["^norm/value_gap_rms$"],
         "predicted and realised": ["^norm/value_predicted$", "^norm/value_realised$"],
     },
-    "7 speed": {
+    "7 curvature": {
+        "largest eigenvalue of the Hessian": ["^norm/curvature/hessian_largest/.*"],
+        "smallest eigenvalue of the Hessian": ["^norm/curvature/hessian_smallest/.*"],
+        "mean |eigenvalue| of the Hessian": ["^norm/curvature/hessian_mean_magnitude/.*"],
+        "condition of the Hessian": ["^norm/curvature/hessian_condition/.*"],
+        "1st / 5th eigenvalue of the Hessian": ["^norm/curvature/hessian_top5_ratio/.*"],
+        "largest eigenvalue of the Gauss-Newton matrix": [
+            "^norm/curvature/gauss_newton_largest/.*"
+        ],
+        "smallest eigenvalue of the Gauss-Newton matrix": [
+            "^norm/curvature/gauss_newton_smallest/.*"
+        ],
+        "mean |eigenvalue| of the Gauss-Newton matrix": [
+            "^norm/curvature/gauss_newton_mean_magnitude/.*"
+        ],
+        "condition of the Gauss-Newton matrix": ["^norm/curvature/gauss_newton_condition/.*"],
+        "1st / 5th eigenvalue of the Gauss-Newton matrix": [
+            "^norm/curvature/gauss_newton_top5_ratio/.*"
+        ],
+        "adaptive sharpness": ["^norm/curvature/adaptive_sharpness/.*"],
+        "gradient noise scale (transitions)": ["^norm/curvature/noise_scale/.*"],
+        "trace of the gradient's covariance": ["^norm/curvature/noise_trace/.*"],
+        "squared norm of the true gradient": ["^norm/curvature/gradient_squared/.*"],
+        "directions of the gradient's noise, w": ["^norm/curvature/covariance_rank_w/.*"],
+        "directions of the gradient's noise, v": ["^norm/curvature/covariance_rank_v/.*"],
+        "largest variance of the gradient, w": ["^norm/curvature/covariance_top_w/.*"],
+        "largest variance of the gradient, v": ["^norm/curvature/covariance_top_v/.*"],
+        "share of the noise that eq. 4 removes": ["^norm/curvature/covariance_removed/.*"],
+    },
+    "8 speed": {
         "agent steps per second": ["^time/fps$"],
         "time of one act of all environments (ms)": ["^time/act_ms$"],
         "time of one update (ms)": ["^time/update_ms$"],

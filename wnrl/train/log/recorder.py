@@ -20,7 +20,7 @@ from wnrl.train.log.tensorboard import TensorBoard
 from wnrl.train.loop import Tick, crossed
 from wnrl.train.storage.append_file import AppendFile
 from wnrl.train.storage.atomic_files import storage_errors
-from wnrl.train.storage.csv_log import EPISODES, EVALUATIONS, HEADERS, TIMINGS, CsvLog
+from wnrl.train.storage.csv_log import CURVATURE, EPISODES, EVALUATIONS, HEADERS, TIMINGS, CsvLog
 from wnrl.train.storage.run_status import RunState, RunStatus, StatusFile
 from wnrl.train.untrusted.typed_json import typed
 
@@ -35,6 +35,7 @@ class Sources:
     times: Callable[[], Mapping[str, float]]  # `Stopwatch.pop_times`, at the log interval
     histograms: Callable[[], dict[str, Tensor]]  # by tag, at the histogram interval
     instruments: Callable[[], Mapping[str, Tensor | float]]  # by tag, after each step; each once
+    curvature: Callable[[], Mapping[str, float]]  # by tag, after each step; each once
 
 
 class _Recent(NamedTuple):
@@ -74,6 +75,7 @@ class Recorder:
         self._status = status
         self._done_steps = self._steps = done_steps
         self._resumed_logs: Mapping[str, Any] | None = None  # states of the tables, on resume
+        self._curvature_log: CsvLog | None = None
         self.recent = RecentEpisodes()
         self.episodes = 0
         self.evaluated_steps = 0  # agent steps at the last evaluation
@@ -86,7 +88,14 @@ class Recorder:
         self.recent.load_state_dict(state["recent"])
         self.episodes = state["episodes"]
         self.evaluated_steps = state["evaluated_steps"]
-        self._resumed_logs = {name: state[name] for name in ("log", "evaluations", "timings")}
+        names = (
+            "log",
+            "evaluations",
+            "timings",
+            "curvature",
+        )  # the last only where it was measured
+        self._resumed_logs = {name: state[name] for name in names if name in state}
+        typed(dict(state.get("curvature", {"size_bytes": 0})), _Table)
         self.metrics = dict(state.get("metrics", {}))  # checkpoints of before have none
 
     def state_dict(self) -> dict[str, Any]:
@@ -111,18 +120,16 @@ class Recorder:
 
     def _logs(self) -> dict[str, EpisodeLog | CsvLog]:
         """Return the tables by their names in the state."""
-        return {
-            "log": self._episode_log,
-            "evaluations": self._evaluation_log,
-            "timings": self._timing_log,
-        }
+        return {"log": self._episode_log, **self._plain_tables()}
 
     def _tables(self) -> dict[str, CsvLog]:
-        return {
-            "log": self._episode_log.table,
-            "evaluations": self._evaluation_log,
-            "timings": self._timing_log,
-        }
+        return {"log": self._episode_log.table, **self._plain_tables()}
+
+    def _plain_tables(self) -> dict[str, CsvLog]:
+        tables = {"evaluations": self._evaluation_log, "timings": self._timing_log}
+        return (
+            tables if self._curvature_log is None else {**tables, "curvature": self._curvature_log}
+        )
 
     def open(self, run_dir: Path, sources: Sources) -> None:
         """Start the files, or continue them.
@@ -146,6 +153,7 @@ class Recorder:
                 run_dir / EVALUATIONS, HEADERS[EVALUATIONS], resume=resume
             )
             self._timing_log = CsvLog(run_dir / TIMINGS, HEADERS[TIMINGS], resume=resume)
+            self._curvature_log = self._open_curvature(run_dir / CURVATURE)
             for name, state in (self._resumed_logs or {}).items():
                 self._logs()[name].load_state_dict(state)
             self._board = TensorBoard(run_dir, steps + 1 if resume else None)
@@ -165,6 +173,15 @@ class Recorder:
         self._log_rate, self._status_rate = StepRate(steps), StepRate(steps)
         self._start_s = time.monotonic()
         self._write_status(RunState.RUNNING, None)
+
+    def _open_curvature(self, path: Path) -> CsvLog | None:
+        """Start or continue the table, if this run measures the curvature or has measured it."""
+        resume = "curvature" in (self._resumed_logs or {})
+        if not resume and not self._run.curvature_every_updates:
+            return None
+        if self._resumed_logs is not None and not resume:
+            path.unlink(missing_ok=True)  # from after the checkpoint
+        return CsvLog(path, HEADERS[CURVATURE], resume=resume)
 
     @property
     def agent_steps(self) -> int:
@@ -188,6 +205,11 @@ class Recorder:
             self.metrics = tick.metrics
         if reading := self._sources.instruments():
             self._board.metrics(tick.agent_steps, reading)
+        if curvature := self._sources.curvature():
+            self._board.metrics(tick.agent_steps, curvature)
+            for tag, value in curvature.items():
+                assert self._curvature_log is not None, "only runs that measure have readings"
+                self._curvature_log.write(tick.agent_steps, *tag.split("/")[-2:], f"{value:.6g}")
         if crossed(before, tick.agent_steps, self._run.log_every_steps):
             self._write_scalars()
         if crossed(before, tick.agent_steps, self._run.histogram_every_steps):

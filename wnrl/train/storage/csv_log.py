@@ -13,11 +13,13 @@ from wnrl._settings import UsageError
 from wnrl.train.storage.append_file import AppendFile
 
 EPISODES, EVALUATIONS, TIMINGS = "episodes.csv", "evaluations.csv", "timings.csv"
+CURVATURE = "curvature.csv"  # only in runs that measure it
 WRAPS = "score_wraps"  # column of the episodes that early runs do not have
 HEADERS = {
     EPISODES: f"agent_step,env,raw_return,length,wall_time_s,{WRAPS}\n",
     EVALUATIONS: "agent_step,episodes,mean_raw_return,mean_length\n",
     TIMINGS: "agent_step,act_ms,update_ms\n",
+    CURVATURE: "agent_step,quantity,where,value\n",
 }
 
 

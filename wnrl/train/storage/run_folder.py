@@ -27,7 +27,7 @@ from wnrl.train.storage.atomic_files import (
     replace_text,
     storage_errors,
 )
-from wnrl.train.storage.csv_log import EPISODES, EVALUATIONS, TIMINGS
+from wnrl.train.storage.csv_log import CURVATURE, EPISODES, EVALUATIONS, TIMINGS
 from wnrl.train.storage.file_lock import Busy, FileLock
 from wnrl.train.storage.run_record import software
 from wnrl.train.storage.run_status import STATUS, StatusFile
@@ -46,6 +46,7 @@ _CONTENTS = (
     EPISODES,
     EVALUATIONS,
     TIMINGS,
+    CURVATURE,
     STATUS,
     "checkpoints",
     "events.out.tfevents.*",
