@@ -99,6 +99,14 @@ def test_every_fourth_step_is_predicted_and_every_reward_counts() -> None:
     assert watch.result().realised.tolist() == [111_111.0, 110_000.0]
 
 
+def test_a_return_beyond_float32_is_infinite_and_no_warning() -> None:
+    watch = ValueGap(Told(1.0), 1, 1.0, clip_rewards=False)
+    watch.acted(OBS, ACTIONS)
+    watch.stepped(step_of(1e300, terminated=True))
+    watch.ended(0, cut=False)
+    assert watch.result().realised.tolist() == [np.inf]
+
+
 def test_no_state_gives_no_scalars() -> None:
     nothing = np.zeros(0, np.float32)
     assert Gap(nothing, nothing).scalars() == {}

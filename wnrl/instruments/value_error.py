@@ -131,7 +131,8 @@ class ValueGap:
             np.array(self._rewards[env]), np.array(self._discounts[env]), cut=cut
         )
         chosen = known & ~np.isnan(predicted)
-        self._gaps.append(Gap(predicted[chosen], returns[chosen].astype(np.float32)))
+        with np.errstate(over="ignore"):  # a return that float32 cannot hold is infinite
+            self._gaps.append(Gap(predicted[chosen], returns[chosen].astype(np.float32)))
 
     def result(self) -> Gap:
         """Return all states of the counted episodes."""

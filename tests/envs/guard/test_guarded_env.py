@@ -119,8 +119,9 @@ FAULTS = [
     Odd("ChangingShape", {"look": lambda self: np.zeros(4 if self.steps == 3 else 3)},
         "X: an observation does not fit its space Box(-1.0, 1.0, (3,), float32): its shape is "
         "(4,)", at=step_of(3)),
-    Odd("OneNumberSeen", {"look": returns(0.5)}, "float32): its shape is ()"),
-    Odd("NothingSeen", {"look": returns(None)}, "float32): its shape is ()"),
+    Odd("OneNumberSeen", {"look": returns(0.5)}, "float32): it is 0.5"),
+    Odd("NothingSeen", {"look": returns(None)}, "float32): it is None"),
+    Odd("WordSeen", {"look": returns("up")}, "float32): it is 'up'"),
     Odd("TextSeen", {"look": returns(["1", "2", "3"])}, "float32): its type is <U1"),
     Odd("RaggedSeen", {"look": returns([[1], [1, 2], 3])}, "inhomogeneous shape"),
     Odd("TensorWithGradient", {"look": returns(torch.ones(3, requires_grad=True))},

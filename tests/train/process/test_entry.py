@@ -64,6 +64,18 @@ def test_a_signal_within_the_imports_ends_a_command_in_one_line(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_interrupt_that_an_environment_raises_ends_a_command_in_one_line(tmp_path: Path) -> None:
+    """Some simulators handle Ctrl-C themselves."""
+    (tmp_path / "interrupted.py").write_text("def main(arguments): raise KeyboardInterrupt\n")
+    code = (
+        f"import sys; sys.path.append({str(tmp_path)!r}); from wnrl.train.process import entry; "
+        "sys.exit(entry.run('wnrl.train', 'interrupted', []))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (128 + signal.SIGINT, "")
+    assert done.stderr == "wnrl.train: stopped by a KeyboardInterrupt\n"
+
+
 def test_a_command_begins_within_few_imports() -> None:
     """Before them Ctrl-C ends in Python's own traceback."""
     code = (

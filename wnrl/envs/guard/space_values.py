@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
+from wnrl.envs.guard.description import kind_of
+
 Array = npt.NDArray[Any]
 
 
@@ -41,7 +43,7 @@ def fitted_box(space: spaces.Box, value: Any) -> Array:
     """
     array = value if type(value) is np.ndarray else np.asarray(value)
     if array.shape != space.shape:
-        raise ValueError(f"its shape is {array.shape}")
+        raise _misshapen(value, array)
     if array.dtype == space.dtype:
         return array
     return _converted(array, np.dtype(space.dtype))
@@ -61,7 +63,7 @@ def _(space: spaces.MultiDiscrete, value: Any) -> Array:
 def _(space: spaces.Discrete, value: Any) -> int:
     array = np.asarray(value)
     if array.size != 1:
-        raise ValueError(f"its shape is {array.shape}")
+        raise _misshapen(value, array)
     return int(_whole(space, array.reshape(()), space.start, space.n))
 
 
@@ -82,11 +84,16 @@ def _(space: spaces.Dict, value: Any) -> dict[str, Any]:
     return {key: fitted(part, value[key]) for key, part in space.spaces.items()}
 
 
+def _misshapen(value: Any, array: Array) -> ValueError:
+    """Return the error for a value that became an array of another shape."""
+    return ValueError(f"its shape is {array.shape}" if array.ndim else f"it is {kind_of(value)}")
+
+
 def _whole(space: spaces.Space[Any], value: Any, start: Any, count: Any) -> Array:
     """Return whole numbers from `start` on, as an array of the space's shape and type."""
     array = np.asarray(value)
     if array.shape != space.shape:
-        raise ValueError(f"its shape is {array.shape}")
+        raise _misshapen(value, array)
     whole = _converted(array, np.dtype(space.dtype))
     if ((whole < start) | (whole >= start + count)).any():
         raise ValueError(f"{array.tolist()} is outside")

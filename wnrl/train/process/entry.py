@@ -5,7 +5,7 @@ import signal
 from collections.abc import Sequence
 
 from wnrl.train.process.output import all_printed, keep_output
-from wnrl.train.process.stop_signals import SIGNALS, StopSignals
+from wnrl.train.process.stop_signals import SIGNALS, StopSignals, write_line
 
 ONLY_PRINT = ("wnrl.evaluate", "wnrl.doctor")  # a run's result is in its folder
 
@@ -30,6 +30,9 @@ def run(program: str, module: str, arguments: Sequence[str]) -> int:
             exit_code: int = importlib.import_module(module).main(arguments)
         except SystemExit as end:  # argparse printed its help
             printed, exit_code = True, end.code if isinstance(end.code, int) else 0
+        except KeyboardInterrupt:  # of an environment that handles Ctrl-C itself
+            write_line(f"{program}: stopped by a KeyboardInterrupt")
+            exit_code = 128 + signal.SIGINT
     if not all_printed() and printed and exit_code == 0:
         exit_code = 1
     for signum in SIGNALS:
