@@ -305,6 +305,9 @@ def test_an_update_with_any_normalization_is_closed(norm: str, gpu: torch.device
         {"optimizer": "rmsprop", "norm": "none"},
         {"optimizer": "adamax", "norm": "none"},
         {"optimizer": "radam", "norm": "none"},
+        {"optimizer": "rmsprop-tf", "norm": "none"},
+        {"loss": "categorical"},
+        {"loss": "categorical", "categorical_targets": "c51", "dueling": True},
     ],
     ids=str,
 )
