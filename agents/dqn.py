@@ -123,9 +123,8 @@ class DQN:
         s_tm1, a_tm1, r_t, discount_t, s_t = batch
         networks = loss_view(online), loss_view(self._target.network)
         q = self._values(*networks, s_tm1, s_t, select=self._settings.double)
-        loss, td = self._loss.bootstrapped(q.q_tm1, a_tm1, r_t, discount_t, q.q_t, q.q_t_selector)
-        error = loss.mean()  # (B,) -> ()
-        return error, {"train/loss": error.detach(), "train/td_error_abs": td.abs().mean()}
+        found = self._loss.bootstrapped(q.q_tm1, a_tm1, r_t, discount_t, q.q_t, q.q_t_selector)
+        return found.loss.mean(), found.report(Tensor.mean)  # (B,) -> ()
 
     def policy(self, epsilon: float, generator: np.random.Generator) -> GreedyPolicy:
         """Return the current policy; later updates do not change it."""

@@ -7,6 +7,7 @@ Dimension key: T steps, N environments, B rows of a minibatch, A actions.
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -107,12 +108,8 @@ class PQN:
             for minibatch in shuffled_rows(rollout, None, settings.minibatches, self._generator)
         ]
         self._collector.restart()
-        loss, td_abs = (torch.stack(part).mean() for part in zip(*reports, strict=True))
-        return {
-            "train/loss": loss,
-            "train/td_error_abs": td_abs,
-            "train/grad_norm": optimizer.grad_norm,
-        }
+        means = {name: torch.stack([x[name] for x in reports]).mean() for name in reports[0]}
+        return {**means, "train/grad_norm": optimizer.grad_norm}
 
     @torch.no_grad()
     def _with_returns(self, rollout: RolloutBatch) -> RolloutBatch:
@@ -127,14 +124,14 @@ class PQN:
         )
         return rollout._replace(extras={"return": target})
 
-    def _learn(self, rows: RolloutBatch) -> tuple[Tensor, Tensor]:
+    def _learn(self, rows: RolloutBatch) -> dict[str, Tensor]:
         return self.learner.step(self._loss, rows, rows.obs)
 
-    def _loss(self, network: nn.Module, rows: RolloutBatch) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    def _loss(self, network: nn.Module, rows: RolloutBatch) -> tuple[Tensor, dict[str, Tensor]]:
         q = loss_view(network)(rows.obs)  # (B, A, ...)
-        loss, td = self._value_loss.towards(q, rows.action, rows.extras["return"])
-        error = losses.masked_mean(loss, rows.valid)
-        return error, (error.detach(), losses.masked_mean(td.abs(), rows.valid))
+        found = self._value_loss.towards(q, rows.action, rows.extras["return"])
+        mean = partial(losses.masked_mean, valid=rows.valid)
+        return mean(found.loss), found.report(mean)
 
     def policy(self, epsilon: float, generator: np.random.Generator) -> GreedyPolicy:
         """Return the current policy; later updates do not change it."""

@@ -14,6 +14,7 @@ T = burn-in + L + n rows of a sequence.
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -73,7 +74,9 @@ def sequence_losses(
     q_tm1, action = q_tm1.flatten(0, 1), batch.action.flatten()  # -> (L * B, A), (L * B,)
     reward, discount = batch.reward.flatten(), batch.discount.flatten()
     flat = value_loss.bootstrapped(q_tm1, action, reward, discount, q_t, q_t_selector)
-    return ValueLosses(*(x.view(batch.learnt.shape) for x in flat))
+    shape = batch.learnt.shape  # (L, B)
+    outside = None if flat.outside is None else flat.outside.view(shape)
+    return ValueLosses(flat.loss.view(shape), flat.td.view(shape), outside)
 
 
 def burnt_in(network: RecurrentQNetwork, batch: Sequences, steps: int) -> State:
@@ -169,7 +172,7 @@ class RecurrentDQN:
         burn_in = self.replay.burn_in_steps
 
         def loss(online: nn.Module, batch: Sequences) -> tuple[Tensor, dict[str, Tensor]]:
-            each, td = sequence_losses(
+            found = sequence_losses(
                 cast(RecurrentQNetwork, loss_view(online)),
                 cast(RecurrentQNetwork, loss_view(self._target.network)),
                 batch,
@@ -177,9 +180,8 @@ class RecurrentDQN:
                 self._loss,
                 double=self._settings.double,
             )
-            error = losses.masked_mean(each, batch.learnt)  # (L, B) -> ()
-            td_abs = losses.masked_mean(td.abs(), batch.learnt)
-            return error, {"train/loss": error.detach(), "train/td_error_abs": td_abs}
+            mean = partial(losses.masked_mean, valid=batch.learnt)  # (L, B) -> ()
+            return mean(found.loss), found.report(mean)
 
         learnt = batch.obs[burn_in : burn_in + len(batch.learnt)][batch.learnt]  # -> (rows, ...)
         metrics = self.learner.step(loss, batch, learnt)

@@ -200,7 +200,7 @@ def test_no_gradient_comes_from_the_burn_in_though_its_rows_matter() -> None:
     play(env, learner, 300)
     batch = learner.replay.sample(30)
     obs = batch.obs.clone().requires_grad_()
-    loss, td = sequence_losses(
+    loss, td, _ = sequence_losses(
         learner.network, learner.network, batch._replace(obs=obs), 3, HUBER, double=False
     )
     loss.sum().backward()
@@ -427,7 +427,7 @@ def test_the_loss_and_the_observer_know_the_learnt_rows_alone() -> None:
         assert torch.equal(obs, batch.obs[4:8][batch.learnt])
         assert torch.equal(obs, learning_batch)
         assert len(obs) == batch.learnt.sum() < batch.learnt.numel()
-        loss, _ = sequence_losses(
+        loss, *_ = sequence_losses(
             learner.network, learner._target.network, batch, 4, HUBER, double=True
         )
         expected.append(float(loss.detach()[batch.learnt].mean()))

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from wnrl.rl import losses
 from wnrl.rl.categorical import C51, HLGauss, cross_entropy, expectation, hl_gauss, project
-from wnrl.rl.value_losses import CategoricalLoss
+from wnrl.rl.value_losses import CategoricalLoss, ErrorLoss
 
 EXACT = 1e-12  # float64, a few roundings
 
@@ -109,7 +110,7 @@ def test_a_c51_loss_projects_the_target_networks_distribution_of_the_selected_ac
 ) -> None:
     selector = Q_T.flip(1) if select_second else None
     q = Q_TM1.clone().requires_grad_()
-    loss, td = CategoricalLoss(C51(ATOMS)).bootstrapped(
+    loss, td, _ = CategoricalLoss(C51(ATOMS)).bootstrapped(
         q, ACTION, f64(0.25), f64(0.5), Q_T, selector
     )
     assert loss.item() == pytest.approx(math.log(3.0))  # of a uniform prediction
@@ -119,11 +120,20 @@ def test_a_c51_loss_projects_the_target_networks_distribution_of_the_selected_ac
     torch.testing.assert_close(q.grad[0, 1], 1 / 3 - f64(*target), rtol=0, atol=1e-8)
 
 
+def test_targets_beyond_the_atoms_are_counted() -> None:
+    found = CategoricalLoss(C51(ATOMS)).towards(
+        Q_TM1.expand(5, 2, 3), ACTION.expand(5), f64(-0.1, 0.0, 1.0, 2.0, 2.1)
+    )
+    assert found.report(Tensor.mean)["train/targets_outside"].item() == 0.4
+    plain = ErrorLoss(losses.squared).towards(Q_TM1[:, :, 0], ACTION, f64(2.0))
+    assert plain.report(Tensor.mean) == {"train/loss": 2.0, "train/td_error_abs": 2.0}
+
+
 def test_an_hl_gauss_loss_has_a_histogram_around_the_targets_mean() -> None:
     targets = HLGauss(f64(-0.5, 0.5, 1.5, 2.5), 0.75)  # the same atoms
     assert_equal(targets.atoms, ATOMS)
     q = Q_TM1.clone().requires_grad_()
-    loss, td = CategoricalLoss(targets).bootstrapped(q, ACTION, f64(0.25), f64(0.5), Q_T, None)
+    loss, td, _ = CategoricalLoss(targets).bootstrapped(q, ACTION, f64(0.25), f64(0.5), Q_T, None)
     assert td.item() == pytest.approx(0.0, abs=1e-8)  # 0.25 + 0.5 * 1.5, against 1
     loss.sum().backward()
     expected = 1 / 3 - hl_gauss(f64(1.0), targets.edges, 0.75)[0]

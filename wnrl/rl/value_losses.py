@@ -24,6 +24,14 @@ class ValueLosses(NamedTuple):
 
     loss: Tensor  # (B,), with gradient
     td: Tensor  # (B,) target minus value, without
+    outside: Tensor | None = None  # (B,) 1 where a target is beyond the atoms; None without atoms
+
+    def report(self, mean: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
+        """Return what a log shows, by tag; `mean` is over the rows that count."""
+        report = {"train/loss": mean(self.loss.detach()), "train/td_error_abs": mean(self.td.abs())}
+        if self.outside is not None:
+            report["train/targets_outside"] = mean(self.outside)
+        return report
 
 
 class ValueLoss(Protocol):
@@ -116,8 +124,10 @@ class CategoricalLoss:
         return self._losses(_at(q, action), self.targets.of_values(target), target)
 
     def _losses(self, logits: Tensor, probs: Tensor, target: Tensor) -> ValueLosses:
-        value = expectation(logits.detach(), self.targets.atoms)
-        return ValueLosses(cross_entropy(logits, probs), target - value)
+        atoms = self.targets.atoms
+        value = expectation(logits.detach(), atoms)
+        outside = (target < atoms[0]) | (target > atoms[-1])
+        return ValueLosses(cross_entropy(logits, probs), target - value, outside.to(target.dtype))
 
 
 class LossSettings(Protocol):
