@@ -83,7 +83,7 @@ def step(rule: Rule, entries: Sequence[Entry], max_norm: float | None) -> Tensor
     total = clip = None
     if max_norm is not None:
         total = _total(norms + [_norm(entry.gradient) for entry in plain])
-        clip = _needed_clip(total, max_norm) if clips else None
+        clip = needed_clip(total, max_norm) if clips else None
     for block in waiting:
         if clip is not None:
             torch._foreach_mul_([block.dv, block.dg], clip)
@@ -191,7 +191,7 @@ def _step_plain(rule: Rule, entries: Sequence[Entry], clip: Tensor | None) -> No
         rule.update(group[0].settings, updates, targets, gradients, moments)
 
 
-def _needed_clip(total: Tensor, max_norm: float) -> Tensor | None:
+def needed_clip(total: Tensor, max_norm: float) -> Tensor | None:
     """Return the () factor of the gradients; None if the CPU knows that nothing is clipped."""
     clip = clip_factor(total, max_norm)
     return None if clip.device.type == "cpu" and float(clip) == 1.0 else clip

@@ -31,6 +31,7 @@ class _Arrays(NamedTuple):
     """A parameter and its state as arrays in the same memory."""
 
     key: tuple[object, ...]  # where that memory is
+    updates: Array  # (), their number
     weight: Array  # (O, K), or (K,) of a plain parameter
     state: list[Array]  # in the order in which the compiled functions take them
     sums: Array  # (O, 3), or (B,) of a plain parameter
@@ -90,7 +91,6 @@ class CompiledStep:
 
     def step(self, entries: Sequence[Entry], max_norm: float | None) -> Tensor | None:
         """Update every entry once; arguments and result are those of `optimizer_aten.step`."""
-        torch._foreach_add_([entry.state["updates"] for entry in entries], 1)
         numbers: dict[tuple[Settings, float], Array] = {}  # most parameters share them
         targets = [self._target(number, entry, numbers) for number, entry in enumerate(entries)]
         sizes = tuple((each.arrays.weight.size, len(each.arrays.sums)) for each in targets)
@@ -110,7 +110,7 @@ class CompiledStep:
         if max_norm is None:
             return None
         wide = torch.float64 if entries[0].parameter.dtype == torch.float64 else torch.float32
-        return torch.tensor(total if clips else _total(targets), dtype=wide)
+        return torch.scalar_tensor(total if clips else _total(targets), dtype=wide)
 
     def _target(
         self, number: int, entry: Entry, numbers: dict[tuple[Settings, float], Array]
@@ -119,32 +119,35 @@ class CompiledStep:
         gradient = entry.gradient.detach()
         if gradient.dtype != weight.dtype:  # the float32 master of a bfloat16 parameter
             gradient = torch.empty_like(weight).copy_(gradient)
-        rows = [weight, *(state[name] for name in rule.moments)]
+        rows, updates = [weight, *(state[name] for name in rule.moments)], state["updates"]
         columns = []
         if entry.normalized:
             columns = [state["norm"], state["sign"], *(state[f"{x}_g"] for x in rule.moments)]
-        key = (weight.shape, *(x.data_ptr() for x in rows), *(x.data_ptr() for x in columns))
+        key = (weight.shape, *(x.data_ptr() for x in (updates, *rows, *columns)))
         arrays = self._arrays.get(number)
         if arrays is None or arrays.key != key:
-            arrays = self._arrays[number] = _arrays(key, rows, columns)
-        step = entry.settings, float(state["updates"])
+            arrays = self._arrays[number] = _arrays(key, updates.numpy(), rows, columns)
+        arrays.updates[()] += 1
+        step = entry.settings, float(arrays.updates)
         if step not in numbers:
             numbers[step] = np.array(_numbers(rule, *step))
         return _Target(arrays, _as_array(gradient, entry.normalized), numbers[step])
 
 
-def _arrays(key: tuple[object, ...], rows: Sequence[Tensor], columns: Sequence[Tensor]) -> _Arrays:
+def _arrays(
+    key: tuple[object, ...], updates: Array, rows: Sequence[Tensor], columns: Sequence[Tensor]
+) -> _Arrays:
     """Return arrays of a weight and its moments, and of n, s and the moments of g."""
     from wnrl.kernels.optimizer_numba import BLOCK
 
     weight, *moments = (_as_array(x, bool(columns)) for x in rows)
     if not columns:
         blocks = np.empty(math.ceil(weight.size / BLOCK))
-        return _Arrays(key, weight, _two(moments, weight), blocks, blocks)
+        return _Arrays(key, updates, weight, _two(moments, weight), blocks, blocks)
     norm, sign, *gain_moments = (x.view(-1).numpy() for x in columns)
     state = [norm, sign, *_two(moments, weight), *_two(gain_moments, norm)]
     sums = np.empty((len(norm), 3))
-    return _Arrays(key, weight, state, sums, sums[:, 2])
+    return _Arrays(key, updates, weight, state, sums, sums[:, 2])
 
 
 def _as_array(tensor: Tensor, normalized: bool) -> Array:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from wnrl._settings import UsageError, nearest
 from wnrl.kernels.backend import capturing
-from wnrl.kernels.optimizer_aten import clip_factor
+from wnrl.kernels.optimizer_aten import needed_clip
 from wnrl.optim.arguments import (
     Group,
     check_alpha,
@@ -117,7 +117,9 @@ class ClippedStep:
         ]
         self.grad_norm = torch.nn.utils.get_total_norm(gradients)
         if gradients and math.isfinite(self.max_norm):
-            torch._foreach_mul_(gradients, clip_factor(self.grad_norm, self.max_norm))
+            clip = needed_clip(self.grad_norm, self.max_norm)
+            if clip is not None:
+                torch._foreach_mul_(gradients, clip)
         if not self._rates:
             self.optimizer.step()
             return
