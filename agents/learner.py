@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from wnrl.agents.captured import Captured, MakeGraph
 from wnrl.envs.call_order import HEARTBEAT
-from wnrl.nn.norms.record import leave_alone
+from wnrl.nn.norms.record import Penalty, leave_alone
 from wnrl.nn.norms.transition_values import in_mode
 from wnrl.nn.weight_norm.cached_weights import shared_weights
 from wnrl.nn.weight_norm.parametrization import computed_weights
@@ -96,6 +96,7 @@ class Learner:
         network: nn.Module,
         optimizer: StepOptimizer,
         after_step: Callable[[nn.Module], None] = leave_alone,
+        penalty: Penalty | None = None,
         make_graph: MakeGraph | None = None,
     ) -> None:
         """Take built things.
@@ -104,6 +105,7 @@ class Learner:
             network: on its device.
             optimizer: optimizer of the network's parameters.
             after_step: change that the normalization makes to the network after each step.
+            penalty: term that the normalization adds to every loss; None for none.
             make_graph: makes the graphs that acting and updates are captured in; None for plain
                 calls.
         """
@@ -116,6 +118,7 @@ class Learner:
         self._parameters = tuple(network.parameters())
         self._computed = next(computed_weights(network), None) is not None
         self._after_step = after_step
+        self._penalty = penalty
         self._make_graph = make_graph
         self._captured: dict[Any, Captured] = {}  # by what is captured
 
@@ -189,6 +192,8 @@ class Learner:
         network = in_mode(self.network, training=True)
         with shared_weights(network) if self._computed else nullcontext():
             minimized, report = loss(network, inputs)
+            if self._penalty is not None:
+                minimized = minimized + self._penalty(network)
             torch.autograd.backward(minimized)
         return report
 

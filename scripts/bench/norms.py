@@ -76,7 +76,13 @@ def update(norm: Norm, batch: int) -> Work:
         return q.q_tm1, q.q_t
 
     return updating(
-        net, norm.optimizer(net, spec), batch, "cpu", see=see, after_step=norm.after_step
+        net,
+        norm.optimizer(net, spec),
+        batch,
+        "cpu",
+        see=see,
+        after_step=norm.after_step,
+        penalty=norm.penalty,
     )
 
 

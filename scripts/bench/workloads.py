@@ -62,6 +62,7 @@ def updating(
     *,
     see: See = see_apart,
     after_step: Callable[[nn.Module], None] = lambda network: None,
+    penalty: Callable[[nn.Module], Tensor] | None = None,
 ) -> Work:
     """One DQN update: two forward passes, a backward pass, the optimizer's step and `after_step`.
 
@@ -73,6 +74,7 @@ def updating(
         backend: backend of torch.compile for the forward passes; "" does not compile.
         see: (online, target, s_tm1, s_t) -> values (B, A) of both networks.
         after_step: the normalization's own step on the network.
+        penalty: the normalization's term of the loss; None for none.
     """
     net = network.train()
     target = copy.deepcopy(net).eval()
@@ -83,7 +85,8 @@ def updating(
     def loss() -> Tensor:
         q_tm1, q_t = see(net, target, obs, following)
         td_target = reward + 0.99 * q_t.max(1).values
-        return nn.functional.smooth_l1_loss(q_tm1.gather(1, action)[:, 0], td_target)
+        error = nn.functional.smooth_l1_loss(q_tm1.gather(1, action)[:, 0], td_target)
+        return error if penalty is None else error + penalty(net)
 
     forward = compiled(loss, backend)
 

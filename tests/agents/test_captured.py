@@ -20,6 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from wnrl.agents.captured import WARM_UP, Captured
 from wnrl.agents.catalogue import AGENTS
+from wnrl.agents.learner import Learner
 from wnrl.agents.on_policy import Minibatch
 from wnrl.config import make_config
 from wnrl.envs.vector import ObservationSpec
@@ -367,3 +368,20 @@ def test_what_is_not_closed_is_seen(
 
     with pytest.raises(error):
         call_often()
+
+
+def test_a_penalty_is_added_to_the_loss_but_not_to_its_report() -> None:
+    """By hand: d(3 w + w^2) / dw = 3 + 2 w = 7 at w = 2, and a step of 0.1 leads to 1.3."""
+    network = nn.Linear(1, 1, bias=False)
+    nn.init.constant_(network.weight, 2.0)
+    optimizer = ClippedStep(torch.optim.SGD(network.parameters(), lr=0.1))
+    learner = Learner(network, optimizer, penalty=lambda net: net.weight.square().sum())  # type: ignore[union-attr, operator]
+
+    def loss(net: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
+        output = net(x).sum()
+        return output, output.detach()
+
+    x = torch.tensor([[3.0]])
+    assert learner.step(loss, x, x).item() == 6.0
+    assert network.weight.item() == torch.tensor(2.0 - 0.1 * 7).item()
+    assert optimizer.grad_norm.item() == 7.0

@@ -247,9 +247,10 @@ def test_a_seed_repeats_exactly_and_another_does_not() -> None:
     assert first != other
 
 
-def test_saved_loaded_and_continued_equals_never_stopped() -> None:
-    never_stopped, _ = _walk("weight", 3, 900)
-    config = make_config(env="toy/Catch", norm="weight", seed=3, steps=900, update_period_steps=4)
+@pytest.mark.parametrize("norm", ["weight", "l0"])
+def test_saved_loaded_and_continued_equals_never_stopped(norm: str) -> None:
+    never_stopped, _ = _walk(norm, 3, 900)
+    config = make_config(env="toy/Catch", norm=norm, seed=3, steps=900, update_period_steps=4)
     env = build_env(resolve(config))
     first = build_agent(resolve(config), env, build_network(resolve(config), env)[0], CPU)
     env.reset()

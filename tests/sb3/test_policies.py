@@ -233,6 +233,19 @@ def test_a_projection_follows_every_step(name: str) -> None:
         torch.testing.assert_close(torch.linalg.vector_norm(lengths), start)
 
 
+def test_a_penalty_is_added_to_the_gradient_of_every_step() -> None:
+    """Where lambda outweighs the loss, gates close; without it they stay where they are."""
+    changes = []
+    for penalty in (0.0, 1e9):
+        model = make("DQN", norm="l0", norm_settings={"penalty": penalty})
+        gates = model.policy.q_net.q_net[0].log_alpha
+        start = gates.detach().clone()
+        model.learn(STEPS)
+        changes.append((gates - start).detach())
+    assert (changes[1] < 0).all()
+    assert not (changes[0] < 0).all()
+
+
 def test_an_extractor_of_ones_own_is_normalized_with_its_options() -> None:
     class Grouped(BaseFeaturesExtractor):
         def __init__(self, observation_space: spaces.Box) -> None:

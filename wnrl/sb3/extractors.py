@@ -29,9 +29,9 @@ def _normalize_(
     """Normalize an extractor that a policy will initialize, step and copy."""
     record = find_norm(norm, settings or {})
     own_steps = record.after_step is not leave_alone or record.optimizer is not build_optimizer
-    if own_steps or record.initialize is not leave_alone:
+    if own_steps or record.initialize is not leave_alone or record.penalty is not None:
         raise UsageError(
-            f"norm {norm!r} acts after initialization or after each step, which a features "
+            f"norm {norm!r} acts after initialization or in each step, which a features "
             "extractor cannot do: use a policy of wnrl.sb3, such as WNActorCriticCnnPolicy"
         )
     shape = extractor._observation_space.shape

@@ -205,6 +205,7 @@ def build_agent(parts: RunParts, env: VectorEnv, network: nn.Module, device: tor
         network,
         parts.norm.optimizer(network, parts.optimizer),
         parts.norm.after_step,
+        parts.norm.penalty,
         partial(CudaGraph, device) if run.graphs else None,
     )
     return parts.agent.build(

@@ -43,6 +43,7 @@ CATALOGUE = [
     "derf",
     "penultimate-l2",
     "simplicial",
+    "l0",
 ]
 
 
@@ -463,15 +464,19 @@ ALTERNATIVES: dict[str, Any] = {
     "alpha": 0.8,
     "simplex_units": 4,
     "temperature": 0.1,
+    "penalty": 0.9,
+    "samples": 1_000,
+    "drop_rate": 0.3,
 }
 
 
-def built(norm: Norm) -> tuple[str, object, float]:
+def built(norm: Norm) -> tuple[str, object, float, float]:
     """What a record makes of its parameters."""
     net = network(norm, (3,))
     optimizer = norm.optimizer(net, OptimizerSpec(learning_rate=1.0, total_updates=1))
     learn(net, norm, optimizer, observations((3,)), 2)
-    return repr(net), norm.values, optimizer.param_groups[0]["lr"]
+    penalty = 0.0 if norm.penalty is None else norm.penalty(net).item()
+    return repr(net), norm.values, optimizer.param_groups[0]["lr"], penalty
 
 
 @NAMES

@@ -165,7 +165,7 @@ def _initialize_(
     output = layer.forward(input)  # calling the layer would run this hook again
     variance, mean = torch.var_mean(output, dim=others, correction=0)
     if layer.bias is not None:  # remove the rest: rounding, or all of it if the scale is fixed
-        layer.bias.sub_(mean)
+        _shift_units_(layer, -mean)
         output = output - mean.reshape(along)
     varied = sigma >= sigma_floor
     missed = (variance.sqrt() - deviation).abs() > SCALE_TOLERANCE * deviation
@@ -183,6 +183,15 @@ def _effective_weight(layer: nn.Linear | nn.Conv2d) -> Tensor:
     """Return the w (O, ...) that the layer computes with."""
     effective = getattr(layer, "effective_weight", None)
     return (layer.weight if effective is None else effective()).detach()
+
+
+def _shift_units_(layer: Any, shift: Tensor) -> None:
+    """Add shift (O,) to each unit's output, with the layer's method if it has one."""
+    shift_units_ = getattr(layer, "shift_units_", None)
+    if shift_units_ is not None:
+        shift_units_(shift)
+    else:
+        layer.bias.add_(shift)
 
 
 def _scale_units_(layer: nn.Linear | nn.Conv2d, factor: Tensor) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from wnrl.nn.norms.layers.gates import Gated
 from wnrl.nn.norms.layers.standardization import Standardized
 from wnrl.nn.weight_norm.layers import write_weight_
 from wnrl.nn.weight_norm.lstm import WNLSTM
@@ -46,7 +47,7 @@ def reset_parameters_(network: nn.Module, generator: torch.Generator) -> None:
         for module in network.modules():
             if isinstance(module, nn.Linear | nn.Conv2d):
                 _draw_(module, generator)
-                if isinstance(module, Standardized):
+                if isinstance(module, Standardized | Gated):
                     module.reset_gain_()
             elif callable(reset := getattr(module, "reset_parameters", None)):
                 reset()

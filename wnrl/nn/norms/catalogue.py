@@ -2,7 +2,7 @@
 
 Defaults of parameters are the papers', if the papers state them. The records are made in `batch`
 (over the batch), `sample` (within each sample), `features` (of what the head reads), `pointwise`
-(no statistics) and `weight` (of weights).
+(no statistics), `weight` (of weights) and `sparse` (gates).
 """
 
 from wnrl._settings import UsageError, nearest
@@ -34,6 +34,7 @@ from wnrl.nn.norms.sample import (
     layer_norm_without_affine,
     rms_norm,
 )
+from wnrl.nn.norms.sparse import L0Settings, l0_gates
 from wnrl.nn.norms.weight import (
     NapSettings,
     ProjectionSettings,
@@ -102,5 +103,6 @@ for _norm in (
     dynamic_erf(ErfSettings()),
     unit_features(UnitLengthSettings()),
     simplicial_embedding(SimplicialSettings()),
+    l0_gates(L0Settings()),
 ):
     register_norm(_norm)

@@ -13,10 +13,12 @@ from torch import nn
 
 from wnrl._settings import UsageError, nearest
 from wnrl.nn.norms.catalogue import get_norm
+from wnrl.nn.norms.layers.gates import Gated, GatedConv2d, GatedLinear
 from wnrl.nn.norms.layers.projection import ProjectedConv2d, ProjectedLinear
 from wnrl.nn.norms.layers.spectral import SpectralConv2d, SpectralLinear
 from wnrl.nn.norms.layers.standardization import StandardizedConv2d, StandardizedLinear
 from wnrl.nn.norms.left_plain import warn_of_plain
+from wnrl.nn.norms.pruning import chains, remove_closed_
 from wnrl.nn.norms.record import Norm, no_activation_norm
 from wnrl.nn.weight_norm.cells import WNGRUCell, WNLSTMCell
 from wnrl.nn.weight_norm.embedding import WNEmbedding
@@ -65,6 +67,7 @@ PLAIN: dict[type[nn.Module], type[nn.Module]] = {
 _SPECTRAL = ("power_iterations", "lipschitz", "leave_smaller", "weight_u")
 _STANDARDIZED = ("gamma", "eps", "gain")
 _PROJECTED = ("by_rows", "radius")
+_GATED = ("drop_rate", "log_alpha", "noise_key", "noise_count")
 # What `fold_` makes of a layer of another normalization, and what it removes.
 _WITH_OWN_WEIGHT: dict[type[nn.Module], tuple[type[nn.Module], tuple[str, ...]]] = {
     SpectralLinear: (nn.Linear, _SPECTRAL),
@@ -73,6 +76,8 @@ _WITH_OWN_WEIGHT: dict[type[nn.Module], tuple[type[nn.Module], tuple[str, ...]]]
     StandardizedConv2d: (nn.Conv2d, _STANDARDIZED),
     ProjectedLinear: (nn.Linear, _PROJECTED),
     ProjectedConv2d: (nn.Conv2d, _PROJECTED),
+    GatedLinear: (nn.Linear, _GATED),
+    GatedConv2d: (nn.Conv2d, _GATED),
 }
 
 
@@ -223,9 +228,15 @@ def fold_(module: Module) -> Module:
     acting. Subclasses of all these layers stay as they are. Hooks, modes and biases stay; weights
     that were computed become new Parameters.
 
+    Units whose L0 gate is closed are removed, with what later layers read from them, so the network
+    is smaller and computes the same. They stay as zeros where something else reads them, such as
+    an addition, an LSTM or the caller; `chains` says what is removed.
+
     Returns:
         The module.
     """
+    gated = [layer for layer in module.modules() if type(layer) in (GatedLinear, GatedConv2d)]
+    shrinking = chains(module, gated) if gated else []
     places = [place for place in computed_weights(module) if type(place[0]) in PLAIN]
     store_w_(places, effective_weights(places), {})
     for layer in module.modules():
@@ -236,6 +247,8 @@ def fold_(module: Module) -> Module:
             layer.__class__ = plain
         elif type(layer) in _WITH_OWN_WEIGHT:
             _fold_one_(layer)
+    for chain in shrinking:
+        remove_closed_(chain)
     return module
 
 
@@ -245,6 +258,8 @@ def _fold_one_(layer: Any) -> None:
     if hasattr(layer, "effective_weight"):
         mode, layer.training = layer.training, False  # training mode would move Spectral's u
         weight = layer.effective_weight()
+        if isinstance(layer, Gated) and (bias := layer._parameters["bias"]) is not None:
+            bias.mul_(layer.test_gates())
         layer.training = mode
         layer.weight = nn.Parameter(weight, requires_grad=layer.weight.requires_grad)
     for name in names:

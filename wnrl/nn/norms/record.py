@@ -18,7 +18,7 @@ from wnrl._settings import SettingError, UsageError, nearest, parse_fields, sett
 from wnrl.nn.norms.transition_values import Values, separate_batches
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from wnrl.nn.weight_norm import layers
     from wnrl.optim.step import OptimizerSpec, StepOptimizer
@@ -31,6 +31,7 @@ LSTMFactory = Callable[[int, int], "nn.LSTM"]  # (I, H)
 ActivationFactory = Callable[[tuple[int, ...]], "nn.Module | None"]  # pre-activation shape
 OptimizerFactory = Callable[["nn.Module", "OptimizerSpec"], "StepOptimizer"]
 InPlace = Callable[["nn.Module"], None]  # changes a network in place
+Penalty = Callable[["nn.Module"], "Tensor"]  # network -> () to add to its loss
 
 
 class ConvFactory(Protocol):
@@ -122,6 +123,7 @@ class Norm:
     initialize: InPlace = leave_alone  # after weights and biases have been drawn
     optimizer: OptimizerFactory = build_optimizer  # called after initialization
     after_step: InPlace = leave_alone
+    penalty: Penalty | None = None  # added to the loss of every update
     values: Values = separate_batches  # how the networks see a batch of transitions
     start: str = OTHER  # initial function: SAME, SAME_ACTING or OTHER
     smallest_batch: int = 1  # samples that an update needs

@@ -73,6 +73,7 @@ _NORMS = {
     "derf": ("#7d8c2a", ">"),
     "penultimate-l2": ("#9c6bbd", "d"),
     "simplicial": ("#2f9a8a", "8"),
+    "l0": ("#a0655f", "H"),
 }
 _OTHERS = ("#a97a00", "#8063d0", "#d04880", "#957060", "#11929e")  # user-defined normalizations
 

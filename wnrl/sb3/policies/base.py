@@ -13,7 +13,7 @@ from torch import nn
 from wnrl._settings import UsageError
 from wnrl.nn.norms.left_plain import warn_of_plain
 from wnrl.nn.norms.placement import Layout, canonical_where, place
-from wnrl.nn.norms.record import InPlace, Norm, leave_alone
+from wnrl.nn.norms.record import InPlace, Norm, Penalty, leave_alone
 from wnrl.sb3.builder import check_algorithm, in_storage_of_algorithm
 from wnrl.sb3.extractors import OWN_EXTRACTORS
 from wnrl.sb3.norm_arguments import check_arguments, find_norm, policy_arguments
@@ -146,12 +146,14 @@ class NormalizedPolicy(BasePolicy):
         return norm.in_storage("gv")  # any optimizer may step gains and vectors
 
     def _follow_steps(self) -> None:
-        """Call the normalization's `after_step` after each step of an optimizer."""
+        """Do the normalization's part of each step: its penalty before, `after_step` after it."""
         norm = self._norm_record()
-        if norm.after_step is not leave_alone:
-            for learner in self._learners():
-                hook = _after_step(norm.after_step, learner.stepped)
-                learner.owner.optimizer.register_step_post_hook(hook)
+        for learner in self._learners():
+            optimizer, network = learner.owner.optimizer, learner.stepped
+            if norm.penalty is not None:
+                optimizer.register_step_pre_hook(_with_penalty(norm.penalty, network))
+            if norm.after_step is not leave_alone:
+                optimizer.register_step_post_hook(_after_step(norm.after_step, network))
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)  # type: ignore[no-untyped-call]  # nn.Module's has no types
@@ -169,6 +171,16 @@ class NormalizedPolicy(BasePolicy):
 def _learns(name: str, layer: nn.Module) -> bool:
     """Leave out target networks, whose layers would be named twice, and a network's `log_std`."""
     return not (name.partition(".")[0].endswith("_target") or isinstance(layer, BaseModel))
+
+
+def _with_penalty(penalty: Penalty, network: nn.Module) -> Callable[..., None]:
+    """Return a hook that adds a penalty's gradient to that of SB3's loss, which SB3 has clipped."""
+
+    def add_gradient(*_: Any) -> None:
+        with torch.enable_grad():  # an optimizer's step turns it off
+            torch.autograd.backward(penalty(network))
+
+    return add_gradient
 
 
 def _after_step(change: InPlace, network: nn.Module) -> Callable[..., None]:
