@@ -120,6 +120,14 @@ def test_one_unit_stays_where_all_gates_are_closed() -> None:
     assert sizes(small) == [(3, 1), (1, 2)]
 
 
+def test_an_open_unit_with_nothing_but_a_bias_stays() -> None:
+    network = nn.Sequential(GatedLinear(3, 4), nn.ReLU(), nn.Linear(4, 2))
+    close_(network)
+    with torch.no_grad():
+        network[0].weight.zero_()  # type: ignore[union-attr, operator]
+    assert sizes(folded(network, torch.randn(5, 3))) == [(3, 2), (2, 2)]
+
+
 class Twice(nn.Module):
     """A layer whose output two others read, one of them by a function that is no module."""
 
@@ -131,12 +139,14 @@ class Twice(nn.Module):
         hidden = self.first(x)
         if self.after == "cosine":  # which does not keep 0
             return self.second(hidden.cos())
+        if self.after == "again":  # for another input, of which every column counts
+            return self.second(hidden) + self.second(torch.cat((x, x[:, :1]), dim=1))
         if self.after == "branch":  # which cannot be traced
             return self.second(hidden if x.sum() > -math.inf else x)
         return self.second(hidden) + self.second(-hidden)
 
 
-@pytest.mark.parametrize("after", ["cosine", "twice"])
+@pytest.mark.parametrize("after", ["cosine", "twice", "again"])
 def test_units_stay_where_zeros_are_not_all_that_is_read(after: str) -> None:
     network = Twice(after)
     close_(network)
