@@ -136,7 +136,7 @@ def test_named_flags_exist() -> None:
     """Every flag on a line of `wnrl.train` or `wnrl.compare` is one of its parser."""
     for command, page in commands():
         words = command.split()
-        norm = re.search(r"--norm ((?:[a-z-]+ ?)+?)(?= --|$)", command)
+        norm = re.search(r"--norm ((?:[a-z0-9-]+ ?)+?)(?= --|$)", command)
         norms = [name for name in (norm[1].split() if norm else []) if name in NORMS] or ["weight"]
         agent = re.search(r"--agent (\w+)", command)
         name = agent[1] if agent and agent[1] in AGENTS else "dqn"

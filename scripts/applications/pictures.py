@@ -20,11 +20,12 @@ from wnrl.report.number_format import compact
 from wnrl.stats.intervals import t_interval
 from wnrl.train.storage.atomic_files import replacing
 
-_DPI = 120
+_DPI = 100
+_MARKED = 5  # points from one marker to the next
 _SMALL_PRINT = (
     "Lines: mean over seeds of the logarithm of the training loss in a fortieth of the steps. "
     "Bands: 95% intervals, Student's t over seeds. Against time, a point is at the mean CPU time "
-    "of its variant's runs (one thread, while other work shared the machine).",
+    "of its variant's runs, in one thread.",
 )
 
 
@@ -76,7 +77,7 @@ def draw(path: Path, runs: Runs, steps: int, title: str) -> None:
         )
         for place, x_name in enumerate(("steps", "CPU time (s)"))
     ]
-    key = tuple(KeyEntry(line.label, line.look._replace(marker="")) for line, _ in lines.values())
+    key = tuple(KeyEntry(line.label, line.look) for line, _ in lines.values())
     with drawing(), replacing(path) as temporary:
         figure = compose(Sheet(title, "", key, (tuple(panels),), _SMALL_PRINT, width_in=9.0))
         figure.savefig(temporary, format="png", dpi=_DPI, metadata={"Software": None})
@@ -87,7 +88,16 @@ def _draw(ax: Axes, *, lines: Sequence[Line], x_name: str) -> None:
     ax.set_yscale("log")
     for line in lines:
         ax.fill_between(line.x, line.low, line.high, color=line.look.color, alpha=0.1, linewidth=0)
-        ax.plot(line.x, line.y, color=line.look.color, linestyle=line.look.dashes, linewidth=1.3)
+        ax.plot(
+            line.x,
+            line.y,
+            color=line.look.color,
+            linestyle=line.look.dashes,
+            linewidth=1.3,
+            marker=line.look.marker,
+            markersize=3.5,
+            markevery=_MARKED,
+        )
     ax.set_xlim(0.0, max(float(line.x[-1]) for line in lines))
     heights = np.concatenate([line.y for line in lines])
     low, high = float(heights.min()), float(heights.max())

@@ -8,12 +8,13 @@ With data-dependent initialization v ~ N(0, 0.05), and g and b come from one bat
 (Salimans & Kingma 2016, arXiv 1602.07868, section 3); without it, torch's initialization.
 """
 
+import argparse
 from functools import partial
 from typing import NamedTuple
 
 import torch
 from report import report
-from study import POINTS, Run, Study, Variant, blocks_of_losses, read_arguments
+from study import POINTS, Run, Study, Variant, add_arguments, blocks_of_losses, prepare
 from torch import Tensor, nn
 from verdicts import Measure
 
@@ -118,7 +119,9 @@ def error_percent(network: nn.Module, images: Images) -> float:
 
 def main() -> None:
     """Run the study, and write its tables and picture."""
-    given = read_arguments(__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add_arguments(parser)
+    given = prepare(parser.parse_args())
     study = Study("recognition", VARIANTS, LEARNING_RATES, partial(train, mnist()))
     title = "MNIST, 4,000 images: cross-entropy in training"
     report(study, given, steps=STEPS, title=title, held_out=HELD_OUT)

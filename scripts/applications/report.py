@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pictures import curve_rows, draw
 from study import Study, judged, run_rows, tuned, tuning_rows, write_csv
@@ -19,6 +20,7 @@ def report(
     held_out: Sequence[Measure],
 ) -> None:
     """Run a study as its flags say, print the verdicts, and write everything to `--out`."""
+    study = replace(study, seeds=given.seeds, tuning_seeds=given.tune_seeds)
     rates = tuned(study, given.work, given.jobs)
     runs = judged(study, given.work, rates, given.jobs)
     verdicts = list(verdict_rows(runs, held_out))

@@ -28,8 +28,7 @@ from torch import Tensor
 from wnrl.train.storage.atomic_files import replacing
 
 POINTS = 40  # blocks of steps in which a run's losses are averaged
-TUNING_SEEDS = (101, 102)
-SEEDS = tuple(range(1, 11))
+FIRST_TUNING_SEED = 101  # judged seeds begin at 1
 
 Row = dict[str, Any]
 
@@ -81,6 +80,16 @@ class Study:
     variants: tuple[Variant, ...]  # the first is the one that the others are compared with
     learning_rates: tuple[float, ...]  # tried for every variant
     train: Callable[[Variant, float, int], Run]  # (variant, learning rate, seed)
+    tuning_seeds: int = 2
+    seeds: int = 10
+
+    def chosen_on(self) -> range:
+        """Return the seeds on which learning rates are chosen."""
+        return range(FIRST_TUNING_SEED, FIRST_TUNING_SEED + self.tuning_seeds)
+
+    def judged_on(self) -> range:
+        """Return the seeds whose runs are judged."""
+        return range(1, self.seeds + 1)
 
 
 def blocks_of_losses(step: Callable[[int], Tensor], steps: int) -> tuple[list[float], list[float]]:
@@ -104,7 +113,7 @@ def blocks_of_losses(step: Callable[[int], Tensor], steps: int) -> tuple[list[fl
 
 def tuned(study: Study, folder: Path, jobs: int = 1) -> dict[Variant, float]:
     """Return each variant's best learning rate."""
-    tried = list(itertools.product(TUNING_SEEDS, study.variants, study.learning_rates))
+    tried = list(itertools.product(study.chosen_on(), study.variants, study.learning_rates))
     runs = _runs(study, folder, [(variant, rate, seed) for seed, variant, rate in tried], jobs)
     sums: dict[Variant, dict[float, float]] = {variant: {} for variant in study.variants}
     for (_, variant, rate), run in zip(tried, runs, strict=True):
@@ -118,7 +127,7 @@ def judged(
     """Return the runs of every variant with its own learning rate, in the order of the seeds."""
     chosen = [
         (variant, rates[variant], seed)
-        for seed, variant in itertools.product(SEEDS, study.variants)
+        for seed, variant in itertools.product(study.judged_on(), study.variants)
     ]
     runs: dict[Variant, list[Run]] = {variant: [] for variant in study.variants}
     for (variant, _, _), run in zip(chosen, _runs(study, folder, chosen, jobs), strict=True):
@@ -161,11 +170,11 @@ def _run(study: Study, folder: Path, variant: Variant, rate: float, seed: int) -
 def tuning_rows(study: Study, folder: Path, rates: Mapping[Variant, float]) -> Iterator[Row]:
     """Yield a row for each learning rate that was tried."""
     for variant, rate in itertools.product(study.variants, study.learning_rates):
-        losses = [_run(study, folder, variant, rate, seed).mean_loss for seed in TUNING_SEEDS]
+        losses = [_run(study, folder, variant, rate, seed).mean_loss for seed in study.chosen_on()]
         yield {
             "variant": variant.name,
             "learning_rate": rate,
-            "seeds": " ".join(map(str, TUNING_SEEDS)),
+            "seeds": " ".join(map(str, study.chosen_on())),
             "mean_loss": round(statistics.fmean(losses), 5),
             "chosen": rate == rates[variant],
         }
@@ -176,7 +185,7 @@ def run_rows(
 ) -> Iterator[Row]:
     """Yield a row for each judged run."""
     for variant, of_variant in runs.items():
-        for seed, run in zip(SEEDS, of_variant, strict=False):
+        for seed, run in enumerate(of_variant, start=1):
             yield {
                 "variant": variant.name,
                 "learning_rate": rates[variant],
@@ -197,13 +206,17 @@ def write_csv(path: Path, rows: Iterable[Row]) -> None:
         writer.writerows(rows)
 
 
-def read_arguments(description: str) -> argparse.Namespace:
-    """Read the flags that all applications have, and use one thread, on which times rest."""
-    parser = argparse.ArgumentParser(description=description)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that all applications have."""
     parser.add_argument("--work", type=Path, required=True, help="folder for one file per run")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
+    parser.add_argument("--seeds", type=int, default=10, help="runs of a variant to judge")
+    parser.add_argument("--tune-seeds", type=int, default=2, help="runs of a learning rate")
     parser.add_argument("--out", type=Path, help="folder for the tables and the picture")
-    given = parser.parse_args()
+
+
+def prepare(given: argparse.Namespace) -> argparse.Namespace:
+    """Make the folder of the runs, and use one thread, on which times rest; return the flags."""
     given.work.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     return given

@@ -93,6 +93,7 @@ def test_a_study_writes_its_verdicts_and_continues(
 
     toy = Study("toy", (NONE, WEIGHT, WEIGHT_DATA), (0.01,), train)
     given = argparse.Namespace(work=tmp_path / "work", out=tmp_path / "out", jobs=1)
+    given.seeds, given.tune_seeds = 10, 2
     given.work.mkdir()
     report = partial(recognition.report, toy, given, steps=POINTS, title="toy", held_out=())
     report()
