@@ -26,11 +26,11 @@ VARIANTS = tuple(
     for norm in ("none", "weight", "batch", "weight-mean")
     for data_init in (False, True)
 )
-LEARNING_RATES = (1e-3, 3e-3, 1e-2)
+LEARNING_RATES = (1e-3, 3e-3, 1e-2, 3e-2)
 BATCH = 50
-STEPS = 4 * POINTS
+STEPS = 10 * POINTS
 INIT_BATCH = 500  # images of data-dependent initialization
-CHANNELS = (8, 16, 16)
+CHANNELS = (16, 32, 32)
 HIDDEN = 64
 HELD_OUT = (
     Measure("error_percent", lambda run: run.held_out["error_percent"], margin=0.5, ratio=False),
