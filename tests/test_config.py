@@ -328,6 +328,17 @@ def test_the_side_of_the_nonlinearity_is_part_of_a_run_where_activations_are_nor
         make_config(norm="batch", norm_after="relu")
 
 
+def test_a_normalization_of_observations_is_part_of_a_run() -> None:
+    config = make_config(norm="batch", norm_input="batch", norm_after="activation")
+    assert config.name == "dqn-batch-norm-after=activation-norm-input=batch"
+    assert config_from_json(config.to_json()) == config
+    saved = make_config().to_json()
+    del saved["run"]["norm_input"]  # a run from before this setting
+    assert config_from_json(saved) == make_config()
+    with pytest.raises(UsageError, match=r"norm_input 'runing' is unknown.*did you mean running"):
+        make_config(norm_input="runing")
+
+
 def test_a_registered_norm_can_be_chosen() -> None:
     register_norm(dataclasses.replace(get_norm("layer"), name="mine"))
     try:

@@ -18,7 +18,13 @@ from wnrl.agents.policies import epsilon_greedy
 from wnrl.config import make_config
 from wnrl.envs.vector import EpisodeStatistics, Step
 from wnrl.nn.norms.catalogue import NORMS
-from wnrl.nn.norms.transition_values import Values, joint_batch, separate_batches
+from wnrl.nn.norms.transition_values import (
+    Values,
+    joint_batch,
+    mixed_batches,
+    own_batches,
+    separate_batches,
+)
 from wnrl.optim.step import OptimizerSpec
 from wnrl.rl.replay import Batch, Replay
 from wnrl.rl.schedules import linear
@@ -171,7 +177,7 @@ def test_epsilon_is_the_share_of_random_actions() -> None:
         assert np.mean(actions == 1) == pytest.approx(share, abs=0.03)
 
 
-@pytest.mark.parametrize("values", [separate_batches, joint_batch])
+@pytest.mark.parametrize("values", [separate_batches, own_batches, mixed_batches, joint_batch])
 @pytest.mark.parametrize(("double", "value"), [(False, 20), (True, 10)])
 def test_double_q_learning_lets_the_online_network_choose(
     values: Values, double: bool, value: float, monkeypatch: pytest.MonkeyPatch
@@ -225,7 +231,12 @@ QUICK_NORMS = ("none", "weight", "batch", "layer", "group", "spectral", "nap")
 PARAMETERS = [
     pytest.param(norm, {}, marks=() if norm in QUICK_NORMS else pytest.mark.slow) for norm in NORMS
 ]
-PARAMETERS.append(pytest.param("batch", {"norm.statistics": "joint"}))
+PARAMETERS += [
+    pytest.param(
+        "batch", {"norm.statistics": each}, marks=() if each == "joint" else pytest.mark.slow
+    )
+    for each in ("joint", "target", "mixed")
+]
 
 
 @pytest.mark.usefixtures("small_catch")

@@ -123,7 +123,7 @@ def test_a_running_variance_that_is_biased_is_compared_with_the_batchs_biased_on
     assert float(gap.variances) == pytest.approx(0.5, rel=EPS)
 
 
-@pytest.mark.parametrize("statistics", ["evaluation", "joint"])
+@pytest.mark.parametrize("statistics", ["evaluation", "joint", "target", "mixed"])
 @pytest.mark.parametrize("norm", ["batch", "batch-renorm"])
 def test_running_statistics_that_are_those_of_the_learnt_batch_have_no_gap(
     norm: str, statistics: str

@@ -19,6 +19,7 @@ from wnrl.nn.networks.nature import NatureTorso
 from wnrl.nn.networks.q_network import assemble_q_network
 from wnrl.nn.networks.spec import NetworkSpec
 from wnrl.nn.norms.catalogue import NORMS
+from wnrl.nn.norms.layers.running_norm import RunningNorm
 from wnrl.nn.norms.transition_values import joint_batch, separate_batches
 from wnrl.nn.weight_norm.layers import WNLinear
 from wnrl.optim.step import ClippedStep
@@ -194,6 +195,22 @@ def test_the_values_and_the_place_are_the_ones_asked_for() -> None:
     placed = built(norm="spectral", norm_where="penultimate,head").network
     kinds = [type(m).__name__ for m in placed.modules() if isinstance(m, torch.nn.Linear)]
     assert kinds == ["Linear", "SpectralLinear", "SpectralLinear"]
+
+
+def test_observations_are_normalized_where_that_is_asked_for() -> None:
+    mixed: dict[str, Any] = {"norm.statistics": "mixed"}
+    agent = built(norm="batch", norm_input="running", **mixed)
+    statistics = agent.network.get_submodule("torso.input_norm.norm")
+    assert isinstance(statistics, RunningNorm)
+    learn_once(agent)
+    assert statistics.count.item() == agent._settings.batch_size
+    parts = resolve(make_config(env="toy/Catch", norm="none", norm_input="batch", batch_size=1))
+    with pytest.raises(SettingError, match="norm_input batch needs batches of at least 2"):
+        check_norm(parts, build_env(parts))
+    target: dict[str, Any] = {"norm.statistics": "target"}
+    parts = resolve(make_config(target, env="toy/Catch", agent="pqn", norm="batch"))
+    with pytest.raises(SettingError, match="target needs both ends of a transition at once"):
+        check_norm(parts, build_env(parts))
 
 
 def test_activations_are_normalized_on_the_side_of_the_nonlinearity_that_is_asked_for() -> None:

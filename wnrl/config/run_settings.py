@@ -14,6 +14,7 @@ from wnrl.agents.catalogue import AGENTS
 from wnrl.envs.protocols import FRAME_SKIP, GAMES_OWN, PROTOCOLS, SCREEN_PIXELS
 from wnrl.nn.networks.torsos import AUTO, NATURE, NETWORKS
 from wnrl.nn.norms.catalogue import NORMS
+from wnrl.nn.norms.inputs import INPUT_NORMS
 from wnrl.nn.norms.record import AFTER_ACTIVATION, AFTER_LAYER
 
 OURS = "ours"
@@ -70,6 +71,13 @@ class RunConfig:
         "the nonlinearity (activation)",
         source="Ioffe & Szegedy 2015, section 3.2; CrossQ and penultimate-l2: activation",
         choices=(AFTER_LAYER, AFTER_ACTIVATION),
+    )
+    norm_input: str = setting(
+        "none",
+        "normalization of observations in the network: none, batch (batch norm), running (mean and "
+        "variance of all that was learned from) or layer; images are then not divided by 255",
+        source="none: Mnih et al. 2015; batch: CrossQ, purejaxql; running: SimBa",
+        choices=INPUT_NORMS,
     )
     network: str = setting(
         "auto",

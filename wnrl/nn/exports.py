@@ -23,13 +23,21 @@ from wnrl.nn.norms.catalogue import NORMS, get_norm, register_norm
 from wnrl.nn.norms.convert import convert_, fold_
 from wnrl.nn.norms.layers.batch_renorm import BatchRenorm, RenormLimits
 from wnrl.nn.norms.layers.channel_norm import ChannelLayerNorm
+from wnrl.nn.norms.layers.features import Simplicial, UnitLength
 from wnrl.nn.norms.layers.mean_only import MeanOnlyBatchNorm
+from wnrl.nn.norms.layers.pointwise import DynamicErf, DynamicTanh
 from wnrl.nn.norms.layers.projection import ProjectedConv2d, ProjectedLinear, hold_norms_, project_
+from wnrl.nn.norms.layers.running_norm import RunningNorm
 from wnrl.nn.norms.layers.spectral import SpectralConv2d, SpectralLinear, settle_spectral_
 from wnrl.nn.norms.layers.standardization import StandardizedConv2d, StandardizedLinear
 from wnrl.nn.norms.placement import Layout, place
 from wnrl.nn.norms.record import Norm
-from wnrl.nn.norms.transition_values import joint_batch, separate_batches
+from wnrl.nn.norms.transition_values import (
+    joint_batch,
+    mixed_batches,
+    own_batches,
+    separate_batches,
+)
 from wnrl.nn.norms.weight import weight_normalization
 from wnrl.nn.weight_norm.cached_weights import frozen_weights, shared_weights
 from wnrl.nn.weight_norm.cells import WNGRUCell, WNLSTMCell
@@ -60,6 +68,8 @@ __all__ = [
     "BatchRenorm",
     "ChannelLayerNorm",
     "DuelingHead",
+    "DynamicErf",
+    "DynamicTanh",
     "ImpalaTorso",
     "InitReport",
     "LayerReport",
@@ -78,12 +88,15 @@ __all__ = [
     "RecurrentActorCritic",
     "RecurrentQNetwork",
     "RenormLimits",
+    "RunningNorm",
+    "Simplicial",
     "SpectralConv2d",
     "SpectralLinear",
     "StandardizedConv2d",
     "StandardizedLinear",
     "Torso",
     "TorsoSettings",
+    "UnitLength",
     "WNConv1d",
     "WNConv2d",
     "WNConv3d",
@@ -111,6 +124,8 @@ __all__ = [
     "init_kaiming_normal_",
     "init_orthogonal_",
     "joint_batch",
+    "mixed_batches",
+    "own_batches",
     "place",
     "project_",
     "register_network",

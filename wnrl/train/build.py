@@ -29,6 +29,7 @@ from wnrl.nn.networks.initialization import INITIALIZATIONS
 from wnrl.nn.networks.q_network import initialized
 from wnrl.nn.networks.spec import NetworkSpec
 from wnrl.nn.norms.catalogue import get_norm
+from wnrl.nn.norms.inputs import get_input_norm
 from wnrl.nn.norms.record import Norm
 from wnrl.nn.norms.transition_values import separate_batches
 from wnrl.nn.weight_norm.layers import set_vector_norms_
@@ -65,6 +66,7 @@ class RunParts:
             torso=run.network,
             hidden=(settings.hidden,) * 2,
             width=run.width,
+            norm_input=run.norm_input,
             **settings.network_fields,
         )
 
@@ -148,16 +150,17 @@ def check_norm(parts: RunParts, env: VectorEnv) -> None:
             not fit, a batch too small for it, or a schedule without a single update.
     """
     run, norm, settings = parts.config.run, parts.norm, parts.config.agent
-    if settings.learning_batch < norm.smallest_batch:
-        raise SettingError(
-            "norm",
-            f"{norm.name} needs batches of at least {norm.smallest_batch}, and this run learns "
-            f"from {settings.learning_batch}; change {', '.join(settings.batch_settings)}",
-        )
+    for setting, each in (("norm", norm), ("norm_input", get_input_norm(run.norm_input))):
+        if settings.learning_batch < each.smallest_batch:
+            raise SettingError(
+                setting,
+                f"{each.name} needs batches of at least {each.smallest_batch}, and this run learns "
+                f"from {settings.learning_batch}; change {', '.join(settings.batch_settings)}",
+            )
     if norm.values is not separate_batches and not settings.learns_from_pairs:
         raise SettingError(
             "norm.statistics",
-            f"joint needs both ends of a transition at once; agent {run.agent}"
+            f"{norm.settings.statistics} needs both ends of a transition at once; agent {run.agent}"
             f"{' with recurrence' if settings.recurrent else ''} does not learn from such pairs: "
             "leave it out",
         )

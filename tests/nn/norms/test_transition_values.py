@@ -9,11 +9,14 @@ from torch import Tensor, nn
 from wnrl.nn.norms.transition_values import (
     Values,
     joint_batch,
+    mixed_batches,
+    own_batches,
     restored_buffers,
     separate_batches,
 )
 
-BOTH = pytest.mark.parametrize("values", [separate_batches, joint_batch])
+ALL = (separate_batches, own_batches, mixed_batches, joint_batch)
+EACH = pytest.mark.parametrize("values", ALL, ids=lambda values: type(values).__name__)
 
 
 class Counted(nn.Module):
@@ -63,14 +66,43 @@ def test_jointly_both_ends_share_the_statistics_of_one_forward() -> None:
     assert online.norm.running_mean.item() == pytest.approx(0.3)  # of the mixture
 
 
-@BOTH
+def test_each_batch_of_its_own_has_its_own_statistics_and_leaves_no_trace_of_the_bootstrap() -> (
+    None
+):
+    online, target = networks()
+    q = own_batches(online, target, S_TM1, S_T, select=True)
+    assert q.q_tm1[:, 0].tolist() == pytest.approx([-1.0, 1.0])  # mean 1, deviation 1
+    assert q.q_t[:, 0].tolist() == pytest.approx([-1.0, 1.0])  # mean 5, deviation 1
+    assert q.q_t_selector is not None
+    assert q.q_t_selector[:, 0].tolist() == pytest.approx([-1.0, 1.0])
+    assert (online.seen, target.seen) == ([(2, True), (2, True)], [(2, True)])
+    assert online.norm.running_mean is not None
+    assert online.norm.running_mean.item() == pytest.approx(0.1)  # of s_tm1 alone, one update
+    assert online.norm.num_batches_tracked is not None
+    assert online.norm.num_batches_tracked.item() == 1
+
+
+def test_mixed_the_bootstrap_alone_has_the_statistics_of_both_ends() -> None:
+    online, target = networks()
+    q = mixed_batches(online, target, S_TM1, S_T, select=True)
+    assert q.q_tm1[:, 0].tolist() == pytest.approx([-1.0, 1.0])  # mean 1, deviation 1
+    expected = [(value - 3) / 5**0.5 for value in (4, 6)]  # (0, 2, 4, 6): mean 3, variance 5
+    assert q.q_t[:, 0].tolist() == pytest.approx(expected)
+    assert q.q_t_selector is not None
+    assert q.q_t_selector[:, 0].tolist() == pytest.approx(expected)
+    assert (online.seen, target.seen) == ([(4, True), (2, True)], [(4, True)])
+    assert online.norm.running_mean is not None
+    assert online.norm.running_mean.item() == pytest.approx(0.1)
+
+
+@EACH
 def test_the_learning_batch_is_what_the_online_network_takes_in_training_mode(
     values: Values,
 ) -> None:
     online, target = networks()
     taken: list[Tensor] = []
     online.register_forward_pre_hook(
-        lambda network, inputs: taken.append(inputs[0]) if network.training else None
+        lambda network, inputs: taken.append(inputs[0]) if torch.is_grad_enabled() else None
     )
     values(online, target, S_TM1, S_T, select=True)
     (batch,) = taken
@@ -78,7 +110,7 @@ def test_the_learning_batch_is_what_the_online_network_takes_in_training_mode(
 
 
 def test_the_selector_is_the_online_networks_and_the_value_the_targets() -> None:
-    for values in (separate_batches, joint_batch):
+    for values in ALL:
         online, target = networks()
         with torch.no_grad():
             target.weight.mul_(10.0)
@@ -88,7 +120,7 @@ def test_the_selector_is_the_online_networks_and_the_value_the_targets() -> None
         assert values(online, target, S_TM1, S_T, select=False).q_t_selector is None
 
 
-@BOTH
+@EACH
 def test_the_target_stays_as_it_was_and_the_online_network_learns(
     values: Values,
 ) -> None:

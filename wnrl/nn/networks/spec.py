@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from wnrl._settings import SettingError
 from wnrl.nn.networks.architecture import DEFAULT_HIDDEN
-from wnrl.nn.networks.torso import Torso
+from wnrl.nn.networks.torso import Torso, normalize_input_
 from wnrl.nn.networks.torsos import AUTO, build_torso, torso_layers
+from wnrl.nn.norms.inputs import get_input_norm
 from wnrl.nn.norms.record import Norm
 
 
@@ -33,6 +34,7 @@ class NetworkSpec:
     dueling: bool = False  # Q networks: `DuelingHead` in place of one linear layer
     atoms: tuple[float, ...] = ()  # Q networks: values of a distribution's atoms; empty: numbers
     separate: bool = False  # actor-critics: a second torso for the value
+    norm_input: str = "none"  # normalization of observations, one of `INPUT_NORMS`
 
     def __post_init__(self) -> None:
         if self.num_actions < 1:
@@ -62,12 +64,14 @@ class NetworkSpec:
 
     def build_torso(self, placed: Collection[str]) -> Torso:
         """Build one torso, normalized in the layers named by `placed`, as torch initializes it."""
-        return build_torso(
+        input_norm = get_input_norm(self.norm_input).layer(self.shape)
+        torso = build_torso(
             self.shape,
-            self.dtype,
+            self.dtype if input_norm is None else "float32",
             norm=self.norm,
             network=self.torso,
             hidden=self.hidden,
             width=self.width,
             placed=placed,
         )
+        return torso if input_norm is None else normalize_input_(torso, input_norm, self.dtype)

@@ -19,7 +19,13 @@ from wnrl.nn.norms.record import (
     Norm,
     eps_setting,
 )
-from wnrl.nn.norms.transition_values import Values, joint_batch, separate_batches
+from wnrl.nn.norms.transition_values import (
+    Values,
+    joint_batch,
+    mixed_batches,
+    own_batches,
+    separate_batches,
+)
 
 if TYPE_CHECKING:
     from torch import nn
@@ -31,7 +37,13 @@ else:
     renorm = Later("wnrl.nn.norms.layers.batch_renorm")
     MeanOnlyBatchNorm = Later("wnrl.nn.norms.layers.mean_only").MeanOnlyBatchNorm
 
-VALUES: dict[str, Values] = {"evaluation": separate_batches, "joint": joint_batch}
+# The statistics that normalize s_t for the bootstrap; see `wnrl.nn.norms.transition_values`.
+VALUES: dict[str, Values] = {
+    "evaluation": separate_batches,
+    "joint": joint_batch,
+    "target": own_batches,
+    "mixed": mixed_batches,
+}
 
 
 def momentum_setting(default: float, source: str) -> Any:
@@ -49,8 +61,9 @@ def statistics_setting() -> Any:
     """Declare the choice from `VALUES`."""
     return setting(
         "evaluation",
-        "statistics that the target network uses: `evaluation` for the running ones, `joint` for "
-        "the batch's, from one forward pass over (s_tm1, s_t) as in CrossQ",
+        "statistics of the target network at s': `evaluation` for the running ones, `target` for "
+        "its batch's, `mixed` for those of s and s' together, `joint` for one pass of each network "
+        "over (s, s') as in CrossQ",
         source="ours: the target behaves like the acting network",
         choices=tuple(VALUES),
     )
@@ -113,7 +126,8 @@ def batch_norm(settings: BatchSettings) -> Norm:
         summary="zero mean and unit variance of each unit over the batch; running statistics when "
         "acting",
         paper="Ioffe & Szegedy 2015, arXiv 1502.03167; Bhatt et al. 2024 (CrossQ), 1902.05605",
-        cost=f"{ONE_PASS}; with joint statistics both networks process twice the batch",
+        cost=f"{ONE_PASS}; with joint statistics both networks process twice the batch, with mixed "
+        "ones the target network does",
         normalizes=BATCH,
         activation=batch_layers(settings.eps, settings.momentum),
         values=VALUES[settings.statistics],
