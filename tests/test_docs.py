@@ -19,6 +19,7 @@ from wnrl.compare.flags import compare_parser
 from wnrl.config import make_config
 from wnrl.envs.make import make_env
 from wnrl.nn import NETWORKS, NORMS, weight_norm_groups
+from wnrl.nn.norms.record import KINDS
 from wnrl.optim import OptimizerSpec
 from wnrl.optim.rules import REGISTERED
 from wnrl.train import command as train_command
@@ -220,6 +221,30 @@ def test_costs_of_normalizations_are_those_of_the_csv() -> None:
     for name, *ratios in rows:
         for what, ratio in zip(("act 1", "act 8", "update 32", "update 256"), ratios, strict=True):
             assert abs(float(ratio) - measured[name.strip("`"), what]) < 0.0051
+
+
+def test_paragraphs_of_normalizations_are_in_their_group_and_have_the_costs_of_the_csv() -> None:
+    measured = {
+        (row["variant"], f"{row['what']} {row['size']}"): float(row["ratio"])
+        for row in csv_rows("bench_norms_cpu.csv")
+    }
+    page = (ROOT / "docs" / "normalizations.md").read_text().split("\n## Each of them\n")[1]
+    sections = re.split(r"\n### (.+)\n", page.split("\n## ")[0])[1:]
+    assert [title.lower() for title in sections[::2]] == list(KINDS)
+    found = []
+    for title, text in zip(sections[::2], sections[1::2], strict=True):
+        for paragraph in text.strip().split("\n\n"):
+            plain = " ".join(paragraph.split())
+            match = re.fullmatch(
+                r"\*\*`(.+?)`\*\*: .* Cost: action (\S+), update (\S+)\. First result: .+\.", plain
+            )
+            assert match, plain
+            name, action, update = match.groups()
+            assert NORMS[name].kind == title.lower(), name
+            assert abs(float(action) - measured[name, "act 1"]) < 0.0051
+            assert abs(float(update) - measured[name, "update 32"]) < 0.0051
+            found.append(name)
+    assert len(found) == len(set(found)) >= 18
 
 
 @pytest.fixture

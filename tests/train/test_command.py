@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections import OrderedDict
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from wnrl import evaluate
 from wnrl.config import make_config
 from wnrl.envs.call_order import HEARTBEAT
 from wnrl.nn.norms.catalogue import NORMS
+from wnrl.nn.norms.record import KINDS
 from wnrl.optim.normalizing_step import NormalizingOptimizer
 from wnrl.train import command
 from wnrl.train import run as train
@@ -396,7 +398,17 @@ def test_list_norms_prints_the_catalogue(capsys: pytest.CaptureFixture[str]) -> 
     out = capsys.readouterr().out
     for norm in NORMS.values():
         assert f"{norm.name}: {norm.summary}\n  paper  {norm.paper}" in out
-        assert f"  start  with the same seed, {norm.start}" in out
+        assert f"  start  with the same seed, {norm.start}\n  layers {norm.where}" in out
+    groups = re.split(r"^Normalizes (.*):\n", out, flags=re.MULTILINE)[1:]
+    listed = {
+        kind: re.findall(r"^([a-z0-9-]+): ", text, flags=re.MULTILINE)
+        for kind, text in zip(groups[::2], groups[1::2], strict=True)
+    }
+    assert list(listed) == list(KINDS)
+    for kind, names in listed.items():
+        assert names == [norm.name for norm in NORMS.values() if norm.kind == kind]
+    assert listed["weights after the step"][:2] == ["projection", "nap"]
+    assert listed["nothing"][:3] == ["none", "dyt", "derf"]
     assert (
         "  --norm.groups  groups of channels; must divide the channels of every layer [default 32"
         in out

@@ -12,7 +12,7 @@ from wnrl._later import Later
 from wnrl._settings import UsageError, flag_name
 from wnrl.config import make_config
 from wnrl.nn.norms.catalogue import NORMS
-from wnrl.nn.norms.record import Norm
+from wnrl.nn.norms.record import KINDS, Norm
 from wnrl.train.exit_codes import ExitCode
 from wnrl.train.flags import describe as describe_setting
 from wnrl.train.flags import import_named, one_line, parse_train_flags
@@ -28,8 +28,13 @@ PROGRAM = "wnrl.train"
 
 
 def list_norms() -> str:
-    """Describe every normalization: meaning, paper, cost and parameters."""
-    return "\n".join(_describe_norm(norm) for norm in NORMS.values())
+    """Describe every normalization, grouped by what it normalizes."""
+    groups = {kind: [norm for norm in NORMS.values() if norm.kind == kind] for kind in KINDS}
+    return "\n\n".join(
+        "\n".join([f"Normalizes {kind}:", *map(_describe_norm, norms)])
+        for kind, norms in groups.items()
+        if norms
+    )
 
 
 def _describe_norm(norm: Norm) -> str:
@@ -38,6 +43,7 @@ def _describe_norm(norm: Norm) -> str:
         f"  paper  {norm.paper}",
         f"  cost   {norm.cost}",
         f"  start  with the same seed, {norm.start}",
+        f"  layers {norm.where}",
     ]
     lines += [
         f"  --norm.{flag_name(field.name)}  {describe_setting(field)}"

@@ -17,7 +17,7 @@ from wnrl.nn.networks.recurrent import Recurrent
 from wnrl.nn.networks.spec import NetworkSpec
 from wnrl.nn.norms.catalogue import NORMS, get_norm, register_norm
 from wnrl.nn.norms.layers.mean_only import MeanOnlyBatchNorm
-from wnrl.nn.norms.record import KINDS, OTHER, SAME, SAME_ACTING, Norm
+from wnrl.nn.norms.record import KINDS, NOTHING, OTHER, SAME, SAME_ACTING, WEIGHTS, Norm
 from wnrl.nn.norms.weight import weight_normalization
 from wnrl.nn.weight_norm.layers import WNConv2d, WNLinear
 from wnrl.optim.step import ClippedStep, OptimizerSpec, StepOptimizer
@@ -84,7 +84,21 @@ def test_the_catalogue_holds_its_records_under_their_own_names() -> None:
     assert list(NORMS) == CATALOGUE
     assert all(name == norm.name for name, norm in NORMS.items())
     assert all(norm.summary and norm.paper and norm.cost for norm in NORMS.values())
-    assert all(norm.normalizes in KINDS for norm in NORMS.values())
+    assert all(norm.kind in KINDS for norm in NORMS.values())
+
+
+def test_what_a_norm_normalizes_follows_from_its_fields_unless_it_says_so() -> None:
+    apart = {"dyt", "derf", "weight-mean"}  # no statistics; and weights before activations
+    for name in {"weight", "batch", "layer", "spectral", "projection", "nap", "none"} - apart:
+        norm = get_norm(name)
+        assert dataclasses.replace(norm, normalizes="").kind == norm.kind, name
+    assert {get_norm(name).kind for name in apart} == {NOTHING, WEIGHTS}
+    with pytest.raises(
+        UsageError, match="'layer' has normalizes 'samples': allowed are weights in"
+    ):
+        dataclasses.replace(get_norm("layer"), normalizes="samples")
+    with pytest.raises(UsageError, match="'layer' has after 'relu': allowed are layer, activation"):
+        dataclasses.replace(get_norm("layer"), after="relu")
 
 
 def test_an_unknown_name_raises_with_the_nearest() -> None:

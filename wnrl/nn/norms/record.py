@@ -113,7 +113,7 @@ class Norm:
     summary: str  # one line for `--list-norms`
     paper: str
     cost: str  # compared with no normalization, acting and learning
-    normalizes: str = NOTHING  # one of `KINDS`; what comes first if there are several
+    normalizes: str = ""  # one of `KINDS`; empty: `kind` follows from the other fields
     linear: LinearFactory = nn.Linear
     conv: ConvFactory = nn.Conv2d
     lstm: LSTMFactory = nn.LSTM  # in recurrent networks; its output is never normalized
@@ -135,6 +135,19 @@ class Norm:
     configure: Callable[[Any], Norm] | None = None  # settings -> the record
 
     @property
+    def kind(self) -> str:
+        """Return what it normalizes, one of `KINDS`; the first of them if there are several."""
+        if self.normalizes:
+            return self.normalizes
+        if self.after_step is not leave_alone or self.optimizer is not build_optimizer:
+            return STEPPED_WEIGHTS
+        if (self.linear, self.conv) != (nn.Linear, nn.Conv2d):
+            return WEIGHTS
+        if self.normalizes_activations:
+            return BATCH if self.smallest_batch > 1 else SAMPLE
+        return NOTHING
+
+    @property
     def normalizes_activations(self) -> bool:
         """Return whether it puts a layer before or after nonlinearities."""
         return self.activation is not no_activation_norm
@@ -149,6 +162,16 @@ class Norm:
         """Return whether it replaces or adds layers, so that its placement matters."""
         plain: tuple[Any, ...] = (nn.Linear, nn.Conv2d, nn.LSTM, no_activation_norm)
         return (self.linear, self.conv, self.lstm, self.activation) != plain
+
+    def __post_init__(self) -> None:
+        """Raise a UsageError for a kind or a side of the nonlinearity that there is not."""
+        sides = (AFTER_LAYER, AFTER_ACTIVATION)
+        for name, allowed in (("normalizes", ("", *KINDS)), ("after", sides)):
+            if getattr(self, name) not in allowed:
+                raise UsageError(
+                    f"normalization {self.name!r} has {name} {getattr(self, name)!r}: allowed are "
+                    f"{', '.join(filter(None, allowed))}"
+                )
 
     def with_settings(self, values: Mapping[str, Any]) -> Norm:
         """Return the same normalization with other parameters.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from wnrl._later import Later
 from wnrl._settings import setting
-from wnrl.nn.norms.record import Norm
+from wnrl.nn.norms.record import WEIGHTS, Norm
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -53,6 +53,7 @@ def l0_gates(settings: L0Settings) -> Norm:
         paper="Louizos, Welling & Kingma 2018, arXiv 1712.01312",
         cost="acting: one product per weight or output, none after `fold_`; learning: also a "
         "random number per unit",
+        normalizes=WEIGHTS,
         linear=partial(gates.GatedLinear, drop_rate=settings.drop_rate),
         conv=partial(gates.GatedConv2d, drop_rate=settings.drop_rate),
         after_step=gates.bound_gates_,
