@@ -1,13 +1,13 @@
 """Steps of MinAtar per second of CPU time: the games alone, and learning from end to end.
 
     pip install -c constraints.txt -e '.[minatar]'
-    python scripts/bench/minatar.py [--game Asterix Breakout ...] [--agent pqn] [--norm weight]
-        [--rounds 5] [--steps 8_192] [--csv FILE]
+    python scripts/bench/minatar.py [--game Asterix Breakout ...] [--agent pqn dqn]
+        [--norm weight] [--rounds 5] [--steps 8_192] [--csv FILE]
 
-A game alone is the agent's number of environments with uniformly random actions. Learning is the
-agent with its defaults for MinAtar and few random actions, in whole rounds of acting and updating,
-with one torch thread; logging, checkpoints and evaluation are left out. Games take turns; the rates
-printed are medians over rounds. Seconds are those of this process's CPU time.
+A game alone is the first agent's number of environments with uniformly random actions. Learning is
+the agent with its defaults for MinAtar and few random actions, in whole rounds of acting and
+updating, with one torch thread; logging, checkpoints and evaluation are left out. Games take turns;
+the rates printed are medians over rounds. Seconds are those of this process's CPU time.
 """
 
 import statistics
@@ -40,7 +40,9 @@ def parsed(arguments: Sequence[str]) -> dict[str, Any]:
     """Parse the flags; UsageError for a wrong one."""
     parser = Parser(prog="bench/minatar.py", description=__doc__.splitlines()[0])  # type: ignore[union-attr]
     parser.add_argument("--game", nargs="+", choices=list(GAMES), default=list(GAMES), help="games")
-    parser.add_argument("--agent", choices=list(AGENTS), default="pqn", help="agent that learns")
+    parser.add_argument(
+        "--agent", nargs="+", choices=list(AGENTS), default=["pqn"], help="agents that learn"
+    )
     parser.add_argument("--norm", default="weight", help="normalization of its network")
     parser.add_argument("--rounds", type=positive, default=5, help="turns of each game")
     parser.add_argument("--steps", type=positive, default=8_192, help="steps of a turn, at least")
@@ -52,8 +54,9 @@ def parts_of(game: str, agent: str, norm: str) -> RunParts:
     """Resolve the agent's defaults on a game, acting as in most of a run."""
     given = {"env": f"MinAtar/{game}-v1", "agent": agent, "norm": norm}
     defaults = make_config(given)
-    short = {"epsilon_start": defaults.agent.epsilon_end} if AGENTS[agent].greedy else {}
-    short |= {"warmup_steps": 256} if defaults.agent.warmup_steps else {}
+    explores = hasattr(defaults.agent, "epsilon_end")
+    short = {"epsilon_start": defaults.agent.epsilon_end} if explores else {}
+    short |= {"warmup_steps": 256} if getattr(defaults.agent, "warmup_steps", 0) else {}
     return resolve(make_config({**given, **short}))
 
 
@@ -127,17 +130,24 @@ def main() -> None:
     """Measure, print the table, write the CSV."""
     try:
         given = parsed(sys.argv[1:])
-        runs = {game: parts_of(game, given["agent"], given["norm"]) for game in given["game"]}
-        games = {game: alone(build_env(parts)) for game, parts in runs.items()}
-        learners = {game: learning(parts) for game, parts in runs.items()}
+        runs = {
+            f"{agent} {given['norm']}": {
+                game: parts_of(game, agent, given["norm"]) for game in given["game"]
+            }
+            for agent in given["agent"]
+        }
+        first = next(iter(runs.values()))
+        works = {"env": {game: alone(build_env(parts)) for game, parts in first.items()}}
+        for what, games in runs.items():
+            works[what] = {game: learning(parts) for game, parts in games.items()}
     except UsageError as error:
         print(f"bench_minatar: {one_line(error)}", file=sys.stderr)
         sys.exit(2)
     keep_freed_memory()  # as in training
     torch.set_num_threads(1)
     rows = []
-    for what, works in (("env", games), (f"{given['agent']} {given['norm']}", learners)):
-        rows += rows_of(given, what, measure(works, given["rounds"], given["steps"]))
+    for what, games in works.items():
+        rows += rows_of(given, what, measure(games, given["rounds"], given["steps"]))
     for row in rows:
         print(
             f"{row['what']:<12} {row['game']:<14} {row['steps_per_cpu_s_median']:>8,} steps per "

@@ -41,7 +41,7 @@ def test_bad_arguments_are_one_line(
 def test_a_dry_run_measures_a_game_alone_and_learning(tmp_path: Path) -> None:
     out = tmp_path / "rows.csv"
     script = str(SCRIPTS / "bench" / "minatar.py")
-    flags = ["--game", "Breakout", "--rounds", "1", "--steps", "64", "--agent", "a2c"]
+    flags = ["--game", "Breakout", "--rounds", "1", "--steps", "64", "--agent", "a2c", "dqn"]
     environment = {**os.environ, "PYTHONPATH": str(SCRIPTS.parent)}
     command = [sys.executable, script, *flags, "--csv", str(out)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
@@ -51,6 +51,7 @@ def test_a_dry_run_measures_a_game_alone_and_learning(tmp_path: Path) -> None:
     assert [(row["what"], row["game"]) for row in rows] == [
         ("env", "Breakout"),
         ("a2c weight", "Breakout"),
+        ("dqn weight", "Breakout"),
     ]
     assert all(float(row["steps_per_cpu_s_median"]) > 0 for row in rows)
     assert all(row["minatar"] == "1.0.15" for row in rows)
