@@ -1,8 +1,8 @@
 """Train one instrumented run with every normalization and tabulate the outcomes.
 
-    python scripts/run_catalogue.py --out RUNS [--steps 20_000] [--jobs 2] [--csv FILE]
+    python scripts/run_catalogue.py --out RUNS [--env CartPole-v1] [--agent pqn] [--csv FILE]
 
-Each run is Breakout with `--preset fast`, one seed and one thread. The table shows that every
+Each run has one seed and one thread, and `--preset fast` on Atari. The table shows that every
 normalization trains without a fault and that its instruments read finite numbers; one seed does not
 compare them. Runs that ended in the folder after the same number of steps are not repeated.
 """
@@ -21,6 +21,7 @@ from typing import Any
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from wnrl.envs.make import is_atari
 from wnrl.nn.norms.catalogue import NORMS, get_norm
 
 Row = dict[str, Any]
@@ -40,9 +41,10 @@ COLUMNS = (  # a failed run has only the first four
 )
 
 
-def train(norm: str, folder: Path, steps: int) -> tuple[int, float]:
+def train(norm: str, folder: Path, steps: int, env: str, agent: str) -> tuple[int, float]:
     """Train one run; return its exit code and CPU time in seconds."""
-    command = [sys.executable, "-m", "wnrl.train", "--env", "Breakout", "--preset", "fast"]
+    command = [sys.executable, "-m", "wnrl.train", "--env", env, "--agent", agent]
+    command += ["--preset", "fast"] if is_atari(env) else []
     command += ["--norm", norm, "--steps", str(steps), "--threads", "1", "--no-calibrate"]
     command += ["--eval-every-steps", str(steps), "--eval-episodes", "5", "--run-dir", str(folder)]
     log = folder.with_suffix(".log")
@@ -80,6 +82,8 @@ def main() -> None:
     """Parse the flags, train, print and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
     parser.add_argument("--norm", nargs="+", default=list(NORMS), help="normalizations")
+    parser.add_argument("--env", default="Breakout", help="environment")
+    parser.add_argument("--agent", default="dqn", help="agent")
     parser.add_argument("--steps", type=int, default=20_000, help="agent steps of each run")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, with one thread each")
     parser.add_argument("--out", type=Path, required=True, help="folder for the runs")
@@ -92,7 +96,7 @@ def main() -> None:
         end: Row = json.loads(ended.read_text()) if ended.exists() else {}
         if end.get("agent_steps") != given.steps:
             ended.unlink(missing_ok=True)  # its run is about to be overwritten
-            code, cpu_s = train(norm, folder, given.steps)
+            code, cpu_s = train(norm, folder, given.steps, given.env, given.agent)
             end = {"exit_code": code, "cpu_s": round(cpu_s, 1), "agent_steps": given.steps}
             if code:
                 return {"norm": norm} | end

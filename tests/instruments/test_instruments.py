@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from wnrl.instruments.instruments import STATES, Instruments
 from wnrl.nn import SpectralLinear, StandardizedLinear, WNLinear, weight_norm_groups
-from wnrl.optim.step import ClippedStep, ScheduledStep, StepOptimizer
+from wnrl.optim.step import ClippedStep, StepOptimizer
 from wnrl.optim.weight_norm import WNSGD
+from wnrl.optim.wrapped_step import ScheduledStep
 from wnrl.train import command
 from wnrl.train.storage.checkpoint import Checkpoints
 

@@ -30,6 +30,8 @@ VARIANTS = {
     "sgd": ("sm_90", 5, False, "fp32", NATURE),
     "momentum sgd": ("sm_90", 6, False, "fp32", NATURE),
     "rmsprop-tf": ("sm_90", 7, False, "fp32", NATURE),
+    "adam, bounded": ("sm_90", 0, False, "fp32", NATURE),
+    "adam, clipped, bounded": ("sm_90", 0, True, "fp32", NATURE),
     "adam, bfloat16": ("sm_90", 0, False, "bf16", NATURE),
     "adam, every kind of row": ("sm_90", 0, True, "fp32", EVERY_KIND),
     **{
@@ -38,7 +40,7 @@ VARIANTS = {
     },
 }
 WITHOUT_SPILLS = (
-    *("adam", "adam, clipped", "adam, bfloat16"),
+    *("adam", "adam, clipped", "adam, bfloat16", "adam, bounded", "adam, clipped, bounded"),
     *("adamax", "rmsprop", "centered rmsprop", "radam", "sgd", "momentum sgd", "rmsprop-tf"),
 )
 
@@ -57,6 +59,7 @@ def compile_variant(name: str) -> str:
     constants = {
         "RULE": rule,
         "CLIP": clip,
+        "BOUNDED": "bounded" in name,
         "MASTER": dtype == "bf16",
         "KINDS": sum(1 << kind for kind in kinds),
         "BLOCK_SHORT": BLOCK_SHORT,

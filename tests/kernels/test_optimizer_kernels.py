@@ -83,6 +83,20 @@ def test_the_kernel_walks_torchs_trajectory_in_float64(rule: str, max_norm: floa
         assert float(optimizer.grad_norm) == pytest.approx(truth.grad_norm, rel=1e-5)
 
 
+@pytest.mark.parametrize("bound", [0.0, 1.2])
+def test_the_kernel_bounds_the_length_of_v(bound: float) -> None:
+    weights = parameters(A_ROW_OF_EACH_KIND)
+    truth = Truth(weights, RULES["adam"][1], 0.5, bound)
+    optimizer = RULES["adam"][0]([{"params": weights, "max_v_norm": bound}], max_norm=0.5)
+    walk_both(weights, optimizer, truth, noise(), 3)
+    assert isinstance(optimizer._fused, FusedStep)
+    assert truth.deviation(weights) < SAME_32
+    optimizer.param_groups[0]["max_v_norm"] = math.inf  # a new plan reads it
+    walk_both(weights, optimizer, truth, noise(), 1)
+    lengths = optimizer.state[weights[1]]["norm"]
+    assert not torch.allclose(lengths, torch.full_like(lengths, 1.2), atol=1e-4)
+
+
 @pytest.mark.parametrize("rule", RULES)
 def test_the_kernel_corrects_rectifies_and_remembers_for_tens_of_steps(rule: str) -> None:
     # Past RAdam's switch at step 6, with the norm clipped and a short row whose gain changes sign

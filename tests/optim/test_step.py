@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from wnrl.optim.rules import OPTIMIZER_NAMES
-from wnrl.optim.step import OptimizerSpec, ScheduledStep, StepOptimizer
+from wnrl.optim.step import OptimizerSpec, StepOptimizer
+from wnrl.optim.wrapped_step import ScheduledStep
 
 
 def scheduled(network: nn.Module) -> ScheduledStep:

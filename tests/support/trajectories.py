@@ -69,10 +69,15 @@ class Truth:
         weights: where it starts, of any floating type.
         make: torch's optimizer of its parameters.
         max_norm: of `clip_grad_norm_`, over the gradients of g, v and the plain vectors.
+        max_v_norm: to which each ||v|| is scaled back after a step; 0 for where it started.
     """
 
     def __init__(
-        self, weights: Sequence[Tensor], make: Maker, max_norm: float | None = None
+        self,
+        weights: Sequence[Tensor],
+        make: Maker,
+        max_norm: float | None = None,
+        max_v_norm: float = math.inf,
     ) -> None:
         self._parts: list[list[nn.Parameter]] = []
         for weight in weights:
@@ -84,6 +89,8 @@ class Truth:
         self.parameters = [part for parts in self._parts for part in parts]
         self.optimizer = make(self.parameters)
         self.max_norm = math.inf if max_norm is None else max_norm
+        self.max_v_norm = max_v_norm
+        self._lengths = [_length(parts[0]) for parts in self._parts]
         self.grad_norm = math.nan
         self.start = self.weights()
 
@@ -104,6 +111,11 @@ class Truth:
                 self._weight(parts).backward(gradient.detach().double().cpu())
         self.grad_norm = float(nn.utils.clip_grad_norm_(self.parameters, self.max_norm))
         self.optimizer.step()
+        for parts, start in zip(self._parts, self._lengths, strict=True):
+            if len(parts) > 1:
+                length = _length(parts[0])
+                bounded = length.clamp(max=self.max_v_norm) if self.max_v_norm else start
+                parts[0].data *= bounded / length
 
     def deviation(self, weights: Sequence[Tensor]) -> float:
         """The largest distance of a weight from the truth, relative to how far that one went."""
@@ -115,3 +127,8 @@ class Truth:
     @staticmethod
     def _weight(parts: list[nn.Parameter]) -> Tensor:
         return torch._weight_norm(*parts, 0) if len(parts) > 1 else parts[0] * 1.0
+
+
+def _length(v: Tensor) -> Tensor:
+    """(O, ...) -> (O, 1, ...)."""
+    return v.detach().flatten(1).norm(dim=1).reshape(-1, *[1] * (v.ndim - 1)) if v.ndim > 1 else v

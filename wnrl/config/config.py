@@ -123,8 +123,10 @@ class Config:
 
     def _without_effect(self) -> Iterable[str]:
         norm = get_norm(self.run.norm).with_settings(dataclasses.asdict(self.norm))
+        if not norm.weight_vectors or len(norm.storages) == 1:
+            yield "weight_storage"
         if not norm.weight_vectors:
-            yield from ("weight_storage", "v_norm")
+            yield "v_norm"
         if not norm.has_place:
             yield "norm_where"
         if not norm.normalizes_activations:
@@ -195,7 +197,8 @@ def make_config(values: Mapping[str, Any] | None = None, **keywords: Any) -> Con
     check_keywords(env, keywords_of(explicit.get(SETTING, "")))
     config = _with_defaults({**explicit, "env": env, "agent": agent}, tuple(sorted(explicit)))
     check_atari(config.run, config.explicit)
-    marked = get_norm(norm).weight_vectors and config.run.weight_storage == "w"
+    record = get_norm(norm)
+    marked = record.weight_vectors and config.run.weight_storage == "w" in record.storages
     check_marked(config.agent.optimizer, marked)
     return config
 

@@ -165,7 +165,7 @@ def _step_block(rule: Rule, block: _Block) -> None:
     length = torch.linalg.vector_norm(y, dim=1, keepdim=True)
     if block.ordinary and _above(torch.minimum(length, next_gain.abs()), SMALLEST_GAIN):
         y.mul_(sign * next_gain / length)
-        norm.mul_(length.div_(gain))
+        _lengthen_(norm, length.div_(gain), entry.settings.max_v_norm)
         torch.sign(next_gain, out=sign)
         return
     smallest = gain.clamp(max=SMALLEST_GAIN)
@@ -174,8 +174,14 @@ def _step_block(rule: Rule, block: _Block) -> None:
     # to zero stays zero.
     alive = (gain > 0) & (length > 0)
     y.mul_(torch.where(alive, sign * next_gain / length, 1.0))
-    norm.copy_(torch.where(alive, norm * (length / gain), norm))
+    _lengthen_(norm, torch.where(alive, length / gain, 1.0), entry.settings.max_v_norm)
     sign.copy_(torch.where(alive, next_gain.sign(), sign))
+
+
+def _lengthen_(norm: Tensor, ratio: Tensor, max_v_norm: float) -> None:
+    """Write n' = min(n ||y|| / |g|, max_v_norm), or leave n where the bound is 0."""
+    if max_v_norm > 0:
+        norm.mul_(ratio).clamp_(max=max_v_norm)
 
 
 def _step_plain(rule: Rule, entries: Sequence[Entry], clip: Tensor | None) -> None:

@@ -43,7 +43,7 @@ class _Target(NamedTuple):
 
     arrays: _Arrays
     gradient: Array  # as the weight
-    numbers: Array  # (5,) settings of the rule, as in `optimizer_numba`
+    numbers: Array  # (6,) settings of the rule and the largest n, as in `optimizer_numba`
 
     @property
     def normalized(self) -> bool:
@@ -163,11 +163,11 @@ def _two(moments: Sequence[Array], any_array: Array) -> list[Array]:
 
 
 def _numbers(rule: Rule, settings: Settings, updates: float) -> list[float]:
-    """Return a rule's rate, adaptive, 1 - first, 1 - second and eps at this update.
+    """Return a rule's rate, adaptive, 1 - first, 1 - second, eps and largest n at this update.
 
     `rate` and `adaptive` hold what depends on the number of updates, as in `optimizer_update`.
     """
-    _, first, second, eps = settings
+    _, first, second, eps, max_v_norm = settings
     lr = float(settings.lr)
     rate, adaptive = lr, 1.0
     if rule in (ADAM, ADAMAX, RADAM):
@@ -182,7 +182,7 @@ def _numbers(rule: Rule, settings: Settings, updates: float) -> list[float]:
         share /= (longest - 4) * (longest - 2) * length
         # The threshold is torch's; 0 means a step without the second moment.
         adaptive = math.sqrt(share * (1 - decay)) if length > 5 else 0.0
-    return [rate, adaptive, 1 - first, 1 - second, eps]
+    return [rate, adaptive, 1 - first, 1 - second, eps, max_v_norm]
 
 
 @lru_cache(maxsize=16)

@@ -43,10 +43,11 @@ class FusedStep:
         first = entries[0].parameter
         device = first.device
         self.master = first.dtype == HALF
+        self._bounded = any(entry.settings.max_v_norm < math.inf for entry in entries)
         lines, size, rows = _rows(entries)
         names = [*rule.moments, *(["master"] if self.master else [])]
         self.arenas = {name: torch.zeros(size, device=device) for name in names}
-        self.rows = torch.zeros(8, rows, device=device)
+        self.rows = torch.zeros(9, rows, device=device)
         self.settings = torch.zeros(
             max(entry.group for entry in entries) + 1, 8, dtype=torch.float64, device=device
         )
@@ -101,7 +102,7 @@ class FusedStep:
             for s in settings[: len(self.settings)]
         ]
         if numbers != self._written:
-            lines = [[*s, _log(s.first), _log(s.second), 0.0, 0.0] for s in numbers]
+            lines = [[*s[:4], _log(s.first), _log(s.second), 0.0, 0.0] for s in numbers]
             # A small copy from pageable memory is staged, so the source may be freed at once.
             self.settings.copy_(torch.tensor(lines, dtype=torch.float64), non_blocking=True)
             self._written = numbers
@@ -171,6 +172,7 @@ class FusedStep:
                 math.inf if self.max_norm is None else self.max_norm,
                 RULE=self.rule.kernel,
                 CLIP=self.max_norm is not None,
+                BOUNDED=self._bounded,
                 KINDS=kinds,
                 **self._options(),
             )
@@ -200,6 +202,7 @@ class FusedStep:
         }
         fields = self.rows[:, row : row + count]
         fields[4] = state["updates"]
+        fields[8] = entry.settings.max_v_norm
         views["updates"] = fields[4, 0]
         if entry.normalized:
             names = ["norm", "sign", *(f"{name}_g" for name in self.rule.moments)]
@@ -228,7 +231,8 @@ def launch_options(clipping: bool, backend: str) -> dict[str, int]:
 def _identity(entry: Entry) -> tuple[Any, ...]:
     parameter = entry.parameter
     shape = (parameter.shape, parameter.stride(), parameter.dtype)
-    return (parameter.data_ptr(), *shape, entry.group, entry.normalized)
+    bound = entry.settings.max_v_norm
+    return (parameter.data_ptr(), *shape, entry.group, entry.normalized, bound)
 
 
 def _count(entry: Entry) -> int:

@@ -136,7 +136,7 @@ def _momentum_sgd(x, d, m1, m2, factor, along, scale, rate, adaptive, first, sec
 def _step(rule, numbers, x, d, m1, m2, factor, along, scale):
     """Step targets by a rule, numbered as `optimizer_rules.Rule.kernel`.
 
-    `numbers` are the rate, adaptive, 1 - first, 1 - second and eps.
+    `numbers` start with the rate, adaptive, 1 - first, 1 - second and eps.
     """
     real = x.dtype.type
     f, a, s = real(factor), real(along), real(scale)
@@ -231,7 +231,7 @@ def step_rows(
 
     Args:
         rule: number of the rule.
-        numbers: (5,) as for `_step`.
+        numbers: (6,) as for `_step`, then the largest n; 0 leaves n as it is.
         clip: factor of all gradients.
         measured: whether `sums` are from `measure_rows`; otherwise they are written.
         w, d, m1, m2: (O, K) weight, dL/dw, moments of v; any array for a moment it does not have.
@@ -274,7 +274,8 @@ def step_rows(
         factor = real(s * next_gain / length)
         for i in range(x.size):
             x[i] *= factor
-        norm[row] = norm[row] * real(length / gain)
+        if numbers[5] > 0:
+            norm[row] = min(norm[row] * real(length / gain), real(numbers[5]))
         sign[row] = 1.0 if next_gain > 0 else -1.0
 
 

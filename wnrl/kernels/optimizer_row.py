@@ -35,6 +35,7 @@ UPDATES = tl.constexpr(4)
 GAIN = tl.constexpr(5)  # this one and the next two are written by the measuring launch
 DOT = tl.constexpr(6)  # d . w
 SQUARES = tl.constexpr(7)  # the row's part of the squared global norm
+LARGEST = tl.constexpr(8)  # bound on n, see `optimizer_rules.Settings`
 
 
 @triton.jit

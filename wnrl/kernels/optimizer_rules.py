@@ -21,6 +21,7 @@ class Settings(NamedTuple):
     first: float  # beta1, alpha of RMSprop, momentum of SGD
     second: float  # beta2
     eps: float
+    max_v_norm: float = math.inf  # largest n = ||v||; 0 holds n where it started
 
 
 Moments = Sequence[Sequence[Tensor]]  # one list per moment, one tensor per target
@@ -149,7 +150,7 @@ def _radam_by_adam(
     settings: Settings, t: Tensor, target: Tensor, d: Tensor, mean: Tensor, square: Tensor
 ) -> None:
     """Step one target by RAdam in one pass: after the start it is Adam with another lr and eps."""
-    lr, beta1, beta2, eps = settings
+    lr, beta1, beta2, eps, _ = settings
     steps = float(t)
     decay = beta2**steps
     longest = 2 / (1 - beta2) - 1

@@ -7,6 +7,8 @@ With w, d = dL/dw, |g| = ||w||, n = ||v||, s = sign(g) and the rule's updates U 
     y = w + (g / n) U_v                           n' = n ||y|| / |g|
     g' = g + U_g                                  w' = (g' / ||y||) s y
 
+With BOUNDED, n' is at most the row's largest n, and stays n where that is 0.
+
 v is never stored: a row that fits in registers loads w, d and two moments and stores w and two
 moments, 7 words per element. To clip the global norm, a launch before it reads w and d:
 
@@ -32,6 +34,7 @@ from wnrl.kernels.optimizer_row import (
     GAIN,
     GROUP,
     KIND,
+    LARGEST,
     LONG,
     NORM,
     PLAIN,
@@ -147,6 +150,7 @@ def _step_row(
     clip,
     RULE: tl.constexpr,
     CLIP: tl.constexpr,
+    BOUNDED: tl.constexpr,
     MASTER: tl.constexpr,
     ALIGN: tl.constexpr,
     LOOP: tl.constexpr,
@@ -210,7 +214,12 @@ def _step_row(
         update_g, m1_g, m2_g = rule_update(
             clip * dg, m1_g, m2_g, rate, adaptive, first, second, eps, RULE
         )
+        before = norm
         factor, norm, sign = _scaled_back(gain, y_length, norm, sign, sign * gain + update_g)
+        if BOUNDED:
+            largest = tl.load(state + LARGEST * num_rows)
+            norm = tl.where(norm > largest, largest, norm)  # NaN stays
+            norm = tl.where(largest > 0.0, norm, before)
         tl.debug_barrier()  # every warp has read before one writes
         tl.store(state + NORM * num_rows, norm)
         tl.store(state + SIGN * num_rows, sign)
@@ -249,6 +258,7 @@ def step_kernel(
     max_norm,
     RULE: tl.constexpr,
     CLIP: tl.constexpr,
+    BOUNDED: tl.constexpr,
     MASTER: tl.constexpr,
     KINDS: tl.constexpr,
     BLOCK_SHORT: tl.constexpr,
@@ -257,7 +267,7 @@ def step_kernel(
     """Update every row once; with CLIP, after `measure_kernel`. The equations are the module's.
 
     weights, gradients: tuples of pointers, one type each. master, m1, m2: arenas in float32.
-    rows: (8, num_rows) float32 row state; table: (programs, 8) int32; settings: (groups, 8)
+    rows: (9, num_rows) float32 row state; table: (programs, 8) int32; settings: (groups, 8)
     float64; parts: num_parts sums whose total is the squared global norm. KINDS: one bit per kind
     of row that occurs; the code of other kinds is left out, and so are its registers.
     """
@@ -295,6 +305,7 @@ def step_kernel(
                     clip,
                     RULE,
                     CLIP,
+                    BOUNDED,
                     MASTER,
                     1 if kind >= UNALIGNED else 4,
                     (kind & 3) == LONG,

@@ -4,7 +4,6 @@ from wnrl.nn.networks.actor_critic import ActorCritic, assemble_actor_critic, bu
 from wnrl.nn.networks.architecture import Architecture, TorsoSettings
 from wnrl.nn.networks.data_initialization import InitReport, LayerReport, init_from_data_
 from wnrl.nn.networks.heads import DuelingHead, PolicyValue
-from wnrl.nn.networks.impala import ImpalaTorso
 from wnrl.nn.networks.initialization import (
     init_directions_,
     init_kaiming_normal_,
@@ -16,6 +15,7 @@ from wnrl.nn.networks.mlp import MLPTorso
 from wnrl.nn.networks.nature import NatureTorso
 from wnrl.nn.networks.q_network import QNetwork, assemble_q_network, build_q_network
 from wnrl.nn.networks.recurrent import Recurrent, RecurrentActorCritic, RecurrentQNetwork
+from wnrl.nn.networks.residual.impala import ImpalaTorso
 from wnrl.nn.networks.spec import NetworkSpec
 from wnrl.nn.networks.torso import Torso
 from wnrl.nn.networks.torsos import NETWORKS, build_torso, register_network

@@ -60,6 +60,14 @@ def check_v_norm(v_norm: VNorm) -> None:
         )
 
 
+def check_max_v_norm(max_v_norm: float) -> None:
+    """Raise a UsageError unless it is a number of at least 0."""
+    if not max_v_norm >= 0:
+        raise UsageError(
+            f"max_v_norm is {max_v_norm}: it must be at least 0 (inf: free, 0: held at its start)"
+        )
+
+
 def checked_max_norm(max_norm: float) -> float:
     """Return the norm as a float; raise a UsageError unless it is above 0."""
     if not max_norm > 0:

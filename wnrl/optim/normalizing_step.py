@@ -14,6 +14,10 @@ One step, for a row with gradient d = dL/dw and the optimizer's updates U_v, U_g
 The row w is never divided by g and multiplied again, so it keeps its bits if U = 0 (learning rate
 0). A row of zeros has no direction: it takes a plain step in w, and is normalized from then on.
 
+A group may bound n, which changes no w, only the relative size of later steps, 1 / n:
+
+    max_v_norm = c > 0:  n' = min(n ||y|| / |g|, c)           max_v_norm = 0:  n' = n
+
 This file holds the optimizers' shared class, its state and its checks. The five optimizers are in
 `weight_norm`; the arithmetic is in `wnrl.kernels.optimizer_launch` (Triton, one launch),
 `wnrl.kernels.optimizer_cpu` (numba, one pass over each row) and `wnrl.kernels.optimizer_aten`.
@@ -38,6 +42,7 @@ from wnrl.kernels.optimizer_rules import Rule, Settings
 from wnrl.kernels.row_layout import memory_rows, output_first
 from wnrl.optim.arguments import (
     Group,
+    check_max_v_norm,
     check_not_negative,
     check_v_norm,
     checked_max_norm,
@@ -82,7 +87,7 @@ class NormalizingOptimizer(torch.optim.Optimizer):
         self._compiled = CompiledStep(rule)
         self._copies: dict[nn.Parameter, Tensor] = {}  # weights with the output axis first
         check_not_negative(defaults)
-        super().__init__(params, {"weight_norm": True, **defaults})
+        super().__init__(params, {"weight_norm": True, "max_v_norm": math.inf, **defaults})
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy needs, without what the fused steps keep: the copy makes its own."""
@@ -96,6 +101,7 @@ class NormalizingOptimizer(torch.optim.Optimizer):
         super().add_param_group(param_group)
         group = self.param_groups[-1]
         check_v_norm(group["v_norm"])
+        check_max_v_norm(group["max_v_norm"])
         for parameter in group["params"]:
             self._check_parameter(group, parameter)
         if not chosen:
@@ -148,7 +154,7 @@ class NormalizingOptimizer(torch.optim.Optimizer):
         entries = [
             self._entry(index, group, settings, parameter)
             for index, group in enumerate(self.param_groups)
-            for settings in [self._settings(group)]
+            for settings in [self._settings_of(group)]
             for parameter in group["params"]
             if parameter.grad is not None
         ]
@@ -176,7 +182,7 @@ class NormalizingOptimizer(torch.optim.Optimizer):
         inside the graph and needs no call.
         """
         if self._fused is not None:
-            self._fused.write_settings_([self._settings(group) for group in self.param_groups])
+            self._fused.write_settings_([self._settings_of(group) for group in self.param_groups])
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore the state, each tensor in the type it was saved in."""
@@ -189,6 +195,10 @@ class NormalizingOptimizer(torch.optim.Optimizer):
             for name, value in state_dict["state"].get(index, {}).items():
                 if value.dtype != parameter.dtype:
                     self.state[parameter][name] = value.detach().clone().to(parameter.device)
+
+    def _settings_of(self, group: Group) -> Settings:
+        """Return the rule's numbers and the bound on n, which older states do not have."""
+        return self._settings(group)._replace(max_v_norm=group.get("max_v_norm", math.inf))
 
     def _settings(self, group: Group) -> Settings:
         """Return the group's numbers in the order in which the rules read them."""

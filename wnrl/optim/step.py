@@ -6,7 +6,7 @@ and for torch's alike, so agents never clip.
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -159,73 +159,6 @@ class ClippedStep:
                 state = self.optimizer.state.get(parameter, {})
                 if "step" in state:
                     state["step"] = state["step"].to(parameter.device)
-
-
-class ScheduledStep:
-    """An optimizer whose learning rates follow a schedule over its updates.
-
-    Args:
-        optimizer: any optimizer; the schedule scales each group's current `lr`.
-        share: updates done so far -> share of that `lr` for the next update.
-    """
-
-    def __init__(self, optimizer: StepOptimizer, share: Callable[[int], float]) -> None:
-        self.optimizer = optimizer
-        self._share = share
-        self._rates = [group["lr"] for group in optimizer.param_groups]
-        self._updates = 0
-
-    @property
-    def param_groups(self) -> list[Group]:
-        """The optimizer's groups; `lr` is the rate of the last update."""
-        return self.optimizer.param_groups
-
-    @param_groups.setter
-    def param_groups(self, groups: list[Group]) -> None:
-        self.optimizer.param_groups = groups
-
-    @property
-    def grad_norm(self) -> Tensor:
-        """() gradient norm of the last step, from the optimizer."""
-        return self.optimizer.grad_norm
-
-    @grad_norm.setter
-    def grad_norm(self, norm: Tensor) -> None:
-        self.optimizer.grad_norm = norm
-
-    @property
-    def capturable(self) -> bool:
-        """Return False: a replay would not count the update."""
-        return False
-
-    def write_settings_(self) -> None:
-        """Copy the last update's learning rates to the device."""
-        self.optimizer.write_settings_()
-
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        """Clear the gradients."""
-        self.optimizer.zero_grad(set_to_none)
-
-    def prepare(self) -> None:
-        """Compile what the first step would wait for."""
-        self.optimizer.prepare()
-
-    def step(self) -> None:
-        """Set the rates of this update, then update."""
-        share = self._share(self._updates)
-        for group, rate in zip(self.param_groups, self._rates, strict=True):
-            group["lr"] = rate * share
-        self.optimizer.step()
-        self._updates += 1
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the optimizer's state and the number of updates."""
-        return {"optimizer": self.optimizer.state_dict(), "updates": self._updates}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore the state."""
-        self.optimizer.load_state_dict(state_dict["optimizer"])
-        self._updates = state_dict["updates"]
 
 
 @dataclass(frozen=True)

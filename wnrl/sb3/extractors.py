@@ -9,8 +9,8 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, NatureC
 from torch import Tensor, nn
 
 from wnrl._settings import UsageError
-from wnrl.nn.networks.impala import FEATURES, ImpalaTorso
 from wnrl.nn.networks.nature import SMALLEST
+from wnrl.nn.networks.residual.impala import FEATURES, ImpalaTorso
 from wnrl.nn.norms.catalogue import NONE
 from wnrl.nn.norms.placement import Layout, place
 from wnrl.nn.norms.record import build_optimizer, leave_alone

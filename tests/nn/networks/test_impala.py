@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 from wnrl._settings import UsageError
 from wnrl.nn.networks.data_initialization import init_from_data_
-from wnrl.nn.networks.impala import LAYERS, ImpalaTorso
 from wnrl.nn.networks.initialization import init_orthogonal_, reset_parameters_
 from wnrl.nn.networks.named_layers import NamedLayers
 from wnrl.nn.networks.q_network import Initialize, QNetwork, build_q_network
+from wnrl.nn.networks.residual.impala import LAYERS, ImpalaTorso
 from wnrl.nn.networks.spec import NetworkSpec
 from wnrl.nn.networks.torsos import torso_layers
 from wnrl.nn.norms.catalogue import NORMS, get_norm

@@ -11,11 +11,11 @@ from wnrl._settings import UsageError
 from wnrl.nn import Norm, get_norm, register_network
 from wnrl.nn.networks.actor_critic import build_actor_critic
 from wnrl.nn.networks.architecture import Architecture, TorsoSettings
-from wnrl.nn.networks.impala import ImpalaTorso
 from wnrl.nn.networks.minatar import MinAtarTorso
 from wnrl.nn.networks.mlp import MLPTorso
 from wnrl.nn.networks.nature import NatureTorso
 from wnrl.nn.networks.q_network import build_q_network
+from wnrl.nn.networks.residual.impala import ImpalaTorso
 from wnrl.nn.networks.spec import NetworkSpec
 from wnrl.nn.networks.torso import Torso
 from wnrl.nn.networks.torsos import NETWORKS, build_torso, get_network, torso_layers
@@ -50,7 +50,7 @@ def table(monkeypatch: pytest.MonkeyPatch) -> dict[str, Architecture]:
 
 
 def test_the_table_holds_its_records_under_their_own_names() -> None:
-    assert list(NETWORKS) == ["nature", "minatar", "impala", "mlp"]
+    assert list(NETWORKS) == ["nature", "minatar", "impala", "mlp", "simba"]
     assert all(name == each.name for name, each in NETWORKS.items())
     assert all(each.summary and each.paper for each in NETWORKS.values())
     assert [name for name, each in NETWORKS.items() if each.takes_width] == ["impala"]
@@ -130,7 +130,7 @@ def test_networks_that_cannot_be_are_told_why() -> None:
         build_torso(FRAMES, "uint8", norm=get_norm("none"), network="impala", width=0)
 
 
-@pytest.mark.parametrize("name", ["nature", "minatar", "impala", "mlp"])
+@pytest.mark.parametrize("name", ["nature", "minatar", "impala", "mlp", "simba"])
 def test_floats_between_0_and_1_are_what_bytes_are_after_division(name: str) -> None:
     pixels = torch.randint(0, 256, (3, *FRAMES), generator=torch.Generator().manual_seed(1))
     features = []

@@ -44,6 +44,16 @@ CATALOGUE = [
     "penultimate-l2",
     "simplicial",
     "l0",
+    "weight-fixed-v",
+    "weight-capped-v",
+    "weight-fixed-gain",
+    "weight-log-gain",
+    "hyperball",
+    "hypersphere",
+    "clip",
+    "spectral-grad",
+    "l2-init",
+    "parseval",
 ]
 
 
@@ -71,7 +81,8 @@ def observations(shape: tuple[int, ...], count: int = 6, seed: int = 1) -> Tenso
 def learn(net: nn.Module, norm: Norm, optimizer: StepOptimizer, obs: Tensor, steps: int) -> None:
     for _ in range(steps):
         optimizer.zero_grad()
-        net.train()(obs).square().sum().backward()
+        loss = net.train()(obs).square().sum()
+        (loss if norm.penalty is None else loss + norm.penalty(net)).backward()
         optimizer.step()
         norm.after_step(net)
 
@@ -143,6 +154,16 @@ def test_a_registered_norm_is_found_and_a_taken_name_raises(
         ("nap", ["ProjectedConv2d", "LayerNorm", "ReLU"]),
         ("dyt", ["Conv2d", "DynamicTanh", "ReLU"]),
         ("derf", ["Conv2d", "DynamicErf", "ReLU"]),
+        ("weight-fixed-v", ["WNConv2d", "ReLU", "WNConv2d"]),
+        ("weight-capped-v", ["WNConv2d", "ReLU", "WNConv2d"]),
+        ("weight-fixed-gain", ["WNConv2d", "ReLU", "WNConv2d"]),
+        ("weight-log-gain", ["WNConv2d", "ReLU", "WNConv2d"]),
+        ("hyperball", ["MarkedConv2d", "ReLU", "MarkedConv2d"]),
+        ("hypersphere", ["SphereConv2d", "UnitLength", "ReLU"]),
+        ("clip", ["MarkedConv2d", "ReLU", "MarkedConv2d"]),
+        ("spectral-grad", ["MarkedConv2d", "ReLU", "MarkedConv2d"]),
+        ("l2-init", ["AnchoredConv2d", "ReLU", "AnchoredConv2d"]),
+        ("parseval", ["MarkedConv2d", "ReLU", "MarkedConv2d"]),
     ],
 )
 def test_the_normalization_stands_before_the_nonlinearity_and_not_on_the_head(
@@ -248,7 +269,7 @@ def test_a_network_of_every_normalization_learns_a_regression(name: str) -> None
     for _ in range(150):
         loss = (net(x) - y).square().mean()
         optimizer.zero_grad()
-        loss.backward()
+        (loss if norm.penalty is None else loss + norm.penalty(net)).backward()
         optimizer.step()
         norm.after_step(net)
         losses.append(loss.item())
@@ -272,7 +293,8 @@ def test_the_initial_function_is_nones_where_the_table_says_so(
         ours = network(norm, shape).train(training)(obs)
         close = torch.allclose(ours, theirs, rtol=START_TOLERANCE, atol=1e-3)
         if norm.start == SAME:
-            assert torch.equal(ours, theirs)
+            rounded = norm.storages == ("gv",)  # w is computed
+            assert torch.equal(ours, theirs) or (rounded and torch.allclose(ours, theirs, 1e-4))
         else:
             assert close == (norm.start == SAME_ACTING and not training)
     assert norm.start in (SAME, SAME_ACTING, OTHER)
@@ -280,6 +302,8 @@ def test_the_initial_function_is_nones_where_the_table_says_so(
 
 @NAMES
 def test_the_same_seed_draws_the_same_weights(name: str) -> None:
+    if name == "hypersphere":
+        return  # it makes the rows that are drawn orthogonal
     theirs = dict(network(NORMS["none"]).named_parameters())
     for key, weight in network(get_norm(name)).named_parameters():
         if key in theirs and key.endswith("weight"):
@@ -343,9 +367,14 @@ def test_forward_and_backward_in_float64(name: str, training: bool) -> None:
     assert forward(obs).dtype == torch.float64
     assert torch.autograd.gradcheck(forward, (obs,))
     net.head(net.torso.layers.train(training)(obs)).square().sum().backward()
+    check_gradients(net)
+
+
+def check_gradients(net: nn.Module) -> None:
     for key, parameter in net.named_parameters():
-        assert parameter.grad is not None, key
-        assert bool(parameter.grad.isfinite().all()), key
+        if parameter.requires_grad:
+            assert parameter.grad is not None, key
+            assert bool(parameter.grad.isfinite().all()), key
 
 
 def q_network(norm: Norm, **settings: Any) -> nn.Module:
@@ -390,9 +419,7 @@ def test_every_normalization_goes_through_every_network(name: str, kind: str) ->
     optimizer = norm.optimizer(net, OptimizerSpec(learning_rate=1e-3, total_updates=4))
     sum(part.square().sum() for part in parts).backward()
     before = copy.deepcopy(net.state_dict())
-    for key, parameter in net.named_parameters():
-        assert parameter.grad is not None, key
-        assert bool(parameter.grad.isfinite().all()), key
+    check_gradients(net)
     optimizer.step()
     norm.after_step(net)
     assert all(bool(p.isfinite().all()) for p in net.parameters())
@@ -481,16 +508,24 @@ ALTERNATIVES: dict[str, Any] = {
     "penalty": 0.9,
     "samples": 1_000,
     "drop_rate": 0.3,
+    "max_v_norm": 0.2,
+    "by": "row",
+    "rate": 0.5,
+    "init": 0.5,
+    "scale": 0.7,
+    "kappa": 0.3,
+    "strength": 0.5,
 }
 
 
-def built(norm: Norm) -> tuple[str, object, float, float]:
+def built(norm: Norm) -> tuple[object, ...]:
     """What a record makes of its parameters."""
     net = network(norm, (3,))
     optimizer = norm.optimizer(net, OptimizerSpec(learning_rate=1.0, total_updates=1))
     learn(net, norm, optimizer, observations((3,)), 2)
     penalty = 0.0 if norm.penalty is None else norm.penalty(net).item()
-    return repr(net), norm.values, optimizer.param_groups[0]["lr"], penalty
+    weights = sum(parameter.detach().double().sum().item() for parameter in net.parameters())
+    return repr(net), norm.values, optimizer.param_groups[0]["lr"], penalty, weights
 
 
 @NAMES

@@ -11,12 +11,14 @@ from wnrl.nn.networks.architecture import DEFAULT_HIDDEN, Architecture, TorsoSet
 from wnrl.nn.norms.record import Norm
 
 if TYPE_CHECKING:
-    from wnrl.nn.networks import impala, minatar, mlp, nature, torso
+    from wnrl.nn.networks import minatar, mlp, nature, torso
+    from wnrl.nn.networks.residual import impala, simba
 else:
-    impala = Later("wnrl.nn.networks.impala")
+    impala = Later("wnrl.nn.networks.residual.impala")
     minatar = Later("wnrl.nn.networks.minatar")
     mlp = Later("wnrl.nn.networks.mlp")
     nature = Later("wnrl.nn.networks.nature")
+    simba = Later("wnrl.nn.networks.residual.simba")
     torso = Later("wnrl.nn.networks.torso")
 
 NATURE = Architecture(
@@ -57,6 +59,16 @@ MLP = Architecture(
     activation_bytes=48,
 )
 
+SIMBA = Architecture(
+    name="simba",
+    summary="residual blocks with layer normalization in front, for any observation",
+    paper="Lee et al. 2024, arXiv 2410.09754",
+    layers=simba.layer_names,
+    build=simba.build,
+    flattens=True,
+    activation_bytes=480,  # ours: a block has ten times as many numbers as a layer of an mlp
+)
+
 AUTO = "auto"  # nature or minatar for images, by their size; else mlp
 NETWORKS: dict[str, Architecture] = {}
 
@@ -74,7 +86,7 @@ def register_network(architecture: Architecture) -> Architecture:
     return architecture
 
 
-for _architecture in (NATURE, MINATAR, IMPALA, MLP):
+for _architecture in (NATURE, MINATAR, IMPALA, MLP, SIMBA):
     register_network(_architecture)
 
 

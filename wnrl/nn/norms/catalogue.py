@@ -2,7 +2,7 @@
 
 Defaults of parameters are the papers', if the papers state them. The records are made in `batch`
 (over the batch), `sample` (within each sample), `features` (of what the head reads), `pointwise`
-(no statistics), `weight` (of weights) and `sparse` (gates).
+(no statistics), `weight` and `weight_controls` (of weights) and `sparse` (gates).
 """
 
 from wnrl._settings import UsageError, nearest
@@ -46,6 +46,29 @@ from wnrl.nn.norms.weight import (
     weight_and_mean,
     weight_normalization,
     weight_standardization,
+)
+from wnrl.nn.norms.weight_controls.penalties import (
+    L2InitSettings,
+    ParsevalSettings,
+    l2_init,
+    parseval,
+)
+from wnrl.nn.norms.weight_controls.steps import (
+    ClipSettings,
+    HyperballSettings,
+    HypersphereSettings,
+    SpectralGradientSettings,
+    clip,
+    hyperball,
+    hypersphere,
+    spectral_gradient_scaling,
+)
+from wnrl.nn.norms.weight_controls.variants import (
+    CapSettings,
+    capped_v,
+    fixed_gain,
+    fixed_v,
+    log_gain,
 )
 
 NORMS: dict[str, Norm] = {}
@@ -104,5 +127,15 @@ for _norm in (
     unit_features(UnitLengthSettings()),
     simplicial_embedding(SimplicialSettings()),
     l0_gates(L0Settings()),
+    fixed_v(),
+    capped_v(CapSettings()),
+    fixed_gain(),
+    log_gain(),
+    hyperball(HyperballSettings()),
+    hypersphere(HypersphereSettings()),
+    clip(ClipSettings()),
+    spectral_gradient_scaling(SpectralGradientSettings()),
+    l2_init(L2InitSettings()),
+    parseval(ParsevalSettings()),
 ):
     register_norm(_norm)

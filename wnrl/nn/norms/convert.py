@@ -13,7 +13,10 @@ from torch import nn
 
 from wnrl._settings import UsageError, nearest
 from wnrl.nn.norms.catalogue import get_norm
+from wnrl.nn.norms.layers.anchored import AnchoredConv2d, AnchoredLinear
 from wnrl.nn.norms.layers.gates import Gated, GatedConv2d, GatedLinear
+from wnrl.nn.norms.layers.hypersphere import SphereConv2d, SphereLinear
+from wnrl.nn.norms.layers.marked import MarkedConv2d, MarkedLinear
 from wnrl.nn.norms.layers.projection import ProjectedConv2d, ProjectedLinear
 from wnrl.nn.norms.layers.spectral import SpectralConv2d, SpectralLinear
 from wnrl.nn.norms.layers.standardization import StandardizedConv2d, StandardizedLinear
@@ -68,6 +71,8 @@ _SPECTRAL = ("power_iterations", "lipschitz", "leave_smaller", "weight_u")
 _STANDARDIZED = ("gamma", "eps", "gain")
 _PROJECTED = ("by_rows", "radius")
 _GATED = ("drop_rate", "log_alpha", "noise_key", "noise_count")
+_ANCHORED = ("weight_start", "bias_start")
+_ON_SPHERE = ("factor", "scaler")
 # What `fold_` makes of a layer of another normalization, and what it removes.
 _WITH_OWN_WEIGHT: dict[type[nn.Module], tuple[type[nn.Module], tuple[str, ...]]] = {
     SpectralLinear: (nn.Linear, _SPECTRAL),
@@ -78,6 +83,12 @@ _WITH_OWN_WEIGHT: dict[type[nn.Module], tuple[type[nn.Module], tuple[str, ...]]]
     ProjectedConv2d: (nn.Conv2d, _PROJECTED),
     GatedLinear: (nn.Linear, _GATED),
     GatedConv2d: (nn.Conv2d, _GATED),
+    MarkedLinear: (nn.Linear, ()),
+    MarkedConv2d: (nn.Conv2d, ()),
+    AnchoredLinear: (nn.Linear, _ANCHORED),
+    AnchoredConv2d: (nn.Conv2d, _ANCHORED),
+    SphereLinear: (nn.Linear, _ON_SPHERE),
+    SphereConv2d: (nn.Conv2d, _ON_SPHERE),
 }
 
 

@@ -128,6 +128,7 @@ class Norm:
     start: str = OTHER  # initial function: SAME, SAME_ACTING or OTHER
     smallest_batch: int = 1  # samples that an update needs
     weight_vectors: bool = False  # its layers take `storage`, as `WNLinear` does
+    storages: tuple[str, ...] = ("w", "gv")  # those that its layers can have, the default first
     scheduled: bool = False  # its optimizer reads `OptimizerSpec.total_updates`
     # Settings of the run by preset, weaker than a person's; `none` is a run without a preset.
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -227,8 +228,11 @@ class Norm:
             )
 
     def in_storage(self, storage: str) -> Norm:
-        """Return the same normalization with its weight vectors in a storage, if it has any."""
-        if not self.weight_vectors:
+        """Return the same normalization with its weight vectors in a storage, if it has any.
+
+        A normalization that cannot have the storage keeps its own.
+        """
+        if not self.weight_vectors or storage not in self.storages:
             return self
         linear: Callable[..., nn.Module] = self.linear
         conv: Callable[..., nn.Module] = self.conv

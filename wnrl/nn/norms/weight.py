@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from wnrl.nn.norms.layers import projection as projected
     from wnrl.nn.norms.layers import spectral, standardization
     from wnrl.nn.weight_norm import layers, lstm
-    from wnrl.optim import step
+    from wnrl.optim import step, wrapped_step
 else:
     nn = Later("torch.nn")
     projected = Later("wnrl.nn.norms.layers.projection")
@@ -49,6 +49,7 @@ else:
     standardization = Later("wnrl.nn.norms.layers.standardization")
     layers, lstm = Later("wnrl.nn.weight_norm.layers"), Later("wnrl.nn.weight_norm.lstm")
     step = Later("wnrl.optim.step")
+    wrapped_step = Later("wnrl.optim.wrapped_step")
 
 SALIMANS = "Salimans & Kingma 2016, arXiv 1602.07868"
 # Section 5.4, where the rate is 1e-4 without weight norm; v and its length as in section 3.
@@ -250,7 +251,7 @@ def normalize_and_project(settings: NapSettings) -> Norm:
             return linear(updates, 1.0, settings.final_rate, spec.total_updates)
 
         built = build_optimizer(network, spec)
-        return step.ScheduledStep(built, share) if spec.total_updates else built
+        return wrapped_step.ScheduledStep(built, share) if spec.total_updates else built
 
     return Norm(
         name="nap",
