@@ -100,9 +100,10 @@ def test_every_fourth_step_is_predicted_and_every_reward_counts() -> None:
 
 
 def test_a_return_beyond_float32_is_infinite_and_no_warning() -> None:
-    watch = ValueGap(Told(1.0), 1, 1.0, clip_rewards=False)
-    watch.acted(OBS, ACTIONS)
-    watch.stepped(step_of(1e300, terminated=True))
+    watch = ValueGap(Told(1.0, 1.0, 1.0, 1.0), 1, 1.0, clip_rewards=False)
+    for k in range(2):
+        watch.acted(OBS, ACTIONS)
+        watch.stepped(step_of(3e38, terminated=k == 1))
     watch.ended(0, cut=False)
     assert watch.result().realised.tolist() == [np.inf]
 

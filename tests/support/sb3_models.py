@@ -8,6 +8,7 @@ from gymnasium import spaces
 from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
 from stable_baselines3.common.envs import FakeImageEnv
 
+from wnrl.nn import NORMS
 from wnrl.sb3 import (
     WNActorCriticCnnPolicy,
     WNActorCriticMlpPolicy,
@@ -32,6 +33,9 @@ SHORT: dict[str, dict[str, Any]] = {
     "A2C": {"n_steps": 8},
     **dict.fromkeys(CONTINUOUS, OFF_POLICY),
 }
+# Their optimizers wrap another one; SB3 needs one of torch's classes.
+OTHER_STEPS = ("hyperball", "spectral-grad")
+IN_SB3 = [name for name in NORMS if name not in OTHER_STEPS]
 STEPS = 32  # environment steps in which each algorithm learns a few times
 _ALGORITHM_OPTIONS = (
     "env",

@@ -229,6 +229,16 @@ def test_the_lstm_is_a_hidden_layer_of_weight_norm(
     assert all((type(head) is not nn.Linear) == (where == "all") for head in heads)
 
 
+WITH_LSTM = [
+    "weight",
+    "weight-mean",
+    "weight-fixed-v",
+    "weight-capped-v",
+    "weight-fixed-gain",
+    "weight-log-gain",
+]
+
+
 @pytest.mark.parametrize(
     "name", [name for name, norm in NORMS.items() if not norm.normalizes_lstms]
 )
@@ -244,7 +254,7 @@ def test_a_normalization_without_an_lstm_passes_it_by_and_says_so_when_it_is_nam
         assert repr(network.torso) == repr(build("q", norm, where="hidden1").torso)
     if norm.has_place:
         with pytest.raises(UsageError, match=f"'lstm': normalization {name} has no LSTM.*are "
-                           "weight, weight-mean$"):  # fmt: skip
+                           f"{', '.join(WITH_LSTM)}$"):  # fmt: skip
             build("actor-critic", norm, where="torso,lstm")
     else:
         assert type(build("q", norm, where="lstm").lstm) is nn.LSTM
@@ -268,10 +278,7 @@ def test_data_reach_the_layers_before_the_lstm(name: str) -> None:
 
 
 def test_weight_norm_of_an_lstm_starts_as_none_says() -> None:
-    assert [name for name, norm in NORMS.items() if norm.normalizes_lstms] == [
-        "weight",
-        "weight-mean",
-    ]
+    assert [name for name, norm in NORMS.items() if norm.normalizes_lstms] == WITH_LSTM
     assert get_norm("weight").start == SAME
     assert get_norm("weight").in_storage("gv").lstm(2, 3).storage == "gv"  # type: ignore[attr-defined]
     assert get_norm("layer").in_storage("gv").lstm == nn.LSTM

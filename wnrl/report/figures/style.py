@@ -74,6 +74,16 @@ _NORMS = {
     "penultimate-l2": ("#9c6bbd", "d"),
     "simplicial": ("#2f9a8a", "8"),
     "l0": ("#a0655f", "H"),
+    "weight-fixed-v": ("#2f83a8", "^"),
+    "weight-capped-v": ("#4a8fc4", "v"),
+    "weight-fixed-gain": ("#6a8ec9", "P"),
+    "weight-log-gain": ("#4d7fb5", "X"),
+    "hyperball": ("#c46a1f", "o"),
+    "hypersphere": ("#b5663d", "s"),
+    "clip": ("#778a99", "d"),
+    "spectral-grad": ("#9a6ad8", "h"),
+    "l2-init": ("#8c7d3c", "p"),
+    "parseval": ("#5f9068", "8"),
 }
 _OTHERS = ("#a97a00", "#8063d0", "#d04880", "#957060", "#11929e")  # user-defined normalizations
 

@@ -60,12 +60,12 @@ def parseval_penalty(network: nn.Module, strength: float, scale: float, groups: 
 
     Source: Chung et al. 2024, arXiv 2412.07224, section 4; (64 / O)^2 from their code.
     """
-    total = torch.zeros(())
+    penalties = []
     for weight in marked_weights(network):
         rows = weight.flatten(1)  # (O, ...) -> (O, K)
         units = len(rows)
         group = torch.arange(units, device=rows.device) * groups // units
         products = (rows @ rows.T) * (group[:, None] == group)  # (O, O)
         error = products - scale * torch.eye(units, dtype=rows.dtype, device=rows.device)
-        total = total.to(rows) + strength * (64 / units) ** 2 * error.square().sum()
-    return total
+        penalties.append((64 / units) ** 2 * error.square().sum())
+    return strength * torch.stack(penalties).sum() if penalties else torch.zeros(())
