@@ -18,7 +18,7 @@ import numpy.typing as npt
 from wnrl._settings import UsageError
 from wnrl.envs.action_log import ActionLog, ActionLogs
 from wnrl.envs.atari_emulator import Emulators, count_actions
-from wnrl.envs.call_order import HEARTBEAT, CallOrder, check_actions, check_num_envs
+from wnrl.envs.call_order import HEARTBEAT, CallOrder, check_actions, check_identity, check_num_envs
 from wnrl.envs.game_modes.catalogue import check_modes
 from wnrl.envs.games import require_rom_id
 from wnrl.envs.protocols import UNCHANGED, Changes, protocol_named
@@ -166,10 +166,7 @@ class Atari:
             UsageError: the emulator did not return to the same observations, so it is not the
                 version that played the logs.
         """
-        if state["identity"] != self._identity():
-            raise ValueError(
-                f"the state is of {state['identity']}, this environment is {self._identity()}"
-            )
+        check_identity(state["identity"], self._identity())
         self._order.start()
         self._logs.load_state_dict(state)
         self._play_logs()

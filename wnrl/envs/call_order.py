@@ -114,6 +114,12 @@ def check_num_envs(num_envs: int) -> int:
     return num_envs
 
 
+def check_identity(saved: object, own: object) -> None:
+    """Raise ValueError unless a saved state is of the environment that is to load it."""
+    if saved != own:
+        raise ValueError(f"the state is of {saved}, this environment is {own}")
+
+
 class SteppedEnv:
     """Base of environments that step in `recv`: what they are asked before and after it."""
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wnrl._later import Later
-from wnrl.envs.call_order import CallOrder, SteppedEnv, check_num_envs
+from wnrl.envs.call_order import CallOrder, SteppedEnv, check_identity, check_num_envs
 from wnrl.envs.vector import Actions, Flags, Observations, ObservationSpec, Step
 
 if TYPE_CHECKING:
@@ -92,10 +92,7 @@ class Toy(SteppedEnv, ABC):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore the arrays. ValueError if the state is of another toy, seed or N."""
-        if state["identity"] != self._identity():
-            raise ValueError(
-                f"the state is of {state['identity']}, this environment is {self._identity()}"
-            )
+        check_identity(state["identity"], self._identity())
         self._order.start()
         for name, array in self._moving().items():
             array[...] = state[name].numpy()

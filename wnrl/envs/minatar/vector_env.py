@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from wnrl._later import Later
 from wnrl._settings import SettingError, UsageError
-from wnrl.envs.call_order import CallOrder, SteppedEnv, check_num_envs
+from wnrl.envs.call_order import CallOrder, SteppedEnv, check_identity, check_num_envs
 from wnrl.envs.minatar.names import GAMES, MinAtarGame
 from wnrl.envs.registered.keywords import SETTING
 from wnrl.envs.seeding import seed_sequence
@@ -163,10 +163,7 @@ class MinAtarEnvs(SteppedEnv):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore the games. ValueError if the state is of another game, seed or N."""
-        if state["identity"] != self._identity():
-            raise ValueError(
-                f"the state is of {state['identity']}, this environment is {self._identity()}"
-            )
+        check_identity(state["identity"], self._identity())
         self._order.start()
         for env, game in enumerate(self._games):
             for name, value in state["games"][env].items():

@@ -18,7 +18,7 @@ from gymnasium.envs.registration import EnvSpec
 
 from wnrl._later import Later
 from wnrl._settings import UsageError, nearest
-from wnrl.envs.call_order import CallOrder, SteppedEnv, check_num_envs
+from wnrl.envs.call_order import CallOrder, SteppedEnv, check_identity, check_num_envs
 from wnrl.envs.guard.guarded_env import GuardedEnv
 from wnrl.envs.registered.construct import constructed, discrete_actions
 from wnrl.envs.registered.keywords import NO_KEYWORDS, keywords_text
@@ -195,10 +195,7 @@ class GymnasiumEnvs(SteppedEnv):
             UsageError: the observations differ, so the environment depends on more than seed and
                 actions, or its version has changed.
         """
-        if state["identity"] != self._identity():
-            raise ValueError(
-                f"the state is of {state['identity']}, this environment is {self._identity()}"
-            )
+        check_identity(state["identity"], self._identity())
         self._order.start()
         for env, (episode, actions) in enumerate(
             zip(state["episodes"], state["actions"], strict=True)

@@ -23,7 +23,7 @@ from gymnasium.vector.utils import iterate
 
 from wnrl._later import Later
 from wnrl._settings import UsageError, cut
-from wnrl.envs.call_order import HEARTBEAT, CallOrder, SteppedEnv, check_num_envs
+from wnrl.envs.call_order import HEARTBEAT, CallOrder, SteppedEnv, check_identity, check_num_envs
 from wnrl.envs.guard.description import described, kind_of, text_of
 from wnrl.envs.guard.guarded_env import BrokenInterface, EnvironmentRaised, NotFiniteStep
 from wnrl.envs.guard.space_values import fitted
@@ -137,10 +137,7 @@ class RegisteredVectorEnv(SteppedEnv):
             UsageError: the observations differ, so the environment depends on more than seed and
                 actions, or its version has changed.
         """
-        if state["identity"] != self._identity():
-            raise ValueError(
-                f"the state is of {state['identity']}, this environment is {self._identity()}"
-            )
+        check_identity(state["identity"], self._identity())
         self.reset()
         played = np.frombuffer(state["actions"].numpy().tobytes(), self._log_type)
         for actions in played.reshape(-1, self.num_envs):
