@@ -129,8 +129,8 @@ def _spectrum(alphas: list[float], betas: list[float], last: float, size: int) -
     """Return the spectrum from T's diagonals and the norm of what the last step left."""
     tridiagonal = torch.diag(torch.tensor(alphas, dtype=torch.float64))
     if betas:
-        beside = torch.diag(torch.tensor(betas, dtype=torch.float64), 1)
-        tridiagonal = tridiagonal + beside + beside.T
+        upper = torch.diag(torch.tensor(betas, dtype=torch.float64), 1)
+        tridiagonal = tridiagonal + upper + upper.T
     values, vectors = torch.linalg.eigh(tridiagonal)
     errors = last * vectors[-1].abs()
     shares = vectors[0].square()
