@@ -149,3 +149,14 @@ def test_hypersphere_starts_orthogonal_and_folds_to_the_same_function(layer: Any
     folded = fold_(nn.Sequential(layer))
     assert type(folded[0]) in (nn.Linear, nn.Conv2d)
     assert torch.allclose(folded(x), before, atol=1e-6)
+
+
+def test_a_scaler_starts_at_init_and_moves_by_init_over_scale() -> None:
+    layer = SphereLinear(2, 1, bias=False, init=3.0, scale=0.5)
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor([[0.6, 0.8]]))
+    assert layer(torch.tensor([[1.0, 2.0]])).item() == pytest.approx(3.0 * 2.2)
+    with torch.no_grad():
+        layer.scaler.add_(0.25)  # 0.5 -> 0.75
+    assert layer(torch.tensor([[1.0, 2.0]])).item() == pytest.approx(4.5 * 2.2)
+    assert layer.effective_weight().tolist() == [pytest.approx([4.5 * 0.6, 4.5 * 0.8])]
