@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from wnrl._later import Later
 from wnrl._settings import SettingError, UsageError, nearest
+from wnrl._settings.later import Later
 from wnrl.agents.record import AgentParts, AgentRecord
 from wnrl.agents.settings import a2c as a2c_settings
 from wnrl.agents.settings import dqn as dqn_settings

@@ -23,7 +23,7 @@ ASKING = ("isinstance", "issubclass")
 DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 # Long signatures on purpose: torch's layers with more options, an environment, a setting's facts.
 LAYERS = ("wnrl/nn/weight_norm/layers.py", "wnrl/nn/weight_norm/lstm.py")
-MANY_PARAMETERS = (*LAYERS, "wnrl/sb3/atari_vec_env.py", "wnrl/_settings.py")
+MANY_PARAMETERS = (*LAYERS, "wnrl/sb3/atari_vec_env.py", "wnrl/_settings/settings.py")
 
 
 class Limit(NamedTuple):

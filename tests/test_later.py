@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from wnrl._later import Later, names_of
+from wnrl._settings.later import Later, names_of
 
 
 @pytest.fixture

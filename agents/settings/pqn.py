@@ -4,8 +4,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from wnrl._later import Later
 from wnrl._settings import setting
+from wnrl._settings.later import Later
 from wnrl.agents.settings import shared
 from wnrl.agents.settings.rollout import RolloutSettings
 from wnrl.agents.settings.shared import check_minibatches

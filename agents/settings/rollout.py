@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from wnrl._later import Later
+from wnrl._settings.later import Later
 from wnrl.agents.record import NO_FIELDS, Storage
 from wnrl.envs.vector import ObservationSpec
 

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from wnrl._later import Later
 from wnrl._settings import UsageError
+from wnrl._settings.later import Later
 from wnrl.compare.flags import PROGRAM, parse_compare_flags
 from wnrl.train.flags import import_named, one_line
 from wnrl.train.foreign_text import quoted_line

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from wnrl._later import Later
+from wnrl._settings.later import Later
 from wnrl.envs.seeding import integer_seed
 from wnrl.envs.vector import Actions, Flags
 

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from wnrl._later import Later
 from wnrl._settings import SettingError, UsageError, nearest
+from wnrl._settings.later import Later
 from wnrl.envs.games import friendly_name, game_names, refuse_memory, rom_id
 from wnrl.envs.minatar.names import (
     GAMES,

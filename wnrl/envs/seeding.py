@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wnrl._later import Later
+from wnrl._settings.later import Later
 
 if TYPE_CHECKING:
     import torch

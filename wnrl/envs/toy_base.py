@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from wnrl._later import Later
+from wnrl._settings.later import Later
 from wnrl.envs.call_order import CallOrder, SteppedEnv, check_identity, check_num_envs
 from wnrl.envs.vector import Actions, Flags, Observations, ObservationSpec, Step
 

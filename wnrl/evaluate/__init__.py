@@ -1,6 +1,6 @@
 """`python -m wnrl.evaluate RUN_DIR`: whole episodes with the policy of a finished run."""
 
-from wnrl._later import names_of
+from wnrl._settings.later import names_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # not typing's: see wnrl/__init__.py

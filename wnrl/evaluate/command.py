@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from wnrl._later import Later
 from wnrl._settings import UsageError
+from wnrl._settings.later import Later
 from wnrl.train.flags import Parser, add_import, import_named, one_line
 from wnrl.train.process.stop_signals import StopSignals
 

@@ -3,7 +3,7 @@
 Optimizer steps (`wnrl.optim`), kernels (`wnrl.kernels`) and agents do not belong here.
 """
 
-from wnrl._later import names_of
+from wnrl._settings.later import names_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # not typing's: see wnrl/__init__.py

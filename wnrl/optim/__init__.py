@@ -3,7 +3,7 @@
 Update rules and their state belong here. Triton and ATen code does not (`wnrl.kernels`).
 """
 
-from wnrl._later import names_of
+from wnrl._settings.later import names_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # not typing's: see wnrl/__init__.py

@@ -3,7 +3,7 @@
 Building, the loop, evaluation, logging and storage of a run belong here. Comparing runs does not.
 """
 
-from wnrl._later import names_of
+from wnrl._settings.later import names_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # not typing's: see wnrl/__init__.py

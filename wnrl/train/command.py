@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from wnrl._later import Later
 from wnrl._settings import UsageError, flag_name
+from wnrl._settings.later import Later
 from wnrl.config import make_config
 from wnrl.nn.norms.catalogue import NORMS
 from wnrl.nn.norms.record import KINDS, Norm

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from wnrl._later import Later
 from wnrl._settings import SettingError, UsageError
+from wnrl._settings.later import Later
 from wnrl.envs.call_order import CallOrder, SteppedEnv, check_identity, check_num_envs
 from wnrl.envs.minatar.names import GAMES, MinAtarGame
 from wnrl.envs.registered.keywords import SETTING

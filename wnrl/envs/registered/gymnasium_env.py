@@ -16,8 +16,8 @@ import gymnasium
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
-from wnrl._later import Later
 from wnrl._settings import UsageError, nearest
+from wnrl._settings.later import Later
 from wnrl.envs.call_order import CallOrder, SteppedEnv, check_identity, check_num_envs
 from wnrl.envs.guard.guarded_env import GuardedEnv
 from wnrl.envs.registered.construct import constructed, discrete_actions

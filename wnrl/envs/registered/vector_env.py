@@ -21,8 +21,8 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import iterate
 
-from wnrl._later import Later
 from wnrl._settings import UsageError, cut
+from wnrl._settings.later import Later
 from wnrl.envs.call_order import HEARTBEAT, CallOrder, SteppedEnv, check_identity, check_num_envs
 from wnrl.envs.guard.description import described, kind_of, text_of
 from wnrl.envs.guard.guarded_env import BrokenInterface, EnvironmentRaised, NotFiniteStep

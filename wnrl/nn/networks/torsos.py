@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
-from wnrl._later import Later
 from wnrl._settings import SettingError, UsageError, nearest
+from wnrl._settings.later import Later
 from wnrl.nn.networks.architecture import DEFAULT_HIDDEN, Architecture, TorsoSettings
 from wnrl.nn.norms.record import Norm
 

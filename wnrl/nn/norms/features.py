@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from wnrl._later import Later
 from wnrl._settings import SettingError, setting
+from wnrl._settings.later import Later
 from wnrl.nn.norms.record import AFTER_ACTIVATION, SAMPLE, Norm
 
 if TYPE_CHECKING:

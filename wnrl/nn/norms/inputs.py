@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from wnrl._later import Later
 from wnrl._settings import SettingError, nearest
+from wnrl._settings.later import Later
 
 if TYPE_CHECKING:
     from torch import nn

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from wnrl._later import Later
 from wnrl._settings import setting
+from wnrl._settings.later import Later
 from wnrl.nn.norms.record import NOTHING, ONE_PASS, Norm
 
 if TYPE_CHECKING:

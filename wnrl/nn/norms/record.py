@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
-from wnrl._later import Later
 from wnrl._settings import SettingError, UsageError, nearest, parse_fields, setting
+from wnrl._settings.later import Later
 from wnrl.nn.norms.transition_values import Values, separate_batches
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from wnrl._later import Later
 from wnrl._settings import SettingError, UsageError, setting
+from wnrl._settings.later import Later
 from wnrl.nn.norms.record import ONE_PASS, SAMPLE, ActivationFactory, Norm, eps_setting
 
 if TYPE_CHECKING:

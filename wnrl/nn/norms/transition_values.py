@@ -25,7 +25,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
-from wnrl._later import Later
+from wnrl._settings.later import Later
 
 if TYPE_CHECKING:
     import torch

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from wnrl._later import Later
 from wnrl._settings import setting
+from wnrl._settings.later import Later
 from wnrl.nn.norms.batch import (
     VALUES,
     MeanSettings,

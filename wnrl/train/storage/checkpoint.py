@@ -24,8 +24,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from wnrl._later import Later
 from wnrl._settings import UsageError, cut
+from wnrl._settings.later import Later
 from wnrl.rl.row_store import RowStore
 from wnrl.train.foreign_text import visible
 from wnrl.train.storage.atomic_files import (

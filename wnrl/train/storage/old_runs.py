@@ -15,8 +15,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from wnrl._later import Later
 from wnrl._settings import UsageError
+from wnrl._settings.later import Later
 from wnrl.train.storage.atomic_files import replace_text
 from wnrl.train.storage.csv_log import EPISODES, EVALUATIONS, HEADERS, TIMINGS
 from wnrl.train.storage.train_log import tail

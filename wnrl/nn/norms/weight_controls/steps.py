@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from wnrl._later import Later
 from wnrl._settings import setting
+from wnrl._settings.later import Later
 from wnrl.nn.norms.record import SAME, STEPPED_WEIGHTS, Norm, build_optimizer
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from wnrl._later import Later
 from wnrl._settings import setting
+from wnrl._settings.later import Later
 from wnrl.nn.norms.record import Norm, OptimizerFactory
 from wnrl.nn.norms.weight import SALIMANS, weight_normalization
 
