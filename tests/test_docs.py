@@ -312,6 +312,13 @@ def test_the_example_of_training_from_python_runs(capsys: pytest.CaptureFixture[
     assert len(capsys.readouterr().out.splitlines()) > 20
 
 
+@pytest.mark.usefixtures("own_tables")
+def test_the_example_of_a_variant_registers_it() -> None:
+    (example,) = blocks(ROOT / "docs" / "comparing.md", "python")
+    exec(example, {})
+    assert make_config(env="CartPole-v1", norm="weight-data").run.init == "data"
+
+
 def test_the_example_of_instruments_reads() -> None:
     (example,) = blocks(ROOT / "docs" / "instruments.md", "python")
     network = torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2))
