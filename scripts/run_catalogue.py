@@ -2,9 +2,10 @@
 
     python scripts/run_catalogue.py --out RUNS [--env CartPole-v1] [--agent pqn] [--csv FILE]
 
-Each run has one seed and one thread, and `--preset fast` on Atari. The table shows that every
-normalization trains without a fault and that its instruments read finite numbers; one seed does not
-compare them. Runs that ended in the folder after the same number of steps are not repeated.
+Each run has one seed and one thread, and on Atari `--preset fast` and no evaluation. The table
+shows that every normalization trains without a fault and that its instruments read finite numbers;
+one seed does not compare them. Runs that ended in the folder after the same number of steps are not
+repeated.
 """
 
 import argparse
@@ -45,14 +46,20 @@ def train(norm: str, folder: Path, steps: int, env: str, agent: str) -> tuple[in
     """Train one run; return its exit code and CPU time in seconds."""
     command = [sys.executable, "-m", "wnrl.train", "--env", env, "--agent", agent]
     command += ["--preset", "fast"] if is_atari(env) else []
-    command += ["--norm", norm, "--steps", str(steps), "--threads", "1", "--no-calibrate"]
-    command += ["--eval-every-steps", str(steps), "--eval-episodes", "5", "--run-dir", str(folder)]
+    command += ["--norm", *norm.split()]
+    command += ["--steps", str(steps), "--threads", "1", "--no-calibrate"]
+    if is_atari(env):  # where a greedy policy that never serves plays for half an hour
+        command += ["--eval-every-steps", "0"]
+    else:
+        command += ["--eval-every-steps", str(steps), "--eval-episodes", "5"]
+    command += ["--run-dir", str(folder)]
     log = folder.with_suffix(".log")
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w") as file:
         child = subprocess.Popen([*command, "--overwrite"], stdout=file, stderr=subprocess.STDOUT)
         _, status, usage = os.wait4(child.pid, 0)
-    return os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_stime
+        child.returncode = os.waitstatus_to_exitcode(status)  # for Popen, which did not wait
+    return child.returncode, usage.ru_utime + usage.ru_stime
 
 
 def read(norm: str, folder: Path) -> Row:
@@ -81,7 +88,12 @@ def read(norm: str, folder: Path) -> Row:
 def main() -> None:
     """Parse the flags, train, print and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
-    parser.add_argument("--norm", nargs="+", default=list(NORMS), help="normalizations")
+    parser.add_argument(
+        "--norm",
+        nargs="+",
+        default=list(NORMS),
+        help='normalizations, each with flags if need be: "batch --norm.statistics target"',
+    )
     parser.add_argument("--env", default="Breakout", help="environment")
     parser.add_argument("--agent", default="dqn", help="agent")
     parser.add_argument("--steps", type=int, default=20_000, help="agent steps of each run")
@@ -89,10 +101,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for the runs")
     parser.add_argument("--csv", type=Path, help="file for the table")
     given = parser.parse_args()
-    norms = [get_norm(name).name for name in given.norm]
+    for norm in given.norm:
+        get_norm(norm.split()[0])  # refuses an unknown name before the first run
 
     def run(norm: str) -> Row:
-        folder, ended = given.out / norm, given.out / f"{norm}.json"
+        name = "_".join(norm.replace("--", "").split())
+        folder, ended = given.out / name, given.out / f"{name}.json"
         end: Row = json.loads(ended.read_text()) if ended.exists() else {}
         if end.get("agent_steps") != given.steps:
             ended.unlink(missing_ok=True)  # its run is about to be overwritten
@@ -106,7 +120,7 @@ def main() -> None:
         return row
 
     with ThreadPoolExecutor(given.jobs) as pool:
-        rows = list(pool.map(run, norms))
+        rows = list(pool.map(run, given.norm))
     if given.csv:
         with given.csv.open("w", newline="") as file:
             writer = csv.DictWriter(file, COLUMNS)

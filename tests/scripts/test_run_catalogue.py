@@ -70,3 +70,21 @@ def test_an_entry_that_ended_is_run_again_for_other_steps_alone(
     (tmp_path / "none.json").write_text(json.dumps({"exit_code": 0, "cpu_s": 1.0}))
     table(monkeypatch, tmp_path, 60)  # of an earlier script, which did not say
     assert ("none", 60) in calls
+
+
+def test_the_flags_of_an_entry_reach_its_command(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    seen = tmp_path / "seen"
+    program = tmp_path / "python"
+    program.write_text(f"#!/bin/sh\necho $#: $@ > {seen}\n")
+    program.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(program))
+    entry = "batch --norm.statistics target"
+    assert run_catalogue.train(entry, tmp_path / "run", 8, "CartPole-v1", "dqn")[0] == 0
+    count, arguments = seen.read_text().split(":")
+    assert f"--norm {entry} --steps 8" in arguments
+    assert int(count) == len(arguments.split())
+    assert run_catalogue.train(entry, tmp_path / "run", 8, "Breakout", "dqn")[0] == 0
+    assert "--preset fast" in seen.read_text()
+    assert "--eval-every-steps 0" in seen.read_text()

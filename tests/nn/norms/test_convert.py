@@ -464,4 +464,9 @@ def test_optimizers_and_settings_without_a_kin_raise_and_change_nothing() -> Non
         with pytest.raises(UsageError, match="require storage='gv'"):
             to_w_(layer, torch.optim.Adam(layer.parameters()))
         assert layer.storage == "gv"
+    for bound in (0.0, 1.0):
+        layer = WNLinear(3, 2, storage="w")
+        with pytest.raises(UsageError, match=rf"max_v_norm {bound:g}, .* set it to inf first"):
+            to_gv_(layer, WNAdam([{"params": layer.parameters(), "max_v_norm": bound}]))
+        assert layer.storage == "w"
     assert list(map(id, net.parameters())) == list(map(id, parameters))

@@ -4,6 +4,7 @@ Every conversion keeps the function that a network computes, up to rounding, and
 its optimizer. Layers are converted in place. Plain layers are converted in `convert`.
 """
 
+import math
 from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Any
@@ -126,10 +127,12 @@ def to_gv_(
 
     Raises:
         UsageError: another optimizer, one that normalizes weights of plain layers, which storage
-            "gv" cannot hold, or a layer whose options need storage "w". Nothing has changed then.
+            "gv" cannot hold, one with a bound on ||v||, or a layer whose options need storage "w".
+            Nothing has changed then.
     """
     pair = pair_of_normalizing(optimizer)
     _check_marked(module, optimizer)
+    _check_unbounded(optimizer)
     assert isinstance(optimizer, NormalizingOptimizer)
     parts = _store_gv_(module, optimizer)
     options: dict[str, Any] = {}
@@ -176,6 +179,17 @@ def _check_marked(module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
                     f"to_gv_ met a normalized weight of shape {tuple(p.shape)} that no layer with "
                     'storage="w" holds: convert_(module, storage="w") first'
                 )
+
+
+def _check_unbounded(optimizer: torch.optim.Optimizer) -> None:
+    """Raise a UsageError if a group bounds ||v||, which no optimizer of torch does."""
+    for group in optimizer.param_groups:
+        bound = group.get("max_v_norm", math.inf)
+        if group["weight_norm"] and bound < math.inf:
+            raise UsageError(
+                f"to_gv_ met a group with max_v_norm {bound:g}, which torch's optimizers do not "
+                "keep: set it to inf first, and ||v|| grows from here on"
+            )
 
 
 def _store_gv_(
