@@ -301,21 +301,24 @@ def run(agent: str, env: str, side: str, seed: int) -> dict[str, Any]:
     }
 
 
-def pairs(rows: Sequence[Mapping[str, str]]) -> Iterator[str]:
-    """Yield a line for each agent and environment, with verdicts that hold for all together."""
+def pairs(rows: Sequence[Mapping[str, str]], peer: str = "sb3") -> Iterator[str]:
+    """Yield a line for each agent and environment, with verdicts that hold for all together.
+
+    `peer` is the side that wnrl is compared with, and the margin a share of.
+    """
     found = []
     for agent, env in dict.fromkeys((row["agent"], row["env"]) for row in rows):
         here = [row for row in rows if (row["agent"], row["env"]) == (agent, env)]
         scores = {
             side: [float(row["final_return"]) for row in here if row["side"] == side]
-            for side in SIDES
+            for side in (peer, "wnrl")
         }
         if min(len(of) for of in scores.values()) < 2:
             continue
         lowest = min(float(row["lowest_return"]) for row in here)
-        margin = MARGIN * (float(np.mean(scores["sb3"])) - lowest)
+        margin = MARGIN * (float(np.mean(scores[peer])) - lowest)
         found.append(
-            (agent, env, scores, welch(group(scores["wnrl"]), group(scores["sb3"])), margin)
+            (agent, env, scores, welch(group(scores["wnrl"]), group(scores[peer])), margin)
         )
     differ = holm([float(each[3].safe_p()) for each in found])
     within = holm([float(each[3].equivalence_p(each[4])) for each in found])
@@ -324,10 +327,11 @@ def pairs(rows: Sequence[Mapping[str, str]]) -> Iterator[str]:
     ):
         interval = difference.interval()
         claim = verdict(interval.value, p, p_within).name.lower().replace("_", " ")
+        means = {side: float(np.mean(of)) for side, of in scores.items()}
         yield (
-            f"{agent} {env}: SB3 {np.mean(scores['sb3']):.1f}, wnrl {np.mean(scores['wnrl']):.1f}, "
+            f"{agent} {env}: {peer} {means[peer]:.1f}, wnrl {means['wnrl']:.1f}, "
             f"difference {interval.value:+.1f} [{interval.low:+.1f}, {interval.high:+.1f}], "
-            f"margin {margin:.1f}: {claim} ({len(scores['sb3'])} and {len(scores['wnrl'])} seeds)"
+            f"margin {margin:.1f}: {claim} ({len(scores[peer])} and {len(scores['wnrl'])} seeds)"
         )
 
 

@@ -26,12 +26,20 @@ def test_verdicts_allow_for_all_pairs() -> None:
     unclear = rows("unclear", [60.0, 100, 140] * 4, [50.0, 90, 130] * 4)
     one, other, third = parity.pairs([*alike, *apart, *unclear])
     assert one == (
-        "ppo alike: SB3 100.0, wnrl 100.0, difference +0.0 [-0.7, +0.7], margin 10.0: within "
+        "ppo alike: sb3 100.0, wnrl 100.0, difference +0.0 [-0.7, +0.7], margin 10.0: within "
         "margin (12 and 12 seeds)"
     )
     assert "difference -50.0" in other
     assert other.endswith("margin 10.0: worse (12 and 12 seeds)")
     assert third.endswith("undecided (12 and 12 seeds)")
+
+
+def test_another_peer_gives_the_margin() -> None:
+    table = rows("alike", [99.0, 100, 101] * 4, [9.0, 10, 11] * 4)
+    swapped = [row | {"side": {"sb3": "wnrl", "wnrl": "theirs"}[row["side"]]} for row in table]
+    (line,) = parity.pairs(swapped, peer="theirs")
+    assert line.startswith("ppo alike: theirs 10.0, wnrl 100.0, difference +90.0")
+    assert "margin 1.0: better" in line
 
 
 def test_one_seed_gives_no_verdict() -> None:

@@ -1,0 +1,138 @@
+"""Train DQN on MinAtar with Young & Tian's own program and with wnrl, and compare the returns.
+
+    git clone https://github.com/kenjyoung/MinAtar
+    python scripts/young_tian.py --program MinAtar/examples/dqn.py --csv FILE
+        [--game Asterix ...] [--steps 200_000] [--seeds 3]
+
+Both have the settings of their paper, all six actions, and one thread; the number of steps is ours,
+since the paper's five million take hours. Each run is one row of the CSV file, and a repeated
+command does what is missing. At the end it prints each game's difference of the mean final
+returns, its interval and a verdict.
+"""
+
+import argparse
+import csv
+import importlib.util
+import itertools
+import random
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from parity import WINDOW, pairs
+
+from wnrl.config import make_config
+from wnrl.doctor.software import git_commit
+from wnrl.report.run_result import read_episodes
+from wnrl.stats.learning_curves import area_under_curve, final_window
+from wnrl.train.run import train
+
+GAMES = ("Asterix", "Breakout", "Freeway", "Seaquest", "SpaceInvaders")
+Episodes = tuple[np.ndarray, np.ndarray]  # agent steps (E,) at their ends, and returns (E,)
+
+
+def load(program: Path) -> ModuleType:
+    """Return Young & Tian's program as a module."""
+    spec = importlib.util.spec_from_file_location("young_tian_dqn", program)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def train_theirs(program: ModuleType, game: str, steps: int, seed: int) -> Episodes:
+    """Train with their program, all of whose random numbers are seeded."""
+    torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - the generator that their program and the games use
+    name = "space_invaders" if game == "SpaceInvaders" else game.lower()
+    environment = program.Environment(name)
+    environment.seed(seed)
+    program.NUM_FRAMES = steps
+    with tempfile.TemporaryDirectory() as folder:
+        program.dqn(environment, False, False, f"{folder}/run", step_size=program.STEP_SIZE)
+        saved = torch.load(f"{folder}/run_data_and_weights", weights_only=False)
+    return np.array(saved["frame_stamps"], np.float64), np.array(saved["returns"], np.float64)
+
+
+def train_wnrl(game: str, steps: int, seed: int) -> Episodes:
+    """Train with wnrl's defaults on MinAtar, without a normalization."""
+    with tempfile.TemporaryDirectory() as folder:
+        config = make_config(
+            env=f"MinAtar/{game}-v0",
+            agent="dqn",
+            norm="none",
+            seed=seed,
+            steps=steps,
+            run_dir=f"{folder}/run",
+            threads=1,
+            eval_every_steps=0,
+            instruments_every_updates=0,
+            calibrate=False,
+        )
+        for _ in train(config):
+            pass
+        ends, returns, _, _ = read_episodes(Path(folder) / "run" / "episodes.csv")
+    return ends, returns
+
+
+def row(game: str, side: str, seed: int, steps: int, episodes: Episodes) -> dict[str, Any]:
+    """Return the row of a run."""
+    ends, returns = episodes
+    scores = {"total_steps": steps, "window_steps": WINDOW * steps}
+    return {
+        "agent": "dqn",
+        "env": f"MinAtar/{game}-v0",
+        "side": side,
+        "seed": seed,
+        "agent_steps": steps,
+        "episodes": len(returns),
+        "final_return": round(final_window(ends, returns, **scores), 3),
+        "area": round(area_under_curve(ends, returns, **scores), 3),
+        "lowest_return": returns.min(),
+        "commit": git_commit() or "",
+    }
+
+
+def main() -> None:
+    """Train what the file lacks, every game of a seed before the next seed; print the verdicts."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--program", type=Path, required=True, help="their examples/dqn.py")
+    parser.add_argument("--csv", type=Path, required=True, help="file of the runs' scores")
+    parser.add_argument("--game", nargs="+", choices=GAMES, default=list(GAMES), help="games")
+    parser.add_argument("--steps", type=int, default=200_000, help="agent steps of a run")
+    parser.add_argument("--seeds", type=int, default=3, help="seeds, numbered from 1")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    program = load(given.program)
+    sides: dict[str, Callable[[str, int, int], Episodes]] = {
+        "theirs": lambda game, steps, seed: train_theirs(program, game, steps, seed),
+        "wnrl": train_wnrl,
+    }
+    rows: list[dict[str, Any]] = []
+    if given.csv.exists():
+        with given.csv.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+    done = {(each["env"], each["side"], int(each["seed"])) for each in rows}
+    for seed, game, side in itertools.product(range(1, given.seeds + 1), given.game, sides):
+        if (f"MinAtar/{game}-v0", side, seed) in done:
+            continue
+        new = row(game, side, seed, given.steps, sides[side](game, given.steps, seed))
+        print(", ".join(f"{name} {value}" for name, value in new.items()), flush=True)
+        with given.csv.open("a", newline="") as file:
+            writer = csv.DictWriter(file, list(new), lineterminator="\n")
+            if not rows:
+                writer.writeheader()
+            writer.writerow(new)
+        rows.append({name: str(value) for name, value in new.items()})
+    for line in pairs(rows, peer="theirs"):
+        print(line)
+
+
+if __name__ == "__main__":
+    main()
