@@ -53,7 +53,7 @@ separate = _shared("separate torso for the value")
 
 LOSSES = ("huber", "mse", "categorical")
 BELLEMARE = "Bellemare et al. 2017, section 5"
-FAREBROTHER = "Farebrother et al. 2024, section 4"
+FAREBROTHER = "Farebrother et al. 2024"
 loss = _shared(
     "loss of the TD error, or that of a distribution of the value (categorical)",
     choices=LOSSES,

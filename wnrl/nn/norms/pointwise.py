@@ -32,7 +32,7 @@ def alpha_setting(source: str) -> Any:
 class TanhSettings:
     """Settings of Dynamic Tanh."""
 
-    alpha: float = alpha_setting("Zhu et al. 2025, section 4")
+    alpha: float = alpha_setting("Zhu et al. 2025, jiachenzhu/DyT")
 
 
 def dynamic_tanh(settings: TanhSettings) -> Norm:

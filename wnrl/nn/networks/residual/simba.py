@@ -2,7 +2,7 @@
 
     x = E obs,      x <- x + down(relu(up(LN(x)))) in each block,      features = LN(x)
 
-Source: Lee et al. 2024, arXiv 2410.09754, section 4, and DAVIAN-Robotics/SimbaV2 at 86899c2
+Source: Lee et al. 2024, arXiv 2410.09754, and DAVIAN-Robotics/SimbaV2 at 86899c2
 (scale_rl/agents/simba). Left out: the running normalization of observations, which is a setting of
 its own, and the authors' initialization (orthogonal E, He normal in the blocks).
 """

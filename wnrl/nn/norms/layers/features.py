@@ -13,7 +13,7 @@ class UnitLength(nn.Module):
     Args:
         eps: lower bound of the length.
 
-    Source: Hussing et al. 2024, arXiv 2403.05996, section 4.3 (output feature normalization).
+    Source: Hussing et al. 2024, arXiv 2403.05996 (output feature normalization).
     """
 
     def __init__(self, eps: float = 1e-12) -> None:

@@ -5,7 +5,7 @@
 So s (init / scale) starts at `init`, and a step of an optimizer such as Adam changes it by about
 lr init / scale: `scale` sets how fast it learns.
 
-Source: Lee et al. 2025, arXiv 2502.15280, section 4, and DAVIAN-Robotics/SimbaV2 at 86899c2. The
+Source: Lee et al. 2025, arXiv 2502.15280, and DAVIAN-Robotics/SimbaV2 at 86899c2. The
 bias is ours: there a constant input takes its place.
 """
 

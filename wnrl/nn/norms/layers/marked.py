@@ -58,7 +58,7 @@ def parseval_penalty(network: nn.Module, strength: float, scale: float, groups: 
     W (O, K) are the weights as rows. M is 1 where both units are in the same of `groups` groups of
     units next to each other, else 0; fewer pairs of units are then held orthogonal.
 
-    Source: Chung et al. 2024, arXiv 2412.07224, section 4; (64 / O)^2 from their code.
+    Source: Chung et al. 2024, arXiv 2412.07224; (64 / O)^2 from their code.
     """
     penalties = []
     for weight in marked_weights(network):

@@ -58,7 +58,7 @@ class Pointwise(nn.Module):
 class DynamicTanh(Pointwise):
     """y = weight tanh(alpha x) + bias; arguments as in `Pointwise`.
 
-    Source: Zhu et al. 2025, arXiv 2503.10622, section 4; the same in jiachenzhu/DyT.
+    Source: Zhu et al. 2025, arXiv 2503.10622, and jiachenzhu/DyT.
     """
 
     def squashed(self, input: Tensor) -> Tensor:

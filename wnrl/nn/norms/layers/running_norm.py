@@ -25,7 +25,7 @@ class RunningNorm(nn.Module):
     Raises:
         ValueError: from `forward`, a shape that does not fit.
 
-    Source: RSNorm of SimBa, Lee et al. 2024, arXiv 2410.09754, section 4.1, which counts each
+    Source: RSNorm of SimBa, Lee et al. 2024, arXiv 2410.09754, which counts each
     observation when it is acted on; here each counts when it is learned from.
     """
 
