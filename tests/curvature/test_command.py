@@ -6,11 +6,14 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
+from wnrl.curvature import table
 from wnrl.curvature.command import main
 from wnrl.curvature.next_update import next_update
 from wnrl.train import command as train
 from wnrl.train import resume
+from wnrl.train.storage.checkpoint import Checkpoints
 
 FEW = ("--rows=32", "--small-rows=8", "--iterations=4")
 
@@ -112,6 +115,40 @@ def test_a_checkpoint_is_named_by_its_step(dqn: Path, capsys: pytest.CaptureFixt
     assert "has no checkpoint of agent step 7; it has 80, 160" in capsys.readouterr().err
     assert main([str(dqn), "--checkpoint=80", *FEW]) == 2
     assert "has learnt nothing yet at agent step 80" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_rollout_and_the_rows_of_it_follow_the_seed(tmp_path: Path) -> None:
+    flags = ("--steps=160", "--agent=ppo", "--num-envs=4", "--norm=batch")
+    run = trained(tmp_path / "run", *flags)
+
+    def observations(rows: int, seed: int) -> torch.Tensor:
+        update = next_update(run, rows, checkpoint=None, seed=seed)
+        saved = Checkpoints(run).latest()
+        assert saved is not None
+        for name, value in saved.state()["agent"]["network"].items():
+            assert torch.equal(update.network.state_dict()[name], value), name
+        minibatch, _ = update.problem.inputs
+        obs: torch.Tensor = minibatch.rows.obs
+        return obs
+
+    every = observations(128, 0)  # the whole rollout
+    assert len(every) == 128
+    assert not torch.equal(every, observations(128, 1))
+    few = observations(30, 0)
+    torch.manual_seed(5)
+    assert torch.equal(few, observations(30, 0))
+
+
+@pytest.mark.slow
+def test_small_batches_of_more_than_half_of_the_rows_are_refused(
+    dqn: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    update = next_update(dqn, 32, checkpoint=None, seed=0)
+    short = update._replace(problem=update.problem.take(torch.arange(10)))
+    monkeypatch.setattr(table, "next_update", lambda *_, **__: short)
+    assert main([str(dqn), *FEW]) == 2
+    assert "--small-rows 8 is more than half of the 10 transitions" in capsys.readouterr().err
 
 
 @pytest.mark.slow
