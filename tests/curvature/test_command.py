@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -107,6 +108,33 @@ def test_the_readings_are_written_and_repeat(
     assert named["hessian_largest/w"] > 0
     assert main([str(dqn), *FEW, f"--out={tmp_path / 'none'}"]) == 2
     assert "is no folder; make it" in capsys.readouterr().err
+
+
+def readings() -> dict[str, float]:
+    """Hand numbers: 1 in w, 2 in (g, v), and no noise that has a scale."""
+    spectrum = {
+        f"{matrix}_{quantity}/{where}": value
+        for matrix in ("hessian", "gauss_newton")
+        for quantity in ("largest", "smallest", "mean_magnitude", "condition", "top5_ratio")
+        for where, value in (("w", 1.0), ("gv", 2.0))
+    }
+    noise = {"noise_scale/all": math.inf, "gradient_squared/all": math.nan}
+    return {**spectrum, "adaptive_sharpness/w": 0.5, **noise}
+
+
+def test_the_table_has_w_and_gv_in_their_columns() -> None:
+    lines = [line.split() for line in table.shown(readings())]
+    assert ["Hessian,", "largest", "eigenvalue", "1", "2"] in lines
+    assert ["adaptive", "sharpness", "0.5"] in lines
+    assert ["all", "layers", "inf", "nan", "-", "-", "-"] in lines
+
+
+def test_what_is_not_finite_is_null_in_json(tmp_path: Path) -> None:
+    one, other = table.write(tmp_path, 160, readings())
+    written = json.loads(Path(other).read_text())["readings"]
+    assert written["hessian_largest/gv"] == 2.0
+    assert written["noise_scale/all"] is None
+    assert "160,noise_scale,all,inf" in Path(one).read_text().splitlines()
 
 
 @pytest.mark.slow
