@@ -1,4 +1,4 @@
-"""scripts/parity.py: verdicts on hand numbers, and short runs of both sides."""
+"""scripts/parity/with_sb3.py: verdicts on hand numbers, and short runs of both sides."""
 
 import csv
 import dataclasses
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from script_modules import load_script
 
-parity = load_script("parity.py")
+parity = load_script("parity/with_sb3.py")
 SHORT = {"CartPole-v1": 600, "MinAtar/Breakout-v1": 600}
 
 
@@ -24,7 +24,7 @@ def test_verdicts_allow_for_all_pairs() -> None:
     alike = rows("alike", [99.0, 100, 101] * 4, [99.0, 100, 101] * 4)
     apart = rows("apart", [99.0, 100, 101] * 4, [49.0, 50, 51] * 4)
     unclear = rows("unclear", [60.0, 100, 140] * 4, [50.0, 90, 130] * 4)
-    one, other, third = parity.pairs([*alike, *apart, *unclear])
+    one, other, third = parity.verdicts([*alike, *apart, *unclear], peer="sb3")
     assert one == (
         "ppo alike: sb3 100.0, wnrl 100.0, difference +0.0 [-0.7, +0.7], margin 10.0: within "
         "margin (12 and 12 seeds)"
@@ -37,13 +37,13 @@ def test_verdicts_allow_for_all_pairs() -> None:
 def test_another_peer_gives_the_margin() -> None:
     table = rows("alike", [99.0, 100, 101] * 4, [9.0, 10, 11] * 4)
     swapped = [row | {"side": {"sb3": "wnrl", "wnrl": "theirs"}[row["side"]]} for row in table]
-    (line,) = parity.pairs(swapped, peer="theirs")
+    (line,) = parity.verdicts(swapped, peer="theirs")
     assert line.startswith("ppo alike: theirs 10.0, wnrl 100.0, difference +90.0")
     assert "margin 1.0: better" in line
 
 
 def test_one_seed_gives_no_verdict() -> None:
-    assert not list(parity.pairs(rows("one", [1.0], [1.0])))
+    assert not list(parity.verdicts(rows("one", [1.0], [1.0]), peer="sb3"))
 
 
 @pytest.mark.slow
@@ -62,7 +62,7 @@ def test_both_sides_train_and_a_repeated_command_adds_nothing(
         parity.CASES, agent, dataclasses.replace(case, steps=SHORT, settings=settings)
     )
     table = tmp_path / "parity.csv"
-    arguments = ["parity.py", "--csv", str(table), "--agent", agent, "--env", env, "--seeds", "1"]
+    arguments = ["with_sb3.py", "--csv", str(table), "--agent", agent, "--env", env, "--seeds", "1"]
     monkeypatch.setattr("sys.argv", arguments)
     parity.main()
     written = table.read_text()

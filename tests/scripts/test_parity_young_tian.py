@@ -1,4 +1,4 @@
-"""scripts/young_tian.py with a stand-in for their program, which is under the GPL and not here."""
+"""scripts/parity/with_young_tian.py with a stand-in for their program, which is under the GPL."""
 
 import csv
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 from script_modules import load_script
 
 pytest.importorskip("minatar")
-young_tian = load_script("young_tian.py")
+young_tian = load_script("parity/with_young_tian.py")
 
 STAND_IN = """
 import torch
@@ -38,7 +38,7 @@ def test_both_sides_train_and_a_repeated_command_adds_nothing(
     program.write_text(STAND_IN)
     arguments = ["--program", str(program), "--csv", str(table), "--game", "Breakout"]
     arguments += ["--steps", "5500", "--seeds", "1"]
-    monkeypatch.setattr("sys.argv", ["young_tian.py", *arguments])
+    monkeypatch.setattr("sys.argv", ["with_young_tian.py", *arguments])
     young_tian.main()
     written = table.read_text()
     runs = list(csv.DictReader(written.splitlines()))

@@ -4,21 +4,22 @@ Both get the same environment, network, hyperparameters and number of agent step
 differs. Each run is one row of the CSV file, and a repeated command does what is missing. At the
 end it prints, for each pair, the difference of the mean final returns, its interval and a verdict.
 
-    python scripts/parity.py --csv FILE [--agent ppo a2c dqn] [--env CartPole-v1 ...] [--seeds 10]
+    python scripts/parity/with_sb3.py --csv FILE
+        [--agent ppo a2c dqn] [--env CartPole-v1 ...] [--seeds 10]
 """
 
 import argparse
-import csv
 import itertools
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import gymnasium
 import numpy as np
-import torch
+from contest import Episodes, Task, train_missing, verdicts
 from stable_baselines3 import A2C, DQN, PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.env_util import make_vec_env
@@ -27,20 +28,11 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 
 from wnrl.config import make_config
-from wnrl.doctor.software import git_commit
 from wnrl.envs.make import is_minatar
 from wnrl.nn.networks.minatar import MinAtarTorso
 from wnrl.nn.norms.catalogue import get_norm
 from wnrl.report.run_result import read_episodes
-from wnrl.stats.difference import welch
-from wnrl.stats.intervals import group
-from wnrl.stats.learning_curves import area_under_curve, final_window
-from wnrl.stats.multiple_tests import holm
-from wnrl.stats.verdict import verdict
 from wnrl.train.run import train
-
-WINDOW = 0.1  # share of the agent steps, at their end, whose episodes are the final return
-MARGIN = 0.1  # smallest difference that matters, as a share of SB3's final return above the lowest
 
 PPO_SETTINGS: Mapping[str, Any] = {
     "num_envs": 8,
@@ -234,7 +226,7 @@ CASES = {
 ENVS = list(CASES["ppo"].steps)
 
 
-def train_wnrl(agent: str, env: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def train_wnrl(agent: str, env: str, seed: int) -> Episodes:
     """Train with wnrl, norm none; return agent steps (E,) and returns (E,) of the episodes."""
     case = CASES[agent]
     own = {} if is_minatar(env) else case.control
@@ -259,7 +251,7 @@ def train_wnrl(agent: str, env: str, seed: int) -> tuple[np.ndarray, np.ndarray]
     return steps, returns
 
 
-def train_sb3(agent: str, env: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def train_sb3(agent: str, env: str, seed: int) -> Episodes:
     """Train with SB3; return agent steps (E,) and returns (E,) of the episodes."""
     case = CASES[agent]
     total = case.steps[env]
@@ -280,61 +272,6 @@ def train_sb3(agent: str, env: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
 SIDES = {"sb3": train_sb3, "wnrl": train_wnrl}
 
 
-def run(agent: str, env: str, side: str, seed: int) -> dict[str, Any]:
-    """Train once and return a row of the table."""
-    torch.set_num_threads(1)
-    total = CASES[agent].steps[env]
-    steps, returns = SIDES[side](agent, env, seed)
-    window = WINDOW * total
-    scores = {"total_steps": total, "window_steps": window}
-    return {
-        "agent": agent,
-        "env": env,
-        "side": side,
-        "seed": seed,
-        "agent_steps": total,
-        "episodes": len(returns),
-        "final_return": round(final_window(steps, returns, **scores), 3),
-        "area": round(area_under_curve(steps, returns, **scores), 3),
-        "lowest_return": returns.min(),
-        "commit": git_commit() or "",
-    }
-
-
-def pairs(rows: Sequence[Mapping[str, str]], peer: str = "sb3") -> Iterator[str]:
-    """Yield a line for each agent and environment, with verdicts that hold for all together.
-
-    `peer` is the side that wnrl is compared with, and the margin a share of.
-    """
-    found = []
-    for agent, env in dict.fromkeys((row["agent"], row["env"]) for row in rows):
-        here = [row for row in rows if (row["agent"], row["env"]) == (agent, env)]
-        scores = {
-            side: [float(row["final_return"]) for row in here if row["side"] == side]
-            for side in (peer, "wnrl")
-        }
-        if min(len(of) for of in scores.values()) < 2:
-            continue
-        lowest = min(float(row["lowest_return"]) for row in here)
-        margin = MARGIN * (float(np.mean(scores[peer])) - lowest)
-        found.append(
-            (agent, env, scores, welch(group(scores["wnrl"]), group(scores[peer])), margin)
-        )
-    differ = holm([float(each[3].safe_p()) for each in found])
-    within = holm([float(each[3].equivalence_p(each[4])) for each in found])
-    for (agent, env, scores, difference, margin), p, p_within in zip(
-        found, differ, within, strict=True
-    ):
-        interval = difference.interval()
-        claim = verdict(interval.value, p, p_within).name.lower().replace("_", " ")
-        means = {side: float(np.mean(of)) for side, of in scores.items()}
-        yield (
-            f"{agent} {env}: {peer} {means[peer]:.1f}, wnrl {means['wnrl']:.1f}, "
-            f"difference {interval.value:+.1f} [{interval.low:+.1f}, {interval.high:+.1f}], "
-            f"margin {margin:.1f}: {claim} ({len(scores[peer])} and {len(scores['wnrl'])} seeds)"
-        )
-
-
 def main() -> None:
     """Train what the file lacks, and print the verdicts."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -343,24 +280,14 @@ def main() -> None:
     parser.add_argument("--env", nargs="+", choices=ENVS, default=ENVS, help="environments")
     parser.add_argument("--seeds", type=int, default=10, help="seeds, numbered from 1")
     given = parser.parse_args()
-    rows: list[dict[str, Any]] = []
-    if given.csv.exists():
-        with given.csv.open(newline="") as file:
-            rows = list(csv.DictReader(file))
-    done = {(row["agent"], row["env"], row["side"], int(row["seed"])) for row in rows}
     seeds = range(1, given.seeds + 1)
-    for seed, env, agent, side in itertools.product(seeds, given.env, given.agent, SIDES):
-        if (agent, env, side, seed) in done:
-            continue
-        row = run(agent, env, side, seed)
-        print(", ".join(f"{name} {value}" for name, value in row.items()), flush=True)
-        with given.csv.open("a", newline="") as file:
-            writer = csv.DictWriter(file, list(row))
-            if not rows:
-                writer.writeheader()
-            writer.writerow(row)
-        rows.append({name: str(value) for name, value in row.items()})
-    for line in pairs(rows):
+    tasks = (
+        Task(
+            agent, env, side, seed, CASES[agent].steps[env], partial(SIDES[side], agent, env, seed)
+        )
+        for seed, env, agent, side in itertools.product(seeds, given.env, given.agent, SIDES)
+    )
+    for line in verdicts(train_missing(tasks, given.csv), peer="sb3"):
         print(line)
 
 

@@ -1,7 +1,7 @@
 """Train DQN on MinAtar with Young & Tian's own program and with wnrl, and compare the returns.
 
     git clone https://github.com/kenjyoung/MinAtar
-    python scripts/young_tian.py --program MinAtar/examples/dqn.py --csv FILE
+    python scripts/parity/with_young_tian.py --program MinAtar/examples/dqn.py --csv FILE
         [--game Asterix ...] [--steps 200_000] [--seeds 3]
 
 Both have the settings of their paper, all six actions, and one thread; the number of steps is ours,
@@ -11,28 +11,24 @@ returns, its interval and a verdict.
 """
 
 import argparse
-import csv
 import importlib.util
 import itertools
 import random
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 import torch
-from parity import WINDOW, pairs
+from contest import Episodes, Task, train_missing, verdicts
 
 from wnrl.config import make_config
-from wnrl.doctor.software import git_commit
 from wnrl.report.run_result import read_episodes
-from wnrl.stats.learning_curves import area_under_curve, final_window
 from wnrl.train.run import train
 
 GAMES = ("Asterix", "Breakout", "Freeway", "Seaquest", "SpaceInvaders")
-Episodes = tuple[np.ndarray, np.ndarray]  # agent steps (E,) at their ends, and returns (E,)
 
 
 def load(program: Path) -> ModuleType:
@@ -81,24 +77,6 @@ def train_wnrl(game: str, steps: int, seed: int) -> Episodes:
     return ends, returns
 
 
-def row(game: str, side: str, seed: int, steps: int, episodes: Episodes) -> dict[str, Any]:
-    """Return the row of a run."""
-    ends, returns = episodes
-    scores = {"total_steps": steps, "window_steps": WINDOW * steps}
-    return {
-        "agent": "dqn",
-        "env": f"MinAtar/{game}-v0",
-        "side": side,
-        "seed": seed,
-        "agent_steps": steps,
-        "episodes": len(returns),
-        "final_return": round(final_window(ends, returns, **scores), 3),
-        "area": round(area_under_curve(ends, returns, **scores), 3),
-        "lowest_return": returns.min(),
-        "commit": git_commit() or "",
-    }
-
-
 def main() -> None:
     """Train what the file lacks, every game of a seed before the next seed; print the verdicts."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -108,29 +86,23 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=200_000, help="agent steps of a run")
     parser.add_argument("--seeds", type=int, default=3, help="seeds, numbered from 1")
     given = parser.parse_args()
-    torch.set_num_threads(1)
     program = load(given.program)
     sides: dict[str, Callable[[str, int, int], Episodes]] = {
-        "theirs": lambda game, steps, seed: train_theirs(program, game, steps, seed),
+        "theirs": partial(train_theirs, program),
         "wnrl": train_wnrl,
     }
-    rows: list[dict[str, Any]] = []
-    if given.csv.exists():
-        with given.csv.open(newline="") as file:
-            rows = list(csv.DictReader(file))
-    done = {(each["env"], each["side"], int(each["seed"])) for each in rows}
-    for seed, game, side in itertools.product(range(1, given.seeds + 1), given.game, sides):
-        if (f"MinAtar/{game}-v0", side, seed) in done:
-            continue
-        new = row(game, side, seed, given.steps, sides[side](game, given.steps, seed))
-        print(", ".join(f"{name} {value}" for name, value in new.items()), flush=True)
-        with given.csv.open("a", newline="") as file:
-            writer = csv.DictWriter(file, list(new), lineterminator="\n")
-            if not rows:
-                writer.writeheader()
-            writer.writerow(new)
-        rows.append({name: str(value) for name, value in new.items()})
-    for line in pairs(rows, peer="theirs"):
+    tasks = (
+        Task(
+            "dqn",
+            f"MinAtar/{game}-v0",
+            side,
+            seed,
+            given.steps,
+            partial(sides[side], game, given.steps, seed),
+        )
+        for seed, game, side in itertools.product(range(1, given.seeds + 1), given.game, sides)
+    )
+    for line in verdicts(train_missing(tasks, given.csv), peer="theirs"):
         print(line)
 
 
