@@ -1,10 +1,10 @@
-"""The packaging of `agents/`, and what a built wheel holds."""
+"""The packaging of `agents/`, and the console script. `test_install.py` builds and installs."""
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -69,15 +69,29 @@ def test_the_console_script_is_the_main_function() -> None:
 def test_the_console_script_lists_its_commands(arguments: list[str]) -> None:
     done = wnrl_command(*arguments)
     assert done.returncode == 0
-    assert "wnrl {train,compare,evaluate,doctor,curvature}" in done.stdout
+    listed = [line.split()[0] for line in done.stdout.splitlines() if line.startswith("  ")]
+    folders = [path.parent.name for path in ROOT.glob("wnrl/*/__main__.py")]
+    assert sorted(listed) == sorted(["wnrl", *folders])  # the first is the line of --version
+    assert "\n  doctor     check that training works on this machine\n" in done.stdout
     assert done.stderr == ""
 
 
-def test_an_unknown_command_is_one_line_and_exit_code_2() -> None:
-    done = wnrl_command("trian", "--env", "Breakout")
+def test_the_version_is_the_same_everywhere() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert wnrl_command("--version").stdout == f"wnrl {version}\n"
+    citation = (ROOT / "CITATION.cff").read_text()
+    assert re.findall(r"^version: (.+)$", citation, re.MULTILINE) == [version]
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"), [("trian", "; did you mean train?"), ("--env", "curvature")]
+)
+def test_an_unknown_command_is_one_line_and_exit_code_2(name: str, hint: str) -> None:
+    done = wnrl_command(name, "Breakout")
     assert done.returncode == 2
     assert done.stdout == ""
-    assert "unknown command 'trian'" in done.stderr
+    assert f"unknown command {name!r}; the commands are train, compare, " in done.stderr
+    assert done.stderr.endswith(f"{hint}\n")
     assert done.stderr.count("\n") == 1
 
 
@@ -102,31 +116,3 @@ def test_the_console_script_passes_arguments_and_exit_code_on(
     done = wnrl_command(*arguments)
     assert done.returncode == exit_code, done.stderr
     assert text in done.stdout + done.stderr
-
-
-@pytest.mark.slow
-def test_a_wheel_holds_wnrl_alone_and_installs_elsewhere(tmp_path: Path) -> None:
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
-    source = tmp_path / "source"
-    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(source)], check=True)
-    subprocess.run([*pip, "wheel", "--no-deps", "-w", str(tmp_path), str(source)], check=True)
-    (wheel,) = tmp_path.glob("*.whl")
-    names = zipfile.ZipFile(wheel).namelist()
-    assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"wnrl"}
-    assert "wnrl/agents/dqn.py" in names
-    assert "wnrl/agents/settings/dqn.py" in names
-    assert "wnrl/py.typed" in names
-    assert "wnrl/stats/atari_human_normalized.csv" in names
-
-    site = tmp_path / "site"
-    subprocess.run([*pip, "install", "--no-deps", "--target", str(site), str(wheel)], check=True)
-    code = "import wnrl.train, wnrl.agents.dqn as d; print(d.__file__)"
-    run = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(site), "PATH": ""},
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    assert run.stdout.strip() == str(site / "wnrl" / "agents" / "dqn.py")

@@ -8,26 +8,45 @@ if TYPE_CHECKING:  # not typing's, which takes a tenth of the time before Ctrl-C
 
 __version__ = "0.1.0"
 
-_COMMANDS = {
-    "train": "wnrl.train.command",
-    "compare": "wnrl.compare.command",
-    "evaluate": "wnrl.evaluate.command",
-    "doctor": "wnrl.doctor.command",
-    "curvature": "wnrl.curvature.command",
+_COMMANDS = {  # the module of each, and what it does
+    "train": ("wnrl.train.command", "train an agent, or continue a run"),
+    "compare": ("wnrl.compare.command", "train a grid of runs and report on the normalizations"),
+    "evaluate": ("wnrl.evaluate.command", "play episodes with a trained agent"),
+    "doctor": ("wnrl.doctor.command", "check that training works on this machine"),
+    "curvature": ("wnrl.curvature.command", "measure the curvature of a run's loss"),
 }
 
 
 def main() -> int:
     """Run the console script `wnrl COMMAND ...`; return its exit code."""
-    usage = f"usage: wnrl {{{','.join(_COMMANDS)}}} ...  (wnrl COMMAND --help lists its flags)"
     name, *arguments = sys.argv[1:] or ["--help"]
     if name in ("-h", "--help"):
-        print(usage)
+        print(_help())
+        return 0
+    if name == "--version":
+        print(f"wnrl {__version__}")
         return 0
     if name not in _COMMANDS:
-        print(f"wnrl: unknown command {name!r}; {usage}", file=sys.stderr)
+        from wnrl._settings import nearest
+
+        known = f"the commands are {', '.join(_COMMANDS)}{nearest(name, _COMMANDS)}"
+        print(f"wnrl: unknown command {name!r}; {known}", file=sys.stderr)
         return 2
     return run_command(name, arguments, own_program=True)
+
+
+def _help() -> str:
+    lines = [f"  {name:<11}{summary}" for name, (_, summary) in _COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: wnrl COMMAND [FLAG ...]",
+            "       wnrl --version",
+            "",
+            *lines,
+            "",
+            "wnrl COMMAND --help lists the flags of a command.",
+        ]
+    )
 
 
 def run_command(name: str, arguments: "Sequence[str]", own_program: bool = False) -> int:
@@ -53,5 +72,5 @@ def run_command(name: str, arguments: "Sequence[str]", own_program: bool = False
     if own_program and name == "train":
         importlib.import_module("wnrl.doctor.huge_pages").restart_with_huge_pages()
     entry = importlib.import_module("wnrl.train.process.entry")  # by name: it is above wnrl.doctor
-    exit_code: int = entry.run(f"wnrl.{name}", _COMMANDS[name], arguments)
+    exit_code: int = entry.run(f"wnrl.{name}", _COMMANDS[name][0], arguments)
     return exit_code

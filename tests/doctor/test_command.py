@@ -47,6 +47,13 @@ def test_the_report_is_aligned_and_ends_with_what_to_fix() -> None:
     assert format_report(findings[:1]) == "torch  2.8\n\nTraining works on this machine."
 
 
+def test_a_missing_package_of_an_extra_is_nothing_to_fix(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wnrl.doctor.command, "versions", lambda: {"MinAtar": NOT_INSTALLED})
+    found = next(wnrl.doctor.command._packages())
+    line = "not installed (optional: pip install 'wnrl[minatar]')"
+    assert found == Finding("MinAtar", line)
+
+
 def broken_emulator() -> str:
     raise RuntimeError("no ROM\nsecond line")
 

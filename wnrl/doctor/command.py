@@ -16,7 +16,7 @@ from typing import NamedTuple, NoReturn
 from wnrl._settings import UsageError, cut
 from wnrl.doctor.cpus import cpu_model, cpu_quota, default_threads
 from wnrl.doctor.memory import available_bytes, format_bytes
-from wnrl.doctor.software import NOT_INSTALLED, git_commit, versions
+from wnrl.doctor.software import NOT_INSTALLED, OPTIONAL, git_commit, versions
 from wnrl.envs.usable_cpus import usable_cpus
 
 _GAME = "Breakout"
@@ -80,7 +80,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _packages() -> Iterator[Finding]:
     for name, version in versions().items():
         missing = version == NOT_INSTALLED
-        yield Finding(name, version, f"pip install {name}" if missing else "")
+        if missing and name in OPTIONAL:
+            yield Finding(name, f"{version} (optional: pip install 'wnrl[{OPTIONAL[name]}]')")
+        else:
+            yield Finding(name, version, f"pip install {name}" if missing else "")
     yield Finding("commit", git_commit() or "unknown (not running from a Git checkout)")
     has_triton = importlib.util.find_spec("triton") is not None
     yield Finding("triton", "installed" if has_triton else "not installed (only CUDA needs it)")

@@ -9,6 +9,7 @@ from pathlib import Path
 from wnrl import __version__
 
 NOT_INSTALLED = "not installed"
+OPTIONAL = {"MinAtar": "minatar"}  # distributions that only an extra requires, and the extra
 _DISTRIBUTIONS = (
     "torch",
     "numpy",
