@@ -1,5 +1,7 @@
-"""Evaluation: fair shares, the real emulator, the GIF."""
+"""Evaluation: fair shares, the real emulator, the video."""
 
+import importlib.util
+import re
 from pathlib import Path
 
 import numpy as np
@@ -7,10 +9,13 @@ import pytest
 from PIL import Image, ImageSequence
 
 from wnrl import evaluate
-from wnrl.envs.episode_gif import step_ms
+from wnrl._settings import UsageError
+from wnrl.envs.action_log import ActionLog
 from wnrl.envs.protocols import protocol_named
+from wnrl.envs.recording import of_atari, of_observations
 from wnrl.envs.toy import Corridor
-from wnrl.envs.vector import Actions, Episode, Flags, Observations
+from wnrl.envs.vector import Actions, Episode, Flags, Observations, Recording
+from wnrl.evaluate.video import step_ms, write_video
 from wnrl.train import command, evaluation
 from wnrl.train.evaluation import evaluate_policy
 
@@ -63,21 +68,22 @@ def test_a_run_on_the_real_emulator_is_evaluated_and_drawn(
     breakout: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     gif = tmp_path / "folder" / "play.gif"
-    assert evaluate.main([str(breakout), "--episodes=2", "--epsilon=1", f"--gif={gif}"]) == 0
+    assert evaluate.main([str(breakout), "--episodes=2", "--epsilon=1", f"--video={gif}"]) == 0
     out = capsys.readouterr().out
     assert "at 24 agent steps: 2 episodes, raw return mean" in out
     with Image.open(gif) as image:
-        assert image.size == (160, 210)
+        assert image.size == (320, 420)
         # Pillow joins equal frames and adds their times.
         shown_ms = sum(frame.info["duration"] for frame in ImageSequence.Iterator(image))
     assert shown_ms > 100 * 70
-    assert f"the first {shown_ms / 70:,.0f} agent steps" in out
+    assert f"{shown_ms / 70:,.0f} pictures of the first episode" in out
 
 
 @pytest.mark.parametrize(("frame_skip", "ms"), [(4, 70), (8, 130), (1, 20)])
 def test_an_agent_step_is_shown_as_long_as_it_takes(frame_skip: int, ms: int) -> None:
-    changes = {"frameskip_frames": frame_skip}
-    assert step_ms(protocol_named("classic", changes=changes)) == ms
+    protocol = protocol_named("classic", changes={"frameskip_frames": frame_skip})
+    log = ActionLog(0, np.zeros(0, np.uint8), 0)
+    assert step_ms(of_atari("breakout", protocol, log).steps_per_s) == ms
 
 
 def test_the_same_seed_plays_the_same_episodes(breakout: Path) -> None:
@@ -108,16 +114,85 @@ def test_bad_input_is_one_line_and_exit_code_2(
     assert message in err
 
 
-def test_a_gif_of_what_cannot_be_drawn_is_refused_before_anything_is_played(
+def trained(env: str, run: Path) -> Path:
+    """A short run."""
+    arguments = [f"--env={env}", "--steps=50", "--no-calibrate", "--threads=1", "--agent=pqn"]
+    assert command.main([*arguments, f"--run-dir={run}"]) == 0
+    return run
+
+
+def test_a_video_of_what_cannot_be_seen_is_refused_before_anything_is_played(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["--env=toy/Catch", "--steps=50", "--no-calibrate", f"--run-dir={tmp_path}"]
-    assert command.main(arguments) == 0
+    run = trained("toy/Catch", tmp_path / "run")
     capsys.readouterr()
-    assert evaluate.main([str(tmp_path), f"--gif={tmp_path}/play.gif"]) == 2
-    out, err = capsys.readouterr()
-    assert "--gif draws only Atari games, not toy/Catch" in err
-    assert out == ""
+    for name, problem in (
+        ("play.gif", "--video cannot show toy/Catch: it does not render with render_mode"),
+        ("play.avi", "the name must end in .gif or .mp4"),
+    ):
+        assert evaluate.main([str(run), f"--video={tmp_path / name}"]) == 2
+        out, err = capsys.readouterr()
+        assert problem in err
+        assert err.count("\n") == 1
+        assert out == ""
+
+
+def test_an_mp4_without_its_package_is_refused(
+    breakout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert evaluate.main([str(breakout), "--video=play.mp4"]) == 2
+    assert "needs the package imageio-ffmpeg: pip install 'wnrl[video]'" in capsys.readouterr().err
+
+
+def test_an_environment_that_renders_is_shown_as_it_renders(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("pygame")
+    run = trained("CartPole-v1", tmp_path / "run")
+    video = tmp_path / "play.mp4"
+    assert evaluate.main([str(run), "--episodes=1", f"--video={video}"]) == 0
+    lines = capsys.readouterr()
+    steps = int(re.findall(r" in (\d+) agent steps", lines.err)[-1])
+    assert f"{steps + 1} pictures of the first episode" in lines.out
+    imageio_ffmpeg = pytest.importorskip("imageio_ffmpeg")
+    assert imageio_ffmpeg.count_frames_and_secs(str(video)) == (
+        steps + 1,
+        pytest.approx(steps / 50, abs=0.05),
+    )
+
+
+def test_image_observations_are_shown_where_nothing_renders(tmp_path: Path) -> None:
+    run = trained("toy/CatchPixels", tmp_path / "run")
+    evaluated = evaluate.evaluate_run(run, 3, record=True)
+    assert evaluated.recording is not None
+    pictures = list(evaluated.recording.pictures)
+    assert len(pictures) == evaluated.episodes[0].length_steps + 1
+    assert all(picture.max() == 255 for picture in pictures)
+    assert not (pictures[0] == pictures[1]).all()
+
+
+def test_channels_have_their_own_colours() -> None:
+    planes = np.zeros((4, 2, 2), np.uint8)
+    planes[1, 0, 0] = planes[2, 1, 1] = planes[3, 1, 1] = 255
+    (picture,) = of_observations([planes]).pictures
+    assert picture.tolist()[0][1] == picture.tolist()[1][0] == [0, 0, 0]
+    assert len({tuple(colour) for row in picture.tolist() for colour in row}) == 3
+    gray, colour = np.full((1, 2, 2), 7, np.uint8), np.arange(12, dtype=np.uint8).reshape(3, 2, 2)
+    assert [x.tolist()[0][1] for x in of_observations([gray, colour]).pictures] == [
+        [7, 7, 7],
+        [1, 5, 9],
+    ]
+
+
+def test_a_video_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    recording = Recording([np.zeros((5, 5, 3), np.uint8)], 10)
+    with pytest.raises(UsageError, match=r"cannot write .*name another file"):
+        write_video(tmp_path / "file" / "play.gif", recording)
+    with pytest.raises(ZeroDivisionError):
+        write_video(tmp_path / "play.gif", recording._replace(steps_per_s=0))
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_a_recurrent_run_of_one_environment_is_evaluated_in_more(

@@ -15,10 +15,10 @@ from wnrl._settings import UsageError
 from wnrl.envs import atari_emulator
 from wnrl.envs.atari import Atari
 from wnrl.envs.atari_emulator import Emulators, open_emulator
-from wnrl.envs.episode_gif import colour_frames
 from wnrl.envs.games import game_names
 from wnrl.envs.make import make_env
 from wnrl.envs.protocols import PROTOCOLS
+from wnrl.envs.recording import colour_frames
 from wnrl.envs.vector import EpisodeStatistics, ObservationSpec, Step
 
 

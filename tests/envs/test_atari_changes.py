@@ -7,8 +7,8 @@ import pytest
 
 from wnrl._settings import SettingError
 from wnrl.envs.atari import Atari
-from wnrl.envs.episode_gif import colour_frames
 from wnrl.envs.protocols import PROTOCOLS, SETTINGS, changes_of, protocol_named
+from wnrl.envs.recording import colour_frames
 from wnrl.envs.vector import Step
 
 CHANGES: list[dict[str, Any]] = [

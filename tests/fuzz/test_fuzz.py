@@ -140,7 +140,7 @@ def flag_input(random: Random, place: Path) -> tuple[Main, list[str]]:
             [*flags, "--seeds", "--sweep", "--jobs", "--only", "--out", "--report-only"],
             ["--dry-run", "--no-calibrate"],
         ),
-        (evaluate.main, ["--episodes", "--epsilon", "--seed", "--device", "--gif"], ["missing"]),
+        (evaluate.main, ["--episodes", "--epsilon", "--seed", "--device", "--video"], ["missing"]),
         (doctor.main, ["--help", "--x"], []),
     )
     main, flags, tail = random.choice(kinds)

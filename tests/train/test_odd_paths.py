@@ -58,7 +58,7 @@ def test_a_run_in_an_odd_folder_prints_commands_that_can_be_pasted(
     assert go(flag, folder, steps, number) == 0
     assert f"done at {int(number):,} of" in capsys.readouterr().out
     *program, folder, flag, gif = arguments_of(printed["evaluate"])
-    assert (program, flag) == (["python", "-m", "wnrl.evaluate"], "--gif")
+    assert (program, flag) == (["python", "-m", "wnrl.evaluate"], "--video")
     assert Path(gif).resolve() == (tmp_path / name / "play.gif").resolve()
     assert evaluate.main([folder, "--episodes=1"]) == 0
     assert all(line.isprintable() for line in capsys.readouterr().out.split("\n"))

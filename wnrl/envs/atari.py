@@ -22,7 +22,8 @@ from wnrl.envs.call_order import HEARTBEAT, CallOrder, check_actions, check_iden
 from wnrl.envs.game_modes.catalogue import check_modes
 from wnrl.envs.games import require_rom_id
 from wnrl.envs.protocols import UNCHANGED, Changes, protocol_named
-from wnrl.envs.vector import Actions, Flags, ObservationSpec, Step
+from wnrl.envs.recording import of_atari
+from wnrl.envs.vector import Actions, Flags, ObservationSpec, Recording, Step
 
 
 class Atari:
@@ -140,6 +141,15 @@ class Atari:
             first=first.copy(),
             obs=self._obs.copy(),
         )
+
+    @property
+    def records(self) -> bool:
+        """Whether `recording` shows episodes as people see them: yes."""
+        return True
+
+    def recording(self, env: int) -> Recording:
+        """Return the newest episode of one environment at the console's size, in colour."""
+        return of_atari(self.rom, self.protocol, self.action_log(env))
 
     def action_log(self, env: int) -> ActionLog:
         """Return the log from which `colour_frames` plays the newest episode of `env` again."""

@@ -10,7 +10,7 @@ from enum import Enum
 
 import numpy as np
 
-from wnrl.envs.vector import Actions, Flags, Observations
+from wnrl.envs.vector import Actions, Flags, Observations, Recording
 
 
 class Heartbeat:
@@ -147,3 +147,12 @@ class SteppedEnv:
         sent = check_actions(actions, self.num_envs, self.num_actions)
         self._order.send()
         self._sent = sent
+
+    @property
+    def records(self) -> bool:
+        """Whether `recording` shows episodes as people see them: no."""
+        return False
+
+    def recording(self, env: int) -> Recording:
+        """Return the newest episode of one environment, if `records`."""
+        raise NotImplementedError(f"{type(self).__name__} has pictures of its observations alone")

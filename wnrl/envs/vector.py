@@ -13,7 +13,7 @@ and the pair (obs_{k+1}, obs_{k+2}) is no transition. A lost life does not end t
 the game.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -22,6 +22,7 @@ import numpy.typing as npt
 Observations = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
 Actions = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
+Picture = npt.NDArray[np.uint8]  # (H, W, 3)
 
 
 class ObservationSpec(NamedTuple):
@@ -53,6 +54,13 @@ class Step(NamedTuple):
     life_lost: Flags  # (N,) a life was lost, if the protocol reports it; the episode goes on
     first: Flags  # (N,) `obs` is an episode's first observation
     obs: Observations  # (N, *shape)
+
+
+class Recording(NamedTuple):
+    """The pictures of one episode, one for each observation, in order."""
+
+    pictures: Iterable[Picture]
+    steps_per_s: float  # agent steps shown in a second
 
 
 class VectorEnv(Protocol):
@@ -94,6 +102,15 @@ class VectorEnv(Protocol):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue where the state was taken; replaces `reset`."""
+        ...
+
+    @property
+    def records(self) -> bool:
+        """Whether `recording` shows episodes as people see them."""
+        ...
+
+    def recording(self, env: int) -> Recording:
+        """Return the newest episode of one environment, if `records`."""
         ...
 
     def close(self) -> None:

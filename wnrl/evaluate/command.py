@@ -1,6 +1,6 @@
-"""`python -m wnrl.evaluate RUN_DIR [--episodes 30] [--gif FILE]`: evaluate a run.
+"""`python -m wnrl.evaluate RUN_DIR [--episodes 30] [--video FILE]`: evaluate a run.
 
-It writes nothing but the GIF, so a signal ends it at once. Flags are checked before torch is
+It writes nothing but the video, so a signal ends it at once. Flags are checked before torch is
 imported, which takes seconds.
 """
 
@@ -64,7 +64,9 @@ def _parser() -> Parser:
         help="device of the network: auto, cpu, cuda or cuda:K [default auto]",
     )
     parser.add_argument(
-        "--gif", metavar="FILE", help="file for a GIF of the first episode (Atari only)"
+        "--video",
+        metavar="FILE",
+        help="file for the first episode that ends: play.gif, or play.mp4 with the extra 'video'",
     )
     add_import(parser)
     return parser

@@ -1,6 +1,6 @@
 """Evaluate the newest checkpoint of a run, and print the result.
 
-It writes nothing but the GIF.
+It writes nothing but the video.
 """
 
 import sys
@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from wnrl._settings import UsageError
+from wnrl.agents.base import Policy
 from wnrl.config import replace
 from wnrl.doctor.device import resolve_device
-from wnrl.envs.action_log import ActionLog
-from wnrl.envs.atari import Atari
-from wnrl.envs.episode_gif import write_episode_gif
 from wnrl.envs.guard.guarded_env import EnvironmentFault
-from wnrl.envs.make import is_atari
+from wnrl.envs.recording import of_observations
 from wnrl.envs.seeding import numpy_generator
-from wnrl.envs.vector import Episode
+from wnrl.envs.vector import Actions, Episode, Flags, Observations, Recording, VectorEnv
+from wnrl.evaluate.video import check_video, write_video
 from wnrl.train.build import build_agent, build_network, evaluation_env, resolve
 from wnrl.train.evaluation import evaluate_policy, longest_episode_steps
 from wnrl.train.exit_codes import ExitCode
@@ -34,7 +34,7 @@ class Evaluation(NamedTuple):
 
     agent_steps: int  # at the checkpoint
     episodes: list[Episode]  # in the order of their ends
-    first_log: ActionLog | None  # from which the first one can be drawn; only on Atari
+    recording: Recording | None  # of the first one, if it was asked for
 
 
 def evaluate_run(
@@ -45,6 +45,7 @@ def evaluate_run(
     seed: int = 0,
     device: str = "auto",
     listen: Callable[[Episode], None] = lambda episode: None,
+    record: bool = False,
 ) -> Evaluation:
     """Evaluate the newest checkpoint of a run.
 
@@ -55,25 +56,22 @@ def evaluate_run(
         seed: random seed, independent of all random numbers of the training.
         device: auto, cpu, cuda or cuda:K.
         listen: called with each episode when it ends.
+        record: keep the pictures of the first episode that ends.
 
     Raises:
-        UsageError: no run, no usable checkpoint, or one that this version cannot read.
+        UsageError: no run, no usable checkpoint, or one that this version cannot read; or an
+            environment that has no pictures.
     """
     config = replace(read_config(run_dir), init="default")  # a checkpoint's weights replace it
     saved = Checkpoints(run_dir).latest(weights_only=True)
     if saved is None:
         raise UsageError(f"{run_dir} has no checkpoint yet; train it longer first")
-    logs: list[ActionLog] = []
     parts = resolve(config)
     with naming_modules(run_dir):
         env = evaluation_env(parts, episodes, "evaluation of a run", seed)
 
-    def keep_first_log(episode: Episode) -> None:
-        if isinstance(env, Atari) and not logs:
-            logs.append(env.action_log(episode.env))
-        listen(episode)
-
     try:
+        recorder = _Recorder(env, config.run.env) if record else None
         network, _ = build_network(parts, env)
         with loading(run_dir, saved.step):
             network.load_state_dict(saved.network())
@@ -83,12 +81,73 @@ def evaluate_run(
         agent = build_agent(resolve(small), env, network, resolve_device(device))
         chosen = parts.evaluation_epsilon if epsilon is None else epsilon
         policy = agent.policy(chosen, numpy_generator(seed, "evaluation policy"))
+        if recorder is not None:
+            policy, listen = recorder.watching(policy), recorder.listening(listen)
         played = evaluate_policy(
-            env, policy, episodes, listen=keep_first_log, cap_steps=longest_episode_steps(config)
+            env, policy, episodes, listen=listen, cap_steps=longest_episode_steps(config)
         )
     finally:
         env.close()
-    return Evaluation(saved.step, played, logs[0] if logs else None)
+    return Evaluation(saved.step, played, None if recorder is None else recorder.recording)
+
+
+class _Recorder:
+    """Keeps the first episode that ends: as the environment shows it, or else its observations.
+
+    Raises:
+        UsageError: the environment has neither.
+    """
+
+    def __init__(self, env: VectorEnv, name: str) -> None:
+        spec = env.observation
+        if not env.records and (len(spec.shape) != 3 or spec.dtype != "uint8"):
+            raise UsageError(
+                f"--video cannot show {name}: it does not render with render_mode rgb_array, and "
+                "its observations are no images; leave it out"
+            )
+        self._env = env
+        self._newest = spec.shape[0] // spec.stack if spec.stack > 1 else spec.shape[0]
+        self._seen: list[list[npt.NDArray[np.uint8]]] = [[] for _ in range(env.num_envs)]
+        self.recording: Recording | None = None
+
+    def watching(self, policy: Policy) -> Policy:
+        """Return the policy, which keeps what it sees."""
+        return policy if self._env.records else _Watching(policy, self._see)
+
+    def listening(self, listen: Callable[[Episode], None]) -> Callable[[Episode], None]:
+        """Return `listen`, which keeps the first episode that it hears of."""
+
+        def keep(episode: Episode) -> None:
+            if self.recording is None:
+                self.recording = self._recorded(episode.env)
+            listen(episode)
+
+        return keep
+
+    def _see(self, obs: Observations, first: Flags) -> None:
+        for env in range(self._env.num_envs):
+            if first[env]:
+                self._seen[env] = []
+            self._seen[env].append(obs[env, -self._newest :].astype(np.uint8))
+
+    def _recorded(self, env: int) -> Recording:
+        if self._env.records:
+            return self._env.recording(env)
+        last = self._env.obs[env, -self._newest :].astype(np.uint8)
+        return of_observations([*self._seen[env], last])
+
+
+class _Watching:
+    """A policy whose observations are seen."""
+
+    def __init__(self, policy: Policy, see: Callable[[Observations, Flags], None]) -> None:
+        self._policy = policy
+        self._see = see
+
+    def act(self, obs: Observations, first: Flags) -> Actions:
+        """Return the policy's actions (N,)."""
+        self._see(obs, first)
+        return self._policy.act(obs, first)
 
 
 def evaluate_and_print(given: dict[str, Any]) -> ExitCode:
@@ -105,12 +164,11 @@ def evaluate_and_print(given: dict[str, Any]) -> ExitCode:
 
 
 def _evaluate_and_print(given: dict[str, Any]) -> None:
-    """Evaluate as the flags say; print the episodes and the result, and draw the GIF."""
+    """Evaluate as the flags say; print the episodes and the result, and write the video."""
     run_dir = Path(given["run_dir"])
-    config = read_config(run_dir)
-    run = config.run
-    if given["gif"] and not is_atari(run.env):
-        raise UsageError(f"--gif draws only Atari games, not {run.env}; leave it out")
+    video = Path(given["video"]) if given["video"] else None
+    if video is not None:
+        check_video(video)
     evaluation = evaluate_run(
         run_dir,
         given["episodes"],
@@ -122,17 +180,15 @@ def _evaluate_and_print(given: dict[str, Any]) -> None:
             file=sys.stderr,
             flush=True,
         ),
+        record=video is not None,
     )
     print(f"{visible(run_dir)} {describe(evaluation)}", flush=True)
-    if given["gif"]:
-        assert evaluation.first_log is not None, "Atari keeps logs"
-        assert config.protocol is not None, "only Atari is drawn"
-        frames = write_episode_gif(
-            Path(given["gif"]), run.env, config.protocol, evaluation.first_log
-        )
+    if video is not None:
+        assert evaluation.recording is not None, "an episode has ended"
+        pictures = write_video(video, evaluation.recording)
         print(
-            f"{visible(given['gif'])}: the first {frames:,} agent steps of the first episode that "
-            f"ended (raw return {evaluation.episodes[0].raw_return:.1f})"
+            f"{visible(video)}: {pictures:,} pictures of the first episode that ended (raw return "
+            f"{evaluation.episodes[0].raw_return:.1f})"
         )
 
 

@@ -359,7 +359,7 @@ def _summary(session: Session, run_dir: Path) -> str:
         )
     done = steps >= until_steps
     finished = done and config.rate_ends and until_steps >= config.run.schedule_steps
-    gif = f" --gif {quoted(run_dir / 'play.gif')}" if is_atari(config.run.env) else ""
+    video = f" --video {quoted(run_dir / 'play.gif')}" if is_atari(config.run.env) else ""
     further = f" --steps {2 * until_steps:_}" if done else ""
     of_env = config.run.env.rpartition(":")[0]
     modules = dict.fromkeys([*named_modules(), *([of_env] if of_env else [])])
@@ -368,7 +368,7 @@ def _summary(session: Session, run_dir: Path) -> str:
     return (
         f"{'done' if done else 'stopped'} at {steps:,} of {until_steps:,} agent steps after "
         f"{format_duration(recorder.elapsed_s)}: {scored}\n"
-        f"  evaluate  python -m wnrl.evaluate {quoted(run_dir)}{needs}{gif}\n"
+        f"  evaluate  python -m wnrl.evaluate {quoted(run_dir)}{needs}{video}\n"
         f"{'' if finished else resume_line}"
         f"  watch     tensorboard --logdir {quoted(run_dir)}"
     )

@@ -8,6 +8,7 @@ Dimension key: D numbers in an observation.
 """
 
 import math
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import gymnasium
@@ -24,6 +25,7 @@ from wnrl.envs.guard.space_values import fitted, fitted_box
 _LARGEST = float(np.finfo(np.float32).max)
 _RESET = "reset(seed=..., options=...) returns (observation, info)"
 _STEP = "step(action) returns (observation, reward, terminated, truncated, info)"
+_RENDER = "render() returns an array (height, width, 3) of bytes with render_mode rgb_array"
 _UNPACKS = ("gymnasium.wrappers", "gymnasium.core")  # modules whose wrappers unpack a step
 
 
@@ -106,6 +108,29 @@ class GuardedEnv:
         self._check_info(info)
         flags = self._flag("terminated", terminated), self._flag("truncated", truncated)
         return self._flat(obs), self._reward(reward), *flags
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """What the environment says of itself; empty if that is no dictionary."""
+        said = getattr(self._env, "metadata", None)
+        return said if isinstance(said, dict) else {}
+
+    def render(self) -> npt.NDArray[np.uint8]:
+        """Return the picture (H, W, 3) of the newest state.
+
+        Raises:
+            EnvironmentFault: `render` raised, or returned something else.
+        """
+        try:
+            picture = self._env.render()
+        except (Exception, SystemExit) as error:
+            self._raised("render()", _RENDER, error)
+        HEARTBEAT.beat()
+        if not isinstance(picture, np.ndarray) or picture.dtype != np.uint8:
+            self._broken(f"render() returned {kind_of(picture)}; Gymnasium's {_RENDER}")
+        if picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
+            self._broken(f"render() returned shape {picture.shape}; Gymnasium's {_RENDER}")
+        return picture
 
     def close(self) -> None:
         """Close the environment. An error is ignored: nothing depends on the environment now."""

@@ -6,9 +6,10 @@ depends only on its seed and actions resumes bit for bit: the episode is played 
 Dimension key: N environments, D numbers in an observation.
 """
 
+import contextlib
 import sys
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
@@ -20,16 +21,19 @@ from wnrl._settings import UsageError, nearest
 from wnrl._settings.later import Later
 from wnrl.envs.call_order import CallOrder, SteppedEnv, check_identity, check_num_envs
 from wnrl.envs.guard.guarded_env import GuardedEnv
+from wnrl.envs.recording import STEPS_PER_S
 from wnrl.envs.registered.construct import constructed, discrete_actions
 from wnrl.envs.registered.keywords import NO_KEYWORDS, keywords_text
 from wnrl.envs.registered.observations import observation_reader
 from wnrl.envs.seeding import integer_seed
-from wnrl.envs.vector import Observations, Step
+from wnrl.envs.vector import Observations, Picture, Recording, Step
 
 if TYPE_CHECKING:
     import torch
 else:
     torch = Later("torch")
+
+RENDERED = "rgb_array"  # Gymnasium's name of pictures
 
 
 def gymnasium_ids() -> tuple[str, ...]:
@@ -213,6 +217,27 @@ class GymnasiumEnvs(SteppedEnv):
                 "on more than its seed and actions, or another version of it made the state"
             )
 
+    @property
+    def records(self) -> bool:
+        """Whether the environment says that it renders pictures."""
+        return RENDERED in (self._copies[0].metadata.get("render_modes") or ())
+
+    def recording(self, env: int) -> Recording:
+        """Return the newest episode of one environment, as its own `render` shows it."""
+        self._order.look("recording()")
+        speed = self._copies[env].metadata.get("render_fps") or STEPS_PER_S
+        return Recording(self._rendered(env, self._episodes[env], list(self._actions[env])), speed)
+
+    def _rendered(self, env: int, episode: int, actions: list[int]) -> Iterator[Picture]:
+        """Play an episode again in a copy that renders; yield its pictures."""
+        copy = GuardedEnv(self._made(render_mode=RENDERED), self._spec.id, env)
+        with contextlib.closing(copy):
+            copy.reset(integer_seed(self._seed, "environment", env, episode))
+            yield copy.render()
+            for action in actions:
+                copy.step(self._action_start + action)
+                yield copy.render()
+
     def close(self) -> None:
         """Close the copies. Harmless when repeated."""
         self._order.close()
@@ -222,10 +247,12 @@ class GymnasiumEnvs(SteppedEnv):
 
     def _add_copy(self) -> GuardedEnv:
         """Make one more copy."""
-        options = {"disable_env_checker": True, **deepcopy(self._keywords)}
-        env = constructed(self._spec, lambda: gymnasium.make(self._spec, **options))
-        self._copies.append(GuardedEnv(env, self._spec.id, len(self._copies)))
+        self._copies.append(GuardedEnv(self._made(), self._spec.id, len(self._copies)))
         return self._copies[-1]
+
+    def _made(self, **more: Any) -> gymnasium.Env[Any, Any]:
+        options = {"disable_env_checker": True, **deepcopy(self._keywords), **more}
+        return constructed(self._spec, lambda: gymnasium.make(self._spec, **options))
 
     def _identity(self) -> dict[str, Any]:
         identity = {"id": self._spec.id, "num_envs": self.num_envs, "seed": self._seed}
