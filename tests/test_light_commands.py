@@ -69,6 +69,13 @@ def test_a_wrong_flag_is_refused_before_anything_heavy_is_imported(
     assert errors[1:] == ["heavy:"]
 
 
+def test_completion_imports_nothing_heavy() -> None:
+    """A person waits for it at every tab."""
+    exit_code, printed, errors = last_line("completion", "bash")
+    assert (exit_code, errors) == (0, ["heavy:"])
+    assert "complete " in printed
+
+
 def test_an_unknown_environment_is_refused_without_torch() -> None:
     exit_code, _, errors = last_line("train", "--env=Brekout")
     assert exit_code == 2

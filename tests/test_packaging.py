@@ -71,8 +71,8 @@ def test_the_console_script_lists_its_commands(arguments: list[str]) -> None:
     assert done.returncode == 0
     listed = [line.split()[0] for line in done.stdout.splitlines() if line.startswith("  ")]
     folders = [path.parent.name for path in ROOT.glob("wnrl/*/__main__.py")]
-    assert sorted(listed) == sorted(["wnrl", *folders])  # the first is the line of --version
-    assert "\n  doctor     check that training works on this machine\n" in done.stdout
+    assert sorted(listed) == sorted(["wnrl", "completion", *folders])  # first: wnrl --version
+    assert "\n  doctor      check that training works on this machine\n" in done.stdout
     assert done.stderr == ""
 
 
@@ -84,7 +84,7 @@ def test_the_version_is_the_same_everywhere() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "hint"), [("trian", "; did you mean train?"), ("--env", "curvature")]
+    ("name", "hint"), [("trian", "; did you mean train?"), ("--env", "completion")]
 )
 def test_an_unknown_command_is_one_line_and_exit_code_2(name: str, hint: str) -> None:
     done = wnrl_command(name, "Breakout")

@@ -14,11 +14,18 @@ _COMMANDS = {  # the module of each, and what it does
     "evaluate": ("wnrl.evaluate.command", "play episodes with a trained agent"),
     "doctor": ("wnrl.doctor.command", "check that training works on this machine"),
     "curvature": ("wnrl.curvature.command", "measure the curvature of a run's loss"),
+    "completion": ("wnrl.train.process.completion", "print the code for completion in a shell"),
 }
 
 
 def main() -> int:
     """Run the console script `wnrl COMMAND ...`; return its exit code."""
+    import os
+
+    if "_ARGCOMPLETE" in os.environ:  # a shell completes a line
+        import importlib
+
+        importlib.import_module(_COMMANDS["completion"][0]).answer(_COMMANDS)
     name, *arguments = sys.argv[1:] or ["--help"]
     if name in ("-h", "--help"):
         print(_help())
@@ -36,7 +43,7 @@ def main() -> int:
 
 
 def _help() -> str:
-    lines = [f"  {name:<11}{summary}" for name, (_, summary) in _COMMANDS.items()]
+    lines = [f"  {name:<12}{summary}" for name, (_, summary) in _COMMANDS.items()]
     return "\n".join(
         [
             "usage: wnrl COMMAND [FLAG ...]",

@@ -60,15 +60,19 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(f"{cut(message, 200)}; wnrl.doctor takes no arguments")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the report; return 0 if training works on this machine, 1 if not, 2 for bad flags."""
-    parser = _Parser(
+def command_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command, which takes no arguments."""
+    return _Parser(
         prog="python -m wnrl.doctor",
         description="Check that training works on this machine: packages, device, CPUs, memory, "
         "disk and emulator. Exits with 1 and says what to fix if it does not.",
     )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the report; return 0 if training works on this machine, 1 if not, 2 for bad flags."""
     try:
-        parser.parse_args(arguments)
+        command_parser().parse_args(arguments)
     except UsageError as error:
         print(f"wnrl.doctor: {' '.join(str(error).split())}", file=sys.stderr)
         return 2

@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             arguments = sys.argv[1:] if arguments is None else arguments
             import_named(arguments)
-            given = _parser().parse(arguments)
+            given = command_parser().parse(arguments)
             _check(given)
             return evaluation.evaluate_and_print(given)
         except UsageError as error:
@@ -37,7 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 2
 
 
-def _parser() -> Parser:
+def command_parser() -> Parser:
+    """Return the parser of the command."""
     parser = Parser(
         prog="python -m wnrl.evaluate",
         description="Play whole episodes with the newest checkpoint of a run.",
