@@ -31,6 +31,12 @@ def test_help_imports_nothing_heavy(command: str) -> None:
     assert errors == ["heavy:"]
 
 
+def test_help_of_plot_imports_nothing_heavy() -> None:
+    exit_code, printed, errors = last_line("plot", "--help")
+    assert (exit_code, errors) == (0, ["heavy:"])
+    assert printed.startswith("usage: wnrl plot ")
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -71,7 +71,8 @@ def test_the_console_script_lists_its_commands(arguments: list[str]) -> None:
     assert done.returncode == 0
     listed = [line.split()[0] for line in done.stdout.splitlines() if line.startswith("  ")]
     folders = [path.parent.name for path in ROOT.glob("wnrl/*/__main__.py")]
-    assert sorted(listed) == sorted(["wnrl", "completion", *folders])  # first: wnrl --version
+    others = ["wnrl", "completion", "plot"]  # the first is the line of --version
+    assert sorted(listed) == sorted([*others, *folders])
     assert "\n  doctor      check that training works on this machine\n" in done.stdout
     assert done.stderr == ""
 

@@ -12,6 +12,7 @@ _COMMANDS = {  # the module of each, and what it does
     "train": ("wnrl.train.command", "train an agent, or continue a run"),
     "compare": ("wnrl.compare.command", "train a grid of runs and report on the normalizations"),
     "evaluate": ("wnrl.evaluate.command", "play episodes with a trained agent"),
+    "plot": ("wnrl.report.plot.command", "draw the learning curves of runs"),
     "doctor": ("wnrl.doctor.command", "check that training works on this machine"),
     "curvature": ("wnrl.curvature.command", "measure the curvature of a run's loss"),
     "completion": ("wnrl.train.process.completion", "print the code for completion in a shell"),

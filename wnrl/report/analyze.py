@@ -171,7 +171,7 @@ def _scores(
         area=t_interval([run.area for run in runs]),
         best_evaluation=_mean_if_complete([run.best_evaluation for run in runs]),
         mean_evaluation=_mean_if_complete([run.mean_evaluation for run in runs]),
-        curve=_mean_curve(runs, total_steps),
+        curve=mean_curve(runs, total_steps),
         cost=Cost(
             act_ms=_median_of_known([run.act_ms for run in runs]),
             update_ms=_median_of_known([run.update_ms for run in runs]),
@@ -181,7 +181,8 @@ def _scores(
     )
 
 
-def _mean_curve(runs: Sequence[Result], total_steps: int) -> Curve:
+def mean_curve(runs: Sequence[Result], total_steps: int) -> Curve:
+    """Return the mean learning curve of runs, with intervals where there are several."""
     grid = total_steps * np.arange(1, GRID_POINTS + 1) / GRID_POINTS
     heights = np.stack(
         [curve(r.episode_steps, r.returns, grid, window_steps=r.window_steps) for r in runs]

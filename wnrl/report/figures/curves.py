@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 from matplotlib.axes import Axes
 
-from wnrl.report.comparison import Aggregate, Comparison, Curve, Game, Variant
+from wnrl.report.comparison import Aggregate, Array, Comparison, Curve, Game, Variant
 from wnrl.report.figures.end_labels import PITCH_PT, margin_in
 from wnrl.report.figures.layout import (
     Layout,
@@ -152,7 +152,7 @@ def _aggregate_panel(
         title="All games",
         notes=(f"normalized IQM of {len(aggregate.games)} games",),
         warning=panel_warning(evidence_sentence(aggregate.fewest_seeds), warning),
-        lines=_lines({each.variant: each.curve for each in aggregate.variants}, style),
+        lines=lines_of({each.variant: each.curve for each in aggregate.variants}, style),
         marks=[],
         style=style,
         x_name="agent steps" if len(set(lengths)) == 1 else "% of each game's agent steps",
@@ -161,21 +161,22 @@ def _aggregate_panel(
 
 def _game_lines(game: Game, style: PanelStyle) -> list[Line]:
     """Return the curves of a game, with bands between the returns that episodes had there."""
-    episodes = [run.returns for scores in game.variants for run in scores.runs]
-    curves: dict[Variant, Curve | None] = {}
-    for scores in game.variants:
-        curve = scores.curve
-        if curve is not None and episodes:
-            possible = np.concatenate([*episodes, curve.mean])
-            low, high = np.nanmin(possible), np.nanmax(possible)
-            curve = dataclasses.replace(
-                curve, low=np.clip(curve.low, low, high), high=np.clip(curve.high, low, high)
-            )
-        curves[scores.variant] = curve
-    return _lines(curves, style)
+    returns = [run.returns for scores in game.variants for run in scores.runs]
+    return lines_of(
+        {x.variant: x.curve and clipped(x.curve, returns) for x in game.variants}, style
+    )
 
 
-def _lines(curves: Mapping[Variant, Curve | None], style: PanelStyle) -> list[Line]:
+def clipped(curve: Curve, returns: Sequence[Array]) -> Curve:
+    """Return a curve whose band lies between the lowest and the highest return of all episodes."""
+    possible = np.concatenate([*returns, curve.mean])
+    low, high = np.nanmin(possible), np.nanmax(possible)
+    return dataclasses.replace(
+        curve, low=np.clip(curve.low, low, high), high=np.clip(curve.high, low, high)
+    )
+
+
+def lines_of(curves: Mapping[Variant, Curve | None], style: PanelStyle) -> list[Line]:
     """Return the curves that have at least one point."""
     return [
         Line(
