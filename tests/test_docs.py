@@ -159,7 +159,7 @@ def test_named_settings_exist() -> None:
     for name in NORMS:
         known |= set(train_parser("dqn", name)._option_string_actions)
     known |= set(compare_parser("dqn", ["none"])._option_string_actions)
-    for command in ("evaluate", "curvature"):
+    for command in ("evaluate", "curvature", "export"):
         text = (ROOT / "wnrl" / command / "command.py").read_text()
         known |= set(re.findall(r'"(--[a-z-]+)"', text))
     for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:

@@ -23,7 +23,9 @@ def last_line(*arguments: str) -> tuple[int, str, list[str]]:
     return run.returncode, run.stdout, run.stderr.splitlines()
 
 
-@pytest.mark.parametrize("command", ["train", "compare", "evaluate", "doctor", "curvature"])
+@pytest.mark.parametrize(
+    "command", ["train", "compare", "evaluate", "doctor", "curvature", "export"]
+)
 def test_help_imports_nothing_heavy(command: str) -> None:
     exit_code, printed, errors = last_line(command, "--help")
     assert exit_code == 0
@@ -64,6 +66,7 @@ def test_descriptions_of_agents_and_normalizations_import_nothing_heavy(
         (["compare", "--norm=wieght"], "--norm 'wieght' is unknown"),
         (["evaluate", "nowhere", "--episodes=0"], "--episodes 0 is out of range"),
         (["curvature", "nowhere", "--rows=0"], "--rows 0 is out of range"),
+        (["export", "nowhere", "--out=x", "--format=pt"], "--format 'pt' is unknown"),
     ],
 )
 def test_a_wrong_flag_is_refused_before_anything_heavy_is_imported(

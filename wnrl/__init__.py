@@ -15,6 +15,7 @@ _COMMANDS = {  # the module of each, and what it does
     "plot": ("wnrl.report.plot.command", "draw the learning curves of runs"),
     "doctor": ("wnrl.doctor.command", "check that training works on this machine"),
     "curvature": ("wnrl.curvature.command", "measure the curvature of a run's loss"),
+    "export": ("wnrl.export.command", "write a policy for other programs and for sharing"),
     "completion": ("wnrl.train.process.completion", "print the code for completion in a shell"),
 }
 

@@ -213,7 +213,7 @@ def read_episodes(path: Path) -> tuple[Array, Array, float, int]:
     Raises:
         UsageError: the file cannot be read, or its numbers cannot be a run's.
     """
-    table = _read_columns(path, "agent_step", "raw_return", "wall_time_s", WRAPS, optional=WRAPS)
+    table = read_columns(path, "agent_step", "raw_return", "wall_time_s", WRAPS, optional=WRAPS)
     wall_s = float(table[-1, 2]) if len(table) else 0.0
     return table[:, 0], table[:, 1], wall_s, int((table[:, 3] > 0).sum())
 
@@ -247,8 +247,8 @@ def read_conditions(path: Path) -> tuple[Array, Array]:
 def _evaluations_and_times(folder: Path) -> tuple[Array, Array, Iterable[float], Iterable[float]]:
     """Read agent steps (K,) and mean returns (K,) of the evaluations, and the times in ms."""
     if (folder / EVALUATIONS).exists():
-        evaluations = _read_columns(folder / EVALUATIONS, "agent_step", "mean_raw_return")
-        times = _read_columns(folder / TIMINGS, "agent_step", "act_ms", "update_ms", gaps=True)
+        evaluations = read_columns(folder / EVALUATIONS, "agent_step", "mean_raw_return")
+        times = read_columns(folder / TIMINGS, "agent_step", "act_ms", "update_ms", gaps=True)
         return evaluations[:, 0], evaluations[:, 1], times[:, 1], times[:, 2]
     scalars = old_runs.read_scalars(folder)
     means = scalars.mean_return
@@ -256,7 +256,7 @@ def _evaluations_and_times(folder: Path) -> tuple[Array, Array, Iterable[float],
     return steps, returns, scalars.act_ms.values(), scalars.update_ms.values()
 
 
-def _read_columns(path: Path, *names: str, gaps: bool = False, optional: str = "") -> Array:
+def read_columns(path: Path, *names: str, gaps: bool = False, optional: str = "") -> Array:
     """Read columns of a run's table.
 
     Args:

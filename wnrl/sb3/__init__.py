@@ -32,7 +32,7 @@ check_version(version("stable-baselines3"))
 from wnrl.sb3.atari_vec_env import AtariVecEnv  # noqa: E402
 from wnrl.sb3.callback import SB3NormCallback  # noqa: E402
 from wnrl.sb3.clone_policy import clone_policy  # noqa: E402
-from wnrl.sb3.extractors import WNImpalaCNN, WNNatureCNN  # noqa: E402
+from wnrl.sb3.extractors import TorsoDescription, WNImpalaCNN, WNNatureCNN, WNTorso  # noqa: E402
 from wnrl.sb3.policies import (  # noqa: E402
     NormalizedActorCritic,
     NormalizedSAC,
@@ -60,6 +60,7 @@ __all__ = [
     "NormalizedTD3",
     "NormalizedValues",
     "SB3NormCallback",
+    "TorsoDescription",
     "WNActorCriticCnnPolicy",
     "WNActorCriticMlpPolicy",
     "WNActorCriticMultiInputPolicy",
@@ -74,6 +75,7 @@ __all__ = [
     "WNTD3CnnPolicy",
     "WNTD3MultiInputPolicy",
     "WNTD3Policy",
+    "WNTorso",
     "clone_policy",
     "policy_kwargs",
 ]

@@ -1,5 +1,6 @@
 """Features extractors with a normalization, for stock policies and for those of `wnrl.sb3`."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,9 +12,11 @@ from torch import Tensor, nn
 from wnrl._settings import UsageError
 from wnrl.nn.networks.nature import SMALLEST
 from wnrl.nn.networks.residual.impala import FEATURES, ImpalaTorso
+from wnrl.nn.networks.spec import NetworkSpec
+from wnrl.nn.networks.torso import checked_dtype
 from wnrl.nn.norms.catalogue import NONE
 from wnrl.nn.norms.placement import Layout, place
-from wnrl.nn.norms.record import build_optimizer, leave_alone
+from wnrl.nn.norms.record import AFTER_LAYER, build_optimizer, leave_alone
 from wnrl.nn.weight_norm.layers import weight_norm_groups
 from wnrl.sb3.builder import check_extractor_steps
 from wnrl.sb3.layer_names import plain_layers
@@ -117,6 +120,60 @@ class WNImpalaCNN(BaseFeaturesExtractor):
     def forward(self, observations: Tensor) -> Tensor:
         """Preprocessed images (B, C, H, W) float32 -> (B, 256)."""
         features: Tensor = self.torso(observations)
+        return features
+
+
+@dataclasses.dataclass(frozen=True)
+class TorsoDescription:
+    """A torso of an agent of `wnrl` after `wnrl.nn.fold_`, in plain values."""
+
+    network: str  # architecture, one of `wnrl.nn.NETWORKS`
+    dtype: str  # of observations: "uint8", which the torso divides by 255, or "float32"
+    hidden: tuple[int, ...] = ()  # units of an MLP's layers
+    width: int = 1  # multiplies channels in architectures that take it
+    norm: str = "none"  # a normalization of activations
+    norm_settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    norm_after: str = AFTER_LAYER  # where its layers are
+    norm_layers: tuple[str, ...] = ()  # names of the layers that it follows
+    norm_input: str = "none"  # normalization of observations
+
+
+class WNTorso(BaseFeaturesExtractor):
+    """The torso of an agent of `wnrl`, for stock policies: (B, *shape) -> (B, F).
+
+    `wnrl.export` writes policies with it. Weights are plain, and a normalization of activations
+    stays. The torso scales observations itself, so the policy needs `normalize_images=False`.
+
+    Args:
+        observation_space: space of what the torso takes, in its own layout.
+        description: the torso.
+    """
+
+    def __init__(self, observation_space: spaces.Box, description: TorsoDescription) -> None:
+        norm = dataclasses.replace(
+            find_norm(description.norm, description.norm_settings),
+            after=description.norm_after,
+            linear=nn.Linear,
+            conv=nn.Conv2d,
+        )
+        spec = NetworkSpec(
+            observation_space.shape,
+            description.dtype,
+            1,  # the heads are the policy's
+            norm,
+            torso=description.network,
+            hidden=description.hidden,
+            width=description.width,
+            norm_input=description.norm_input,
+        )
+        torso = spec.build_torso(description.norm_layers)
+        super().__init__(observation_space, torso.num_features)
+        self.torso = torso
+        self._dtype = checked_dtype(description.dtype)
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """Observations (B, *shape) as floats, not scaled -> (B, F)."""
+        features: Tensor = self.torso(observations.to(self._dtype))
         return features
 
 

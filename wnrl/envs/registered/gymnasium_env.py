@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import gymnasium
 import numpy as np
+from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
 
 from wnrl._settings import UsageError, nearest
@@ -125,6 +126,11 @@ class GymnasiumEnvs(SteppedEnv):
         self._first = np.zeros(num_envs, np.bool_)
         self._ended = np.zeros(num_envs, np.bool_)
         self._sent = np.zeros(num_envs, np.int64)
+
+    @property
+    def space(self) -> spaces.Space[Any]:
+        """The space of the observations as the environment gives them."""
+        return self._copies[0].observation_space
 
     def reset(self) -> None:
         """Start every environment's first episode, from the seed given at construction.

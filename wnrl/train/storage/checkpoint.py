@@ -199,8 +199,12 @@ class Checkpoints:
             )
         return None
 
-    def at(self, step: int) -> Saved:
-        """Return the checkpoint of an agent step, whole, with its state loaded.
+    def at(self, step: int, *, weights_only: bool = False) -> Saved:
+        """Return the checkpoint of an agent step, whole, with what is needed of it loaded.
+
+        Args:
+            step: its agent steps.
+            weights_only: as in `latest`.
 
         Raises:
             UsageError: there is none, or it is damaged.
@@ -212,8 +216,8 @@ class Checkpoints:
             )
         try:
             saved = self._read(step)
-            self._verify(saved, with_replay=True)
-            saved.load(STATE)
+            self._verify(saved, with_replay=not weights_only)
+            saved.load(NETWORK if weights_only else STATE)
         except BrokenCheckpoint as error:
             raise UsageError(f"checkpoint {self._path(step)} is broken ({error})") from None
         return saved
