@@ -227,12 +227,20 @@ def test_costs_of_normalizations_are_those_of_the_csv() -> None:
             assert abs(float(ratio) - measured[name.strip("`"), what]) < 0.0051
 
 
-def test_paragraphs_of_normalizations_are_in_their_group_and_have_the_costs_of_the_csv() -> None:
+def test_paragraphs_of_normalizations_have_their_group_and_the_figures_of_the_csv() -> None:
     measured = {
         (row["variant"], f"{row['what']} {row['size']}"): float(row["ratio"])
-        for row in csv_rows("bench_norms_cpu.csv")
+        for name in ("bench_norms_2026_cpu.csv", "bench_norms_cpu.csv")
+        for row in csv_rows(name)
+    }
+    returns = {
+        (row["norm"], agent): float(row["mean_return_last_20"])
+        for agent in ("dqn", "pqn")
+        for row in csv_rows(f"run_catalogue_cartpole_{agent}.csv")
     }
     page = (ROOT / "docs" / "normalizations.md").read_text().split("\n## Each of them\n")[1]
+    none = tuple(round(returns["none", agent]) for agent in ("dqn", "pqn"))
+    assert f"where `none` has {none[0]} and {none[1]})" in " ".join(page.split())
     sections = re.split(r"\n### (.+)\n", page.split("\n## ")[0])[1:]
     assert [title.lower() for title in sections[::2]] == list(KINDS)
     found = []
@@ -240,15 +248,19 @@ def test_paragraphs_of_normalizations_are_in_their_group_and_have_the_costs_of_t
         for paragraph in text.strip().split("\n\n"):
             plain = " ".join(paragraph.split())
             match = re.fullmatch(
-                r"\*\*`(.+?)`\*\*: .* Cost: action (\S+), update (\S+)\. First result: .+\.", plain
+                r"\*\*`(.+?)`\*\*: .* Cost: action (\S+), update (\S+)\. First result: (.+)\.",
+                plain,
             )
             assert match, plain
-            name, action, update = match.groups()
+            name, action, update, first = match.groups()
             assert NORMS[name].kind == title.lower(), name
             assert abs(float(action) - measured[name, "act 1"]) < 0.0051
             assert abs(float(update) - measured[name, "update 32"]) < 0.0051
+            if first.startswith("one run"):
+                for agent, value in re.findall(r"(DQN|PQN) (\d+)", first):
+                    assert int(value) == round(returns[name, agent.lower()]), name
             found.append(name)
-    assert len(found) == len(set(found)) >= 18
+    assert sorted(found) == sorted(set(NORMS) - {"none"})
 
 
 @pytest.fixture
