@@ -98,6 +98,10 @@ for _record in (
     register_agent(_record)
 
 
+_OF_SB3 = ("sac", "td3", "ddpg", "tqc", "trpo", "crossq", "qrdqn")
+_SB3 = "; wnrl.sb3 has policies for Stable-Baselines3's"
+
+
 def get_agent(name: object) -> AgentRecord:
     """Return the agent with this name.
 
@@ -107,6 +111,7 @@ def get_agent(name: object) -> AgentRecord:
     if not isinstance(name, str) or name not in AGENTS:
         raise SettingError(
             "agent",
-            f"{name!r} is unknown; allowed: {', '.join(AGENTS)}{nearest(str(name), AGENTS)}",
+            f"{name!r} is unknown; allowed: {', '.join(AGENTS)}{nearest(str(name), AGENTS)}"
+            + (_SB3 if str(name).lower() in _OF_SB3 else ""),
         )
     return AGENTS[name]

@@ -12,6 +12,8 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, get_type_hints
 
+from wnrl._settings.other_names import meant_by
+
 _LARGEST = 2**63 - 1  # of whole numbers without a limit of their own
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # surrogates are not UTF-8
 
@@ -46,13 +48,18 @@ def nearest(name: str, allowed: Iterable[str], count: int = 3) -> str:
     """Return a hint to end an error line, `; did you mean a, b?`; empty if no name is near.
 
     Compares in lower case and without `_`, `-` and spaces, so `space_invaders` finds SpaceInvaders.
+    Names of other projects find ours: `lr` finds `learning_rate`.
     """
 
     def plain(text: str) -> str:
         return text.lower().replace("_", "").replace("-", "").replace(" ", "")
 
     by_plain = {plain(candidate): candidate for candidate in allowed}
-    close = difflib.get_close_matches(plain(name), by_plain, n=count, cutoff=0.6)
+    meant = meant_by(plain(name), by_plain)
+    if meant is None:
+        close = difflib.get_close_matches(plain(name), by_plain, n=count, cutoff=0.6)
+    else:
+        close = [meant] if meant else []
     return f"; did you mean {', '.join(by_plain[c] for c in close)}?" if close else ""
 
 

@@ -199,7 +199,7 @@ def _train(
 ) -> Iterator[Tick]:
     """Build, start or restore, train: the whole life of a run in a claimed folder."""
     config, speed = _announce(config, folder, saved, env, device, say)
-    session = _build(config, folder, saved, env, device, _rollbacks(saved), say)
+    session = _build(config, folder, saved, env, device, _rollbacks(saved), speed, say)
     with _explaining(folder):
         if saved is None:
             env.reset()
@@ -232,7 +232,7 @@ def _train(
                 f"learning rate halved to {config.agent.learning_rate * 0.5 ** len(rollbacks):g}"
             )
             del session  # before the next one takes as much memory
-            session = _build(config, folder, saved, env, device, rollbacks, say)
+            session = _build(config, folder, saved, env, device, rollbacks, speed, say)
             session.restore(saved)
             folder.write_config(config, _facts(session, device), saved.step)
     say(_summary(session, folder.path))
@@ -306,6 +306,7 @@ def _announce(
         say(f"  note      {note}")
     if not config.run.calibrate:
         return config, None
+    say("  speed     measuring for a few seconds (--no-calibrate leaves this out)")
     with lent(config, env) as trial:
         if config.run.threads:
             return config, measure_speed(config, device, trial)
@@ -321,6 +322,7 @@ def _build(
     env: VectorEnv,
     device: torch.device,
     rollbacks: Sequence[str],
+    speed: Speed | None,
     say: Callable[[str], None],
 ) -> Session:
     """Build the parts of a run; nothing in its folder changes."""
@@ -331,7 +333,7 @@ def _build(
     if init_report is not None:
         say(f"  init      {describe_init(init_report)}")
     with HEARTBEAT.paused():
-        return Session(config, folder, env, network, device, done_steps, rollbacks)
+        return Session(config, folder, env, network, device, done_steps, rollbacks, speed)
 
 
 def _facts(session: Session, device: torch.device) -> dict[str, Any]:

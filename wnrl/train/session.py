@@ -24,6 +24,7 @@ from wnrl.train.foreign_text import quoted
 from wnrl.train.log.recorder import Recorder, Sources, gain_histograms
 from wnrl.train.loop import Tick, crossed, run
 from wnrl.train.memory_budget import saving_bytes
+from wnrl.train.speed import Speed
 from wnrl.train.storage import old_runs
 from wnrl.train.storage.checkpoint import CheckpointError, Checkpoints, Saved
 from wnrl.train.storage.run_folder import RunDirectory, loading
@@ -60,6 +61,7 @@ class Session:
         device: torch.device,
         done_steps: int,
         rollbacks: Sequence[str] = (),
+        speed: Speed | None = None,
     ) -> None:
         """Build the parts; nothing in the folder changes.
 
@@ -71,6 +73,7 @@ class Session:
             device: the agent's device.
             done_steps: agent steps done, 0 for a new run.
             rollbacks: why the run was rolled back, each time; each halves the learning rate.
+            speed: from the calibration; None without one.
         """
         self.config = config
         self.rollbacks = tuple(rollbacks)
@@ -102,7 +105,7 @@ class Session:
             keep=config.run.keep_checkpoints,
             record=make_record(config, self.rollbacks),
         )
-        self.recorder = Recorder(config, folder.status, done_steps)
+        self.recorder = Recorder(config, folder.status, done_steps, speed)
         self._parts: dict[str, Stateful] = {
             "agent": agent,
             "env": env,

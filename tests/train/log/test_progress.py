@@ -46,30 +46,37 @@ def test_seconds_read_as_a_clock(seconds: float, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("step", "total", "mean_return", "rate", "line"),
+    ("step", "total", "mean_return", "rate", "left_s", "line"),
     [
         (
             1_250_000,
             10_000_000,
             34.56,
             4_000.4,
-            "step 1,250,000 of 10,000,000 (12.5%), return 34.6, 4,000 steps/s, 0:36:27 left",
+            2_187.3,
+            "step 1,250,000 of 10,000,000 (12.5%), return 34.6, 4,000 steps/s, about 36 min left",
         ),
-        (0, 100, None, 0.0, "step 0 of 100 (0.0%), no episode yet, 0 steps/s"),
+        (0, 100, None, 0.0, None, "step 0 of 100 (0.0%), no episode yet, 0 steps/s"),
         (
             9_999,
             10_000,
             0.0,
             1.0,
-            "step 9,999 of 10,000 (99.9%), return 0.0, 1 steps/s, 0:00:01 left",
+            1.0,
+            "step 9,999 of 10,000 (99.9%), return 0.0, 1 steps/s, about 1 s left",
         ),
-        (102, 100, -1.0, 50.0, "step 102 of 100 (100.0%), return -1.0, 50 steps/s"),
+        (102, 100, -1.0, 50.0, 0.0, "step 102 of 100 (100.0%), return -1.0, 50 steps/s"),
     ],
 )
 def test_the_line_on_hand_numbers(
-    step: int, total: int, mean_return: float | None, rate: float, line: str
+    step: int,
+    total: int,
+    mean_return: float | None,
+    rate: float,
+    left_s: float | None,
+    line: str,
 ) -> None:
-    assert format_progress(step, total, mean_return, rate) == line
+    assert format_progress(step, total, mean_return, rate, left_s) == line
 
 
 def test_the_bar_is_full_at_the_end_only_and_cut_to_the_terminal() -> None:
@@ -83,8 +90,8 @@ def test_the_bar_is_full_at_the_end_only_and_cut_to_the_terminal() -> None:
 
 
 def test_a_terminal_of_80_columns_shows_the_time_left() -> None:
-    line = format_progress(5_039, 10_000_000, 69.8, 651.0)
-    assert format_bar(5_039, 10_000_000, line, 79).endswith("4:15:53 left")
+    line = format_progress(5_039, 10_000_000, 69.8, 651.0, 15_353.0)
+    assert format_bar(5_039, 10_000_000, line, 79).endswith("4.3 h left")
 
 
 def test_the_rate_is_of_the_steps_since_the_last_reading() -> None:
@@ -106,9 +113,9 @@ def test_a_file_gets_one_line_per_interval() -> None:
         clock.seconds += 1.0
     progress.finish(350, means(3.0))
     assert stream.getvalue().splitlines() == [
-        "step 200 of 1,000 (20.0%), return 1.5, 10 steps/s, 0:01:20 left",
-        "step 300 of 1,000 (30.0%), return 1.5, 10 steps/s, 0:01:10 left",
-        "step 350 of 1,000 (35.0%), return 3.0, 10 steps/s, 0:01:05 left",
+        "step 200 of 1,000 (20.0%), return 1.5, 10 steps/s, about 80 s left",
+        "step 300 of 1,000 (30.0%), return 1.5, 10 steps/s, about 70 s left",
+        "step 350 of 1,000 (35.0%), return 3.0, 10 steps/s, about 65 s left",
     ]
 
 
@@ -132,8 +139,8 @@ def test_a_terminal_gets_one_line_that_is_drawn_anew(monkeypatch: pytest.MonkeyP
     progress.update(99, means(1.0))
     clock.seconds += 1.0
     progress.finish(100, means(2.0))
-    bar_1 = "[##########..........] step 50 of 100 (50.0%), return 1.0, 50 steps/s, 0:00:01 left"
-    bar_2 = "[###################.] step 99 of 100 (99.0%), return 1.0, 49 steps/s, 0:00:00 left"
+    bar_1 = "[##########..........] step 50 of 100 (50.0%), return 1.0, 50 steps/s"
+    bar_2 = "[###################.] step 99 of 100 (99.0%), return 1.0, 49 steps/s"
     bar_3 = "[####################] step 100 of 100 (100.0%), return 2.0, 1 steps/s"
     assert stream.getvalue() == (
         f"\r{bar_1}\nwnrl: a warning\n\r{bar_2}\r{bar_3.ljust(len(bar_2))}\n"

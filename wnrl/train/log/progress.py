@@ -8,6 +8,8 @@ from collections.abc import Callable
 from typing import TextIO
 
 from wnrl.train.log.episodes import RecentEpisodes
+from wnrl.train.log.time_left import TimeLeft
+from wnrl.train.speed import format_duration
 
 _TERMINAL_INTERVAL_S = 0.5
 _BAR_CELLS = 20
@@ -21,7 +23,11 @@ def format_seconds(seconds: float) -> str:
 
 
 def format_progress(
-    step: int, total_steps: int, mean_return: float | None, steps_per_s: float
+    step: int,
+    total_steps: int,
+    mean_return: float | None,
+    steps_per_s: float,
+    left_s: float | None,
 ) -> str:
     """Return the line, without its newline.
 
@@ -29,7 +35,8 @@ def format_progress(
         step: agent steps done.
         total_steps: agent steps at which the run ends.
         mean_return: mean raw return of the newest episodes; None before the first.
-        steps_per_s: agent steps per second, from which the time left follows.
+        steps_per_s: agent steps per second since the last line.
+        left_s: time left in s; None if it is unknown.
     """
     percent = 100.0 * min(step / total_steps, 1.0)
     parts = [
@@ -37,8 +44,8 @@ def format_progress(
         "no episode yet" if mean_return is None else f"return {mean_return:.1f}",
         f"{steps_per_s:,.0f} steps/s",
     ]
-    if step < total_steps and steps_per_s > 0:
-        parts.append(f"{format_seconds((total_steps - step) / steps_per_s)} left")
+    if step < total_steps and left_s is not None:
+        parts.append(f"about {format_duration(left_s)} left")
     return ", ".join(parts)
 
 
@@ -89,6 +96,7 @@ class Progress:
         total_steps: int,
         *,
         step: int = 0,
+        left: TimeLeft | None = None,
         interval_s: float = 10.0,
         stream: TextIO | None = None,
         now: Callable[[], float] = time.monotonic,
@@ -98,6 +106,7 @@ class Progress:
         Args:
             total_steps: agent steps at which the run ends.
             step: agent steps done already.
+            left: the forecast; without it, one from what this run measures.
             interval_s: seconds between two lines; a terminal's bar moves twice a second.
             stream: output; standard error by default.
             now: a clock that never runs backwards, in s.
@@ -112,6 +121,8 @@ class Progress:
         self._terminal = self._stream.isatty()
         self._interval_s = _TERMINAL_INTERVAL_S if self._terminal else interval_s
         self._rate = StepRate(step, now)
+        self._left = left or TimeLeft(total_steps, 0, None)
+        self._read_step = step
         self._drawn = 0  # characters of the bar on the terminal's current line
         self._written_step = -1  # agent steps of the newest line
 
@@ -142,8 +153,10 @@ class Progress:
         self._stream.flush()
 
     def _write(self, step: int, recent: RecentEpisodes) -> None:
-        rate, self._written_step = self._rate.read(step), step
-        line = format_progress(step, self._total_steps, recent.mean_return, rate)
+        self._left.add(self._read_step, step, self._rate.elapsed_s)
+        rate, self._read_step, self._written_step = self._rate.read(step), step, step
+        left_s = self._left.seconds(step)
+        line = format_progress(step, self._total_steps, recent.mean_return, rate, left_s)
         if self._terminal:
             width = shutil.get_terminal_size().columns - 1
             bar = format_bar(step, self._total_steps, line, width)

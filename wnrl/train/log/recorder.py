@@ -17,7 +17,9 @@ from wnrl.train.log.episodes import EpisodeLog, RecentEpisodes
 from wnrl.train.log.outage import Outage, reason, require_written
 from wnrl.train.log.progress import Progress, StepRate
 from wnrl.train.log.tensorboard import TensorBoard
+from wnrl.train.log.time_left import TimeLeft
 from wnrl.train.loop import Tick, crossed
+from wnrl.train.speed import Speed
 from wnrl.train.storage.append_file import AppendFile
 from wnrl.train.storage.atomic_files import storage_errors
 from wnrl.train.storage.csv_log import CURVATURE, EPISODES, EVALUATIONS, HEADERS, TIMINGS, CsvLog
@@ -62,14 +64,18 @@ class _State(NamedTuple):
 class Recorder:
     """Writes the tables, status.json, the event file and the progress line of one run."""
 
-    def __init__(self, config: Config, status: StatusFile, done_steps: int) -> None:
+    def __init__(
+        self, config: Config, status: StatusFile, done_steps: int, speed: Speed | None = None
+    ) -> None:
         """Nothing is written before `open`.
 
         Args:
             config: the run's configuration.
             status: the run's status.json.
             done_steps: agent steps done.
+            speed: from the calibration, for the time left; None without one.
         """
+        self._speed = speed
         self._config = config
         self._run = config.run
         self._status = status
@@ -169,7 +175,8 @@ class Recorder:
                 name=f"{run.norm} seed{run.seed} {run.env}: {run_dir}",
                 first=_varied(self._config),
             )
-        self.progress = Progress(run.steps, step=steps, interval_s=run.progress_every_s)
+        left = TimeLeft(run.steps, self._config.agent.warmup_steps, self._speed)
+        self.progress = Progress(run.steps, step=steps, left=left, interval_s=run.progress_every_s)
         self._log_rate, self._status_rate = StepRate(steps), StepRate(steps)
         self._start_s = time.monotonic()
         self._write_status(RunState.RUNNING, None)
