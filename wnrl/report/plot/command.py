@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             arguments = sys.argv[1:] if arguments is None else arguments
             import_named(arguments)
-            given = _parser().parse(arguments)
+            given = command_parser().parse(arguments)
             folders = [Path(name) for name in given["run_dir"]]
             out = Path(given["out"] or folders[0] / "curve.png")
             if out.suffix not in SUFFIXES:
@@ -47,7 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 2
 
 
-def _parser() -> Parser:
+def command_parser() -> Parser:
+    """Return the parser of the command."""
     parser = Parser(
         prog="wnrl plot",
         description="Draw the learning curves of runs. Runs of the same settings with several "
