@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-import wnrl
-
 ROOT = Path(__file__).parent.parent
 SETUPTOOLS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
 
