@@ -4,26 +4,10 @@ Records and configurations are made of these two, so that they need no torch. No
 another part of the package.
 """
 
-from wnrl._settings.settings import (
-    SettingError,
-    UsageError,
-    cut,
-    flag_name,
-    nearest,
-    parse,
-    parse_fields,
-    printable,
-    setting,
-)
+from wnrl._settings.later import names_of
 
-__all__ = [
-    "SettingError",
-    "UsageError",
-    "cut",
-    "flag_name",
-    "nearest",
-    "parse",
-    "parse_fields",
-    "printable",
-    "setting",
-]
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # not typing's: see wnrl/__init__.py
+    from wnrl._settings.settings import *  # noqa: F403
+
+__getattr__ = names_of("wnrl._settings.settings")  # whose imports a command's start cannot wait for

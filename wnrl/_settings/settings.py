@@ -14,6 +14,18 @@ from typing import Any, get_type_hints
 
 from wnrl._settings.other_names import meant_by
 
+__all__ = [  # of `wnrl._settings`
+    "SettingError",
+    "UsageError",
+    "cut",
+    "flag_name",
+    "nearest",
+    "parse",
+    "parse_fields",
+    "printable",
+    "setting",
+]
+
 _LARGEST = 2**63 - 1  # of whole numbers without a limit of their own
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # surrogates are not UTF-8
 
