@@ -9,7 +9,7 @@ import pytest
 import torch
 from saved_runs import SavedRun, saved_run
 
-from wnrl.agents.policies import sample
+from wnrl.agents.policies import explore, sample
 from wnrl.envs.seeding import numpy_generator
 from wnrl.export.program import onnx_file, output_names, torch_file
 from wnrl.export.trained_run import load_run
@@ -115,7 +115,8 @@ def test_a_recurrent_program_plays_the_actions_of_the_run_with_the_caller_s_stat
         found = dict(zip(output_names(trained), program(*given), strict=True))
         h, c = found["next_h"], found["next_c"]
         if "logits" in found:
-            actions = sample(found["logits"].detach(), draws).numpy()
+            drawn = sample(found["logits"].detach(), draws).numpy()
+            actions = explore(drawn, 0.0, 2, draws)  # which moves the generator on
             np.testing.assert_array_equal(found["action"], found["logits"].argmax(1))
         else:
             actions = found["action"].numpy()
