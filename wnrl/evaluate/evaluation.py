@@ -106,7 +106,7 @@ class _Recorder:
                 "its observations are no images; leave it out"
             )
         self._env = env
-        self._newest = spec.shape[0] // spec.stack if spec.stack > 1 else spec.shape[0]
+        self._newest = spec.shape[0] // spec.stack  # channels of the newest frame
         self._seen: list[list[npt.NDArray[np.uint8]]] = [[] for _ in range(env.num_envs)]
         self.recording: Recording | None = None
 

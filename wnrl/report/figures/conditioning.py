@@ -3,10 +3,10 @@
 import numpy as np
 
 from wnrl.report.comparison import Comparison, Game, VariantScores
-from wnrl.report.figures.curves import PanelStyle, lines_panel
-from wnrl.report.figures.layout import Layout, facts_text, fit_at_line_ends, in_rows
+from wnrl.report.figures.curves import lines_panel, panel_style
+from wnrl.report.figures.layout import Layout, facts_text, in_rows
 from wnrl.report.figures.lines import Line
-from wnrl.report.figures.sheet import KeyEntry, Sheet
+from wnrl.report.figures.sheet import Sheet
 from wnrl.report.figures.style import Look, looks
 from wnrl.stats.intervals import t_interval
 
@@ -30,11 +30,7 @@ def conditioning_sheet(comparison: Comparison, layout: Layout) -> Sheet:
     games = measured_games(comparison)
     look = looks(comparison)
     columns = layout.columns_of(len(games))
-    height_in = layout.height_in(columns)
-    labelled = fit_at_line_ends(
-        [variant.label for variant in look], panel_in=layout.panel_in(columns), axes_in=height_in
-    )
-    style = PanelStyle(look, labelled, height_in)
+    style = panel_style(look, layout, columns)
     panels = [
         lines_panel(
             title=game.env,
@@ -54,7 +50,7 @@ def conditioning_sheet(comparison: Comparison, layout: Layout) -> Sheet:
         width_in=layout.width_in(columns),
         title=f"{comparison.title_of(games)}: conditioning during training",
         warning="",
-        key=() if labelled else tuple(KeyEntry(variant.label, look[variant]) for variant in look),
+        key=style.key,
         rows=in_rows(panels, columns),
         small_print=(WHAT, facts_text(comparison)),
     )

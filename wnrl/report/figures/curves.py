@@ -56,6 +56,20 @@ class PanelStyle:
     labelled: bool  # lines are labelled at their ends
     height_in: float  # height of the axes
 
+    @property
+    def key(self) -> tuple[KeyEntry, ...]:
+        """Return the key of the lines; empty if they are labelled at their ends."""
+        entries = () if self.labelled else self.look.items()
+        return tuple(KeyEntry(variant.label, look) for variant, look in entries)
+
+
+def panel_style(look: Mapping[Variant, Look], layout: Layout, columns: int) -> PanelStyle:
+    """Return the style of panels in so many columns."""
+    height_in = layout.height_in(columns)
+    labels = [variant.label for variant in look]
+    fits = fit_at_line_ends(labels, panel_in=layout.panel_in(columns), axes_in=height_in)
+    return PanelStyle(look, fits, height_in)
+
 
 def curves_sheet(
     comparison: Comparison, games: Sequence[Game], layout: Layout, *, aggregated: bool
@@ -71,11 +85,7 @@ def curves_sheet(
     aggregate = comparison.aggregate if aggregated else None
     look = looks(comparison)
     columns = layout.columns_of(len(games) + (aggregate is not None))
-    height_in = layout.height_in(columns)
-    labelled = fit_at_line_ends(
-        [variant.label for variant in look], panel_in=layout.panel_in(columns), axes_in=height_in
-    )
-    style = PanelStyle(look, labelled, height_in)
+    style = panel_style(look, layout, columns)
     letters = _letters(games)
     warning = shared_warning(games)
     panels = [_game_panel(game, style, letters, warning) for game in games]
@@ -88,7 +98,7 @@ def curves_sheet(
         width_in=layout.width_in(columns),
         title=f"{comparison.title_of(games)}: return during training",
         warning=warning,
-        key=() if labelled else tuple(KeyEntry(variant.label, look[variant]) for variant in look),
+        key=style.key,
         rows=in_rows(panels, columns),
         small_print=(
             NO_BANDS if one_seed else WHAT,

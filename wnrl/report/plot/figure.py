@@ -11,14 +11,14 @@ from wnrl.report.figures.curves import (
     NO_BANDS,
     THIN,
     WHAT,
-    PanelStyle,
     clipped,
     lines_of,
     lines_panel,
+    panel_style,
 )
 from wnrl.report.figures.image_files import save
-from wnrl.report.figures.layout import WIDE, fit_at_line_ends, in_rows
-from wnrl.report.figures.sheet import KeyEntry, Sheet
+from wnrl.report.figures.layout import WIDE, in_rows
+from wnrl.report.figures.sheet import Sheet
 from wnrl.report.figures.style import Look, drawing, look_of
 from wnrl.report.number_format import counted
 from wnrl.report.run_result import Result, find_runs, read_result
@@ -96,17 +96,13 @@ def sheet_of(panels: Mapping[str, Lines]) -> Sheet:
     """Return the figure."""
     look = looks_of(panels)
     columns = WIDE.columns_of(len(panels))
-    height_in = WIDE.height_in(columns)
-    labelled = fit_at_line_ends(
-        [variant.label for variant in look], panel_in=WIDE.panel_in(columns), axes_in=height_in
-    )
-    style = PanelStyle(look, labelled, height_in)
+    style = panel_style(look, WIDE, columns)
     several = any(len(runs) > 1 for lines in panels.values() for runs in lines.values())
     return Sheet(
         width_in=WIDE.width_in(columns),
         title="Return during training",
         warning="",
-        key=() if labelled else tuple(KeyEntry(variant.label, look[variant]) for variant in look),
+        key=style.key,
         rows=in_rows(
             [
                 lines_panel(
