@@ -65,7 +65,7 @@ def meant_by(name: str, allowed: Iterable[str]) -> str | None:
         allowed: names in the same form.
 
     Returns:
-        The name; empty if none of ours is near, whatever the spelling; None if it is not known.
+        The name. It is empty if nothing that is here is meant, and None if `name` is not known.
     """
     if name not in _MEANT:
         return None
