@@ -5,10 +5,12 @@
 All normalizations take turns in one process, on the Nature network with default parameters. Each
 figure is the median of paired ratios, of process time with one thread and of wall time with more.
 An update is the normalization's two forward passes, a backward pass, the optimizer's clipped step
-and the normalization's own step. Parameters follow a colon: --norm batch batch:statistics=joint.
+and the normalization's own step. Parameters follow a colon, and so do two flags of `wnrl.train`:
+--norm batch batch:statistics=joint layer:norm-after=activation none:norm-input=batch.
 """
 
 import argparse
+import dataclasses
 import platform
 from functools import partial
 from pathlib import Path
@@ -24,7 +26,6 @@ from wnrl.doctor.memory import keep_freed_memory
 from wnrl.nn.networks.q_network import assemble_q_network, build_q_network
 from wnrl.nn.networks.spec import NetworkSpec
 from wnrl.nn.norms.catalogue import NORMS, get_norm
-from wnrl.nn.norms.record import Norm
 from wnrl.optim.step import OptimizerSpec
 from wnrl.train.flags import one_line
 
@@ -32,8 +33,8 @@ CLIP = 10.0  # DQN's default for the global gradient norm
 BASE = "none"
 
 
-def norm_of(text: str) -> Norm:
-    """Parse `group:groups=16,eps=1e-4`.
+def variant(text: str) -> NetworkSpec:
+    """Parse `group:groups=16,eps=1e-4` into the Nature network with this normalization.
 
     Raises:
         UsageError: the normalization, a parameter or a value is unknown or does not fit.
@@ -46,28 +47,32 @@ def norm_of(text: str) -> Norm:
                 f"--norm {text}: {parameter!r} has no value; parameters are {name}:NAME=VALUE, "
                 "separated by commas"
             )
-    norm = get_norm(name).with_settings({parameter: value for parameter, _, value in parts})
+    parameters = {parameter: value for parameter, _, value in parts}
+    norm_input = parameters.pop("norm-input", "none")
+    after = parameters.pop("norm-after", None)
+    norm = get_norm(name).with_settings(parameters)
+    if after is not None:
+        norm = dataclasses.replace(norm, after=after)
+    spec = NetworkSpec(SHAPE, "uint8", ACTIONS, norm=norm, norm_input=norm_input)
     with torch.device("meta"):  # fail before measuring if it does not fit the network
-        assemble_q_network(NetworkSpec(SHAPE, "uint8", ACTIONS, norm=norm))
-    return norm
+        assemble_q_network(spec)
+    return spec
 
 
-def network(norm: Norm) -> nn.Module:
-    """The Nature network, with the same initial weights for all."""
-    return build_q_network(
-        NetworkSpec(SHAPE, "uint8", ACTIONS, norm=norm), torch.Generator().manual_seed(0)
-    )
+def network(spec: NetworkSpec) -> nn.Module:
+    """The network, with the same initial weights for all."""
+    return build_q_network(spec, torch.Generator().manual_seed(0))
 
 
-def act(norm: Norm, envs: int) -> Work:
+def act(spec: NetworkSpec, envs: int) -> Work:
     """One greedy action for each of `envs` environments."""
-    return acting(network(norm), envs, "cpu")
+    return acting(network(spec), envs, "cpu")
 
 
-def update(norm: Norm, batch: int) -> Work:
+def update(spec: NetworkSpec, batch: int) -> Work:
     """One DQN update with this normalization."""
-    net = network(norm)
-    spec = OptimizerSpec("adam", 1e-4, max_grad_norm=CLIP, total_updates=1_000_000)
+    net, norm = network(spec), spec.norm
+    step = OptimizerSpec("adam", 1e-4, max_grad_norm=CLIP, total_updates=1_000_000)
 
     def see(
         online: nn.Module, target: nn.Module, s_tm1: Tensor, s_t: Tensor
@@ -77,7 +82,7 @@ def update(norm: Norm, batch: int) -> Work:
 
     return updating(
         net,
-        norm.optimizer(net, spec),
+        norm.optimizer(net, step),
         batch,
         "cpu",
         see=see,
@@ -105,7 +110,7 @@ def main() -> None:
     parser.add_argument("--csv", type=Path, help="file for the table")
     args = parser.parse_args()
     try:
-        norms = {text: norm_of(text) for text in dict.fromkeys([BASE, *args.norm])}
+        variants = {text: variant(text) for text in dict.fromkeys([BASE, *args.norm])}
     except UsageError as error:
         parser.exit(2, f"bench_norms: {one_line(error)}\n")
     keep_freed_memory()  # as in training
@@ -115,7 +120,7 @@ def main() -> None:
     for what, sizes, repeats in (("act", args.envs, 20), ("update", args.batches, 1)):
         for size in sizes:
             make = act if what == "act" else update
-            makers = {text: partial(make, norm, size) for text, norm in norms.items()}
+            makers = {text: partial(make, spec, size) for text, spec in variants.items()}
             rounds = args.rounds if size < 256 else max(2, args.rounds // 3)
             times = paired_rebuilt(makers, rounds, repeats, timer_of("cpu", args.threads))
             rows += table(times, where="cpu", what=what, size=size, threads=args.threads)

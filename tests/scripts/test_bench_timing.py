@@ -123,6 +123,14 @@ def test_a_norm_that_cannot_be_measured_is_one_line_and_exit_2(
 
 
 def test_parameters_of_a_norm_stand_after_a_colon() -> None:
-    norm = bench_norms.norm_of("group:groups=16,eps=1e-4")
-    assert (norm.settings.groups, norm.settings.eps) == (16, 1e-4)
-    assert bench_norms.norm_of("weight").name == "weight"
+    settings = bench_norms.variant("group:groups=16,eps=1e-4").norm.settings
+    assert (settings.groups, settings.eps) == (16, 1e-4)
+    assert bench_norms.variant("weight").norm.name == "weight"
+
+
+def test_the_flags_of_placement_and_input_stand_there_too() -> None:
+    spec = bench_norms.variant("layer:norm-after=activation,norm-input=batch")
+    assert (spec.norm.name, spec.norm.after, spec.norm_input) == ("layer", "activation", "batch")
+    names = [type(module).__name__ for module in bench_norms.network(spec).modules()]
+    assert "BatchNorm2d" in names
+    assert names.index("Conv2d") < names.index("ReLU") < names.index("LayerNorm")
