@@ -21,7 +21,7 @@ from wnrl.nn.networks.initialization import owned_global_randomness
 from wnrl.optim import OptimizerSpec
 
 VARIANTS = (Variant("none"), Variant("weight"))
-LEARNING_RATES = (1e-3, 3e-3, 1e-2, 3e-2)
+LEARNING_RATES = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1)
 BATCH = 32
 STEPS = 10 * POINTS
 SYMBOLS = 4

@@ -26,7 +26,7 @@ VARIANTS = tuple(
     for norm in ("none", "weight", "batch", "weight-mean")
     for data_init in (False, True)
 )
-LEARNING_RATES = (1e-3, 3e-3, 1e-2, 3e-2)
+LEARNING_RATES = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 BATCH = 50
 STEPS = 10 * POINTS
 INIT_BATCH = 500  # images of data-dependent initialization

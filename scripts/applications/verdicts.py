@@ -43,16 +43,15 @@ def measures(runs: Runs, held_out: Sequence[Measure]) -> list[Measure]:
 def verdict_rows(runs: Runs, held_out: Sequence[Measure]) -> Iterator[Row]:
     """Yield a row for each measure and each pair of variants.
 
-    Every variant is compared with the first, and each variant with data-dependent initialization
-    also with the same normalization without it.
+    Every variant is compared with the first. A normalization with data-dependent initialization is
+    also compared with the same one without it, and with the first variant's so initialized.
     """
     first = next(iter(runs))
     pairs = [(variant, first) for variant in runs if variant != first]
-    pairs += [
-        (variant, Variant(variant.norm))
-        for variant in runs
-        if variant.data_init and variant.norm != first.norm
-    ]
+    for variant in runs:
+        if variant.data_init and variant.norm != first.norm:
+            others = Variant(variant.norm), Variant(first.norm, data_init=True)
+            pairs += [(variant, other) for other in others if other in runs]
     for measure in measures(runs, held_out):
         yield from _family(runs, pairs, measure)
 

@@ -14,6 +14,7 @@ from wnrl.nn import get_norm, init_directions_, init_from_data_
 
 sklearn_datasets = pytest.importorskip("sklearn.datasets")
 recognition = load_script("applications/recognition.py")
+verdicts = load_script("applications/verdicts.py")
 Run, Study, Variant = recognition.Run, recognition.Study, recognition.Variant
 NONE, WEIGHT, WEIGHT_DATA = Variant("none"), Variant("weight"), Variant("weight", True)
 POINTS = recognition.POINTS
@@ -114,6 +115,24 @@ def test_a_study_writes_its_verdicts_and_continues(
     assert data["verdict"] == "no difference larger than the margin"
     assert "weight against none: better, ratio 0.5" in capsys.readouterr().out
     assert (given.out / "toy.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_data_initialization_is_compared_with_and_without_a_normalization() -> None:
+    """So that an effect of the initialization is not taken for one of the normalization."""
+    both = [
+        verdicts.Variant(norm, data_init)
+        for norm in ("none", "weight")
+        for data_init in (False, True)
+    ]
+    variants = [*both, verdicts.Variant("batch", True)]
+    runs = {variant: [run_of(loss) for loss in (1.0, 1.1)] for variant in variants}
+    pairs = [(row["variant"], row["compared_with"]) for row in verdicts.verdict_rows(runs, ())]
+    assert pairs[: len(pairs) // 3] == [
+        *((variant.name, "none") for variant in variants[1:]),
+        ("weight, data init", "weight"),
+        ("weight, data init", "none, data init"),
+        ("batch, data init", "none, data init"),
+    ]
 
 
 @pytest.mark.slow
