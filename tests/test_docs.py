@@ -211,16 +211,17 @@ def test_speeds_are_those_of_the_csv(heading: str, file: str) -> None:
         assert abs(float(ratio.split()[0].rstrip("| ")) - float(row["ratio_median"])) <= 0.0051
 
 
-def test_costs_of_normalizations_are_those_of_the_csv() -> None:
-    measured = {
+def costs_of_normalizations() -> dict[tuple[str, str], float]:
+    """Return the ratio to `none` by variant and work, such as `update 32`."""
+    return {
         (row["variant"], f"{row['what']} {row['size']}"): float(row["ratio"])
-        for name in ("bench_norms_2026_cpu.csv", "bench_norms_cpu.csv")
-        for row in csv_rows(name)
+        for row in csv_rows("bench_norms_cpu.csv")
     }
-    quiet = table_rows(ROOT / "docs" / "speed.md", "What each normalization costs")
-    later = table_rows(ROOT / "docs" / "speed.md", "What the entries of 2026 cost")
-    known = {row[0] for row in quiet}
-    rows = [*quiet, *(row for row in later if row[0] not in known)]
+
+
+def test_costs_of_normalizations_are_those_of_the_csv() -> None:
+    measured = costs_of_normalizations()
+    rows = table_rows(ROOT / "docs" / "speed.md", "What each normalization costs")
     assert {row[0].strip("`") for row in rows} >= set(NORMS) - {"none"}
     for name, *ratios in rows:
         for what, ratio in zip(("act 1", "act 8", "update 32", "update 256"), ratios, strict=True):
@@ -228,11 +229,7 @@ def test_costs_of_normalizations_are_those_of_the_csv() -> None:
 
 
 def test_paragraphs_of_normalizations_have_their_group_and_the_figures_of_the_csv() -> None:
-    measured = {
-        (row["variant"], f"{row['what']} {row['size']}"): float(row["ratio"])
-        for name in ("bench_norms_2026_cpu.csv", "bench_norms_cpu.csv")
-        for row in csv_rows(name)
-    }
+    measured = costs_of_normalizations()
     returns = {
         (row["norm"], agent): float(row["mean_return_last_20"])
         for agent in ("dqn", "pqn")
