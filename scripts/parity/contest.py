@@ -1,7 +1,9 @@
-"""Two programs that train the same agent: runs in a table, and verdicts on their difference."""
+"""Sides that train the same agent: runs in a table, and verdicts on their difference."""
 
 import csv
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,7 +11,7 @@ import numpy as np
 import torch
 
 from wnrl.doctor.software import git_commit
-from wnrl.stats.difference import welch
+from wnrl.stats.difference import Difference, welch
 from wnrl.stats.intervals import group
 from wnrl.stats.learning_curves import area_under_curve, final_window
 from wnrl.stats.multiple_tests import holm
@@ -24,11 +26,11 @@ Episodes = tuple[np.ndarray, np.ndarray]  # agent steps (E,) at their ends, and 
 
 
 class Task(NamedTuple):
-    """A run of one of the two programs."""
+    """A run of one side: a program, or a normalization."""
 
     agent: str
     env: str
-    side: str  # "wnrl", or the peer
+    side: str
     seed: int
     steps: int  # agent steps
     train: Callable[[], Episodes]
@@ -80,34 +82,54 @@ def train_missing(tasks: Iterable[Task], table: Path) -> list[dict[str, Any]]:
 
 
 def verdicts(rows: Sequence[Mapping[str, str]], peer: str) -> Iterator[str]:
-    """Yield a line for each agent and environment, with verdicts that hold for all together.
+    """Yield a line for each agent, environment and side but the peer's.
 
-    `peer` is the side that wnrl is compared with, and the margin a share of.
+    A side is compared with `peer`, and the margin is a share of the peer's return. The verdicts
+    hold for all lines together.
     """
     found = []
     for agent, env in dict.fromkeys((row["agent"], row["env"]) for row in rows):
         here = [row for row in rows if (row["agent"], row["env"]) == (agent, env)]
-        scores = {
-            side: [float(row["final_return"]) for row in here if row["side"] == side]
-            for side in (peer, "wnrl")
-        }
-        if min(len(of) for of in scores.values()) < 2:
-            continue
+        scores: dict[str, list[float]] = {}
+        for row in here:
+            scores.setdefault(row["side"], []).append(float(row["final_return"]))
+        of_peer = scores.pop(peer, [])
         lowest = min(float(row["lowest_return"]) for row in here)
-        margin = MARGIN * (float(np.mean(scores[peer])) - lowest)
-        found.append(
-            (agent, env, scores, welch(group(scores["wnrl"]), group(scores[peer])), margin)
-        )
-    differ = holm([float(each[3].safe_p()) for each in found])
-    within = holm([float(each[3].equivalence_p(each[4])) for each in found])
-    for (agent, env, scores, difference, margin), p, p_within in zip(
-        found, differ, within, strict=True
-    ):
-        interval = difference.interval()
+        margin = MARGIN * (float(np.mean(of_peer)) - lowest) if of_peer else 0.0
+        found += [
+            Pair(agent, env, peer, of_peer, side, own, margin)
+            for side, own in scores.items()
+            if min(len(own), len(of_peer)) > 1
+        ]
+    differ = holm([float(pair.difference.safe_p()) for pair in found])
+    within = holm([float(pair.difference.equivalence_p(pair.margin)) for pair in found])
+    yield from map(Pair.sentence, found, differ, within)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The final returns of a peer and of another side, for one agent and environment."""
+
+    agent: str
+    env: str
+    peer: str
+    of_peer: Sequence[float]
+    side: str
+    own: Sequence[float]
+    margin: float  # smallest difference that matters
+
+    @cached_property
+    def difference(self) -> Difference:
+        """The side's mean minus the peer's."""
+        return welch(group(self.own), group(self.of_peer))
+
+    def sentence(self, p: float, p_within: float) -> str:
+        """Say the means, their difference and the verdict of these adjusted p-values."""
+        interval = self.difference.interval()
         claim = verdict(interval.value, p, p_within).name.lower().replace("_", " ")
-        means = {side: float(np.mean(of)) for side, of in scores.items()}
-        yield (
-            f"{agent} {env}: {peer} {means[peer]:.1f}, wnrl {means['wnrl']:.1f}, "
+        return (
+            f"{self.agent} {self.env}: {self.peer} {np.mean(self.of_peer):.1f}, "
+            f"{self.side} {np.mean(self.own):.1f}, "
             f"difference {interval.value:+.1f} [{interval.low:+.1f}, {interval.high:+.1f}], "
-            f"margin {margin:.1f}: {claim} ({len(scores[peer])} and {len(scores['wnrl'])} seeds)"
+            f"margin {self.margin:.1f}: {claim} ({len(self.of_peer)} and {len(self.own)} seeds)"
         )

@@ -12,7 +12,7 @@ import argparse
 import itertools
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -96,11 +96,33 @@ class MinAtarExtractor(BaseFeaturesExtractor):
         return features
 
 
-def sb3_ppo(env: str, steps: int, seed: int) -> BaseAlgorithm:
+@dataclass(frozen=True)
+class Policy:
+    """A policy of SB3's and what it is given beside the network."""
+
+    kind: str | type
+    own: Mapping[str, Any] = field(default_factory=dict)
+
+    def kwargs(self, env: str, *, actor_critic: bool) -> dict[str, Any]:
+        """Return the network too: 2 x 64 ReLU units for policy and value, or MinAtar's torso."""
+        if is_minatar(env):
+            return {"features_extractor_class": MinAtarExtractor, "net_arch": [], **self.own}
+        if actor_critic:
+            arch = {"pi": [64, 64], "vf": [64, 64]}
+            return {"activation_fn": nn.ReLU, "net_arch": arch, **self.own}
+        return {"net_arch": [64, 64], **self.own}
+
+
+def stock(env: str) -> Policy:
+    """Return the policy that SB3 has for the environment's observations."""
+    return Policy("CnnPolicy" if is_minatar(env) else "MlpPolicy")
+
+
+def sb3_ppo(env: str, steps: int, seed: int, policy: Policy) -> BaseAlgorithm:
     """Return SB3's PPO with `PPO_SETTINGS`."""
     s = PPO_SETTINGS
     return PPO(
-        policy_of(env),
+        policy.kind,
         environments(env, s["num_envs"], seed),
         n_steps=s["rollout_steps"],
         n_epochs=s["epochs"],
@@ -112,16 +134,16 @@ def sb3_ppo(env: str, steps: int, seed: int) -> BaseAlgorithm:
         ent_coef=s["entropy_coef"],
         vf_coef=s["value_coef"],
         max_grad_norm=s["max_grad_norm"],
-        policy_kwargs=policy_kwargs(env, actor_critic=True),
+        policy_kwargs=policy.kwargs(env, actor_critic=True),
         seed=seed,
     )
 
 
-def sb3_a2c(env: str, steps: int, seed: int) -> BaseAlgorithm:
+def sb3_a2c(env: str, steps: int, seed: int, policy: Policy) -> BaseAlgorithm:
     """Return SB3's A2C with `A2C_SETTINGS`."""
     s = A2C_SETTINGS
     return A2C(
-        policy_of(env),
+        policy.kind,
         environments(env, s["num_envs"], seed),
         n_steps=s["rollout_steps"],
         learning_rate=falling(s["learning_rate"]),
@@ -131,16 +153,16 @@ def sb3_a2c(env: str, steps: int, seed: int) -> BaseAlgorithm:
         vf_coef=s["value_coef"],
         max_grad_norm=s["max_grad_norm"],
         use_rms_prop=False,
-        policy_kwargs=policy_kwargs(env, actor_critic=True),
+        policy_kwargs=policy.kwargs(env, actor_critic=True),
         seed=seed,
     )
 
 
-def sb3_dqn(env: str, steps: int, seed: int) -> BaseAlgorithm:
+def sb3_dqn(env: str, steps: int, seed: int, policy: Policy) -> BaseAlgorithm:
     """Return SB3's DQN with `DQN_SETTINGS`."""
     s = DQN_SETTINGS
     return DQN(
-        policy_of(env),
+        policy.kind,
         environments(env, s["num_envs"], seed),
         learning_rate=s["learning_rate"],
         batch_size=s["batch_size"],
@@ -153,7 +175,7 @@ def sb3_dqn(env: str, steps: int, seed: int) -> BaseAlgorithm:
         exploration_final_eps=s["epsilon_end"],
         exploration_fraction=s["epsilon_steps"] / steps,
         max_grad_norm=s["max_grad_norm"],
-        policy_kwargs=policy_kwargs(env, actor_critic=False),
+        policy_kwargs=policy.kwargs(env, actor_critic=False),
         seed=seed,
     )
 
@@ -175,21 +197,6 @@ def minatar_breakout() -> gymnasium.Env[Any, Any]:
     )
 
 
-def policy_of(env: str) -> str:
-    """Return the name of SB3's policy."""
-    return "CnnPolicy" if is_minatar(env) else "MlpPolicy"
-
-
-def policy_kwargs(env: str, *, actor_critic: bool) -> dict[str, Any]:
-    """Return the network: 2 x 64 ReLU units for each of policy and value, or MinAtar's torso."""
-    if is_minatar(env):
-        return {"features_extractor_class": MinAtarExtractor, "net_arch": []}
-    if actor_critic:
-        arch = {"pi": [64, 64], "vf": [64, 64]}
-        return {"activation_fn": nn.ReLU, "net_arch": arch}
-    return {"net_arch": [64, 64]}
-
-
 def falling(start: float) -> Callable[[float], float]:
     """Return SB3's schedule from a value to 0."""
     return lambda remaining: remaining * start
@@ -200,7 +207,7 @@ class Case:
     """An agent on both sides."""
 
     settings: Mapping[str, Any]
-    sb3: Callable[[str, int, int], BaseAlgorithm]
+    sb3: Callable[[str, int, int, Policy], BaseAlgorithm]
     steps: Mapping[str, int]  # by environment
     control: Mapping[str, Any]  # settings of wnrl's network for vectors
 
@@ -254,8 +261,11 @@ def train_wnrl(agent: str, env: str, seed: int) -> Episodes:
 def train_sb3(agent: str, env: str, seed: int) -> Episodes:
     """Train with SB3; return agent steps (E,) and returns (E,) of the episodes."""
     case = CASES[agent]
-    total = case.steps[env]
-    model = case.sb3(env, total, seed)
+    return learn(case.sb3(env, case.steps[env], seed, stock(env)), case.steps[env])
+
+
+def learn(model: BaseAlgorithm, total: int) -> Episodes:
+    """Train SB3's model; return agent steps (E,) and returns (E,) of the episodes."""
     ended: list[tuple[int, float]] = []
 
     def note_episodes(scope: dict[str, Any], _: dict[str, Any]) -> bool:
