@@ -33,10 +33,11 @@ def test_help_imports_nothing_heavy(command: str) -> None:
     assert errors == ["heavy:"]
 
 
-def test_help_of_plot_imports_nothing_heavy() -> None:
-    exit_code, printed, errors = last_line("plot", "--help")
+@pytest.mark.parametrize("command", ["plot", "demo"])
+def test_help_of_a_command_of_the_console_script_imports_nothing_heavy(command: str) -> None:
+    exit_code, printed, errors = last_line(command, "--help")
     assert (exit_code, errors) == (0, ["heavy:"])
-    assert printed.startswith("usage: wnrl plot ")
+    assert printed.startswith(f"usage: wnrl {command} ")
 
 
 @pytest.mark.parametrize(

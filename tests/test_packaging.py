@@ -71,7 +71,7 @@ def test_the_console_script_lists_its_commands(arguments: list[str]) -> None:
     assert done.returncode == 0
     listed = [line.split()[0] for line in done.stdout.splitlines() if line.startswith("  ")]
     folders = [path.parent.name for path in ROOT.glob("wnrl/*/__main__.py")]
-    others = ["wnrl", "completion", "plot"]  # the first is the line of --version
+    others = ["wnrl", "completion", "plot", "demo"]  # the first is the line of --version
     assert sorted(listed) == sorted([*others, *folders])
     assert "\n  doctor      check that training works on this machine\n" in done.stdout
     assert done.stderr == ""
@@ -91,7 +91,7 @@ def test_an_unknown_command_is_one_line_and_exit_code_2(name: str, hint: str) ->
     done = wnrl_command(name, "Breakout")
     assert done.returncode == 2
     assert done.stdout == ""
-    assert f"unknown command {name!r}; the commands are train, compare, " in done.stderr
+    assert f"unknown command {name!r}; the commands are demo, train, " in done.stderr
     assert done.stderr.endswith(f"{hint}\n")
     assert done.stderr.count("\n") == 1
 

@@ -37,6 +37,10 @@ class Evaluation(NamedTuple):
     recording: Recording | None  # of the first one, if it was asked for
 
 
+def _ignore(episode: Episode) -> None:
+    pass
+
+
 def evaluate_run(
     run_dir: Path,
     episodes: int,
@@ -44,8 +48,9 @@ def evaluate_run(
     epsilon: float | None = None,
     seed: int = 0,
     device: str = "auto",
-    listen: Callable[[Episode], None] = lambda episode: None,
+    listen: Callable[[Episode], None] = _ignore,
     record: bool = False,
+    see: Callable[[Observations, Flags], None] | None = None,
 ) -> Evaluation:
     """Evaluate the newest checkpoint of a run.
 
@@ -57,6 +62,7 @@ def evaluate_run(
         device: auto, cpu, cuda or cuda:K.
         listen: called with each episode when it ends.
         record: keep the pictures of the first episode that ends.
+        see: called with all that the policy acts on: observations and which of them are first.
 
     Raises:
         UsageError: no run, no usable checkpoint, or one that this version cannot read; or an
@@ -83,6 +89,8 @@ def evaluate_run(
         policy = agent.policy(chosen, numpy_generator(seed, "evaluation policy"))
         if recorder is not None:
             policy, listen = recorder.watching(policy), recorder.listening(listen)
+        if see is not None:
+            policy = _Watching(policy, see)
         played = evaluate_policy(
             env, policy, episodes, listen=listen, cap_steps=longest_episode_steps(config)
         )

@@ -24,18 +24,26 @@ from wnrl.train.storage.atomic_files import StorageError
 from wnrl.train.storage.run_folder import FolderInUse
 
 
-def start(config: Config, signals: StopSignals, overwrite: bool) -> int:
+def _print(line: str) -> None:
+    print(line, flush=True)
+
+
+def start(
+    config: Config, signals: StopSignals, overwrite: bool, say: Callable[[str], None] = _print
+) -> int:
     """Train a new run; return the exit code.
 
     Args:
         config: its configuration.
         signals: installed; the first one ends the run with a checkpoint.
         overwrite: replace the run in the folder.
+        say: called with each line about the run; faults and progress are printed in any case.
 
     Raises:
         UsageError: the configuration cannot be run here, or the folder cannot be used.
     """
-    return _to_the_end(partial(train, config, overwrite=overwrite), signals, overwrite)
+    begin = partial(train, config, overwrite=overwrite, say=say)
+    return _to_the_end(begin, signals, overwrite)
 
 
 def go_on(run_dir: str, settings: Mapping[str, Any], signals: StopSignals) -> int:
@@ -44,7 +52,8 @@ def go_on(run_dir: str, settings: Mapping[str, Any], signals: StopSignals) -> in
     Raises:
         UsageError: no run, no usable checkpoint, or a setting that cannot change.
     """
-    return _to_the_end(partial(resume, Path(run_dir), settings), signals, overwrites=False)
+    begin = partial(resume, Path(run_dir), settings, say=_print)
+    return _to_the_end(begin, signals, overwrites=False)
 
 
 def _to_the_end(
@@ -56,7 +65,6 @@ def _to_the_end(
         try:
             ticks = begin(
                 should_stop=lambda: signals.requested,
-                say=lambda line: print(line, flush=True),
                 claimed=run.claimed,
                 began=run.began,
             )
