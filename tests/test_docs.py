@@ -260,6 +260,25 @@ def test_paragraphs_of_normalizations_have_their_group_and_the_figures_of_the_cs
     assert sorted(found) == sorted(set(NORMS) - {"none"})
 
 
+def test_verdicts_of_recognition_are_those_of_the_csv() -> None:
+    def ratio(row: dict[str, str]) -> str:
+        value, low, high = (round(float(row[end]), 2) for end in ("value", "low", "high"))
+        return f"{value:.2f} [{low:.2f}, {high:.2f}]"
+
+    measured = {
+        (row["measure"], row["variant"], row["compared_with"]): row
+        for row in csv_rows("applications/recognition_verdicts.csv")
+    }
+    words = {"no difference larger than the margin": "within the margin"}
+    rows = table_rows(ROOT / "docs" / "applications.md", "Recognition: measured")
+    assert len(rows) > 5
+    for variant, other, by_steps, claim, by_time in rows:
+        pair = variant.replace("`", ""), other.replace("`", "")
+        steps, time = (measured[f"mean_loss_by_{of}", *pair] for of in ("steps", "cpu_time"))
+        assert (by_steps, by_time) == (ratio(steps), ratio(time)), pair
+        assert claim == words.get(steps["verdict"], steps["verdict"]), pair
+
+
 @pytest.fixture
 def own_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Run in an empty folder, and take out of the catalogues what the example added."""

@@ -313,10 +313,14 @@ def test_every_small_choice_can_be_made() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [1, 2, 3])
-def test_it_solves_cartpole_in_15_000_steps(tmp_path: Path, seed: int) -> None:
+def test_it_solves_cartpole_in_15_000_steps(tmp_path: Path, learning_seed: int) -> None:
     run_dir = tmp_path / "run"
-    arguments = ["--env=CartPole-v1", "--steps=15_000", f"--seed={seed}", "--eval-every-steps=0"]
+    arguments = [
+        "--env=CartPole-v1",
+        "--steps=15_000",
+        f"--seed={learning_seed}",
+        "--eval-every-steps=0",
+    ]
     assert command.main([*arguments, f"--run-dir={run_dir}"]) == 0
     with (run_dir / "episodes.csv").open() as file:
         returns = [float(row["raw_return"]) for row in csv.DictReader(file)]
