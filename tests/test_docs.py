@@ -342,7 +342,8 @@ def test_the_example_of_training_from_python_runs(capsys: pytest.CaptureFixture[
 
 @pytest.mark.usefixtures("own_tables")
 def test_the_example_of_a_variant_registers_it() -> None:
-    (example,) = blocks(ROOT / "docs" / "comparing.md", "python")
+    searching, example = blocks(ROOT / "docs" / "comparing.md", "python")
+    assert searching.startswith("# search.py")  # tests/compare/test_optuna.py runs it
     exec(example, {})
     assert make_config(env="CartPole-v1", norm="weight-data").run.init == "data"
 
