@@ -10,7 +10,7 @@ __version__ = "0.1.0"
 
 _COMMANDS = {  # the module of each, and what it does
     "demo": ("wnrl.compare.demo.command", "watch two agents learn, in a minute or two"),
-    "train": ("wnrl.train.command", "train an agent, or continue a run"),
+    "train": ("wnrl.report.plot.after_training", "train an agent, or continue a run"),
     "compare": ("wnrl.compare.command", "train a grid of runs and report on the normalizations"),
     "evaluate": ("wnrl.evaluate.command", "play episodes with a trained agent"),
     "plot": ("wnrl.report.plot.command", "draw the learning curves of runs"),

@@ -132,6 +132,17 @@ def save_slowly() -> None:
     torch.save = slow
 
 
+def draw_endlessly() -> None:
+    """Make the file in DRAWING in place of a picture, and wait."""
+    from wnrl.report.plot import figure
+
+    def endless(*arguments: object) -> None:
+        Path(os.environ["DRAWING"]).touch()
+        time.sleep(LIMIT_S)
+
+    figure.draw = endless
+
+
 def nobody_reads() -> None:
     """Print to pipes that nobody reads."""
     for descriptor in (1, 2):

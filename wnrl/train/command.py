@@ -5,7 +5,8 @@ Flags are checked before torch is imported, which takes seconds.
 
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wnrl._settings import UsageError, flag_name
@@ -20,8 +21,10 @@ from wnrl.train.process.output import all_printed
 from wnrl.train.process.stop_signals import StopSignals
 
 if TYPE_CHECKING:
+    from wnrl.train import run
     from wnrl.train.process import training
 else:
+    run = Later("wnrl.train.run")
     training = Later("wnrl.train.process.training")
 
 PROGRAM = "wnrl.train"
@@ -52,8 +55,16 @@ def _describe_norm(norm: Norm) -> str:
     return "\n".join(lines)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def _nothing(run_dir: Path) -> None:
+    pass
+
+
+def main(
+    arguments: Sequence[str] | None = None, finished: Callable[[Path], None] = _nothing
+) -> int:
     """Train from the command line; return the exit code.
+
+    `finished` is called with the folder of a run that is done, unless `--no-curve` is given.
 
     `ExitCode` names 0 to 5; 130, 143 or 129: stopped by Ctrl-C, SIGTERM or SIGHUP, with a
     checkpoint if the training had begun.
@@ -68,10 +79,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print(list_norms())
                 return ExitCode.DONE if all_printed() else ExitCode.FAILED
             if "resume" not in commands:
-                return training.start(make_config(settings), signals, "overwrite" in commands)
-            if "overwrite" in commands:
+                config = make_config(settings)
+                folder = run.run_dir_of(config)
+                exit_code = training.start(config, signals, "overwrite" in commands)
+            elif "overwrite" in commands:
                 raise UsageError("--resume continues a run, --overwrite replaces it; give only one")
-            return training.go_on(commands["resume"], settings, signals)
+            else:
+                folder = Path(commands["resume"])
+                exit_code = training.go_on(commands["resume"], settings, signals)
+            if exit_code == ExitCode.DONE and "no_curve" not in commands:
+                finished(folder)
+            return exit_code
         except UsageError as error:
             print(f"{PROGRAM}: {one_line(error)}", file=sys.stderr)
             return ExitCode.UNUSABLE

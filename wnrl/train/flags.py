@@ -86,6 +86,9 @@ def train_parser(agent: str, norm: str = RunConfig.norm) -> Parser:
     command.add_argument(
         "--overwrite", action="store_true", help="new run that replaces the one in the folder"
     )
+    command.add_argument(
+        "--no-curve", action="store_true", help="no picture of the learning curve at the end"
+    )
     command.add_argument("--config", metavar="FILE", help="TOML file with settings by name")
     command.add_argument("--list-norms", action="store_true", help="list of all normalizations")
     add_import(command)

@@ -11,7 +11,7 @@ import pytest
 
 from wnrl.compare.grid import PlannedRun, make_grid
 from wnrl.compare.jobs.process import ExitStatus, local_launch, tethered
-from wnrl.compare.jobs.runner import MAX_RETRIES, Runner, State
+from wnrl.compare.jobs.runner import MAX_RETRIES, Runner, State, train_command
 from wnrl.train.storage.run_folder import RunDirectory
 from wnrl.train.storage.run_status import saved_steps
 
@@ -48,6 +48,10 @@ def until(runner: Runner, reached: Callable[[], bool]) -> None:
 
 def lines_with(word: str, lines: list[str]) -> int:
     return sum(word in line for line in lines)
+
+
+def test_the_runs_of_a_grid_draw_no_picture_each(tmp_path: Path) -> None:
+    assert "--no-curve" in train_command(grid(tmp_path)[0])
 
 
 def test_so_many_run_at_a_time_and_what_is_done_is_not_run_again(tmp_path: Path) -> None:

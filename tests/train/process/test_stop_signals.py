@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from command_processes import (
     CommandProcess,
+    draw_endlessly,
     ignore_hangup,
     save_slowly,
     take_terminal,
@@ -181,6 +182,18 @@ def test_a_checkpoint_is_completed_at_the_first_signal_and_given_up_at_the_secon
         assert saved is not None
         assert 250 <= saved.step < 100_000
     assert "Traceback" not in process.err
+
+
+def test_a_run_that_is_done_stays_done_if_a_signal_ends_its_picture(tmp_path: Path) -> None:
+    run, drawing = tmp_path / "run", tmp_path / "drawing"
+    arguments = [*FAST, "--steps=300", f"--run-dir={run}"]
+    process = CommandProcess(
+        "train", *arguments, folder=tmp_path, before=draw_endlessly, DRAWING=str(drawing)
+    )
+    process.until(drawing.exists)
+    process.send(INT)
+    assert process.wait() == 128 + INT
+    assert read_status(run).state is RunState.DONE
 
 
 def test_a_signal_ends_wnrl_evaluate_even_if_the_environment_hangs(tmp_path: Path) -> None:

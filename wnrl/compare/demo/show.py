@@ -22,7 +22,7 @@ from wnrl.train.foreign_text import quoted, visible
 from wnrl.train.process import training
 from wnrl.train.process.stop_signals import StopSignals
 from wnrl.train.storage.atomic_files import StorageError, storage_errors
-from wnrl.train.storage.run_folder import RunDirectory
+from wnrl.train.storage.run_folder import CURVE, RunDirectory
 
 ENV, STEPS = "CartPole-v1", 50_000
 NORMS = {"none": "no normalization", "weight": "weight normalization"}  # and what to call them
@@ -65,8 +65,6 @@ def show(folder: Path, signals: StopSignals, *, overwrite: bool, steps: int = ST
         if exit_code != ExitCode.DONE:
             print(f"the demo is not complete; {again}", flush=True)
             return exit_code
-        signals.undefer()
-        signals.before_leaving = lambda: None
         signals.last_line = f"wnrl.demo: stopped; {again}"
     print(f"\nNow each plays {GAMES} games. How long the pole stays up, on average:", flush=True)
     plays = [_play("before: random pushes", folder / "none", RANDOM_GAMES, epsilon=1.0)]
@@ -130,13 +128,13 @@ def _draw_curves(folder: Path) -> None:
         sheet = dataclasses.replace(
             sheet_of(panels), title="Steps that the pole stays up", warning=ONE_RUN
         )
-        save(sheet, folder / "curve.png")
+        save(sheet, folder / CURVE)
 
 
 def _ending(folder: Path) -> str:
     """Return the last lines: the files, and what to try next."""
     files = (
         f"\n  {visible(folder / 'play.gif')}   random pushes and both agents, next to each other\n"
-        f"  {visible(folder / 'curve.png')}  how they learnt\n{ONE_RUN}\n\nWhat to try next:\n"
+        f"  {visible(folder / CURVE)}  how they learnt\n{ONE_RUN}\n\nWhat to try next:\n"
     )
     return files + "\n".join(f"  {what:<11} {command}" for what, command in NEXT.items())

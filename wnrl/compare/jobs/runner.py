@@ -63,7 +63,7 @@ def is_done(planned: PlannedRun) -> bool:
 def train_command(planned: PlannedRun) -> list[str]:
     """Return the interpreter's arguments for a run; it resumes if its folder holds a run."""
     resume = (planned.folder / CONFIG).exists()
-    return ["-m", "wnrl.train", *train_arguments(planned, resume=resume)]
+    return ["-m", "wnrl.train", "--no-curve", *train_arguments(planned, resume=resume)]
 
 
 class Runner:

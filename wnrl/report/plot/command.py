@@ -13,6 +13,7 @@ from wnrl._settings.later import Later
 from wnrl.train.flags import Parser, add_import, import_named, one_line
 from wnrl.train.foreign_text import visible
 from wnrl.train.process.stop_signals import StopSignals
+from wnrl.train.storage.run_folder import CURVE
 
 if TYPE_CHECKING:
     from wnrl.report.plot import figure
@@ -34,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             import_named(arguments)
             given = command_parser().parse(arguments)
             folders = [Path(name) for name in given["run_dir"]]
-            out = Path(given["out"] or folders[0] / "curve.png")
+            out = Path(given["out"] or folders[0] / CURVE)
             if out.suffix not in SUFFIXES:
                 raise UsageError(
                     f"--out {visible(out)}: the name must end in {', '.join(SUFFIXES[:-1])} or "

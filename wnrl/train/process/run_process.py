@@ -62,9 +62,11 @@ class RunProcess:
         )
 
     def close(self) -> None:
-        """Stop watching."""
+        """Stop watching; the next signal ends the process at once and changes no file."""
         if self._watchdog is not None:
             self._watchdog.stop()
+        self._signals.undefer()
+        self._signals.before_leaving = lambda: None
 
     def out_of_memory(self, error: BaseException) -> str:
         """Say in one line what to lower, and what is kept."""

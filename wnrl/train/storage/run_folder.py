@@ -38,6 +38,7 @@ from wnrl.train.untrusted.typed_json import read_json
 CONFIG = "config.json"
 FAULT = "fault.txt"  # traceback of an environment that raised; no part of the run
 HANG = "hang.txt"  # where the threads of a run that hung were; no part of the run
+CURVE = "curve.png"  # the learning curve, which `wnrl plot` writes too; no part of the run
 _LOCK = ".lock"
 REGISTERED = ("agent", "network", "norm", "optimizer")  # settings whose values a module may add
 # All that a run writes, and so all that --overwrite removes.
@@ -116,7 +117,7 @@ class RunDirectory:
     def clear(self) -> None:
         """Remove what a run writes, and nothing else; config.json stays until it is replaced."""
         with storage_errors(self.path):
-            for pattern in (*_CONTENTS[1:], FAULT):
+            for pattern in (*_CONTENTS[1:], FAULT, CURVE):
                 for path in self.path.glob(pattern):
                     if path.is_dir() and not path.is_symlink():
                         shutil.rmtree(path)
