@@ -35,6 +35,17 @@ PAGES = [
 ]
 EXAMPLE_LINES = 19  # "under 20", imports included
 README_LINES = 250
+RUN_BY = {  # the tests that run a page's blocks of code
+    "README.md": "sb3/test_examples.py",
+    "docs/comparing.md": "compare/test_optuna.py",  # and below
+    "docs/environments.md": "test_docs.py",
+    "docs/export.md": "export/test_command.py",
+    "docs/instruments.md": "test_docs.py",
+    "docs/sb3.md": "sb3/test_examples.py",  # and sb3/test_zoo.py
+    "docs/training.md": "test_docs.py",
+    "docs/weight_norm.md": "test_docs.py",
+    "docs/your_own_parts.md": "own_parts.py",  # for several tests
+}
 FOLDERS = {"wnrl", "agents", "scripts", "tests", "docs", "docker", ".ci"}
 
 
@@ -97,6 +108,13 @@ def test_every_fault_in_the_table_has_its_test() -> None:
 def _text(file: str) -> str:
     path = ROOT / file
     return path.read_text() if path.exists() else ""
+
+
+def test_every_page_with_code_is_run_by_a_test() -> None:
+    pages = {name_of(page) for page in PAGES if re.search(r"^```\w", page.read_text(), re.M)}
+    assert pages == RUN_BY.keys()
+    for page, file in RUN_BY.items():
+        assert Path(page).name in (ROOT / "tests" / file).read_text()
 
 
 @each_page
