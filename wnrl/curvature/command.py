@@ -3,13 +3,13 @@
 The run does not change. Flags are checked before torch is imported, which takes seconds.
 """
 
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from wnrl._settings import UsageError
 from wnrl._settings.later import Later
-from wnrl.train.flags import Parser, add_import, import_named, one_line
+from wnrl.train.flags import Parser, add_import
+from wnrl.train.process.short_command import run_command
 from wnrl.train.process.stop_signals import StopSignals
 
 if TYPE_CHECKING:
@@ -26,16 +26,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0: done; 1: the result could not be written; 1 or 4: the environment failed; 2: unusable input;
     130, 143 or 129: stopped by Ctrl-C, SIGTERM or SIGHUP.
     """
-    with StopSignals("wnrl.curvature: stopped without a result").installed():
-        try:
-            arguments = sys.argv[1:] if arguments is None else arguments
-            import_named(arguments)
-            given = command_parser().parse(arguments)
-            _check(given)
-            return table.measure_and_print(given)
-        except UsageError as error:
-            print(f"wnrl.curvature: {one_line(error)}", file=sys.stderr)
-            return 2
+    signals = StopSignals("wnrl.curvature: stopped without a result")
+    return run_command("wnrl.curvature", command_parser, _measure, arguments, signals)
+
+
+def _measure(given: dict[str, Any]) -> int:
+    _check(given)
+    return table.measure_and_print(given)
 
 
 def command_parser() -> Parser:

@@ -4,13 +4,13 @@ It writes nothing but the video, so a signal ends it at once. Flags are checked 
 imported, which takes seconds.
 """
 
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from wnrl._settings import UsageError
 from wnrl._settings.later import Later
-from wnrl.train.flags import Parser, add_import, import_named, one_line
+from wnrl.train.flags import Parser, add_import
+from wnrl.train.process.short_command import run_command
 from wnrl.train.process.stop_signals import StopSignals
 
 if TYPE_CHECKING:
@@ -25,16 +25,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0: done; 1: the result could not be printed; 1 or 4: the environment failed; 2: unusable input;
     130, 143 or 129: stopped by Ctrl-C, SIGTERM or SIGHUP.
     """
-    with StopSignals("wnrl.evaluate: stopped without a result").installed():
-        try:
-            arguments = sys.argv[1:] if arguments is None else arguments
-            import_named(arguments)
-            given = command_parser().parse(arguments)
-            _check(given)
-            return evaluation.evaluate_and_print(given)
-        except UsageError as error:
-            print(f"wnrl.evaluate: {one_line(error)}", file=sys.stderr)
-            return 2
+    signals = StopSignals("wnrl.evaluate: stopped without a result")
+    return run_command("wnrl.evaluate", command_parser, _evaluate, arguments, signals)
+
+
+def _evaluate(given: dict[str, Any]) -> int:
+    _check(given)
+    return evaluation.evaluate_and_print(given)
 
 
 def command_parser() -> Parser:

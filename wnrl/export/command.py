@@ -3,13 +3,13 @@
 The run does not change. Flags are checked before torch is imported, which takes seconds.
 """
 
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from wnrl._settings import UsageError, nearest
 from wnrl._settings.later import Later
-from wnrl.train.flags import Parser, add_import, import_named, one_line
+from wnrl.train.flags import Parser, add_import
+from wnrl.train.process.short_command import run_command
 from wnrl.train.process.stop_signals import StopSignals
 
 if TYPE_CHECKING:
@@ -28,16 +28,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0: done; 1 or 4: the environment failed; 2: unusable input, or files that cannot be written;
     130, 143 or 129: stopped by Ctrl-C, SIGTERM or SIGHUP.
     """
-    with StopSignals(f"{PROGRAM}: stopped without an export").installed():
-        try:
-            arguments = sys.argv[1:] if arguments is None else arguments
-            import_named(arguments)
-            given = command_parser().parse(arguments)
-            _check(given)
-            return folder.export_and_print(given)
-        except UsageError as error:
-            print(f"{PROGRAM}: {one_line(error)}", file=sys.stderr)
-            return 2
+    signals = StopSignals(f"{PROGRAM}: stopped without an export")
+    return run_command(PROGRAM, command_parser, _export, arguments, signals)
+
+
+def _export(given: dict[str, Any]) -> int:
+    _check(given)
+    return folder.export_and_print(given)
 
 
 def command_parser() -> Parser:

@@ -3,14 +3,13 @@
 Flags are checked before torch is imported, which takes seconds.
 """
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from wnrl._settings import UsageError
 from wnrl._settings.later import Later
-from wnrl.train.flags import Parser, import_named, one_line
+from wnrl.train.flags import Parser
+from wnrl.train.process.short_command import run_command
 from wnrl.train.process.stop_signals import StopSignals
 
 if TYPE_CHECKING:
@@ -28,15 +27,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     130, 143 or 129: stopped by Ctrl-C, SIGTERM or SIGHUP.
     """
     signals = StopSignals("wnrl.demo: stopped before the training began; nothing is lost")
-    with signals.installed():
-        try:
-            arguments = sys.argv[1:] if arguments is None else arguments
-            import_named(arguments)
-            given = command_parser().parse(arguments)
-            return show.show(Path(given["folder"]), signals, overwrite=given["overwrite"])
-        except UsageError as error:
-            print(f"wnrl.demo: {one_line(error)}", file=sys.stderr)
-            return 2
+
+    def work(given: dict[str, Any]) -> int:
+        return show.show(Path(given["folder"]), signals, overwrite=given["overwrite"])
+
+    return run_command("wnrl.demo", command_parser, work, arguments, signals)
 
 
 def command_parser() -> Parser:

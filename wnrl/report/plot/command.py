@@ -3,15 +3,15 @@
 Flags are checked before matplotlib is imported, which takes a second.
 """
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from wnrl._settings import UsageError
 from wnrl._settings.later import Later
-from wnrl.train.flags import Parser, add_import, import_named, one_line
+from wnrl.train.flags import Parser, add_import
 from wnrl.train.foreign_text import visible
+from wnrl.train.process.short_command import run_command
 from wnrl.train.process.stop_signals import StopSignals
 from wnrl.train.storage.run_folder import CURVE
 
@@ -29,23 +29,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0: done; 1: the picture could not be written; 2: unusable input; 130, 143 or 129: stopped by
     Ctrl-C, SIGTERM or SIGHUP.
     """
-    with StopSignals("wnrl.plot: stopped without a picture").installed():
-        try:
-            arguments = sys.argv[1:] if arguments is None else arguments
-            import_named(arguments)
-            given = command_parser().parse(arguments)
-            folders = [Path(name) for name in given["run_dir"]]
-            out = Path(given["out"] or folders[0] / CURVE)
-            if out.suffix not in SUFFIXES:
-                raise UsageError(
-                    f"--out {visible(out)}: the name must end in {', '.join(SUFFIXES[:-1])} or "
-                    f"{SUFFIXES[-1]}, which says what kind of picture it is"
-                )
-            print(figure.draw(folders, out))
-            return 0
-        except UsageError as error:
-            print(f"wnrl.plot: {one_line(error)}", file=sys.stderr)
-            return 2
+    signals = StopSignals("wnrl.plot: stopped without a picture")
+    return run_command("wnrl.plot", command_parser, _draw, arguments, signals)
+
+
+def _draw(given: dict[str, Any]) -> int:
+    folders = [Path(name) for name in given["run_dir"]]
+    out = Path(given["out"] or folders[0] / CURVE)
+    if out.suffix not in SUFFIXES:
+        raise UsageError(
+            f"--out {visible(out)}: the name must end in {', '.join(SUFFIXES[:-1])} or "
+            f"{SUFFIXES[-1]}, which says what kind of picture it is"
+        )
+    print(figure.draw(folders, out))
+    return 0
 
 
 def command_parser() -> Parser:
