@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from wnrl._settings import SettingError, UsageError
+from wnrl.compare.flags import parse_compare_flags
 from wnrl.config import fields_of, make_config
 from wnrl.train import command
 from wnrl.train.flags import describe, one_line, parse_train_flags, read_toml, train_parser
@@ -117,6 +118,19 @@ def test_help_lists_the_parameters_of_the_chosen_normalization() -> None:
         (["--n-steps=5"], "; did you mean --n-step.$"),
         (["--agent=ppo", "--n-steps=5"], "; did you mean --rollout-steps.$"),
         (["--agent=ppo", "--batch-size=5"], "; did you mean --minibatches.$"),
+        (["--clip-range=0.1"], "; --clip-range is for agent ppo, not for dqn$"),
+        (["--no-clip-range-decay"], "; --clip-range-decay is for agent ppo, not for dqn$"),
+        (["--agent=a2c", "--clip-coef=0.1"], "; --clip-range is for agent ppo, not for a2c$"),
+        (["--ent-coef=0"], "; --entropy-coef is for agents a2c and ppo, not for dqn$"),
+        (["--anneal-lr"], "; --learning-rate-decay is for agents pqn, a2c and ppo, not for dqn$"),
+        (["--agent=ppo", "--buffer_size=9"], "; --buffer-size is for agent dqn, not for ppo$"),
+        (["--learning_rate=1"], "; did you mean --learning-rate.$"),
+        (["--env-id=Pong"], "; did you mean --env.$"),
+        (["--cuda"], "; did you mean --device.$"),
+        (["-n", "9"], "; did you mean --steps.$"),
+        (["--capture-video"], "; wnrl.evaluate RUN_DIR --video play.gif records an episode"),
+        (["--seeds=3"], "; a run has one --seed; wnrl.compare takes --seeds$"),
+        (["--target-kl=3"], "; wnrl has no such setting$"),
         (["--track"], "lists every flag$"),
         (["--norm=batchnorm"], "did you mean batch.$"),
         (["--agent=sac"], "dqn, pqn, a2c, ppo; wnrl.sb3 has policies for Stable-Baselines3's$"),
@@ -237,7 +251,16 @@ def test_a_file_of_settings_is_read_or_refused_at_once(
 
 def test_text_that_cannot_be_shown_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     for text in ("a\x00b", "a\x1b[31m", "a\udcff"):
-        with pytest.raises(UsageError, match="without control characters"):
+        with pytest.raises(UsageError, match=r"without control characters"):
             make_config(run_dir=text)
         assert command.main([f"--run-dir={text}"]) == 2
         assert "is not UTF-8 or has control characters" in capsys.readouterr().err
+
+
+def test_a_setting_of_another_agent_has_the_same_hint_in_python_and_in_a_comparison() -> None:
+    with pytest.raises(UsageError, match=r"; clip_range is for agent ppo, not for dqn$"):
+        make_config(clip_coef=0.1)
+    with pytest.raises(UsageError, match=r"unknown setting 'verbose' of agent dqn; .* lists them$"):
+        make_config(verbose=1)  # the hint to a flag would be wrong here
+    with pytest.raises(UsageError, match=r"; --clip-range is for agent ppo, not for pqn$"):
+        parse_compare_flags(["--agent=pqn", "--clip-range=0.1"])

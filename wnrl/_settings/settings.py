@@ -22,6 +22,7 @@ __all__ = [  # of `wnrl._settings`
     "nearest",
     "parse",
     "parse_fields",
+    "plain",
     "printable",
     "setting",
 ]
@@ -56,16 +57,17 @@ class SettingError(UsageError):
         return f"--{flag_name(self.setting)} {self.problem}"
 
 
+def plain(name: str) -> str:
+    """Return a name in lower case and without `_`, `-` and spaces, as names are compared."""
+    return name.lower().replace("_", "").replace("-", "").replace(" ", "")
+
+
 def nearest(name: str, allowed: Iterable[str], count: int = 3) -> str:
     """Return a hint to end an error line, `; did you mean a, b?`; empty if no name is near.
 
     Compares in lower case and without `_`, `-` and spaces, so `space_invaders` finds SpaceInvaders.
     Names of other projects find ours: `lr` finds `learning_rate`.
     """
-
-    def plain(text: str) -> str:
-        return text.lower().replace("_", "").replace("-", "").replace(" ", "")
-
     by_plain = {plain(candidate): candidate for candidate in allowed}
     meant = meant_by(plain(name), by_plain)
     if meant is None:

@@ -11,11 +11,12 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from wnrl._settings import UsageError, flag_name, nearest, parse_fields
+from wnrl._settings import UsageError, flag_name, parse_fields
 from wnrl.agents.catalogue import AGENTS, get_agent
 from wnrl.agents.record import AgentSettings
 from wnrl.config.atari import check_atari, departures_from_protocol, protocol_defaults
 from wnrl.config.run_settings import CONTROL_RUN, MINATAR_RUN, UNNAMED, RunConfig
+from wnrl.config.unknown import hint
 from wnrl.envs.make import canonical_name, check_keywords, is_atari, is_minatar
 from wnrl.envs.protocols import SETTINGS, STACK, AtariProtocol, Changes, protocol_named
 from wnrl.envs.registered.keywords import SETTING, keywords_of, keywords_text
@@ -187,7 +188,7 @@ def make_config(values: Mapping[str, Any] | None = None, **keywords: Any) -> Con
                 + (
                     f"; did you mean norm.{name}?"
                     if NORM + name in fields
-                    else nearest(name, fields)
+                    else hint(name, agent, fields)
                 )
             )
     if SETTING in given:  # several texts, or a mapping

@@ -24,6 +24,7 @@ from wnrl.config import (
     fields_of,
     norm_named,
 )
+from wnrl.config.unknown import hint
 from wnrl.envs.registered.keywords import SETTING
 from wnrl.nn.norms.catalogue import get_norm
 from wnrl.train.foreign_text import joined
@@ -49,6 +50,7 @@ class Parser(argparse.ArgumentParser):
     """An argument parser that raises UsageError where argparse prints its usage and exits."""
 
     help_of = ""  # the flags that select this parser's help, with a space at the end
+    agent = ""  # whose settings are flags of this parser
 
     def error(self, message: str) -> NoReturn:
         """Raise UsageError; argparse calls this."""
@@ -61,9 +63,10 @@ class Parser(argparse.ArgumentParser):
         known, unknown = self.parse_known_args(list(arguments))
         if unknown:
             flags = [s for action in self._actions for s in action.option_strings]
+            flag = unknown[0].split("=")[0]
             raise UsageError(
                 f"unknown argument {unknown[0]!r}; `{self.prog} {self.help_of}--help` lists every "
-                "flag" + nearest(unknown[0].split("=")[0], flags)
+                "flag" + (hint(flag, self.agent, flags) if self.agent else nearest(flag, flags))
             )
         return vars(known)
 
@@ -146,6 +149,7 @@ def add_settings(
         norms: their names; a parameter that several have is one flag.
         without: names of settings to leave out.
     """
+    parser.agent = agent
     added = set(without)
     parts: list[tuple[str, type, str]] = [
         ("the run", RunConfig, ""),
