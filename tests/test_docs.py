@@ -87,6 +87,11 @@ def test_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text().splitlines()) <= README_LINES
 
 
+def test_readme_has_every_normalization() -> None:
+    rows = table_rows(ROOT / "README.md", "Normalizations")
+    assert sorted(re.findall(r"`([\w-]+)`", " ".join(row[0] for row in rows))) == sorted(NORMS)
+
+
 def test_every_page_is_in_the_table_of_contents() -> None:
     contents = (ROOT / "docs" / "README.md").read_text()
     missing = [
