@@ -229,7 +229,7 @@ def test_the_second_signal_kills_the_runs(tmp_path: Path) -> None:
     command.process.send_signal(signal.SIGTERM)
     assert command.process.stdout is not None
     line = ""
-    while "stopping: every run writes a checkpoint" not in line:
+    while "stopping: every run writes a checkpoint; press again to end now" not in line:
         line = command.process.stdout.readline()
         assert line, "it ended at the first signal"
     command.process.send_signal(signal.SIGINT)

@@ -204,7 +204,7 @@ def _run(
     screen = Screen(names, _read_status, interval_s=grid[0].config.run.progress_every_s)
     runner = Runner(grid, at_a_time, launch=launch, report=screen.print_line)
     signals.before_leaving = runner.kill
-    signals.defer(stopping := "stopping: every run writes a checkpoint (Ctrl-C kills them at once)")
+    signals.defer(stopping := "stopping: every run writes a checkpoint; press again to end now")
     try:
         while not (runner.finished or signals.received):
             runner.poll()

@@ -24,7 +24,7 @@ ENDLESS = ["--env=toy/Catch", "--warmup-steps=200", "--eval-every-steps=0", "--s
 FAST = [*ENDLESS, "--no-calibrate"]
 WAITING = ["--env=hanging_envs:Waiting-v0", "--agent=a2c", "--num-envs=2", "--steps=1e8"]
 WAITING += ["--eval-every-steps=0", "--no-calibrate"]
-PROMISE = "wnrl.train: stopping after this step, with a checkpoint"
+PROMISE = "wnrl.train: stopping: writing a checkpoint; press again to end now\n"
 
 
 def trains(run: Path) -> bool:

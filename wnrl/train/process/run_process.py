@@ -56,10 +56,7 @@ class RunProcess:
         self._signals.last_line = (
             f"{PROGRAM}: stopped at once; --resume continues from the last checkpoint"
         )
-        self._signals.defer(
-            f"{PROGRAM}: stopping after this step, with a checkpoint; a second Ctrl-C stops at "
-            "once, without one"
-        )
+        self._signals.defer(f"{PROGRAM}: stopping: writing a checkpoint; press again to end now")
 
     def close(self) -> None:
         """Stop watching; the next signal ends the process at once and changes no file."""
