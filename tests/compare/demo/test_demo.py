@@ -76,7 +76,7 @@ def test_a_folder_that_holds_a_demo_is_kept(
     before = (shown / "play.gif").read_bytes()
     for arguments, problem in (
         ([str(shown)], "already holds a demo; replace it with --overwrite, or name another folder"),
-        ([str(shown / "play.gif")], "is a file; name a folder"),
+        ([str(shown / "play.gif")], "play.gif: File exists; name another folder"),
         ([str(shown), "--steps=3"], "unknown argument '--steps=3'"),
     ):
         assert main(arguments) == 2

@@ -52,7 +52,7 @@ def show(folder: Path, signals: StopSignals, *, overwrite: bool, steps: int = ST
     Raises:
         UsageError: the folder holds a demo, or cannot be used.
     """
-    _check_free(folder, overwrite)
+    _claim(folder, overwrite)
     again = f"`wnrl demo {quoted(folder)} --overwrite` starts again"
     print(
         f"Two agents learn to balance a pole on a cart ({ENV}), one after the other. A game ends\n"
@@ -81,10 +81,12 @@ def show(folder: Path, signals: StopSignals, *, overwrite: bool, steps: int = ST
     return ExitCode.DONE
 
 
-def _check_free(folder: Path, overwrite: bool) -> None:
-    """Raise UsageError if the folder is a file, or holds a demo that is not to be replaced."""
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{visible(folder)} is a file; name a folder")
+def _claim(folder: Path, overwrite: bool) -> None:
+    """Make the folder; UsageError if it cannot be made, or holds a demo that is to stay."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{visible(folder)}: {error.strerror}; name another folder") from None
     if not overwrite and any(RunDirectory(folder / norm).holds_run for norm in NORMS):
         raise UsageError(
             f"{visible(folder)} already holds a demo; replace it with --overwrite, or name another "
