@@ -131,7 +131,7 @@ def test_help_lists_the_parameters_of_the_chosen_normalization() -> None:
         (["--capture-video"], "; wnrl.evaluate RUN_DIR --video play.gif records an episode"),
         (["--seeds=3"], "; a run has one --seed; wnrl.compare takes --seeds$"),
         (["--target-kl=3"], "; wnrl has no such setting$"),
-        (["--track"], "lists every flag$"),
+        (["--rainbow"], "lists every flag$"),
         (["--norm=batchnorm"], "did you mean batch.$"),
         (["--agent=sac"], "dqn, pqn, a2c, ppo; wnrl.sb3 has policies for Stable-Baselines3's$"),
         (["--stepss=4"], "unknown argument '--stepss=4'.*did you mean --steps"),

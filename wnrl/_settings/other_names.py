@@ -60,7 +60,9 @@ _OTHER_NAMES: Mapping[tuple[str, ...], str] = {  # what is meant: the names, in 
     ("group", "norm"): "gn groupnorm groupnormalization",
     ("rms", "norm"): "rmsnorm rmsnormalization",
     ("spectral", "norm"): "sn spectralnorm spectralnormalization",
-    (): "track wandb sac td3 ddpg rainbow",  # nothing is meant that is here
+    ("track",): "wandb usewandb tracker reportto",
+    ("trackgroup",): "wandbgroup",
+    (): "sac td3 ddpg rainbow",  # nothing is meant that is here
 }
 _ELSEWHERE = {  # what to do where no setting is meant: the names, in plain form
     "wnrl.evaluate RUN_DIR --video play.gif records an episode of a run": "capturevideo record "

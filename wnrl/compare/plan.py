@@ -26,6 +26,7 @@ from wnrl.train.build import build_env, check_norm, resolve
 from wnrl.train.memory_budget import RESERVE_BYTES
 from wnrl.train.storage.run_folder import read_config
 from wnrl.train.storage.run_status import saved_steps
+from wnrl.train.tracking.catalogue import check_tracker
 
 # Runs of small networks have one thread, so there is little to choose. With fewer agent steps than
 # this, all together, they are over before it pays to measure even their memory.
@@ -46,11 +47,12 @@ class Plan(NamedTuple):
 
 
 def check_runnable(grid: Sequence[PlannedRun]) -> None:
-    """Refuse environments that cannot be built, and normalizations that do not fit their network.
+    """Refuse environments and normalizations that cannot be built, and a tracker that is missing.
 
     Raises:
         UsageError: the first problem.
     """
+    check_tracker(grid[0].config.run.track)
     first_seed = [planned for planned in grid if planned.config.run.seed == grid[0].config.run.seed]
     for name in dict.fromkeys(planned.config.run.env for planned in grid):
         configs = [planned.config for planned in first_seed if planned.config.run.env == name]

@@ -33,12 +33,15 @@ from wnrl.compare.plan import (
 from wnrl.compare.plan_text import describe_plan, list_grid
 from wnrl.compare.stages import StagedStudy, check_stages, run_stages
 from wnrl.compare.tuning import check_tuning, tuned
+from wnrl.config import NO_TRACKER
 from wnrl.report.comparison import Question
 from wnrl.report.find_runs import check_fits, norms_in, read_record, remember, remember_command
+from wnrl.report.page import PAGE
 from wnrl.report.run_differences import check_baseline, variant_settings
 from wnrl.report.run_result import TUNING
 from wnrl.train.process.stop_signals import StopSignals
 from wnrl.train.storage.run_status import RunStatus, read_status
+from wnrl.train.tracking.attached_file import attach
 
 if TYPE_CHECKING:
     from wnrl.compare.jobs.ray_cluster import Cluster
@@ -56,6 +59,7 @@ def compare(arguments: CompareArguments, signals: StopSignals) -> int:
     Raises:
         UsageError: a run cannot work, or does not fit the existing runs in the folder.
     """
+    arguments = _grouped(arguments)
     if not arguments.tune:
         check_tuning(arguments)
         return _compare(arguments, signals)
@@ -63,6 +67,14 @@ def compare(arguments: CompareArguments, signals: StopSignals) -> int:
     if judged is None:
         return exit_code
     return max(exit_code, _compare(judged, signals))
+
+
+def _grouped(arguments: CompareArguments) -> CompareArguments:
+    """Make the runs one group of their tracker, named after the folder of the comparison."""
+    if arguments.settings.get("track", NO_TRACKER) == NO_TRACKER:
+        return arguments
+    group = Path(arguments.options.out).absolute().name
+    return arguments._replace(settings={"track_group": group, **arguments.settings})
 
 
 def _compare(arguments: CompareArguments, signals: StopSignals) -> int:
@@ -108,6 +120,9 @@ def _compare(arguments: CompareArguments, signals: StopSignals) -> int:
         failed = {str(run.folder): run.error for run in runs if run.state in NOT_DONE}
         if not options.only:
             write_report(out, options, failed=failed)
+            first = grid[0].config.run
+            if first.track != NO_TRACKER:
+                attach(out / PAGE, first.track, first.track_group, say=partial(print, flush=True))
     return 1 if failed else 0
 
 

@@ -18,6 +18,7 @@ from wnrl.nn.norms.inputs import INPUT_NORMS
 from wnrl.nn.norms.record import AFTER_ACTIVATION, AFTER_LAYER
 
 OURS = "ours"
+NO_TRACKER = "none"
 MAX_STEPS = 10**15  # of a run; products with it still fit in 64 bits
 
 
@@ -286,6 +287,18 @@ class RunConfig:
         unit="updates",
         minimum=0,
     )
+    track: str = setting(
+        NO_TRACKER,
+        "tracker that also gets the scalars of TensorBoard: wandb, mlflow or trackio, each with "
+        "the extra of its name",
+        source=OURS,
+        choices=(NO_TRACKER, "wandb", "mlflow", "trackio"),  # wnrl.train.tracking
+    )
+    track_group: str = setting(
+        "",
+        "group of runs in the tracker (empty: none; of wnrl.compare the name of its folder)",
+        source=OURS,
+    )
     on_nonfinite: str = setting(
         "stop",
         "reaction to NaN or infinity: stop, or rollback to the last checkpoint with half the "
@@ -350,6 +363,8 @@ OPERATIONAL = (
     "histogram_every_steps",
     "instruments_every_updates",
     "curvature_every_updates",
+    "track",
+    "track_group",
     "on_nonfinite",
     "hang_timeout_s",
     "progress_every_s",

@@ -48,6 +48,7 @@ from wnrl.train.storage.checkpoint import Checkpoints, Saved
 from wnrl.train.storage.run_folder import FAULT, RunDirectory, naming_modules, read_config
 from wnrl.train.storage.run_record import changes, check_settings, make_record
 from wnrl.train.storage.variant_folder import variant_folder
+from wnrl.train.tracking.catalogue import check_tracker
 
 __all__ = ["resume", "train"]  # of `wnrl.train`
 
@@ -98,6 +99,7 @@ def train(
         UsageError: the configuration cannot be run here, or the folder cannot be used.
         CheckpointError: the last checkpoint could not be written.
     """
+    check_tracker(config.run.track)
     device = resolve_device(config.run.device)
     if not (config.run.calibrate and device.type == "cpu" and default_threads() > 1):
         config = replace(config, threads=config.run.threads or default_threads())
@@ -147,6 +149,7 @@ def resume(
     with RunDirectory(run_dir) as folder:
         with naming_modules(run_dir):
             config = _changed(read_config(run_dir), settings)
+        check_tracker(config.run.track)
         with folder.status.recording_failure():
             saved = Checkpoints(run_dir).latest()
             if saved is None:

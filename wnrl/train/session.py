@@ -177,7 +177,7 @@ class Session:
             recorder.progress.say("")  # the next output begins on a new line
             with HEARTBEAT.paused():
                 self._report_checkpoint(self._checkpoints.wait)
-            recorder.close()
+                recorder.close()
 
     def _steps(self, should_stop: Callable[[], bool]) -> Iterator[Tick]:
         settings, recorder = self.config.run, self.recorder

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from wnrl.config import OPERATIONAL, UNNAMED, Config
+from wnrl.config import NO_TRACKER, OPERATIONAL, UNNAMED, Config
 from wnrl.envs.vector import Episode
 from wnrl.train.log.board_layout import LAYOUT
 from wnrl.train.log.episodes import EpisodeLog, RecentEpisodes
@@ -24,6 +24,7 @@ from wnrl.train.storage.append_file import AppendFile
 from wnrl.train.storage.atomic_files import storage_errors
 from wnrl.train.storage.csv_log import CURVATURE, EPISODES, EVALUATIONS, HEADERS, TIMINGS, CsvLog
 from wnrl.train.storage.run_status import RunState, RunStatus, StatusFile
+from wnrl.train.tracking.sink import Tracking
 from wnrl.train.untrusted.typed_json import typed
 
 _STATUS_INTERVAL_S = 5.0  # at most; a shorter interval of the progress line holds for both
@@ -87,6 +88,8 @@ class Recorder:
         self.evaluated_steps = 0  # agent steps at the last evaluation
         self._status_interval_s = min(self._run.progress_every_s, _STATUS_INTERVAL_S)
         self.metrics: dict[str, Tensor] = {}  # of the newest update
+        self._tracking: Tracking | None = None
+        self._finished = False
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a checkpoint; `open` then cuts the tables back to it."""
@@ -107,6 +110,8 @@ class Recorder:
     def state_dict(self) -> dict[str, Any]:
         """Return everything that moves; `sync` waits until the disk has the tables as they are."""
         self._try_again()
+        if self._tracking is not None:
+            self._tracking.flush()
         return {
             **{name: log.state_dict() for name, log in self._logs().items()},
             "recent": self.recent.state_dict(),
@@ -151,6 +156,14 @@ class Recorder:
         run, steps, resume = self._run, self._steps, self._resumed_logs is not None
         self._sources = sources
         self._run_dir = run_dir
+        if run.track != NO_TRACKER:  # first, because it takes seconds, which are not the run's
+            self._tracking = Tracking(
+                run_dir,
+                run.track,
+                name=f"{run.env} {self._config.name} seed{run.seed}",
+                group=run.track_group,
+                config=self._config.values,
+            )
         with storage_errors(run_dir):
             self._episode_log = EpisodeLog(
                 run_dir / EPISODES, resume=resume, wall_time=run.wall_time
@@ -162,7 +175,7 @@ class Recorder:
             self._curvature_log = self._open_curvature(run_dir / CURVATURE)
             for name, state in (self._resumed_logs or {}).items():
                 self._logs()[name].load_state_dict(state)
-            self._board = TensorBoard(run_dir, steps + 1 if resume else None)
+            self._board = TensorBoard(run_dir, steps + 1 if resume else None, self._track)
         tables = [table.file for table in self._tables().values()]
         self._files: list[AppendFile] = [*tables, self._board.events.file]
         self._outage = Outage(
@@ -178,8 +191,14 @@ class Recorder:
         left = TimeLeft(run.steps, self._config.agent.warmup_steps, self._speed)
         self.progress = Progress(run.steps, step=steps, left=left, interval_s=run.progress_every_s)
         self._log_rate, self._status_rate = StepRate(steps), StepRate(steps)
+        if self._tracking is not None:
+            self._tracking.start(self.progress.say)
         self._start_s = time.monotonic()
         self._write_status(RunState.RUNNING, None)
+
+    def _track(self, agent_step: int, values: Mapping[str, float]) -> None:
+        if self._tracking is not None:
+            self._tracking.scalars(agent_step, values)
 
     def _open_curvature(self, path: Path) -> CsvLog | None:
         """Start or continue the table, if this run measures the curvature or has measured it."""
@@ -202,6 +221,8 @@ class Recorder:
 
     def tick(self, tick: Tick) -> None:
         """Record one step of the loop."""
+        if self._tracking is not None and self._status_rate.elapsed_s >= self._status_interval_s:
+            self._tracking.flush()  # whole steps only: all that belongs to the last one is there
         before, self._steps = self._steps, tick.agent_steps
         for episode in tick.episodes:
             self._episode_log.write(tick.agent_steps, episode)
@@ -240,6 +261,8 @@ class Recorder:
         require_written(self._run_dir, [table.file for table in self._tables().values()])
         elapsed_s = time.monotonic() - self._start_s
         self._write_status(state, (self._steps - self._done_steps) / max(elapsed_s, 1e-9))
+        self._track(self._steps, _results(self.recent, self.episodes))
+        self._finished = True
         self.progress.finish(self._steps, self.recent)
 
     def evaluation(self, episodes: Sequence[Episode], scalars: Mapping[str, float]) -> None:
@@ -265,6 +288,8 @@ class Recorder:
     def close(self) -> None:
         """Write what is left, and say what could not be. Harmless when repeated."""
         self._try_again()
+        if self._tracking is not None:
+            self._tracking.close(failed=not self._finished)
         events = self._board.events
         if events.file.pending_bytes or events.lost_points:
             self.progress.say(
@@ -299,6 +324,12 @@ class Recorder:
                 episodes=self.episodes,
             )
         )
+
+
+def _results(recent: RecentEpisodes, episodes: int) -> dict[str, float]:
+    """Return what a run came to, by the tags that only trackers have."""
+    means = {} if recent.mean_return is None else {"final/mean_return": recent.mean_return}
+    return {**means, "final/episodes": episodes}
 
 
 def _varied(config: Config) -> set[str]:

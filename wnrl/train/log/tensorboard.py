@@ -1,7 +1,7 @@
 """TensorBoard's event files of a run. They are write-only; their x axis is agent steps."""
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +17,32 @@ _HISTOGRAM_EDGES = histogram_edges()
 _RESULTS = ("rollout/ep_rew_mean", "eval/mean_reward")  # columns of TensorBoard's hparams table
 
 
+def _nowhere(agent_step: int, values: Mapping[str, float]) -> None:
+    pass
+
+
 class TensorBoard:
     """Event files of one run, with the tag names of Stable-Baselines3 and CleanRL."""
 
-    def __init__(self, run_dir: Path, purge_step: int | None = None) -> None:
+    def __init__(
+        self,
+        run_dir: Path,
+        purge_step: int | None = None,
+        also: Callable[[int, Mapping[str, float]], None] = _nowhere,
+    ) -> None:
         """Start an event file in the run's folder.
 
         Args:
             run_dir: the run's folder.
             purge_step: on resume, the checkpoint's agent step + 1. TensorBoard then hides what an
                 earlier part of the run wrote from there on.
+            also: called with the agent step and the values by tag of every scalar.
 
         Raises:
             OSError: the file cannot be written.
         """
         self.events = EventFile(run_dir, purge_step)
+        self._also = also
 
     def describe(self, config: Mapping[str, object], name: str, first: Collection[str]) -> None:
         """Write the run's configuration: hyperparameters to compare by, and a table as text.
@@ -79,7 +90,7 @@ class TensorBoard:
 
     def episode(self, agent_step: int, episode: Episode) -> None:
         """Write a finished episode, under CleanRL's names."""
-        self.events.scalars(
+        self._scalars(
             agent_step,
             {
                 "charts/episodic_return": episode.raw_return,
@@ -100,8 +111,8 @@ class TensorBoard:
                 "rollout/ep_rew_mean": recent.mean_return,
                 "rollout/ep_len_mean": recent.mean_length_steps,
             }
-            self.events.scalars(agent_step, means)
-        self.events.scalars(agent_step, {"time/fps": steps_per_s})
+            self._scalars(agent_step, means)
+        self._scalars(agent_step, {"time/fps": steps_per_s})
 
     def metrics(self, agent_step: int, metrics: Mapping[str, Tensor | float]) -> None:
         """Write an update's metrics: `loss` becomes `train/loss`, a name with a slash is a tag.
@@ -118,7 +129,7 @@ class TensorBoard:
         """
         floats = to_floats(metrics).items()
         tagged = {name if "/" in name else f"train/{name}": value for name, value in floats}
-        self.events.scalars(agent_step, tagged)
+        self._scalars(agent_step, tagged)
         self.events.file.flush()
 
     def histograms(self, agent_step: int, tensors: Mapping[str, Tensor]) -> None:
@@ -155,8 +166,12 @@ class TensorBoard:
         mean_return = math.fsum(returns) / len(returns)
         mean_length = sum(lengths_steps) / len(lengths_steps)
         means = {"eval/mean_reward": mean_return, "eval/mean_ep_length": mean_length}
-        self.events.scalars(agent_step, means)
+        self._scalars(agent_step, means)
         self.events.file.flush()
+
+    def _scalars(self, agent_step: int, values: Mapping[str, float]) -> None:
+        self.events.scalars(agent_step, values)
+        self._also(agent_step, values)
 
     def close(self) -> None:
         """Write what has gathered. The file is open only while it is written."""

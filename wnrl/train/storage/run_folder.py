@@ -49,6 +49,7 @@ _CONTENTS = (
     TIMINGS,
     CURVATURE,
     STATUS,
+    "tracker.json",  # wnrl.train.tracking
     "checkpoints",
     "events.out.tfevents.*",
 )
