@@ -15,7 +15,11 @@ import wnrl
 
 LIMIT_S = 60.0  # for whatever a test waits for; a hang, not a speed
 _SERVER = multiprocessing.get_context("forkserver")
-_LAZY = ["wnrl.kernels.optimizer_numba", "wnrl.train.log.recorder"]  # of the first optimizer
+_LAZY = [  # of the first optimizer, and of a run that is done
+    "wnrl.kernels.optimizer_numba",
+    "wnrl.train.log.recorder",
+    "wnrl.report.plot.figure",
+]
 _SERVER.set_forkserver_preload(["wnrl.train.command", "wnrl.evaluate.command", *_LAZY])
 
 
