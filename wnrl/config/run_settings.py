@@ -262,6 +262,9 @@ class RunConfig:
     eval_episodes: int = setting(
         10, "episodes in each evaluation", source=OURS, unit="episodes", minimum=1
     )
+    eval_video: bool = setting(
+        False, "GIF of each evaluation's first episode in TensorBoard, at most 30 s", source=OURS
+    )
     log_every_steps: int = setting(
         1_000, "steps between TensorBoard scalars", source=OURS, unit="agent steps", minimum=1
     )
@@ -289,15 +292,12 @@ class RunConfig:
     )
     track: str = setting(
         NO_TRACKER,
-        "tracker that also gets the scalars of TensorBoard: wandb, mlflow or trackio, each with "
-        "the extra of its name",
+        "tracker that also gets TensorBoard's scalars; each needs the extra of its name",
         source=OURS,
         choices=(NO_TRACKER, "wandb", "mlflow", "trackio"),  # wnrl.train.tracking
     )
     track_group: str = setting(
-        "",
-        "group of runs in the tracker (empty: none; of wnrl.compare the name of its folder)",
-        source=OURS,
+        "", "group of runs in the tracker; wnrl.compare gives its folder's name", source=OURS
     )
     on_nonfinite: str = setting(
         "stop",
@@ -359,6 +359,7 @@ OPERATIONAL = (
     "keep_checkpoints",
     "eval_every_steps",
     "eval_episodes",
+    "eval_video",
     "log_every_steps",
     "histogram_every_steps",
     "instruments_every_updates",

@@ -9,16 +9,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from wnrl._settings import UsageError
-from wnrl.agents.base import Policy
 from wnrl.config import replace
 from wnrl.doctor.device import resolve_device
 from wnrl.envs.guard.guarded_env import EnvironmentFault
-from wnrl.envs.recording import of_observations
 from wnrl.envs.seeding import numpy_generator
-from wnrl.envs.vector import Actions, Episode, Flags, Observations, Recording, VectorEnv
+from wnrl.envs.vector import Episode, Flags, Observations, Recording
 from wnrl.evaluate.video import check_video, write_video
 from wnrl.train.build import build_agent, build_network, evaluation_env, resolve
 from wnrl.train.evaluation import evaluate_policy, longest_episode_steps
@@ -27,6 +24,7 @@ from wnrl.train.faults.exit import report_fault
 from wnrl.train.foreign_text import visible
 from wnrl.train.storage.checkpoint import Checkpoints
 from wnrl.train.storage.run_folder import loading, naming_modules, read_config
+from wnrl.train.video.episode_recorder import EpisodeRecorder, Watching
 
 
 class Evaluation(NamedTuple):
@@ -77,7 +75,7 @@ def evaluate_run(
         env = evaluation_env(parts, episodes, "evaluation of a run", seed)
 
     try:
-        recorder = _Recorder(env, config.run.env) if record else None
+        recorder = EpisodeRecorder(env, config.run.env, "video") if record else None
         network, _ = build_network(parts, env)
         with loading(run_dir, saved.step):
             network.load_state_dict(saved.network())
@@ -90,72 +88,13 @@ def evaluate_run(
         if recorder is not None:
             policy, listen = recorder.watching(policy), recorder.listening(listen)
         if see is not None:
-            policy = _Watching(policy, see)
+            policy = Watching(policy, see)
         played = evaluate_policy(
             env, policy, episodes, listen=listen, cap_steps=longest_episode_steps(config)
         )
     finally:
         env.close()
     return Evaluation(saved.step, played, None if recorder is None else recorder.recording)
-
-
-class _Recorder:
-    """Keeps the first episode that ends: as the environment shows it, or else its observations.
-
-    Raises:
-        UsageError: the environment has neither.
-    """
-
-    def __init__(self, env: VectorEnv, name: str) -> None:
-        spec = env.observation
-        if not env.records and (len(spec.shape) != 3 or spec.dtype != "uint8"):
-            raise UsageError(
-                f"--video cannot show {name}: it does not render with render_mode rgb_array, and "
-                "its observations are no images; leave it out"
-            )
-        self._env = env
-        self._newest = spec.shape[0] // spec.stack  # channels of the newest frame
-        self._seen: list[list[npt.NDArray[np.uint8]]] = [[] for _ in range(env.num_envs)]
-        self.recording: Recording | None = None
-
-    def watching(self, policy: Policy) -> Policy:
-        """Return the policy, which keeps what it sees."""
-        return policy if self._env.records else _Watching(policy, self._see)
-
-    def listening(self, listen: Callable[[Episode], None]) -> Callable[[Episode], None]:
-        """Return `listen`, which keeps the first episode that it hears of."""
-
-        def keep(episode: Episode) -> None:
-            if self.recording is None:
-                self.recording = self._recorded(episode.env)
-            listen(episode)
-
-        return keep
-
-    def _see(self, obs: Observations, first: Flags) -> None:
-        for env in range(self._env.num_envs):
-            if first[env]:
-                self._seen[env] = []
-            self._seen[env].append(obs[env, -self._newest :].astype(np.uint8))
-
-    def _recorded(self, env: int) -> Recording:
-        if self._env.records:
-            return self._env.recording(env)
-        last = self._env.obs[env, -self._newest :].astype(np.uint8)
-        return of_observations([*self._seen[env], last])
-
-
-class _Watching:
-    """A policy whose observations are seen."""
-
-    def __init__(self, policy: Policy, see: Callable[[Observations, Flags], None]) -> None:
-        self._policy = policy
-        self._see = see
-
-    def act(self, obs: Observations, first: Flags) -> Actions:
-        """Return the policy's actions (N,)."""
-        self._see(obs, first)
-        return self._policy.act(obs, first)
 
 
 def evaluate_and_print(given: dict[str, Any]) -> ExitCode:

@@ -2,23 +2,60 @@
 
 import contextlib
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
+from wnrl._settings import SettingError
 from wnrl.agents.base import Agent, Policy, ValuePolicy
 from wnrl.config import Config
+from wnrl.envs.guard.guarded_env import EnvironmentFault
 from wnrl.envs.protocols import CUSTOM
 from wnrl.envs.seeding import numpy_generator
 from wnrl.envs.vector import Episode, EpisodeStatistics, VectorEnv
 from wnrl.instruments.value_error import ValueGap
-from wnrl.train.build import evaluation_env, resolve
+from wnrl.train.build import RunParts, evaluation_env, resolve
+from wnrl.train.video.clip import Clip, encoded
+from wnrl.train.video.episode_recorder import EpisodeRecorder
 
 MAX_EPISODE_STEPS = 27_000  # the cap of both Atari protocols: 30 minutes of play
 
 
+class AgentEvaluation(NamedTuple):
+    """What an evaluation of a run measured."""
+
+    episodes: list[Episode]  # none if it was abandoned
+    scalars: dict[str, float]  # by tag, how well the values predicted the episodes
+    clip: Clip | None  # of the first episode that ended, if it was asked for
+    no_clip: str  # why there is none although it was asked for; empty otherwise
+
+
+NOTHING_EVALUATED = AgentEvaluation([], {}, None, "")
+
+
+def check_eval_video(parts: RunParts) -> None:
+    """Refuse clips of an environment that cannot be shown; one picture of it is drawn.
+
+    Raises:
+        SettingError: it has no pictures, or cannot draw one here.
+    """
+    run = parts.config.run
+    if not run.eval_video:
+        return
+    with contextlib.closing(evaluation_env(parts, 1, "evaluation", 0)) as env:
+        EpisodeRecorder(env, run.env, "eval_video")
+        if env.records:
+            env.reset()
+            try:
+                next(iter(env.recording(0).pictures))
+            except EnvironmentFault as fault:
+                problem = f"cannot show {run.env} here: {fault}; leave it out"
+                raise SettingError("eval_video", problem) from fault
+
+
 def evaluate_agent(
     config: Config, agent: Agent, agent_steps: int, should_stop: Callable[[], bool]
-) -> tuple[list[Episode], dict[str, float]]:
+) -> AgentEvaluation:
     """Evaluate the current policy of a run, without changing anything in the run.
 
     Args:
@@ -26,9 +63,6 @@ def evaluate_agent(
         agent: the run's agent.
         agent_steps: agent steps done, which seed the evaluation.
         should_stop: called after each step; True abandons the evaluation.
-
-    Returns:
-        The episodes, none if it was abandoned; and by tag, how well the values predicted them.
     """
     run, learner, parts = config.run, config.agent, resolve(config)
     generator = numpy_generator(run.seed, "evaluation policy", agent_steps)
@@ -41,15 +75,39 @@ def evaluate_agent(
             values = ValueGap(
                 policy, env.num_envs, learner.gamma, clip_rewards=learner.clip_rewards
             )
+        recorder = EpisodeRecorder(env, run.env, "eval_video") if run.eval_video else None
+        listen: Callable[[Episode], None] = _ignore
+        if recorder is not None:
+            policy, listen = recorder.watching(policy), recorder.listening(listen)
         episodes = evaluate_policy(
             env,
             policy,
             run.eval_episodes,
+            listen=listen,
             should_stop=should_stop,
             values=values,
             cap_steps=longest_episode_steps(config),
         )
-        return episodes, {} if values is None else values.result().scalars()
+        if not episodes:
+            return NOTHING_EVALUATED
+        scalars = {} if values is None else values.result().scalars()
+        return AgentEvaluation(episodes, scalars, *_clip(recorder))
+
+
+def _clip(recorder: EpisodeRecorder | None) -> tuple[Clip | None, str]:
+    """Encode what was recorded, if anything; an environment that cannot draw it ends no run."""
+    if recorder is None:
+        return None, ""
+    if recorder.recording is None:
+        return None, "its first episode was cut"
+    try:
+        return encoded(recorder.recording), ""
+    except Exception as error:  # a renderer may raise whatever it likes
+        return None, f"{type(error).__name__}: {error}"
+
+
+def _ignore(episode: Episode) -> None:
+    pass
 
 
 def longest_episode_steps(config: Config) -> int:
@@ -65,7 +123,7 @@ def evaluate_policy(
     policy: Policy,
     episodes: int,
     *,
-    listen: Callable[[Episode], None] = lambda episode: None,
+    listen: Callable[[Episode], None] = _ignore,
     should_stop: Callable[[], bool] = lambda: False,
     values: ValueGap | None = None,
     cap_steps: int = 0,

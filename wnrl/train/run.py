@@ -29,6 +29,7 @@ from wnrl.train.build import (
     check_norm,
     resolve,
 )
+from wnrl.train.evaluation import check_eval_video
 from wnrl.train.faults.finite import NotFiniteLearning
 from wnrl.train.faults.repeat_check import repeats
 from wnrl.train.foreign_text import quoted, visible
@@ -109,6 +110,7 @@ def train(
         check_norm(parts, env)
         check_graphs(parts, device)
         check_curvature(parts)
+        check_eval_video(parts)
         with RunDirectory(run_dir_of(config)) as folder:
             if folder.holds_run and not overwrite:
                 raise UsageError(
@@ -168,6 +170,7 @@ def resume(
             device = resolve_device(config.run.device)
             check_graphs(resolve(config), device)
             check_curvature(resolve(config))
+            check_eval_video(resolve(config))
             claimed(folder, config)
             with naming_modules(run_dir):
                 env = build_env(resolve(config))

@@ -212,9 +212,9 @@ class Session:
         )
 
     def _evaluate(self, agent_steps: int, should_stop: Callable[[], bool]) -> None:
-        episodes, scalars = evaluate_agent(self.config, self._agent, agent_steps, should_stop)
-        if episodes:
-            self.recorder.evaluation(episodes, scalars)
+        evaluated = evaluate_agent(self.config, self._agent, agent_steps, should_stop)
+        if evaluated.episodes:
+            self.recorder.evaluation(evaluated)
 
     def _check_finite(self) -> None:
         check_metrics(self.recorder.metrics)

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from wnrl.config import NO_TRACKER, OPERATIONAL, UNNAMED, Config
-from wnrl.envs.vector import Episode
+from wnrl.train.evaluation import AgentEvaluation
+from wnrl.train.foreign_text import joined
 from wnrl.train.log.board_layout import LAYOUT
 from wnrl.train.log.episodes import EpisodeLog, RecentEpisodes
 from wnrl.train.log.outage import Outage, reason, require_written
@@ -265,25 +266,24 @@ class Recorder:
         self._finished = True
         self.progress.finish(self._steps, self.recent)
 
-    def evaluation(self, episodes: Sequence[Episode], scalars: Mapping[str, float]) -> None:
-        """Log an evaluation.
-
-        Args:
-            episodes: its episodes, at least one.
-            scalars: what else it measured, by tag.
-        """
+    def evaluation(self, evaluated: AgentEvaluation) -> None:
+        """Log an evaluation of at least one episode."""
         self.evaluated_steps = self._steps
-        returns = [episode.raw_return for episode in episodes]
-        lengths_steps = [episode.length_steps for episode in episodes]
+        returns = [episode.raw_return for episode in evaluated.episodes]
+        lengths_steps = [episode.length_steps for episode in evaluated.episodes]
         mean = math.fsum(returns) / len(returns)
         mean_length_steps = sum(lengths_steps) / len(lengths_steps)
         self._evaluation_log.write(self._steps, len(returns), mean, mean_length_steps)
         self._board.evaluation(self._steps, returns, lengths_steps)
-        self._board.metrics(self._steps, scalars)
+        self._board.metrics(self._steps, evaluated.scalars)
+        if evaluated.clip is not None:
+            self._board.clip(self._steps, evaluated.clip)
         self.progress.say(
             f"evaluation at step {self._steps:,}: mean raw return {mean:.1f} of {len(returns)} "
             f"episodes ({min(returns):.1f} to {max(returns):.1f})"
         )
+        if evaluated.no_clip:
+            self.progress.say(f"wnrl: no clip of this evaluation: {joined(evaluated.no_clip)}")
 
     def close(self) -> None:
         """Write what is left, and say what could not be. Harmless when repeated."""

@@ -12,6 +12,7 @@ from wnrl.envs.vector import Episode
 from wnrl.train.log.board_layout import Layout
 from wnrl.train.log.episodes import RecentEpisodes
 from wnrl.train.log.event_file import EventFile, histogram_edges
+from wnrl.train.video.clip import Clip
 
 _HISTOGRAM_EDGES = histogram_edges()
 _RESULTS = ("rollout/ep_rew_mean", "eval/mean_reward")  # columns of TensorBoard's hparams table
@@ -167,6 +168,17 @@ class TensorBoard:
         mean_length = sum(lengths_steps) / len(lengths_steps)
         means = {"eval/mean_reward": mean_return, "eval/mean_ep_length": mean_length}
         self._scalars(agent_step, means)
+        self.events.file.flush()
+
+    def clip(self, agent_step: int, clip: Clip) -> None:
+        """Write a GIF as an image, which is how `SummaryWriter.add_video` writes a video."""
+        from tensorboard.compat.proto.summary_pb2 import Summary  # slow to import
+
+        image = Summary.Image(
+            height=clip.height, width=clip.width, colorspace=3, encoded_image_string=clip.data
+        )
+        part = Summary(value=[Summary.Value(tag="eval/video", image=image)])
+        self.events.add(step=agent_step, summary=part)
         self.events.file.flush()
 
     def _scalars(self, agent_step: int, values: Mapping[str, float]) -> None:
