@@ -42,6 +42,7 @@ RUN_BY = {  # the tests that run a page's blocks of code
     "docs/export.md": "export/test_command.py",
     "docs/instruments.md": "test_docs.py",
     "docs/sb3.md": "sb3/test_examples.py",  # and sb3/test_zoo.py
+    "docs/sb3_which.md": "sb3/test_examples.py",
     "docs/training.md": "test_docs.py",
     "docs/weight_norm.md": "test_docs.py",
     "docs/your_own_parts.md": "own_parts.py",  # for several tests

@@ -1,7 +1,8 @@
-"""scripts/parity/sb3_norms.py: its models, the stock policy, and its table."""
+"""scripts/parity/sb3_norms.py: its models, the stock policy, its table and the page about it."""
 
 import csv
 import dataclasses
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import nn
 
 sb3_norms = load_script("parity/sb3_norms.py")
 with_sb3 = load_script("parity/with_sb3.py")
+ROOT = Path(__file__).parents[2]
 SHORT = {
     name: dataclasses.replace(problem, steps=600) for name, problem in sb3_norms.PROBLEMS.items()
 }
@@ -58,3 +60,27 @@ def test_a_normalization_is_a_side_and_a_repeated_command_adds_nothing(
     assert sides == [(norm, seed) for seed in "12" for norm in ("none", "layer", "weight")]
     sb3_norms.main()
     assert table.read_text() == written
+
+
+def test_the_page_has_the_verdicts_of_the_table() -> None:
+    with (ROOT / "scripts" / "results" / "sb3_norms.csv").open() as file:
+        sentences = list(sb3_norms.verdicts(list(csv.DictReader(file)), peer="none"))
+    words = {"better": "**better**", "worse": "**worse**", "within margin": "within the margin"}
+    measured = {}
+    for sentence in sentences:
+        task, side, numbers, claim = re.fullmatch(  # type: ignore[union-attr]
+            r"(\w+ [\w/-]+): none .*, (\w+) \S+, difference (.*), margin .*: (.*) \(.*\)", sentence
+        ).groups()
+        ends = [round(float(number)) for number in re.findall(r"[+-][\d.]+", numbers)]
+        measured[task.lower(), side] = (*ends, words.get(claim, claim))
+    page = (ROOT / "docs" / "sb3_which.md").read_text()
+    header, *rows = [line.strip("| ").split(" | ") for line in page.splitlines() if "| " in line]
+    sides = [name.strip("`") for name in header[2:]]
+    said = {}
+    for task, _, *cells in rows:
+        agent, env, _ = task.split(", ", 2)
+        for side, cell in zip(sides, cells, strict=True):
+            ends = [int(number) for number in re.findall(r"[+-]?\d+", cell.split(": ")[1])]
+            said[f"{agent} {env}".lower(), side] = (*ends, cell.rpartition(", ")[2])
+    assert said == measured
+    assert len(said) >= 9
