@@ -6,6 +6,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any, NamedTuple
 
+CLIP = "eval/video"
 PRIVATE = {  # no test may send anything, whatever the machine's user set up
     "WANDB_MODE": "offline",
     "WANDB_ERROR_REPORTING": "false",
@@ -24,6 +25,7 @@ class Stored(NamedTuple):
     points: list[tuple[int, str, float]]  # agent step, tag, value
     ended: bool
     files: list[str]  # names of attached files
+    clips: dict[int, bytes]  # GIFs of evaluations, by agent step
 
     def of(self, tag: str) -> list[tuple[int, float]]:
         return sorted((step, value) for step, name, value in self.points if name == tag)
@@ -57,11 +59,12 @@ def _of_mlflow(folder: Path) -> list[Stored]:
         metrics = base.execute("select step, key, value from metrics where run_uuid=?", [run_id])
         params = base.execute("select key, value from params where run_uuid=?", [run_id])
         tags = dict(base.execute("select key, value from tags where run_uuid=?", [run_id]))
-        files = sorted(path.name for path in Path(artifacts).glob("*"))
+        files = sorted(path.name for path in Path(artifacts).glob("*") if path.is_file())
+        gifs = Path(artifacts).glob("eval/video/step*.gif")
+        clips = {int(path.stem.removeprefix("step")): path.read_bytes() for path in gifs}
         ended = status == "FINISHED"
-        found.append(
-            Stored([run_id], tags.get("group", ""), dict(params), list(metrics), ended, files)
-        )
+        group = tags.get("group", "")
+        found.append(Stored([run_id], group, dict(params), list(metrics), ended, files, clips))
     base.close()
     return found
 
@@ -71,10 +74,15 @@ def _of_trackio(folder: Path) -> list[Stored]:
     found = []
     for run_id, text in base.execute("select run_id, config from configs").fetchall():
         rows = base.execute("select step, metrics from metrics where run_id=?", [run_id])
-        points = [(step, tag, x) for step, cell in rows for tag, x in json.loads(cell).items()]
+        cells = [(step, tag, x) for step, cell in rows for tag, x in json.loads(cell).items()]
+        points = [cell for cell in cells if isinstance(cell[2], int | float)]
+        media = folder / "trackio" / "media"
+        clips = {
+            step: (media / x["file_path"]).read_bytes() for step, tag, x in cells if tag == CLIP
+        }
         config = json.loads(text)
         files = [name for (name,) in base.execute("select name from artifacts")]
-        found.append(Stored([run_id], config["_Group"] or "", config, points, True, files))
+        found.append(Stored([run_id], config["_Group"] or "", config, points, True, files, clips))
     base.close()
     return found
 
@@ -91,7 +99,7 @@ def _of_wandb(folder: Path) -> list[Stored]:
             if record.HasField("run"):
                 run_id, group = record.run.run_id, record.run.run_group
                 config = {x.key: json.loads(x.value_json) for x in record.run.config.update}
-                run = runs.setdefault(run_id, Stored([], group, config, [], False, []))
+                run = runs.setdefault(run_id, Stored([], group, config, [], False, [], {}))
                 if path.name not in run.ids:
                     run.ids.append(path.name)
             elif record.HasField("history"):
@@ -102,6 +110,10 @@ def _of_wandb(folder: Path) -> list[Stored]:
                 run.points.extend(
                     (step, tag, x) for tag, x in numbers.items() if not tag.startswith("_")
                 )
+                for x in items:
+                    if list(x.nested_key) == [CLIP, "path"]:
+                        file = path.parent / "files" / json.loads(x.value_json)
+                        run.clips[step] = file.read_bytes()
                 run.files.extend(tag for tag, x in row.items() if isinstance(x, dict))
             elif record.HasField("exit"):
                 runs[run_id] = run = run._replace(ended=record.exit.exit_code == 0)

@@ -28,6 +28,7 @@ class Recording:
         self.opened: list[TrackedRun] = []
         self.points: list[tuple[int, dict[str, float]]] = []
         self.files: list[str] = []
+        self.clips: list[tuple[int, str, bytes]] = []
         self.closed: list[bool] = []
         self.go_on = threading.Event()
         self.go_on.set()
@@ -47,6 +48,9 @@ class Recording:
 
     def attach(self, path: Path) -> None:
         self.files.append(path.read_text())
+
+    def clip(self, agent_step: int, path: Path) -> None:
+        self.clips.append((agent_step, path.name, path.read_bytes()))
 
     def close(self, *, failed: bool) -> None:
         self.closed.append(failed)
@@ -100,6 +104,20 @@ def test_a_resumed_run_leaves_out_what_the_tracker_has(tmp_path: Path, tracker: 
     assert [run.id for run in tracker.opened] == [None, "a1"]
     assert [step for step, _ in tracker.points] == [10, 20, 30, 30]
     assert tracker.closed == [True, False]
+
+
+def test_a_clip_is_a_file_of_its_step_and_is_shown_once(tmp_path: Path, tracker: Recording) -> None:
+    first = started(tmp_path, [])
+    first.scalars(20, {"a": 1.0})
+    first.clip(20, b"GIF of 20")
+    first.close()
+    again = started(tmp_path, [])  # from a checkpoint before step 20
+    again.clip(20, b"GIF of 20")
+    again.clip(30, b"GIF of 30")
+    again.close()
+    assert tracker.clips == [(20, "step20.gif", b"GIF of 20"), (30, "step30.gif", b"GIF of 30")]
+    again.clip(40, b"too late")
+    assert len(tracker.clips) == 2
 
 
 def test_a_run_that_the_tracker_lost_gets_all_points_anew(

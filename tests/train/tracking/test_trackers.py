@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 from command_processes import CommandProcess
-from tracked_points import environment, in_their_folder, read
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tracked_points import CLIP, environment, in_their_folder, read
 
 import wnrl.train
 from wnrl.config import make_config
@@ -24,6 +25,7 @@ RUN = [
     "--eval-episodes=2",
     "--checkpoint-every-steps=200",
     "--histogram-every-steps=0",
+    "--eval-video",
 ]
 pytestmark = pytest.mark.slow
 
@@ -42,6 +44,12 @@ def content(run: Path) -> dict[str, bytes]:
 def column(run: Path, table: str, name: str) -> list[tuple[int, float]]:
     with (run / table).open() as file:
         return sorted((int(row["agent_step"]), float(row[name])) for row in csv.DictReader(file))
+
+
+def clips(run: Path) -> dict[int, bytes]:
+    """The GIFs in TensorBoard's event files, by agent step."""
+    events = EventAccumulator(str(run), size_guidance={"images": 0}).Reload()
+    return {image.step: image.encoded_image_string for image in events.Images(CLIP)}
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +85,8 @@ def test_a_tracker_has_the_scalars_of_a_run_stopped_and_resumed(
     assert stored.of("charts/episodic_return") == returns
     assert stored.of("eval/mean_reward") == column(run, "evaluations.csv", "mean_raw_return")
     assert stored.of("train/loss")
+    assert stored.clips == clips(run)
+    assert len(stored.clips) == 2
     last_step = json.loads((run / "status.json").read_text())["agent_steps"]
     assert stored.of("final/episodes")[-1] == (last_step, len(returns))
 

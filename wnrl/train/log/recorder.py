@@ -278,6 +278,8 @@ class Recorder:
         self._board.metrics(self._steps, evaluated.scalars)
         if evaluated.clip is not None:
             self._board.clip(self._steps, evaluated.clip)
+            if self._tracking is not None:
+                self._tracking.clip(self._steps, evaluated.clip.data)
         self.progress.say(
             f"evaluation at step {self._steps:,}: mean raw return {mean:.1f} of {len(returns)} "
             f"episodes ({min(returns):.1f} to {max(returns):.1f})"

@@ -12,7 +12,7 @@ from wnrl.envs.vector import Episode
 from wnrl.train.log.board_layout import Layout
 from wnrl.train.log.episodes import RecentEpisodes
 from wnrl.train.log.event_file import EventFile, histogram_edges
-from wnrl.train.video.clip import Clip
+from wnrl.train.video.clip import TAG, Clip
 
 _HISTOGRAM_EDGES = histogram_edges()
 _RESULTS = ("rollout/ep_rew_mean", "eval/mean_reward")  # columns of TensorBoard's hparams table
@@ -177,7 +177,7 @@ class TensorBoard:
         image = Summary.Image(
             height=clip.height, width=clip.width, colorspace=3, encoded_image_string=clip.data
         )
-        part = Summary(value=[Summary.Value(tag="eval/video", image=image)])
+        part = Summary(value=[Summary.Value(tag=TAG, image=image)])
         self.events.add(step=agent_step, summary=part)
         self.events.file.flush()
 

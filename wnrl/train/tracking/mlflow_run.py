@@ -16,6 +16,7 @@ from mlflow.entities import Metric, Param
 from mlflow.exceptions import MlflowException
 
 from wnrl.train.tracking.record import Point, TrackedRun
+from wnrl.train.video.clip import TAG
 
 _EXPERIMENT = "wnrl"  # unless MLFLOW_EXPERIMENT_NAME names another
 _AT_ONCE = 1_000  # metrics; MLflow's limit
@@ -80,6 +81,10 @@ class MlflowRun:
     def attach(self, path: Path) -> None:
         """Keep the file among the run's artifacts."""
         self._client.log_artifact(self.id, str(path))
+
+    def clip(self, agent_step: int, path: Path) -> None:
+        """Keep a GIF among the run's artifacts, with the agent step in its name."""
+        self._client.log_artifact(self.id, str(path), TAG)
 
     def close(self, *, failed: bool) -> None:
         """End the run."""

@@ -44,6 +44,10 @@ class Tracker(Protocol):
         """Keep a copy of a file with the run."""
         ...
 
+    def clip(self, agent_step: int, path: Path) -> None:
+        """Keep a copy of a GIF under `wnrl.train.video.clip.TAG`."""
+        ...
+
     def close(self, *, failed: bool) -> None:
         """Write what is left and end the run.
 

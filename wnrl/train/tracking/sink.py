@@ -5,6 +5,7 @@ made in a thread, and the first exception ends the tracking with one line for th
 """
 
 import queue
+import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -96,6 +97,12 @@ class Tracking:
         if tracker is not None and not self._failed:
             self._put(lambda: tracker.attach(path))
 
+    def clip(self, agent_step: int, gif: bytes) -> None:
+        """Hand over an encoded GIF of an evaluation, unless the tracker has it already."""
+        tracker = self._tracker
+        if tracker is not None and not self._failed and agent_step > self._done_steps:
+            self._put(lambda: _show(tracker, agent_step, gif))
+
     def close(self, *, failed: bool = False) -> None:
         """Hand over what is kept and end the tracker's run. Harmless when repeated.
 
@@ -141,3 +148,11 @@ class Tracking:
             self._points.clear()
             words = joined(f"{type(self._error).__name__}: {self._error}")[:_LONGEST]
             self._say(f"wnrl: {self._name} tracks this run no more ({words}); training goes on")
+
+
+def _show(tracker: Tracker, agent_step: int, gif: bytes) -> None:
+    """Give the tracker a file, which is what all of them take."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"step{agent_step}.gif"
+        path.write_bytes(gif)
+        tracker.clip(agent_step, path)

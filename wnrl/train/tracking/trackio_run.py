@@ -16,6 +16,7 @@ from trackio import context_vars
 from trackio.utils import TRACKIO_DIR
 
 from wnrl.train.tracking.record import Point, TrackedRun
+from wnrl.train.video.clip import TAG
 
 _PROJECT = "wnrl"
 
@@ -58,6 +59,10 @@ class TrackioRun:
     def attach(self, path: Path) -> None:
         """Keep the file among the run's artifacts."""
         self._run.log_artifact(path, name=path.stem, type=path.stem)
+
+    def clip(self, agent_step: int, path: Path) -> None:
+        """Show a GIF."""
+        self._run.log({TAG: trackio.Video(path)}, step=agent_step)
 
     def close(self, *, failed: bool) -> None:
         """End the run; Trackio does not record how it ended."""

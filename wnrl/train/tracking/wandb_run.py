@@ -13,6 +13,7 @@ import requests
 import wandb
 
 from wnrl.train.tracking.record import Point, TrackedRun
+from wnrl.train.video.clip import TAG
 
 _STEP = "agent_steps"
 _PROJECT = "wnrl"  # unless WANDB_PROJECT names another
@@ -69,6 +70,10 @@ class WandbRun:
     def attach(self, path: Path) -> None:
         """Show an HTML file in the run."""
         self._run.log({path.stem: wandb.Html(path, inject=False)})
+
+    def clip(self, agent_step: int, path: Path) -> None:
+        """Show a GIF."""
+        self._run.log({_STEP: agent_step, TAG: wandb.Video(path, format="gif")})
 
     def close(self, *, failed: bool) -> None:
         """End the run."""

@@ -1,4 +1,4 @@
-"""An episode as a small animated GIF in memory, for TensorBoard.
+"""An episode as a small animated GIF in memory, for TensorBoard and trackers.
 
 `wnrl.evaluate --video` writes whole episodes at a readable size; a clip is cut and shrunk, so that
 the event file of a run stays small.
@@ -12,6 +12,7 @@ from PIL import Image
 
 from wnrl.envs.vector import Picture, Recording
 
+TAG = "eval/video"
 LONGEST_S = 30.0  # of play
 MOST_HEIGHT = 250  # pixels
 LEAST_HEIGHT = 125  # pixels; smaller pictures are enlarged by a whole factor
