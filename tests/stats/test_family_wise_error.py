@@ -107,5 +107,5 @@ def test_at_most_5_percent_of_studies_name_a_difference_over_games() -> None:
 def test_at_most_5_percent_of_many_studies_name_a_difference_over_games(
     shape: tuple[int, int, int], law: int
 ) -> None:
-    studies = 300
+    studies = 200
     assert max(shares_over_games(shape, law, studies, 100)) <= at_most(LEVEL, studies)
