@@ -24,6 +24,8 @@ from wnrl.report.number_format import counted
 from wnrl.report.run_result import Result, find_runs, read_result
 from wnrl.train.foreign_text import visible
 from wnrl.train.storage.atomic_files import storage_errors
+from wnrl.train.storage.run_folder import CONFIG
+from wnrl.train.untrusted.runs_near import runs_near
 
 Lines = Mapping[Variant, Sequence[Result]]  # of one environment: the runs of each line
 
@@ -53,7 +55,8 @@ def read_runs(folders: Sequence[Path]) -> list[Result]:
         inside = find_runs(folder)
         if not inside:
             raise UsageError(
-                f"there is no run in {visible(folder)}; name a folder with a config.json"
+                f"there is no run in {visible(folder)}; name a folder with a {CONFIG}"
+                f"{runs_near(folder, CONFIG)}"
             )
         found |= {path.resolve(): path for path in inside}
     runs = [read_result(path) for path in found.values()]

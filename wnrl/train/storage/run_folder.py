@@ -33,6 +33,7 @@ from wnrl.train.storage.run_record import software
 from wnrl.train.storage.run_status import STATUS, StatusFile
 from wnrl.train.storage.train_log import TRAIN_LOG
 from wnrl.train.untrusted.files import special
+from wnrl.train.untrusted.runs_near import runs_near
 from wnrl.train.untrusted.typed_json import read_json
 
 CONFIG = "config.json"
@@ -214,6 +215,7 @@ def read_config_file(run_dir: Path) -> ConfigFile:
     except OSError as error:
         raise UsageError(
             f"no run in {run_dir}: {path.name}: {error.strerror}; name the folder of a run"
+            f"{runs_near(run_dir, CONFIG)}"
         ) from None
     except ValueError as error:
         raise UsageError(_unusable(path, error)) from None
