@@ -9,7 +9,7 @@ if TYPE_CHECKING:  # not typing's, which takes a tenth of the time before Ctrl-C
 __version__ = "0.1.0"
 
 _COMMANDS = {  # the module of each, and what it does
-    "demo": ("wnrl.compare.demo.command", "watch two agents learn, in a minute or two"),
+    "demo": ("wnrl.compare.demo.command", "watch two agents learn, in about a minute"),
     "train": ("wnrl.report.plot.after_training", "train an agent, or continue a run"),
     "compare": ("wnrl.compare.command", "train a grid of runs and report on the normalizations"),
     "evaluate": ("wnrl.evaluate.command", "play episodes with a trained agent"),

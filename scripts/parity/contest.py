@@ -19,7 +19,7 @@ from wnrl.stats.verdict import verdict
 
 WINDOW = 0.1  # share of the agent steps, at their end, whose episodes are the final return
 MARGIN = (
-    0.1  # smallest difference that matters, as a share of the peer's final return above the lowest
+    0.1  # smallest difference that matters, as a share of the peer's final return above its lowest
 )
 
 Episodes = tuple[np.ndarray, np.ndarray]  # agent steps (E,) at their ends, and returns (E,)
@@ -94,7 +94,9 @@ def verdicts(rows: Sequence[Mapping[str, str]], peer: str) -> Iterator[str]:
         for row in here:
             scores.setdefault(row["side"], []).append(float(row["final_return"]))
         of_peer = scores.pop(peer, [])
-        lowest = min(float(row["lowest_return"]) for row in here)
+        lowest = min(
+            (float(row["lowest_return"]) for row in here if row["side"] == peer), default=0
+        )
         margin = MARGIN * (float(np.mean(of_peer)) - lowest) if of_peer else 0.0
         found += [
             Pair(agent, env, peer, of_peer, side, own, margin)

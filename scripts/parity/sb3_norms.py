@@ -3,10 +3,10 @@
     python scripts/parity/sb3_norms.py --csv FILE
         [--task ppo-cartpole ...] [--norm batch layer weight] [--seeds 10]
 
-Every normalization is compared with `none`, which is the stock policy. Hyperparameters are those of
-SB3's zoo for CartPole-v1, and for Pendulum-v1 a learning rate of 1e-3, the same for every
-normalization. Each run is one row of the CSV file, and a repeated command does what is missing. At
-the end it prints each difference of the mean final returns, its interval and a verdict.
+Every normalization is compared with `none`, which is the stock policy. Hyperparameters are the same
+for every normalization: those of with_sb3.py, and for SAC a learning rate of 1e-3. Each run is one
+row of the CSV file, and a repeated command does what is missing. At the end it prints each
+difference of the mean final returns, its interval and a verdict.
 """
 
 import argparse

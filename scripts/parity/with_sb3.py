@@ -98,7 +98,7 @@ class MinAtarExtractor(BaseFeaturesExtractor):
 
 @dataclass(frozen=True)
 class Policy:
-    """A policy of SB3's and what it is given beside the network."""
+    """A policy of SB3's and its arguments, without those of the network."""
 
     kind: str | type
     own: Mapping[str, Any] = field(default_factory=dict)

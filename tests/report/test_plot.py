@@ -76,3 +76,13 @@ def test_bad_input_is_one_line_and_exit_code_2(
         assert line.startswith("wnrl.plot: ")
         assert re.search(problem, line), line
     assert not list(tmp_path.glob("*.png"))
+
+
+def test_a_picture_that_cannot_be_written_is_one_line_and_exit_code_1(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "nowhere" / "curve.png"
+    assert main([str(runs / "one"), f"--out={out}"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"wnrl.plot: cannot write {out.parent}")
+    assert line.endswith("make room or name another file with --out")

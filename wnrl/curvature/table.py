@@ -125,7 +125,7 @@ def write(folder: Path, agent_steps: int, readings: Readings) -> list[str]:
     finite = {tag: value if math.isfinite(value) else None for tag, value in readings.items()}
     document = json.dumps({"agent_steps": agent_steps, "readings": finite}, indent=2)
     stem = folder / f"curvature_step_{agent_steps:09d}"
-    with storage_errors(folder):
+    with storage_errors(folder, "choose another folder with --out"):
         for suffix, content in ((".csv", text.getvalue()), (".json", f"{document}\n")):
             replace_text(stem.with_suffix(suffix), content)
     return [visible(stem.with_suffix(suffix)) for suffix in (".csv", ".json")]

@@ -37,11 +37,13 @@ def check_eval_video(parts: RunParts) -> None:
     """Refuse clips of an environment that cannot be shown; one picture of it is drawn.
 
     Raises:
-        SettingError: it has no pictures, or cannot draw one here.
+        SettingError: it has no pictures, or cannot draw one here; or the run has no evaluations.
     """
     run = parts.config.run
     if not run.eval_video:
         return
+    if not run.eval_every_steps:
+        raise SettingError("eval_video", "needs evaluations: give --eval-every-steps too")
     with contextlib.closing(evaluation_env(parts, 1, "evaluation", 0)) as env:
         EpisodeRecorder(env, run.env, "eval_video")
         if env.records:

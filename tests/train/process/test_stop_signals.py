@@ -194,6 +194,7 @@ def test_a_run_that_is_done_stays_done_if_a_signal_ends_its_picture(tmp_path: Pa
     process.send(INT)
     assert process.wait() == 128 + INT
     assert read_status(run).state is RunState.DONE
+    assert process.err.splitlines()[-1] == "wnrl.train: stopped; all that the run wrote stays"
 
 
 def test_a_signal_ends_wnrl_evaluate_even_if_the_environment_hangs(tmp_path: Path) -> None:

@@ -39,6 +39,22 @@ def test_where_no_run_is_there_is_no_hint(tmp_path: Path) -> None:
     assert near(Path("/nowhere/at/all")) == ""  # the whole machine is not searched
 
 
+def test_a_relative_path_is_searched_from_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_in(tmp_path / "runs" / "a")
+    monkeypatch.chdir(tmp_path)
+    for typed in ("run", "rnus/a", "runs/b"):
+        assert near(Path(typed)) == "; there is a run in runs/a"
+
+
+def test_a_path_that_no_folder_can_have_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert near(Path("a" * 300)) == ""
+
+
 def test_a_large_folder_is_not_searched_to_its_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -106,6 +106,15 @@ def test_a_game_without_pictures_is_one_line_at_the_start(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_run_without_evaluations_has_no_clips(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--env=CartPole-v1", "--steps=100", "--eval-every-steps=0", "--eval-video"]
+    assert main([*arguments, f"--run-dir={tmp_path / 'run'}"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "--eval-video needs evaluations: give --eval-every-steps too" in line
+
+
 class Undrawable(gymnasium.Env[Any, Any]):
     """Renders a few times at most."""
 

@@ -23,7 +23,7 @@ _SKY, _INK, _WOOD = "#ffffff", "#1c2025", "#b5763a"
 
 
 class Play(NamedTuple):
-    """What one agent did in one environment, one episode after the other."""
+    """The steps of one agent in one environment, one episode after the other."""
 
     title: str
     observations: npt.NDArray[np.float32]  # (T, 4): position, speed, angle in rad, its speed

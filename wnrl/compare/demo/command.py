@@ -1,4 +1,4 @@
-"""`wnrl demo [FOLDER]`: learn something in a minute or two, and show it.
+"""`wnrl demo [FOLDER]`: learn something in about a minute, and show it.
 
 Flags are checked before torch is imported, which takes seconds.
 """
@@ -39,7 +39,7 @@ def command_parser() -> Parser:
     parser = Parser(
         prog="wnrl demo",
         description="Train two small agents, draw their learning curves and record how they play. "
-        "It takes a minute or two on one CPU core.",
+        "It takes about a minute on one CPU core.",
         allow_abbrev=False,
     )
     parser.add_argument(

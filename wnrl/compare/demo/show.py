@@ -1,7 +1,6 @@
 """The demo: train without and with weight normalization, play, draw, and say what to try next."""
 
 import dataclasses
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +16,10 @@ from wnrl.report.figures.image_files import save
 from wnrl.report.figures.style import drawing
 from wnrl.report.plot.figure import by_environment, read_runs, sheet_of
 from wnrl.train.exit_codes import ExitCode
-from wnrl.train.flags import one_line
 from wnrl.train.foreign_text import quoted, visible
 from wnrl.train.process import training
 from wnrl.train.process.stop_signals import StopSignals
-from wnrl.train.storage.atomic_files import StorageError, storage_errors
+from wnrl.train.storage.atomic_files import storage_errors
 from wnrl.train.storage.run_folder import CURVE, RunDirectory
 
 ENV, STEPS = "CartPole-v1", 50_000
@@ -51,6 +49,7 @@ def show(folder: Path, signals: StopSignals, *, overwrite: bool, steps: int = ST
 
     Raises:
         UsageError: the folder holds a demo, or cannot be used.
+        StorageError: a picture cannot be written.
     """
     _claim(folder, overwrite)
     again = f"`wnrl demo {quoted(folder)} --overwrite` starts again"
@@ -71,12 +70,8 @@ def show(folder: Path, signals: StopSignals, *, overwrite: bool, steps: int = ST
     for norm, name in NORMS.items():
         plays.append(_play(f"after: {name}", folder / norm, GAMES, epsilon=0.0))
     shown = Recording(pictures(plays, SHOWN_STEPS, EVERY), STEPS_PER_S / EVERY)
-    try:
-        write_video(folder / "play.gif", shown)
-        _draw_curves(folder)
-    except StorageError as error:
-        print(f"wnrl.demo: {one_line(error)}", file=sys.stderr)
-        return ExitCode.FAILED
+    write_video(folder / "play.gif", shown)
+    _draw_curves(folder)
     print(_ending(folder))
     return ExitCode.DONE
 
@@ -126,7 +121,7 @@ def _play(title: str, run: Path, games: int, epsilon: float) -> Play:
 def _draw_curves(folder: Path) -> None:
     """Write the learning curves; StorageError if they cannot be written."""
     panels = by_environment(read_runs([folder / norm for norm in NORMS]))
-    with drawing(), storage_errors(folder):
+    with drawing(), storage_errors(folder, "name another folder"):
         sheet = dataclasses.replace(
             sheet_of(panels), title="Steps that the pole stays up", warning=ONE_RUN
         )

@@ -11,6 +11,7 @@ from wnrl._settings import UsageError
 from wnrl._settings.later import Later
 from wnrl.train.flags import Parser, add_import
 from wnrl.train.foreign_text import visible
+from wnrl.train.process.output import all_printed
 from wnrl.train.process.short_command import run_command
 from wnrl.train.process.stop_signals import StopSignals
 from wnrl.train.storage.run_folder import CURVE
@@ -26,8 +27,8 @@ SUFFIXES = (".png", ".svg", ".pdf")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Draw from the command line; return the exit code.
 
-    0: done; 1: the picture could not be written; 2: unusable input; 130, 143 or 129: stopped by
-    Ctrl-C, SIGTERM or SIGHUP.
+    0: done; 1: the picture, or the line about it, could not be written; 2: unusable input; 130, 143
+    or 129: stopped by Ctrl-C, SIGTERM or SIGHUP.
     """
     signals = StopSignals("wnrl.plot: stopped without a picture")
     return run_command("wnrl.plot", command_parser, _draw, arguments, signals)
@@ -42,7 +43,7 @@ def _draw(given: dict[str, Any]) -> int:
             f"{SUFFIXES[-1]}, which says what kind of picture it is"
         )
     print(figure.draw(folders, out))
-    return 0
+    return 0 if all_printed() else 1
 
 
 def command_parser() -> Parser:

@@ -39,7 +39,7 @@ def draw(folders: Sequence[Path], out: Path) -> str:
     """
     runs = read_runs(folders)
     panels = by_environment(runs)
-    with drawing(), storage_errors(out.parent):
+    with drawing(), storage_errors(out.parent, "name another file with --out"):
         save(sheet_of(panels), out)
     return f"{visible(out)}: {counted(len(runs), 'run')} of {', '.join(panels)}"
 

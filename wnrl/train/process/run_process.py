@@ -64,6 +64,7 @@ class RunProcess:
             self._watchdog.stop()
         self._signals.undefer()
         self._signals.before_leaving = lambda: None
+        self._signals.last_line = f"{PROGRAM}: stopped; all that the run wrote stays"
 
     def out_of_memory(self, error: BaseException) -> str:
         """Say in one line what to lower, and what is kept."""

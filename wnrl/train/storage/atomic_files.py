@@ -32,19 +32,21 @@ def may_pass(error: OSError) -> bool:
 
 
 @contextlib.contextmanager
-def storage_errors(run_dir: Path) -> Iterator[None]:
+def storage_errors(
+    folder: Path, elsewhere: str = "choose another folder with --run-dir, then start again"
+) -> Iterator[None]:
     """Turn an OSError inside into a StorageError of one line.
 
     Args:
-        run_dir: folder of the run whose files are written inside.
+        folder: the files are written in it.
+        elsewhere: what to do if there is no room to make; ends the line.
     """
     try:
         yield
     except OSError as error:
-        path = os.fsdecode(error.filename or run_dir)
+        path = os.fsdecode(error.filename or folder)
         raise StorageError(
-            f"cannot write {path}: {error.strerror or error}; make room or choose another folder "
-            "with --run-dir, then start again"
+            f"cannot write {path}: {error.strerror or error}; make room or {elsewhere}"
         ) from error
 
 

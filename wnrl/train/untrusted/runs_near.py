@@ -20,8 +20,9 @@ def runs_near(run_dir: Path, config: str) -> str:
             the most similar path comes first.
         config: name of the file that makes a folder a run's.
     """
-    top = next((folder for folder in (run_dir, *run_dir.parents) if folder.is_dir()), None)
-    if top is None or top == Path(top.anchor):
+    # os.path.isdir raises for no path, unlike Path.is_dir.
+    top = next((folder for folder in (run_dir, *run_dir.parents) if os.path.isdir(folder)), None)
+    if top is None or (top.is_absolute() and top == Path(top.anchor)):
         return ""
     runs = sorted(_runs_below(top, config), key=lambda run: _likeness(run, run_dir), reverse=True)
     names = ", ".join(str(visible(run)) for run in runs[:_SHOWN])

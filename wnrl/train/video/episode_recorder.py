@@ -52,6 +52,8 @@ class EpisodeRecorder:
         return keep
 
     def _see(self, obs: Observations, first: Flags) -> None:
+        if self.recording is not None:
+            return
         for env in range(self._env.num_envs):
             if first[env]:
                 self._seen[env] = []
