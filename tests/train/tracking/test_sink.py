@@ -3,6 +3,7 @@
 The tracker here records what it is given; `test_trackers.py` reads the stores of the real ones.
 """
 
+import math
 import os
 import threading
 from collections.abc import Iterator, Sequence
@@ -10,6 +11,10 @@ from pathlib import Path
 
 import pytest
 
+import wnrl.train
+from wnrl.config import make_config
+from wnrl.train.flags import parse_train_flags
+from wnrl.train.log import recorder
 from wnrl.train.tracking import sink
 from wnrl.train.tracking.attached_file import attach
 from wnrl.train.tracking.catalogue import TRACKERS
@@ -94,7 +99,7 @@ def test_a_resumed_run_leaves_out_what_the_tracker_has(tmp_path: Path, tracker: 
     first = started(tmp_path, [])
     first.scalars(10, {"a": 1.0})
     first.scalars(20, {"a": 2.0})
-    first.close(failed=True)
+    first.close()
     again = started(tmp_path, [])  # from a checkpoint of step 10
     again.scalars(20, {"a": 2.0})
     again.scalars(30, {"a": 3.0})
@@ -103,7 +108,73 @@ def test_a_resumed_run_leaves_out_what_the_tracker_has(tmp_path: Path, tracker: 
     again.close()
     assert [run.id for run in tracker.opened] == [None, "a1"]
     assert [step for step, _ in tracker.points] == [10, 20, 30, 30]
+    assert tracker.closed == [False, False]
+
+
+def test_after_a_kill_points_are_sent_again_because_some_may_only_have_been_queued(
+    tmp_path: Path, tracker: Recording
+) -> None:
+    first = started(tmp_path, [])
+    first.scalars(10, {"a": 1.0})
+    first.close()
+    second = started(tmp_path, [])
+    second.scalars(20, {"a": 2.0})
+    second.scalars(30, {"a": 3.0})
+    second.flush()
+    taken = threading.Event()
+    second._put(taken.set)
+    assert taken.wait(60)  # and the run is killed
+    again = started(tmp_path, [])  # from a checkpoint of step 0
+    for step in (10, 20, 30):
+        again.scalars(step, {"a": 0.0})
+    again.close()
+    assert [step for step, _ in tracker.points] == [10, 20, 30, 20, 30]
+
+
+def test_a_tracker_that_did_not_end_has_no_point_for_certain(
+    tmp_path: Path, tracker: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*, failed: bool) -> None:
+        raise OSError("away")
+
+    first = started(tmp_path, [])
+    first.scalars(10, {"a": 1.0})
+    with monkeypatch.context() as patched:
+        patched.setattr(tracker, "close", fail)
+        first.close()
+    again = started(tmp_path, [])
+    again.scalars(10, {"a": 1.0})
+    again.close()
+    assert [step for step, _ in tracker.points] == [10, 10]
+
+
+def test_the_step_of_an_error_is_sent_again_because_it_may_lack_points(
+    tmp_path: Path, tracker: Recording
+) -> None:
+    first = started(tmp_path, [])
+    first.scalars(10, {"a": 1.0})
+    first.scalars(20, {"a": 2.0})
+    first.close(failed=True)
+    again = started(tmp_path, [])  # from a checkpoint of step 0
+    for step in (10, 20):
+        again.scalars(step, {"a": 1.0, "evaluation": 2.0})
+    again.close()
+    assert [step for step, _ in tracker.points] == [10, 20, 20]
     assert tracker.closed == [True, False]
+
+
+def test_how_often_the_screen_shows_progress_is_nothing_to_the_tracker(
+    tmp_path: Path, tracker: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder, "_TRACK_INTERVAL_S", math.inf)
+    handed: list[int] = []
+    monkeypatch.setattr(tracker, "log", lambda points: handed.append(len(points)))
+    run = ["--env=toy/Catch", "--agent=a2c", "--steps=400", "--log-every-steps=20", "--track=wandb"]
+    options = ["--no-calibrate", "--progress-every-s=0", f"--run-dir={tmp_path / 'run'}"]
+    for _ in wnrl.train.train(make_config(parse_train_flags([*run, *options])[1])):
+        pass
+    assert sum(handed) > 20
+    assert len(handed) == 2  # with the checkpoint at the end, and what is left after it
 
 
 def test_a_clip_is_a_file_of_its_step_and_is_shown_once(tmp_path: Path, tracker: Recording) -> None:
@@ -154,8 +225,8 @@ def test_an_error_in_the_middle_is_one_line(tmp_path: Path, tracker: Recording) 
         tracking.flush()
     tracking.close()
     assert lines[1:] == [
-        "wnrl: wandb tracks this run no more (OSError: [Errno 28] No space left on device and "
-        "more); training goes on"
+        "wnrl: wandb gets nothing more (OSError: [Errno 28] No space left on device and more); "
+        "nothing else is affected"
     ]
     assert tracker.faults == 1
     assert tracker.closed == []
@@ -173,7 +244,9 @@ def test_a_tracker_that_cannot_begin_is_one_line(
     tracking.scalars(1, {"a": 1.0})
     tracking.flush()
     tracking.close()
-    assert lines == ["wnrl: wandb tracks this run no more (RuntimeError: no key); training goes on"]
+    assert lines == [
+        "wnrl: wandb gets nothing more (RuntimeError: no key); nothing else is affected"
+    ]
 
 
 def test_a_tracker_that_hangs_holds_up_nothing_but_the_end(

@@ -1,8 +1,11 @@
 """Each tracker has every scalar of a real run, and the run does not know of it."""
 
 import csv
+import getpass
+import importlib
 import json
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,7 @@ from tracked_points import CLIP, environment, in_their_folder, read
 import wnrl.train
 from wnrl.config import make_config
 from wnrl.train.flags import parse_train_flags
+from wnrl.train.tracking.record import TrackedRun
 
 TRACKERS = ("wandb", "mlflow", "trackio")
 RUN = [
@@ -68,7 +72,7 @@ def test_a_tracker_has_the_scalars_of_a_run_stopped_and_resumed(
     first = train(tmp_path, *RUN, "--steps=400", "--schedule-steps=600", f"--run-dir={run}",
                   f"--track={tracker}", "--track-group=several")  # fmt: skip
     assert first.wait() == 0, first.err
-    assert "tracks this run no more" not in first.err
+    assert "gets nothing more" not in first.err
     identity = json.loads((run / "tracker.json").read_text())["id"]
     assert identity in first.err
     resumed = train(tmp_path, f"--resume={run}", "--steps=600")
@@ -103,6 +107,47 @@ def test_ctrl_c_ends_the_run_of_the_tracker_too(tmp_path: Path) -> None:
     assert stored.of("charts/episodic_return") == column(run, "episodes.csv", "raw_return")
 
 
+def test_trackio_is_silent_and_leaves_the_output_of_the_run_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("trackio")
+    trackio_run = importlib.import_module("wnrl.train.tracking.trackio_run")
+    monkeypatch.setattr(trackio_run.utils, "TRACKIO_DIR", tmp_path)
+    trackio_run.run.__dict__["print"]("* Run finished")
+
+    class Slow:
+        def finish(self) -> None:
+            print("the run's own line, meanwhile")
+
+    trackio_run.TrackioRun(Slow(), "a1").close(failed=False)
+    assert capsys.readouterr().out == "the run's own line, meanwhile\n"
+
+
+def test_mlflow_needs_no_name_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("mlflow")
+
+    def nameless() -> str:
+        raise KeyError("getpwuid(): uid not found: 12345")
+
+    monkeypatch.setattr(getpass, "getuser", nameless)
+    monkeypatch.delitem(sys.modules, "wnrl.train.tracking.mlflow_run", raising=False)
+    importlib.import_module("wnrl.train.tracking.mlflow_run")
+
+
+def test_wandb_waits_for_a_server_no_longer_than_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wandb = pytest.importorskip("wandb")
+    wandb_run = importlib.import_module("wnrl.train.tracking.wandb_run")
+    monkeypatch.setattr(wandb_run, "_OPEN_S", 0.5)
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path))
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")  # nobody answers there
+    monkeypatch.setenv("WANDB_API_KEY", 40 * "a")
+    with pytest.raises(wandb.errors.CommError):
+        wandb_run.open_run(TrackedRun("run", "", {}, None))
+
+
 @pytest.mark.filterwarnings("ignore")  # SQLAlchemy warns of what MLflow calls
 def test_a_store_that_breaks_in_the_middle_costs_one_line(
     untracked: Path,
@@ -119,7 +164,7 @@ def test_a_store_that_breaks_in_the_middle_costs_one_line(
         if tick.agent_steps >= 300 and base.stat().st_size > 20_000:
             base.write_bytes(b"no database" * 1_000)
     assert column(run, "episodes.csv", "raw_return")[-1][0] > 300
-    assert capsys.readouterr().err.count("mlflow tracks this run no more") == 1
+    assert capsys.readouterr().err.count("mlflow gets nothing more") == 1
     assert content(run) == content(untracked)
 
 

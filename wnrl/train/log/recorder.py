@@ -29,6 +29,7 @@ from wnrl.train.tracking.sink import Tracking
 from wnrl.train.untrusted.typed_json import typed
 
 _STATUS_INTERVAL_S = 5.0  # at most; a shorter interval of the progress line holds for both
+_TRACK_INTERVAL_S = 5.0  # of handing points to a tracker
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,6 +193,7 @@ class Recorder:
         left = TimeLeft(run.steps, self._config.agent.warmup_steps, self._speed)
         self.progress = Progress(run.steps, step=steps, left=left, interval_s=run.progress_every_s)
         self._log_rate, self._status_rate = StepRate(steps), StepRate(steps)
+        self._tracked_s = time.monotonic()
         if self._tracking is not None:
             self._tracking.start(self.progress.say)
         self._start_s = time.monotonic()
@@ -222,8 +224,9 @@ class Recorder:
 
     def tick(self, tick: Tick) -> None:
         """Record one step of the loop."""
-        if self._tracking is not None and self._status_rate.elapsed_s >= self._status_interval_s:
-            self._tracking.flush()  # whole steps only: all that belongs to the last one is there
+        if self._tracking is not None and time.monotonic() - self._tracked_s >= _TRACK_INTERVAL_S:
+            self._tracking.flush()
+            self._tracked_s = time.monotonic()
         before, self._steps = self._steps, tick.agent_steps
         for episode in tick.episodes:
             self._episode_log.write(tick.agent_steps, episode)

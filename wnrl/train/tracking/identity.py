@@ -20,7 +20,7 @@ class Identity:
 
     tracker: str
     id: str
-    agent_steps: int  # of the newest point that the tracker took
+    agent_steps: int  # up to these the tracker has every point; -1 if that is not certain
 
 
 def read_identity(folder: Path, tracker: str) -> Identity | None:

@@ -3,7 +3,6 @@
 This module imports the extra `mlflow`, so import it only where it is used.
 """
 
-import getpass
 import os
 import tempfile
 import time
@@ -20,7 +19,9 @@ from wnrl.train.video.clip import TAG
 
 _EXPERIMENT = "wnrl"  # unless MLFLOW_EXPERIMENT_NAME names another
 _AT_ONCE = 1_000  # metrics; MLflow's limit
-_LOCK = Path(tempfile.gettempdir()) / f"wnrl-mlflow-{getpass.getuser()}.lock"
+# A container may have a user without a name. On Windows, which has no number, the folder is theirs.
+_USER = os.getuid() if hasattr(os, "getuid") else ""
+_LOCK = Path(tempfile.gettempdir()) / f"wnrl-mlflow-{_USER}.lock"
 _LOCK_S = 120.0
 _PARAMETERS = 100  # at once; MLflow's limit
 

@@ -7,7 +7,7 @@ made in a thread, and the first exception ends the tracking with one line for th
 import queue
 import tempfile
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,13 +51,15 @@ class Tracking:
         self._failed = False  # and the user knows
         self._thread = threading.Thread(target=self._do, name="wnrl tracker", daemon=True)
         self._tracker: Tracker | None = None
-        self._done_steps = -1  # agent steps of the newest point of an earlier part of the run
+        self._done_steps = -1  # up to these the tracker has every point of earlier parts
+        self._newest_steps = -1  # of the newest point
         known = read_identity(folder, tracker)
         try:
             run = TrackedRun(name, group, config or {}, None if known is None else known.id)
             self._tracker = TRACKERS[tracker].open(run)
             if known is not None and known.id == self._tracker.id:
                 self._done_steps = known.agent_steps
+            self._newest_steps = self._done_steps
             write_identity(folder, Identity(tracker, self._tracker.id, self._done_steps))
             self._thread.start()
         except Exception as error:  # a tracker may raise whatever it likes
@@ -77,10 +79,11 @@ class Tracking:
     def scalars(self, agent_step: int, values: Mapping[str, float]) -> None:
         """Keep scalars for the next `flush`.
 
-        A resumed run repeats the steps since its checkpoint. What the tracker has of them already
-        is left out.
+        A resumed run repeats the steps since its checkpoint. What the tracker has of them for
+        certain is left out.
         """
         if not self._failed and agent_step > self._done_steps:
+            self._newest_steps = agent_step
             self._points.append(Point(agent_step, dict(values)))
 
     def flush(self) -> None:
@@ -88,7 +91,7 @@ class Tracking:
         tracker, points = self._tracker, self._points
         if tracker is not None and points and not self._failed:
             self._points = []
-            self._put(lambda: self._log(tracker, points))
+            self._put(lambda: tracker.log(points))
         self._watch()
 
     def attach(self, path: Path) -> None:
@@ -114,7 +117,7 @@ class Tracking:
         if tracker is None:
             return
         if not self._failed:
-            self._put(lambda: tracker.close(failed=failed))
+            self._put(lambda: self._end(tracker, failed=failed))
         self._put(None)
         if self._error is None:
             self._thread.join(_CLOSE_S)
@@ -122,9 +125,12 @@ class Tracking:
                 self._error = TimeoutError(f"it did not take the last points in {_CLOSE_S:.0f} s")
         self._watch()
 
-    def _log(self, tracker: Tracker, points: Sequence[Point]) -> None:
-        tracker.log(points)
-        write_identity(self._folder, Identity(self._name, tracker.id, points[-1].agent_step))
+    def _end(self, tracker: Tracker, *, failed: bool) -> None:
+        """End the tracker's run; only then it has all points, not just queued them."""
+        tracker.close(failed=failed)
+        # An error may leave a step without some of its points.
+        steps = max(self._newest_steps - failed, self._done_steps)
+        write_identity(self._folder, Identity(self._name, tracker.id, steps))
 
     def _put(self, work: _Work | None) -> None:
         try:
@@ -147,7 +153,7 @@ class Tracking:
             self._failed = True
             self._points.clear()
             words = joined(f"{type(self._error).__name__}: {self._error}")[:_LONGEST]
-            self._say(f"wnrl: {self._name} tracks this run no more ({words}); training goes on")
+            self._say(f"wnrl: {self._name} gets nothing more ({words}); nothing else is affected")
 
 
 def _show(tracker: Tracker, agent_step: int, gif: bytes) -> None:

@@ -4,16 +4,13 @@ With TRACKIO_SPACE_ID or TRACKIO_SERVER_URL they go there. This module imports t
 so import it only where it is used.
 """
 
-import contextlib
-import io
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import trackio
-from trackio import context_vars
-from trackio.utils import TRACKIO_DIR
+from trackio import context_vars, deploy, run, utils
 
 from wnrl.train.tracking.record import Point, TrackedRun
 from wnrl.train.video.clip import TAG
@@ -21,21 +18,28 @@ from wnrl.train.video.clip import TAG
 _PROJECT = "wnrl"
 
 
-def open_run(run: TrackedRun) -> "TrackioRun":
+def _silent(*words: object, **options: object) -> None:
+    """Take the place of `print` in Trackio, which has no option for it."""
+
+
+for _module in (trackio, deploy, run, utils):
+    vars(_module)["print"] = _silent  # the run's own output goes on, also from other threads
+
+
+def open_run(tracked: TrackedRun) -> "TrackioRun":
     """Open a run. Trackio knows runs by their names, so the id is part of the name."""
-    run_id = run.id or uuid.uuid4().hex[:8]
-    with _silent():
-        opened = trackio.init(
-            _PROJECT,
-            name=f"{run.name} {run_id}",
-            group=run.group or None,
-            config=dict(run.config),
-            resume="allow",
-            embed=False,
-            auto_log_gpu=False,
-            auto_log_cpu=False,
-        )
-        context_vars.current_run.set(None)  # else it is finished once more when Python ends
+    run_id = tracked.id or uuid.uuid4().hex[:8]
+    opened = trackio.init(
+        _PROJECT,
+        name=f"{tracked.name} {run_id}",
+        group=tracked.group or None,
+        config=dict(tracked.config),
+        resume="allow",
+        embed=False,
+        auto_log_gpu=False,
+        auto_log_cpu=False,
+    )
+    context_vars.current_run.set(None)  # else it is finished once more when Python ends
     return TrackioRun(opened, run_id)
 
 
@@ -49,7 +53,7 @@ class TrackioRun:
     @property
     def place(self) -> str:
         """The space or server, or the folder, that has it."""
-        return str(self._run.url or TRACKIO_DIR)
+        return str(self._run.url or utils.TRACKIO_DIR)
 
     def log(self, points: Sequence[Point]) -> None:
         """Write the points."""
@@ -66,9 +70,4 @@ class TrackioRun:
 
     def close(self, *, failed: bool) -> None:
         """End the run; Trackio does not record how it ended."""
-        with _silent():
-            self._run.finish()
-
-
-def _silent() -> contextlib.redirect_stdout[io.StringIO]:
-    return contextlib.redirect_stdout(io.StringIO())
+        self._run.finish()

@@ -18,6 +18,7 @@ from wnrl.train.video.clip import TAG
 _STEP = "agent_steps"
 _PROJECT = "wnrl"  # unless WANDB_PROJECT names another
 _SERVER = "https://api.wandb.ai"
+_OPEN_S = 20.0  # a server has this time to answer; the run waits for it
 
 
 def open_run(run: TrackedRun) -> "WandbRun":
@@ -32,7 +33,7 @@ def open_run(run: TrackedRun) -> "WandbRun":
             resume="allow",
             mode=None if "WANDB_MODE" in os.environ or _has_account() else "offline",
             # The run's output and signals stay its own.
-            settings=wandb.Settings(console="off", silent=True),
+            settings=wandb.Settings(console="off", silent=True, init_timeout=_OPEN_S),
         )
     )
 
