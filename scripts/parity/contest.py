@@ -89,23 +89,29 @@ def verdicts(rows: Sequence[Mapping[str, str]], peer: str) -> Iterator[str]:
     """
     found = []
     for agent, env in dict.fromkeys((row["agent"], row["env"]) for row in rows):
-        here = [row for row in rows if (row["agent"], row["env"]) == (agent, env)]
-        scores: dict[str, list[float]] = {}
-        for row in here:
-            scores.setdefault(row["side"], []).append(float(row["final_return"]))
-        of_peer = scores.pop(peer, [])
-        lowest = min(
-            (float(row["lowest_return"]) for row in here if row["side"] == peer), default=0
+        sides: dict[str, list[Mapping[str, str]]] = {}
+        for row in rows:
+            if (row["agent"], row["env"]) == (agent, env):
+                sides.setdefault(row["side"], []).append(row)
+        theirs = sides.pop(peer, [])
+        if len(theirs) < 2:
+            continue
+        of_peer = _returns(theirs)
+        margin = MARGIN * (
+            float(np.mean(of_peer)) - min(float(row["lowest_return"]) for row in theirs)
         )
-        margin = MARGIN * (float(np.mean(of_peer)) - lowest) if of_peer else 0.0
         found += [
-            Pair(agent, env, peer, of_peer, side, own, margin)
-            for side, own in scores.items()
-            if min(len(own), len(of_peer)) > 1
+            Pair(agent, env, peer, of_peer, side, _returns(own), margin)
+            for side, own in sides.items()
+            if len(own) > 1
         ]
     differ = holm([float(pair.difference.safe_p()) for pair in found])
     within = holm([float(pair.difference.equivalence_p(pair.margin)) for pair in found])
     yield from map(Pair.sentence, found, differ, within)
+
+
+def _returns(rows: Iterable[Mapping[str, str]]) -> list[float]:
+    return [float(row["final_return"]) for row in rows]
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from wnrl.envs.seeding import numpy_generator
 from wnrl.envs.vector import Episode, Flags, Observations, Recording
 from wnrl.evaluate.video import check_video, write_video
 from wnrl.train.build import build_agent, build_network, evaluation_env, resolve
-from wnrl.train.evaluation import evaluate_policy, longest_episode_steps
+from wnrl.train.evaluation import evaluate_policy, ignore_episode, longest_episode_steps
 from wnrl.train.exit_codes import ExitCode
 from wnrl.train.faults.exit import report_fault
 from wnrl.train.foreign_text import visible
@@ -35,10 +35,6 @@ class Evaluation(NamedTuple):
     recording: Recording | None  # of the first one, if it was asked for
 
 
-def _ignore(episode: Episode) -> None:
-    pass
-
-
 def evaluate_run(
     run_dir: Path,
     episodes: int,
@@ -46,7 +42,7 @@ def evaluate_run(
     epsilon: float | None = None,
     seed: int = 0,
     device: str = "auto",
-    listen: Callable[[Episode], None] = _ignore,
+    listen: Callable[[Episode], None] = ignore_episode,
     record: bool = False,
     see: Callable[[Observations, Flags], None] | None = None,
 ) -> Evaluation:

@@ -22,7 +22,7 @@ MAX_EPISODE_STEPS = 27_000  # the cap of both Atari protocols: 30 minutes of pla
 
 
 class AgentEvaluation(NamedTuple):
-    """What an evaluation of a run measured."""
+    """The results of one evaluation of a run."""
 
     episodes: list[Episode]  # none if it was abandoned
     scalars: dict[str, float]  # by tag, how well the values predicted the episodes
@@ -78,7 +78,7 @@ def evaluate_agent(
                 policy, env.num_envs, learner.gamma, clip_rewards=learner.clip_rewards
             )
         recorder = EpisodeRecorder(env, run.env, "eval_video") if run.eval_video else None
-        listen: Callable[[Episode], None] = _ignore
+        listen: Callable[[Episode], None] = ignore_episode
         if recorder is not None:
             policy, listen = recorder.watching(policy), recorder.listening(listen)
         episodes = evaluate_policy(
@@ -108,8 +108,8 @@ def _clip(recorder: EpisodeRecorder | None) -> tuple[Clip | None, str]:
         return None, f"{type(error).__name__}: {error}"
 
 
-def _ignore(episode: Episode) -> None:
-    pass
+def ignore_episode(episode: Episode) -> None:
+    """Do nothing with an episode."""
 
 
 def longest_episode_steps(config: Config) -> int:
@@ -125,7 +125,7 @@ def evaluate_policy(
     policy: Policy,
     episodes: int,
     *,
-    listen: Callable[[Episode], None] = _ignore,
+    listen: Callable[[Episode], None] = ignore_episode,
     should_stop: Callable[[], bool] = lambda: False,
     values: ValueGap | None = None,
     cap_steps: int = 0,

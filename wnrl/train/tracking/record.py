@@ -15,7 +15,7 @@ class Point(NamedTuple):
 
 
 class TrackedRun(NamedTuple):
-    """What a tracker is told about a run when it opens it."""
+    """The description with which a tracker opens a run."""
 
     name: str
     group: str  # empty for a run that belongs to none
