@@ -108,9 +108,10 @@ class A2C:
     @torch.no_grad()
     def act(self, obs: Observations, first: Flags) -> Actions:
         """Return actions (N,) drawn from the policy for observations (N, ...)."""
-        output = self.learner.outputs(self._collector.inputs(obs, first)[0])
+        inputs, _ = self._collector.inputs(obs, first)
+        output = self.learner.outputs(inputs)
         action = sample(output.logits, self._generator)
-        self._collector.acted(obs, first, value=output.value)
+        self._collector.acted(inputs, first, value=output.value)
         actions: Actions = action.cpu().numpy()
         return actions
 

@@ -49,7 +49,8 @@ class DQN:
 
         Args:
             learner: its network maps obs (B, ...) to action values (B, A).
-            replay: one row per environment and step; it owns its generator.
+            replay: one row per environment and step, with batches on the network's device; it
+                owns its generator.
             settings: hyperparameters.
             num_actions: A.
             values: how the networks see the two ends of a transition.
@@ -67,8 +68,7 @@ class DQN:
         self._epsilon = epsilon
         self._generator = generator
         self._agent_steps = 0
-        on_gpu = learner.device.type == "cuda"  # which copies faster from pinned memory
-        self._batch = replay.empty_batch(settings.batch_size, pin_memory=on_gpu)
+        self._batch = replay.empty_batch(settings.batch_size)
         self._acted_on: tuple[Observations, Flags] | None = None
 
     @property
@@ -111,8 +111,7 @@ class DQN:
         return metrics
 
     def _learn(self) -> dict[str, Tensor]:
-        sampled = self.replay.sample(self._settings.batch_size, out=self._batch)
-        return self._learn_from(Batch(*(x.to(self.learner.device) for x in sampled)))
+        return self._learn_from(self.replay.sample(self._settings.batch_size, out=self._batch))
 
     def _learn_from(self, batch: Batch) -> dict[str, Tensor]:
         learning_batch = self._values.learning_batch(batch.s_tm1, batch.s_t)
@@ -172,6 +171,7 @@ def build(parts: AgentParts) -> DQN:
         observation.stack,
         settings.n_step,
         parts.generator("replay"),
+        parts.learner.device,
     )
     return DQN(
         parts.learner,

@@ -52,7 +52,7 @@ class Collector:
         self._device = device
         self._gamma = gamma
         self._clip_rewards = clip_rewards
-        self._acted_on: tuple[Observations, Flags, dict[str, Tensor]] | None = None
+        self._acted_on: tuple[Tensor, Flags, dict[str, Tensor]] | None = None
         self._newest: tuple[Observations, Flags] | None = None
         self.initial_state: State | None = memory.state
         self.agent_steps = 0
@@ -66,8 +66,14 @@ class Collector:
         """Return observations (N, ...) and first (N,) on the device."""
         return torch.from_numpy(obs).to(self._device), torch.from_numpy(first).to(self._device)
 
-    def acted(self, obs: Observations, first: Flags, **extras: Tensor) -> None:
-        """Remember the observations acted on, and by name what the agent stores with them (N,)."""
+    def acted(self, obs: Tensor, first: Flags, **extras: Tensor) -> None:
+        """Remember the observations acted on, and by name what the agent stores with them (N,).
+
+        Args:
+            obs: (N, ...) on the device, from `inputs`: they go there once, to act and to learn.
+            first: (N,).
+            **extras: (N,) each.
+        """
         self._acted_on = (obs, first, extras)
 
     def observed(self, step: Step) -> None:
@@ -120,14 +126,14 @@ def new_rollout(
     extras: tuple[str, ...],
     device: torch.device,
 ) -> Rollout:
-    """Return an empty rollout (T, N) that stores the named extras; pinned for a GPU."""
+    """Return an empty rollout (T, N) that stores the named extras, for learning on a device."""
     return Rollout(
         rollout_steps,
         num_envs,
         observation.shape,
         observation.dtype,
         extras,
-        pin_memory=device.type == "cuda",
+        device=device,
     )
 
 
@@ -205,8 +211,8 @@ def shuffled_rows(
 ) -> Iterator[Minibatch]:
     """Yield all rows once, in random order, each by itself."""
     flat = rollout.flat()  # (T, N, ...) -> (T N, ...)
-    for index in shuffled(len(flat.action), parts, generator):
-        yield Minibatch(flat.take(index.to(flat.action.device)))
+    for index in shuffled(len(flat.action), parts, generator, flat.action.device):
+        yield Minibatch(flat.take(index))
 
 
 def shuffled_sequences(
@@ -218,7 +224,6 @@ def shuffled_sequences(
     """Yield all environments once, in random order, each with its T rows and the state before."""
     assert initial_state is not None, "a recurrent network has a state"
     h, c = initial_state
-    for index in shuffled(rollout.action.shape[1], parts, generator):
-        envs = index.to(rollout.action.device)
+    for envs in shuffled(rollout.action.shape[1], parts, generator, rollout.action.device):
         rows = rollout.envs(envs)  # (T, n, ...)
         yield Minibatch(rows.flat(), (rows, (h[:, envs], c[:, envs])))

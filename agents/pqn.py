@@ -86,9 +86,10 @@ class PQN:
     @torch.no_grad()
     def act(self, obs: Observations, first: Flags) -> Actions:
         """Return epsilon-greedy actions (N,) for observations (N, ...)."""
-        q = self.learner.outputs(self._collector.inputs(obs, first)[0])  # (N, A)
+        inputs, _ = self._collector.inputs(obs, first)
+        q = self.learner.outputs(inputs)  # (N, A)
         value, greedy = q.max(dim=1)
-        self._collector.acted(obs, first, value=value)
+        self._collector.acted(inputs, first, value=value)
         return explore(greedy.cpu().numpy(), self.epsilon, self._num_actions, self._generator)
 
     def observe(self, step: Step) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from agent_runs import built, configured, content, ticks
@@ -23,7 +24,7 @@ from wnrl.agents.catalogue import AGENTS
 from wnrl.agents.learner import Learner
 from wnrl.agents.on_policy import Minibatch
 from wnrl.config import make_config
-from wnrl.envs.vector import ObservationSpec
+from wnrl.envs.vector import ObservationSpec, Step
 from wnrl.instruments.instruments import Instruments
 from wnrl.kernels import optimizer_launch
 from wnrl.nn.norms.catalogue import NORMS
@@ -31,6 +32,8 @@ from wnrl.optim import normalizing_step
 from wnrl.optim import step as optim_step
 from wnrl.optim.normalizing_step import NormalizingOptimizer
 from wnrl.optim.step import ClippedStep, set_learning_rate
+from wnrl.rl import replay
+from wnrl.rl.frame_stacks import HostFrames
 from wnrl.rl.replay import Batch
 from wnrl.rl.rollout import RolloutBatch
 from wnrl.train.build import build_agent, build_network, resolve
@@ -315,6 +318,24 @@ def test_an_update_with_any_normalization_is_closed(norm: str, gpu: torch.device
 )
 def test_an_update_in_any_variant_is_closed(changes: dict[str, Any], gpu: torch.device) -> None:
     assert check_update(gpu, "dqn", **changes) >= 3
+
+
+@pytest.mark.parametrize("room", [True, False])
+def test_dqn_learns_from_its_replay_without_waiting_for_the_device(
+    room: bool, gpu: torch.device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The device has no values: whatever waits for one, or for a copy on the CPU, raises."""
+    if not room:
+        monkeypatch.setattr(replay, "frames_for", lambda ring, stack, _: HostFrames(ring, stack))
+    agent = on_gpu("dqn", gpu)
+    for k in range(8):
+        obs = np.full((2, *IMAGE), k + 1, np.uint8)
+        agent._acted_on = (obs, np.full(2, k == 0))
+        nothing = np.zeros(2, np.bool_)
+        agent.observe(Step(np.ones(2, np.int64), np.ones(2, np.float32), *[nothing] * 4, obs))
+    for _ in range(WARM_UP + 4):
+        agent._learn()
+    assert sum(graph.replays for graph in Traced.made) >= 3
 
 
 @pytest.mark.parametrize("norm", ["none", "weight", "batch", "spectral", "weight-standardization"])

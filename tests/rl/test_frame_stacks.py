@@ -1,9 +1,17 @@
 """Stacks of frames on hand numbers: frames from before an episode's first are zeros."""
 
 import numpy as np
+import pytest
 import torch
 
-from wnrl.rl.frame_stacks import gather_stacks, whole_stacks
+from wnrl.rl import frame_stacks
+from wnrl.rl.frame_stacks import (
+    DeviceFrames,
+    HostFrames,
+    frames_for,
+    gather_stacks,
+    whole_stacks,
+)
 from wnrl.rl.row_store import Rows
 
 
@@ -58,3 +66,21 @@ def test_a_first_that_was_overwritten_makes_no_stack_whole() -> None:
     rows = ring([[0]] * 4, [[0], [1], [0], [0]])  # row 5 is a first, and its slot is row 1's too
     rows_held = np.array([2, 3])
     assert not whole_stacks(rows, rows_held, np.zeros(2, np.int64), 3, oldest_row=2).any()
+
+
+@pytest.mark.parametrize(("spare", "kind"), [(0, DeviceFrames), (-1, HostFrames)])
+def test_a_gpu_gets_a_copy_only_if_it_has_room(
+    spare: int, kind: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = ring([[1], [2]], [[1], [1]])
+    free_bytes = rows.frame.nbytes + frame_stacks.SPARE_BYTES + spare
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free_bytes, 10**12))
+    made: list[object] = []
+    zeros = torch.zeros
+    monkeypatch.setattr(torch, "zeros", lambda *x, device, **y: made.append(device) or zeros(*x))
+    assert type(frames_for(rows, 1, torch.device("cuda"))) is kind
+    assert made == ([torch.device("cuda")] if kind is DeviceFrames else [])
+
+
+def test_without_a_gpu_the_rings_own_frames_are_read() -> None:
+    assert type(frames_for(ring([[1]], [[1]]), 1, torch.device("cpu"))) is HostFrames

@@ -11,7 +11,11 @@ from hypothesis import strategies as st
 from naive_replay import EVENTS, FRAME, Episodes, NaiveReplay, NaiveTransition
 
 from wnrl._settings import UsageError
+from wnrl.rl import frame_stacks
+from wnrl.rl.frame_stacks import DeviceFrames
 from wnrl.rl.replay import Batch, Replay
+
+CPU = torch.device("cpu")
 
 
 def make_replay(
@@ -51,6 +55,7 @@ def test_every_transition_is_the_naive_replays(data: st.DataObject) -> None:
     n_step = data.draw(st.integers(1, 4), "n_step")
     rows = data.draw(st.integers(stack + n_step, 14), "rows")
     dtype = data.draw(st.sampled_from(["uint8", "float32"]), "dtype")
+    copied = data.draw(st.booleans(), "copied")
     starts_at_first = data.draw(st.booleans(), "starts_at_first")
     plan = data.draw(
         st.lists(
@@ -61,6 +66,8 @@ def test_every_transition_is_the_naive_replays(data: st.DataObject) -> None:
         "events",
     )
     replay = make_replay(rows, num_envs, stack, n_step, FRAME, dtype)
+    if copied:
+        replay._frames = DeviceFrames(replay._ring, stack, CPU)  # as on a GPU
     naive = NaiveReplay(rows, num_envs, stack, n_step)
     episodes = Episodes(num_envs, FRAME, dtype, starts_at_first)
     for events in plan:
@@ -259,7 +266,11 @@ def segments_of(replay: Replay, bounds: Sequence[int]) -> list[tuple[int, int, b
 
 @pytest.mark.parametrize("total", [13, 20, 47, 71])
 @pytest.mark.parametrize("stack", [1, 4])
-def test_restored_from_segments_it_goes_on_as_if_never_stopped(total: int, stack: int) -> None:
+@pytest.mark.parametrize("copied", [False, True])
+def test_restored_from_segments_it_goes_on_as_if_never_stopped(
+    total: int, stack: int, copied: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frame_stacks, "PIECE_ROWS", 4)
     options: dict[str, Any] = {"rows": 20, "num_envs": 2, "stack": stack, "n_step": 3}
     options |= {"frame_shape": FRAME, "frame_dtype": "uint8"}
     replay = make_replay(**options)
@@ -275,6 +286,8 @@ def test_restored_from_segments_it_goes_on_as_if_never_stopped(total: int, stack
     torch.save(replay.state_dict(), file)
     file.seek(0)
     restored = make_replay(**options, seed=99)
+    if copied:
+        restored._frames = DeviceFrames(restored._ring, stack, CPU)  # as on a GPU
     restored.load_state_dict(torch.load(file, weights_only=True))
     for start, stop, content in segments:
         restored.read_rows(io.BytesIO(content), start, stop)

@@ -106,18 +106,15 @@ def test_bytes_needed_are_the_bytes_held(extras: tuple[str, ...]) -> None:
         assert held == Rollout.bytes_needed(T, N, SHAPE, dtype, extras)
 
 
-@pytest.mark.parametrize("asked", [False, True])
-def test_memory_is_pinned_only_if_asked(monkeypatch: pytest.MonkeyPatch, asked: bool) -> None:
-    empty, pinned = torch.empty, []
-
-    def recorded(*args: Any, pin_memory: bool = False, **kwargs: Any) -> torch.Tensor:
-        pinned.append(pin_memory)
-        made: torch.Tensor = empty(*args, **kwargs)
-        return made
-
-    monkeypatch.setattr(torch, "empty", recorded)
-    Rollout(T, N, SHAPE, "uint8", EXTRAS, **({"pin_memory": True} if asked else {}))
-    assert set(pinned) == {asked}
+def test_observations_are_kept_on_the_device_that_learns() -> None:
+    """`meta` stands for a GPU, of which a row's observations arrive as a tensor."""
+    rollout = Rollout(T, N, SHAPE, "uint8", EXTRAS, device="meta")
+    for row in rows():
+        rollout.add(**{**row, "obs": torch.from_numpy(row["obs"]).to("meta")})
+    assert rollout.full
+    fields = rollout.state_dict()["fields"]
+    assert [name for name, x in fields.items() if x.is_meta] == ["obs"]
+    assert all(x.is_meta for x in tensors(rollout.to("meta")).values())
 
 
 @pytest.mark.parametrize("stopped", range(T + 1))
@@ -282,6 +279,11 @@ def test_shuffled_parts_hold_everything_once_and_are_of_nearly_one_size(
     assert max(sizes) - min(sizes) <= 1
     assert all(part.dtype == torch.int64 for part in made)
     assert torch.cat(made).sort().values.tolist() == list(range(count))
+
+
+def test_a_permutation_goes_to_the_device_as_a_whole() -> None:
+    parts = list(shuffled(10, 3, np.random.default_rng(0), "meta"))
+    assert [(part.device.type, len(part)) for part in parts] == [("meta", n) for n in (4, 3, 3)]
 
 
 def test_the_order_is_the_generators() -> None:

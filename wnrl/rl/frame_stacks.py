@@ -1,43 +1,147 @@
-"""Stacked observations, gathered from single frames.
+"""Stacked observations, gathered from single frames in the CPU's memory or on a GPU.
 
 Dimension key: B batch, N environments, R rows, S frames of a stack.
 """
 
+from typing import Any, Protocol
+
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
 from wnrl.rl.row_store import Indices, Rows
 
+SPARE_BYTES = 4 * 1024**3  # of a GPU's free memory, for networks, updates and other runs
 
-def gather_stacks(ring: Rows, rows: Indices, envs: Indices, stack: int, out: Tensor) -> None:
-    """Write the observations of (row, environment) pairs into a tensor.
+PIECE_ROWS = 256  # rows of a restored replay that are pinned at a time
 
-    Frames from before the episode's first are zeros, as in the emulator's own stack.
+
+class Frames(Protocol):
+    """The frames of a ring, where batches are gathered from them."""
+
+    def wrote(self, slot: int, rows: int) -> None:
+        """Take over the ring's rows in slots [slot, slot + rows)."""
+        ...
+
+    def stacks(self, rows: Indices, envs: Indices, out: Tensor) -> None:
+        """Write the observations of (row, environment) pairs (B,) into a tensor.
+
+        Frames from before the episode's first are zeros, as in the emulator's own stack.
+
+        Args:
+            rows: (B,) row numbers, whose whole stacks the ring holds.
+            envs: (B,) environments.
+            out: (B, S, *frame), oldest frame first, or (B, *frame) where S is 1; contiguous, of
+                the frames' dtype.
+        """
+        ...
+
+
+def frames_for(ring: Rows, stack: int, device: torch.device) -> Frames:
+    """Return the frames of a ring for batches on a device: a copy there, if there is room."""
+    if device.type == "cuda":
+        free_bytes, _ = torch.cuda.mem_get_info(device)
+        room = free_bytes >= ring.frame.nbytes + SPARE_BYTES
+    else:
+        room = device.type != "cpu"
+    return DeviceFrames(ring, stack, device) if room else HostFrames(ring, stack)
+
+
+class HostFrames:
+    """The ring's own frames, in the CPU's memory."""
+
+    def __init__(self, ring: Rows, stack: int) -> None:
+        self._ring = ring
+        self._stack = stack
+
+    def wrote(self, slot: int, rows: int) -> None:
+        """Do nothing: the ring has the rows already."""
+
+    def stacks(self, rows: Indices, envs: Indices, out: Tensor) -> None:
+        """Write observations; whole stacks are copied where `out` is on a GPU."""
+        if out.device.type == "cpu":
+            gather_stacks(self._ring, rows, envs, self._stack, out)
+            return
+        gathered = torch.empty(out.shape, dtype=out.dtype)
+        gather_stacks(self._ring, rows, envs, self._stack, gathered)
+        put(gathered.numpy(), out)
+
+
+class DeviceFrames:
+    """A copy of the ring's frames on a device, to which only new frames and indices are sent."""
+
+    def __init__(self, ring: Rows, stack: int, device: torch.device) -> None:
+        self._ring = ring
+        self._stack = stack
+        shape = ring.frame.shape[2:]
+        dtype = torch.from_numpy(ring.frame).dtype
+        # One frame more than the ring has. It stays 0, for all frames from before an episode.
+        self._frames = torch.zeros((ring.first.size + 1, *shape), dtype=dtype, device=device)
+
+    def wrote(self, slot: int, rows: int) -> None:
+        """Copy the ring's rows in slots [slot, slot + rows)."""
+        num_envs = self._ring.first.shape[1]
+        for begin in range(slot, slot + rows, PIECE_ROWS):
+            end = min(begin + PIECE_ROWS, slot + rows)
+            frames = self._ring.frame[begin:end].reshape(-1, *self._frames.shape[1:])
+            put(frames, self._frames[begin * num_envs : end * num_envs])
+
+    def stacks(self, rows: Indices, envs: Indices, out: Tensor) -> None:
+        """Write observations; `out` is on the device of the frames."""
+        positions, foreign = stack_positions(self._ring, rows, envs, self._stack)
+        positions[foreign] = len(self._frames) - 1
+        index = torch.empty(positions.size, dtype=torch.int64, device=out.device)
+        put(positions.reshape(-1), index)
+        flat = out.view(positions.size, *self._frames.shape[1:])
+        torch.index_select(self._frames, 0, index, out=flat)
+
+
+def put(array: npt.NDArray[Any], out: Tensor) -> None:
+    """Copy an array into a tensor of its shape and dtype, without waiting for the tensor's device.
+
+    The array may be changed at once. From pinned memory a GPU copies while the CPU continues, and
+    torch keeps that memory until the copy is done.
+    """
+    source = torch.from_numpy(array)
+    out.copy_(source.pin_memory() if out.is_cuda else source, non_blocking=True)
+
+
+def stack_positions(
+    ring: Rows, rows: Indices, envs: Indices, stack: int
+) -> tuple[Indices, npt.NDArray[np.bool_]]:
+    """Return where the frames of observations are, and which belong to an earlier episode.
 
     Args:
         ring: the fields (R, N, ...), where row k is at slot k mod R.
         rows: (B,) row numbers, whose whole stacks the ring holds.
         envs: (B,) environments.
         stack: S.
-        out: (B, S, *frame), oldest frame first, or (B, *frame) where S is 1; contiguous, on the
-            CPU, of the frames' dtype.
+
+    Returns:
+        Positions (B, S) among R * N frames, oldest frame first, and flags (B, S).
     """
     capacity_rows, num_envs = ring.first.shape
     ages = np.arange(stack - 1, -1, -1)
     slots = (rows[:, None] - ages) % capacity_rows  # (B,) -> (B, S), oldest frame first
-    frames = out.view(slots.size, -1).numpy()  # shares memory with out
-    positions = (slots * num_envs + envs[:, None]).reshape(-1)
-    all_frames = ring.frame.reshape(capacity_rows * num_envs, -1)  # (R * N, pixels), a view
-    # mode="raise" would copy `out` into a buffer first; the slots are in range.
-    np.take(all_frames, positions, axis=0, out=frames, mode="clip")
-    if stack == 1:
-        return
     # A frame belongs to an earlier episode if a newer frame of the stack is a first.
     newer_first = ring.first[slots[:, :0:-1], envs[:, None]]  # (B, S - 1), newest first
-    foreign = np.logical_or.accumulate(newer_first, axis=1)[:, ::-1]  # frames 0 to S - 2
-    batch_index, frame_index = np.nonzero(foreign)
-    frames[batch_index * stack + frame_index] = 0
+    foreign = np.zeros(slots.shape, np.bool_)
+    foreign[:, :-1] = np.logical_or.accumulate(newer_first, axis=1)[:, ::-1]
+    return slots * num_envs + envs[:, None], foreign
+
+
+def gather_stacks(ring: Rows, rows: Indices, envs: Indices, stack: int, out: Tensor) -> None:
+    """Write the observations of (row, environment) pairs into a tensor on the CPU.
+
+    The arguments are those of `stack_positions`, and `out` is that of `Frames.stacks`.
+    """
+    positions, foreign = stack_positions(ring, rows, envs, stack)
+    frames = out.view(positions.size, -1).numpy()  # shares memory with out
+    all_frames = ring.frame.reshape(ring.first.size, -1)  # (R * N, pixels), a view
+    # mode="raise" would copy `out` into a buffer first; the positions are in range.
+    np.take(all_frames, positions.reshape(-1), axis=0, out=frames, mode="clip")
+    frames[np.flatnonzero(foreign)] = 0
 
 
 def whole_stacks(

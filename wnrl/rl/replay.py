@@ -16,13 +16,13 @@ import torch
 from torch import Tensor
 
 from wnrl._settings import UsageError
-from wnrl.rl.frame_stacks import gather_stacks, whole_stacks
+from wnrl.rl.frame_stacks import frames_for, gather_stacks, put, whole_stacks
 from wnrl.rl.returns import n_step_return
 from wnrl.rl.row_store import Indices, RowRing
 
 
 class Batch(NamedTuple):
-    """Transitions as CPU tensors that the caller owns.
+    """Transitions as tensors that the caller owns, on the replay's device.
 
     Observations are (B, S, *frame), oldest frame first, or (B, *frame) where nothing is stacked.
     """
@@ -52,6 +52,7 @@ class Replay(RowRing):
         stack: S, frames of one observation; 1 if nothing is stacked.
         n_step: n, the most steps of a return.
         generator: the only source of randomness, owned by this replay from now on.
+        device: device of the batches. A GPU gets a copy of the frames if it has room for them.
 
     Raises:
         UsageError: if the capacity is too small to hold one transition.
@@ -67,6 +68,7 @@ class Replay(RowRing):
         stack: int,
         n_step: int,
         generator: np.random.Generator,
+        device: torch.device | str = "cpu",
     ) -> None:
         if min(num_envs, stack, n_step, *frame_shape) < 1:
             raise ValueError(
@@ -82,6 +84,8 @@ class Replay(RowRing):
         self.stack = stack
         self.n_step = n_step
         self._generator = generator
+        self._device = torch.device(device)
+        self._frames = frames_for(self._ring, stack, self._device)
         self._checked: Batch | None = None  # the batch that `gather` last wrote into
         observation = (
             torch.uint8 if frame_dtype == "uint8" else torch.float32,
@@ -112,16 +116,11 @@ class Replay(RowRing):
         """
         return self.gather(*self.draw(batch_size), out)
 
-    def empty_batch(self, batch_size: int, pin_memory: bool = False) -> Batch:
-        """Allocate tensors for `sample` to reuse: new memory costs more than copying.
-
-        Args:
-            batch_size: B.
-            pin_memory: whether a GPU should be able to copy them while the CPU continues.
-        """
+    def empty_batch(self, batch_size: int) -> Batch:
+        """Allocate tensors for `sample` to reuse: new memory costs more than copying."""
         return Batch(
             *(
-                torch.empty((batch_size, *shape), dtype=dtype, pin_memory=pin_memory)
+                torch.empty((batch_size, *shape), dtype=dtype, device=self._device)
                 for dtype, shape in self._batch_types
             )
         )
@@ -167,15 +166,15 @@ class Replay(RowRing):
         discount = np.where(counts, self._ring.discount[steps, env], np.float32(1))
         # Mnih et al. 2016 (1602.01783), section 4: r_1 + gamma r_2 + ... + gamma^(n-1) r_n.
         r_t, discount_t = n_step_return(torch.from_numpy(reward), torch.from_numpy(discount))
-        out.r_t.copy_(r_t)
-        out.discount_t.copy_(discount_t)
-        out.a_tm1.copy_(torch.from_numpy(self._ring.action[steps[:, 0], envs]))
-        gather_stacks(self._ring, rows, envs, self.stack, out.s_tm1)
-        gather_stacks(self._ring, rows + counts.sum(axis=1), envs, self.stack, out.s_t)
+        put(r_t.numpy(), out.r_t)
+        put(discount_t.numpy(), out.discount_t)
+        put(self._ring.action[steps[:, 0], envs], out.a_tm1)
+        self._frames.stacks(rows, envs, out.s_tm1)
+        self._frames.stacks(rows + counts.sum(axis=1), envs, out.s_t)
         return out
 
     def observations(self, rows: Indices, envs: Indices) -> Tensor:
-        """Return the observations (M, ...) of pairs (M,) whose whole stacks are held."""
+        """Return the observations (M, ...) of pairs (M,) whose stacks are held, on the CPU."""
         dtype, shape = self._batch_types[0]
         out = torch.empty((len(rows), *shape), dtype=dtype)
         gather_stacks(self._ring, rows, envs, self.stack, out)
@@ -193,6 +192,9 @@ class Replay(RowRing):
         """
         super().load_state_dict(state)
         self._generator.bit_generator.state = state["generator"]
+
+    def _wrote(self, slot: int, rows: int) -> None:
+        self._frames.wrote(slot, rows)
 
     def _drawn(self, most: int) -> tuple[Indices, Indices]:
         """Draw that many pairs and return those that are eligible, (M,) and (M,), at least one."""
@@ -225,7 +227,7 @@ class Replay(RowRing):
         if not all(
             (field.shape, field.dtype) == ((batch_size, *shape), dtype)
             and field.is_contiguous()
-            and field.device.type == "cpu"
+            and field.device == self._device
             for field, (dtype, shape) in zip(out, self._batch_types, strict=True)
         ):
             raise ValueError(

@@ -26,6 +26,8 @@ from wnrl.rl.row_store import require_order
 # In saved rollouts; changing it would make old checkpoints unreadable.
 EXTRAS_PREFIX = "kept."
 
+OBS = "obs"
+
 RowField = npt.NDArray[Any] | Tensor  # one row of a field, (N, ...), on any device
 
 
@@ -86,7 +88,9 @@ class RolloutBatch(NamedTuple):
 
 
 class Rollout:
-    """T rows of N environments in CPU memory that is allocated once and refilled.
+    """T rows of N environments in memory that is allocated once and refilled.
+
+    Observations are in the memory of the device that learns, everything else in the CPU's.
 
     Args:
         steps: T.
@@ -94,7 +98,7 @@ class Rollout:
         shape: shape of one environment's observation.
         dtype: dtype of observations, "uint8" or "float32"; they are stored unchanged.
         extras: names of numbers (N,) that the agent records when it acts, such as its value.
-        pin_memory: whether to pin the memory, so that a GPU can copy from it directly.
+        device: device of the observations.
 
     Raises:
         ValueError: if a number is below 1 or the dtype is neither of the two.
@@ -108,7 +112,7 @@ class Rollout:
         dtype: str,
         extras: tuple[str, ...] = ("value",),
         *,
-        pin_memory: bool = False,
+        device: torch.device | str = "cpu",
     ) -> None:
         if min(steps, num_envs, *shape) < 1:
             raise ValueError(
@@ -118,10 +122,14 @@ class Rollout:
         self.num_envs = num_envs
         self.filled_rows = 0
         self._fields = {
-            name: torch.empty((steps, num_envs, *tail), dtype=kind, pin_memory=pin_memory).zero_()
+            name: torch.empty(
+                (steps, num_envs, *tail), dtype=kind, device=device if name == OBS else "cpu"
+            ).zero_()
             for name, (kind, tail) in _field_types(shape, dtype, extras).items()
         }
-        self._arrays = {name: field.numpy() for name, field in self._fields.items()}  # same memory
+        self._arrays = {  # the same memory
+            name: field.numpy() for name, field in self._fields.items() if name != OBS
+        }
         self._extras = extras
 
     @staticmethod
@@ -183,7 +191,7 @@ class Rollout:
         if extras.keys() != set(self._extras):
             raise ValueError(f"extras must be {sorted(self._extras)}, not {sorted(extras)}")
         row = {
-            "obs": obs,
+            OBS: obs,
             "first": first,
             "action": action,
             "reward": reward,
@@ -245,28 +253,27 @@ class Rollout:
 
     def _write(self, name: str, value: RowField) -> None:
         """Copy one field into the next row, after checking its shape and dtype."""
-        field, array = self._fields[name], self._arrays[name]
-        if tuple(value.shape) != array.shape[1:]:
-            raise ValueError(f"{name} must be {array.shape[1:]}, not {tuple(value.shape)}")
-        if isinstance(value, Tensor):
-            fits = torch.can_cast(value.dtype, field.dtype)
-        else:
-            fits = np.can_cast(value.dtype, array.dtype, "same_kind")
-        if not fits:
+        field, given = self._fields[name], torch.as_tensor(value)
+        if given.shape != field.shape[1:]:
+            raise ValueError(f"{name} must be {tuple(field.shape[1:])}, not {tuple(given.shape)}")
+        if not torch.can_cast(given.dtype, field.dtype):
             raise TypeError(f"{name} must be {field.dtype}, not {value.dtype}")
-        if isinstance(value, Tensor):
-            field[self.filled_rows].copy_(value)
-        else:
-            array[self.filled_rows] = value
+        field[self.filled_rows].copy_(given)
 
 
-def shuffled(count: int, parts: int, generator: np.random.Generator) -> Iterator[Tensor]:
+def shuffled(
+    count: int,
+    parts: int,
+    generator: np.random.Generator,
+    device: torch.device | str = "cpu",
+) -> Iterator[Tensor]:
     """Shuffle range(count) and split it into parts whose sizes differ by at most one.
 
     Args:
         count: number of numbers to shuffle.
         parts: number of minibatches, at most `count`.
         generator: draws one permutation when the first part is taken.
+        device: device of the parts, to which they go together.
 
     Yields:
         (B,) int64.
@@ -276,8 +283,7 @@ def shuffled(count: int, parts: int, generator: np.random.Generator) -> Iterator
     """
     if not 1 <= parts <= count:
         raise ValueError(f"parts must lie in [1, {count}], not {parts}")
-    for part in np.array_split(generator.permutation(count), parts):
-        yield torch.from_numpy(part)
+    yield from torch.from_numpy(generator.permutation(count)).to(device).tensor_split(parts)
 
 
 def _field_types(
@@ -288,7 +294,7 @@ def _field_types(
     if dtype not in kinds:
         raise ValueError(f"dtype must be 'uint8' or 'float32', not {dtype!r}")
     return {
-        "obs": (kinds[dtype], shape),
+        OBS: (kinds[dtype], shape),
         "first": (torch.bool, ()),
         "action": (torch.int64, ()),
         "reward": (torch.float32, ()),

@@ -157,6 +157,7 @@ class RowRing:
         self._ring.discount[slot, ~valid] = 0.0
         self._total_rows += 1
         self._restored_rows = self._total_rows
+        self._wrote(slot, 1)
 
     def scalars(self, rows: Indices, envs: Indices) -> Scalars:
         """All fields but the frame of pairs that are held.
@@ -223,6 +224,8 @@ class RowRing:
             npy_rows.skip(file, (begin - start) * field[0].nbytes)
             for piece in pieces:
                 npy_rows.read_array(file, piece[index])
+        for piece, slot in zip(pieces, (begin % self.capacity_rows, 0), strict=False):
+            self._wrote(slot, len(piece.first))
         self._restored_rows = stop
 
     def require_restored(self) -> None:
@@ -266,6 +269,9 @@ class RowRing:
         if self._total_rows > 0:
             previous = (self._total_rows - 1) % self.capacity_rows
             require_order(row.first, self._ring.valid[previous], self._total_rows)
+
+    def _wrote(self, slot: int, rows: int) -> None:
+        """Take note of new rows in slots [slot, slot + rows); here there is nothing to do."""
 
     def _views(self, start: int, stop: int) -> list[Rows]:
         if not self.oldest_row <= start <= stop <= self._total_rows:
