@@ -1,6 +1,7 @@
 """Sides that train the same agent: runs in a table, and verdicts on their difference."""
 
 import csv
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,12 +11,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from wnrl.config import make_config
 from wnrl.doctor.software import git_commit
+from wnrl.report.run_result import read_episodes
 from wnrl.stats.difference import Difference, welch
 from wnrl.stats.intervals import group
 from wnrl.stats.learning_curves import area_under_curve, final_window
 from wnrl.stats.multiple_tests import holm
 from wnrl.stats.verdict import verdict
+from wnrl.train.run import train
+from wnrl.train.storage.csv_log import EPISODES
 
 WINDOW = 0.1  # share of the agent steps, at their end, whose episodes are the final return
 MARGIN = (
@@ -58,6 +63,24 @@ def row_of(task: Task) -> dict[str, Any]:
         "lowest_return": returns.min(),
         "commit": git_commit() or "",
     }
+
+
+def train_wnrl(**settings: Any) -> Episodes:
+    """Train with wnrl, without a normalization, evaluations and readings; return the episodes."""
+    with tempfile.TemporaryDirectory() as folder:
+        config = make_config(
+            norm="none",
+            run_dir=f"{folder}/run",
+            threads=1,
+            eval_every_steps=0,
+            instruments_every_updates=0,
+            calibrate=False,
+            **settings,
+        )
+        for _ in train(config):
+            pass
+        ends, returns, _, _ = read_episodes(Path(folder) / "run" / EPISODES)
+    return ends, returns
 
 
 def train_missing(tasks: Iterable[Task], table: Path) -> list[dict[str, Any]]:

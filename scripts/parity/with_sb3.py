@@ -10,7 +10,6 @@ end it prints, for each pair, the difference of the mean final returns, its inte
 
 import argparse
 import itertools
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,7 +18,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from contest import Episodes, Task, train_missing, verdicts
+from contest import Episodes, Task, train_missing, train_wnrl, verdicts
 from stable_baselines3 import A2C, DQN, PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.env_util import make_vec_env
@@ -27,12 +26,9 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 
-from wnrl.config import make_config
 from wnrl.envs.make import is_minatar
 from wnrl.nn.networks.minatar import MinAtarTorso
 from wnrl.nn.norms.catalogue import get_norm
-from wnrl.report.run_result import read_episodes
-from wnrl.train.run import train
 
 PPO_SETTINGS: Mapping[str, Any] = {
     "num_envs": 8,
@@ -233,29 +229,19 @@ CASES = {
 ENVS = list(CASES["ppo"].steps)
 
 
-def train_wnrl(agent: str, env: str, seed: int) -> Episodes:
-    """Train with wnrl, norm none; return agent steps (E,) and returns (E,) of the episodes."""
+def train_ours(agent: str, env: str, seed: int) -> Episodes:
+    """Train with wnrl; return agent steps (E,) and returns (E,) of the episodes."""
     case = CASES[agent]
     own = {} if is_minatar(env) else case.control
-    with tempfile.TemporaryDirectory() as folder:
-        config = make_config(
-            env=env,
-            agent=agent,
-            norm="none",
-            seed=seed,
-            steps=case.steps[env],
-            run_dir=f"{folder}/run",
-            threads=1,
-            eval_every_steps=0,
-            calibrate=False,
-            clip_rewards=False,
-            **case.settings,
-            **own,
-        )
-        for _ in train(config):
-            pass
-        steps, returns, _, _ = read_episodes(Path(folder) / "run" / "episodes.csv")
-    return steps, returns
+    return train_wnrl(
+        env=env,
+        agent=agent,
+        seed=seed,
+        steps=case.steps[env],
+        clip_rewards=False,
+        **case.settings,
+        **own,
+    )
 
 
 def train_sb3(agent: str, env: str, seed: int) -> Episodes:
@@ -279,7 +265,7 @@ def learn(model: BaseAlgorithm, total: int) -> Episodes:
     return table[:, 0], table[:, 1]
 
 
-SIDES = {"sb3": train_sb3, "wnrl": train_wnrl}
+SIDES = {"sb3": train_sb3, "wnrl": train_ours}
 
 
 def main() -> None:

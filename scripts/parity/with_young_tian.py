@@ -22,11 +22,7 @@ from types import ModuleType
 
 import numpy as np
 import torch
-from contest import Episodes, Task, train_missing, verdicts
-
-from wnrl.config import make_config
-from wnrl.report.run_result import read_episodes
-from wnrl.train.run import train
+from contest import Episodes, Task, train_missing, train_wnrl, verdicts
 
 GAMES = ("Asterix", "Breakout", "Freeway", "Seaquest", "SpaceInvaders")
 
@@ -56,25 +52,9 @@ def train_theirs(program: ModuleType, game: str, steps: int, seed: int) -> Episo
     return np.array(saved["frame_stamps"], np.float64), np.array(saved["returns"], np.float64)
 
 
-def train_wnrl(game: str, steps: int, seed: int) -> Episodes:
-    """Train with wnrl's defaults on MinAtar, without a normalization."""
-    with tempfile.TemporaryDirectory() as folder:
-        config = make_config(
-            env=f"MinAtar/{game}-v0",
-            agent="dqn",
-            norm="none",
-            seed=seed,
-            steps=steps,
-            run_dir=f"{folder}/run",
-            threads=1,
-            eval_every_steps=0,
-            instruments_every_updates=0,
-            calibrate=False,
-        )
-        for _ in train(config):
-            pass
-        ends, returns, _, _ = read_episodes(Path(folder) / "run" / "episodes.csv")
-    return ends, returns
+def train_ours(game: str, steps: int, seed: int) -> Episodes:
+    """Train with wnrl's defaults on MinAtar."""
+    return train_wnrl(env=f"MinAtar/{game}-v0", agent="dqn", seed=seed, steps=steps)
 
 
 def main() -> None:
@@ -89,7 +69,7 @@ def main() -> None:
     program = load(given.program)
     sides: dict[str, Callable[[str, int, int], Episodes]] = {
         "theirs": partial(train_theirs, program),
-        "wnrl": train_wnrl,
+        "wnrl": train_ours,
     }
     tasks = (
         Task(
