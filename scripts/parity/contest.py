@@ -13,11 +13,13 @@ import torch
 
 from wnrl.config import make_config
 from wnrl.doctor.software import git_commit
+from wnrl.report.number_format import compact, difference, p_value
 from wnrl.report.run_result import read_episodes
 from wnrl.stats.difference import Difference, welch
 from wnrl.stats.intervals import group
 from wnrl.stats.learning_curves import area_under_curve, final_window
 from wnrl.stats.multiple_tests import holm
+from wnrl.stats.verdict import Verdict as Claim
 from wnrl.stats.verdict import verdict
 from wnrl.train.run import train
 from wnrl.train.storage.csv_log import EPISODES
@@ -104,11 +106,11 @@ def train_missing(tasks: Iterable[Task], table: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def verdicts(rows: Sequence[Mapping[str, str]], peer: str) -> Iterator[str]:
-    """Yield a line for each agent, environment and side but the peer's.
+def verdicts(rows: Sequence[Mapping[str, str]], peer: str) -> list["Verdict"]:
+    """Return a verdict for each agent, environment and side but the peer's.
 
     A side is compared with `peer`, and the margin is a share of the peer's return. The verdicts
-    hold for all lines together.
+    hold for all of them together.
     """
     found = []
     for agent, env in dict.fromkeys((row["agent"], row["env"]) for row in rows):
@@ -130,7 +132,17 @@ def verdicts(rows: Sequence[Mapping[str, str]], peer: str) -> Iterator[str]:
         ]
     differ = holm([float(pair.difference.safe_p()) for pair in found])
     within = holm([float(pair.difference.equivalence_p(pair.margin)) for pair in found])
-    yield from map(Pair.sentence, found, differ, within)
+    return [
+        Verdict(pair, p, verdict(pair.difference.interval().value, p, p_within))
+        for pair, p, p_within in zip(found, differ, within, strict=True)
+    ]
+
+
+def table(found: Iterable["Verdict"]) -> Iterator[str]:
+    """Yield the lines of a Markdown table with a row for each verdict."""
+    yield "| agent | environment | sides | means | difference | margin | p | verdict | seeds |"
+    yield f"|{'---|' * 9}"
+    yield from map(Verdict.row, found)
 
 
 def _returns(rows: Iterable[Mapping[str, str]]) -> list[float]:
@@ -154,13 +166,26 @@ class Pair:
         """The side's mean minus the peer's."""
         return welch(group(self.own), group(self.of_peer))
 
-    def sentence(self, p: float, p_within: float) -> str:
-        """Say the means, their difference and the verdict of these adjusted p-values."""
-        interval = self.difference.interval()
-        claim = verdict(interval.value, p, p_within).name.lower().replace("_", " ")
-        return (
-            f"{self.agent} {self.env}: {self.peer} {np.mean(self.of_peer):.1f}, "
-            f"{self.side} {np.mean(self.own):.1f}, "
-            f"difference {interval.value:+.1f} [{interval.low:+.1f}, {interval.high:+.1f}], "
-            f"margin {self.margin:.1f}: {claim} ({len(self.of_peer)} and {len(self.own)} seeds)"
+
+class Verdict(NamedTuple):
+    """What the runs show about a pair."""
+
+    pair: Pair
+    p: float  # of "no difference", adjusted for all pairs
+    claim: Claim
+
+    def row(self) -> str:
+        """Return the row of a table."""
+        pair, interval = self.pair, self.pair.difference.interval()
+        cells = (
+            pair.agent,
+            pair.env,
+            f"{pair.side}, {pair.peer}",
+            ", ".join(compact(float(np.mean(of_side))) for of_side in (pair.own, pair.of_peer)),
+            difference(interval.value, interval.low, interval.high),
+            compact(pair.margin),
+            p_value(self.p),
+            self.claim.name.lower().replace("_", " "),
+            f"{len(pair.own)}, {len(pair.of_peer)}",
         )
+        return f"| {' | '.join(cells)} |"

@@ -5,8 +5,8 @@
 
 Every normalization is compared with `none`, which is the stock policy. Hyperparameters are the same
 for every normalization: those of with_sb3.py, and for SAC a learning rate of 1e-3. Each run is one
-row of the CSV file, and a repeated command does what is missing. At the end it prints each
-difference of the mean final returns, its interval and a verdict.
+row of the CSV file, and a repeated command does what is missing. At the end it prints a table with
+each difference of the mean final returns, its interval and a verdict.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from contest import Episodes, Task, train_missing, verdicts
+from contest import Episodes, Task, table, train_missing, verdicts
 from stable_baselines3 import SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
 from with_sb3 import BREAKOUT, CASES, Policy, environments, learn
@@ -93,7 +93,7 @@ def main() -> None:
         Task(each.agent, each.env, norm, seed, each.steps, partial(each.train, norm, seed))
         for seed, each, norm in runs
     )
-    for line in verdicts(train_missing(asked, given.csv), peer=NONE):
+    for line in table(verdicts(train_missing(asked, given.csv), peer=NONE)):
         print(line)
 
 

@@ -2,7 +2,8 @@
 
 Both get the same environment, network, hyperparameters and number of agent steps; only the code
 differs. Each run is one row of the CSV file, and a repeated command does what is missing. At the
-end it prints, for each pair, the difference of the mean final returns, its interval and a verdict.
+end it prints a table with each pair's difference of the mean final returns, its interval and a
+verdict.
 
     python scripts/parity/with_sb3.py --csv FILE
         [--agent ppo a2c dqn] [--env CartPole-v1 ...] [--seeds 10]
@@ -18,7 +19,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from contest import Episodes, Task, train_missing, train_wnrl, verdicts
+from contest import Episodes, Task, table, train_missing, train_wnrl, verdicts
 from stable_baselines3 import A2C, DQN, PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.env_util import make_vec_env
@@ -283,7 +284,7 @@ def main() -> None:
         )
         for seed, env, agent, side in itertools.product(seeds, given.env, given.agent, SIDES)
     )
-    for line in verdicts(train_missing(tasks, given.csv), peer="sb3"):
+    for line in table(verdicts(train_missing(tasks, given.csv), peer="sb3")):
         print(line)
 
 

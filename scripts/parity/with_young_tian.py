@@ -6,8 +6,8 @@
 
 Both have the settings of their paper, all six actions, and one thread; the number of steps is ours,
 since the paper's five million take hours. Each run is one row of the CSV file, and a repeated
-command does what is missing. At the end it prints each game's difference of the mean final
-returns, its interval and a verdict.
+command does what is missing. At the end it prints a table with each game's difference of the mean
+final returns, its interval and a verdict.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from types import ModuleType
 
 import numpy as np
 import torch
-from contest import Episodes, Task, train_missing, train_wnrl, verdicts
+from contest import Episodes, Task, table, train_missing, train_wnrl, verdicts
 
 GAMES = ("Asterix", "Breakout", "Freeway", "Seaquest", "SpaceInvaders")
 
@@ -82,7 +82,7 @@ def main() -> None:
         )
         for seed, game, side in itertools.product(range(1, given.seeds + 1), given.game, sides)
     )
-    for line in verdicts(train_missing(tasks, given.csv), peer="theirs"):
+    for line in table(verdicts(train_missing(tasks, given.csv), peer="theirs")):
         print(line)
 
 

@@ -24,26 +24,29 @@ def test_verdicts_allow_for_all_pairs() -> None:
     alike = rows("alike", [99.0, 100, 101] * 4, [99.0, 100, 101] * 4)
     apart = rows("apart", [99.0, 100, 101] * 4, [49.0, 50, 51] * 4)
     unclear = rows("unclear", [60.0, 100, 140] * 4, [50.0, 90, 130] * 4)
-    one, other, third = parity.verdicts([*alike, *apart, *unclear], peer="sb3")
-    assert one == (
-        "ppo alike: sb3 100.0, wnrl 100.0, difference +0.0 [-0.7, +0.7], margin 10.0: within "
-        "margin (12 and 12 seeds)"
+    header, rule, one, other, third = parity.table(
+        parity.verdicts([*alike, *apart, *unclear], peer="sb3")
     )
-    assert "difference -50.0" in other
-    assert other.endswith("margin 10.0: worse (12 and 12 seeds)")
-    assert third.endswith("undecided (12 and 12 seeds)")
+    assert one == (
+        "| ppo | alike | wnrl, sb3 | 100, 100 | +0.00 [−0.72, +0.72] | 10 | 1 | within margin "
+        "| 12, 12 |"
+    )
+    assert other.startswith("| ppo | apart | wnrl, sb3 | 50, 100 | −50.00 [")
+    assert other.endswith(" | 10 | < 0.001 | worse | 12, 12 |")
+    assert third.endswith(" | undecided | 12, 12 |")
+    assert {line.count("|") for line in (header, rule, one, other, third)} == {10}
 
 
 def test_another_peer_gives_the_margin() -> None:
     table = rows("alike", [99.0, 100, 101] * 4, [9.0, 10, 11] * 4)
     swapped = [row | {"side": {"sb3": "wnrl", "wnrl": "theirs"}[row["side"]]} for row in table]
-    (line,) = parity.verdicts(swapped, peer="theirs")
-    assert line.startswith("ppo alike: theirs 10.0, wnrl 100.0, difference +90.0")
-    assert "margin 1.0: better" in line
+    *_, line = parity.table(parity.verdicts(swapped, peer="theirs"))
+    assert line.startswith("| ppo | alike | wnrl, theirs | 100, 10 | +90.00 [")
+    assert line.endswith(" | 1 | < 0.001 | better | 12, 12 |")
 
 
 def test_one_seed_gives_no_verdict() -> None:
-    assert not list(parity.verdicts(rows("one", [1.0], [1.0]), peer="sb3"))
+    assert not parity.verdicts(rows("one", [1.0], [1.0]), peer="sb3")
 
 
 @pytest.mark.slow

@@ -52,9 +52,9 @@ def test_a_normalization_is_a_side_and_a_repeated_command_adds_nothing(
     monkeypatch.setattr("sys.argv", ["sb3_norms.py", "--csv", str(table), *asked])
     sb3_norms.main()
     lines = capsys.readouterr().out.splitlines()[-2:]
-    assert [line.split(": none ")[0] for line in lines] == ["ppo CartPole-v1"] * 2
-    assert [", layer " in lines[0], ", weight " in lines[1]] == [True, True]
-    assert all(line.endswith("(2 and 2 seeds)") for line in lines)
+    named = [f"| ppo | CartPole-v1 | {norm}, none |" for norm in ("layer", "weight")]
+    assert [line.startswith(name) for line, name in zip(lines, named, strict=True)] == [True, True]
+    assert all(line.endswith("| 2, 2 |") for line in lines)
     written = table.read_text()
     sides = [(row["side"], row["seed"]) for row in csv.DictReader(written.splitlines())]
     assert sides == [(norm, seed) for seed in "12" for norm in ("none", "layer", "weight")]
@@ -64,15 +64,13 @@ def test_a_normalization_is_a_side_and_a_repeated_command_adds_nothing(
 
 def test_the_page_has_the_verdicts_of_the_table() -> None:
     with (ROOT / "scripts" / "results" / "sb3_norms.csv").open() as file:
-        sentences = list(sb3_norms.verdicts(list(csv.DictReader(file)), peer="none"))
-    words = {"better": "**better**", "worse": "**worse**", "within margin": "within the margin"}
+        verdicts = sb3_norms.verdicts(list(csv.DictReader(file)), peer="none")
+    words = {"better": "**better**", "worse": "**worse**", "within_margin": "within the margin"}
     measured = {}
-    for sentence in sentences:
-        task, side, numbers, claim = re.fullmatch(  # type: ignore[union-attr]
-            r"(\w+ [\w/-]+): none .*, (\w+) \S+, difference (.*), margin .*: (.*) \(.*\)", sentence
-        ).groups()
-        ends = [round(float(number)) for number in re.findall(r"[+-][\d.]+", numbers)]
-        measured[task.lower(), side] = (*ends, words.get(claim, claim))
+    for pair, _, claim in verdicts:
+        interval, word = pair.difference.interval(), claim.name.lower()
+        ends = map(round, (interval.value, interval.low, interval.high))
+        measured[f"{pair.agent} {pair.env}".lower(), pair.side] = (*ends, words.get(word, word))
     page = (ROOT / "docs" / "sb3_which.md").read_text()
     header, *rows = [line.strip("| ").split(" | ") for line in page.splitlines() if "| " in line]
     sides = [name.strip("`") for name in header[2:]]
