@@ -1,34 +1,47 @@
 #!/usr/bin/env bash
-# Run one study of docs/answer.md: scripts/study/run.sh a|a2|b|c-dqn|c-pqn FOLDER [FLAG OF wnrl.compare ...]
-# Stop it at any time; the same command continues.
+# Run one study of docs/answer.md:
+# scripts/study/run.sh a1|a|freeway|a2|b|c-dqn|c-pqn FOLDER [FLAG OF wnrl.compare ...]
+# Stop it at any time; the same command continues. Study a continues a1 in the same folder.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 study=$1 folder=$2
 shift 2
-common=(--import scripts.study.variants --threads 1 --eval-every-steps 0 --out "$folder/$study" "$@")
+common=(--import scripts.study.variants --threads 1 --eval-every-steps 0 "$@")
+part_1=(none weight layer-channel batch)
+part_2=(none-data weight-data weight-fixed-v projection rms hyperball)
 small=(--norm none weight weight-data layer-channel)
 two=(--env MinAtar/Breakout-v1 MinAtar/Asterix-v1)
+four=("${two[@]}" MinAtar/Seaquest-v1 MinAtar/SpaceInvaders-v1)
+tuned=(--seeds 10 --tune learning_rate=1.25e-4,5e-4,2e-3,8e-3 --tune-seeds 1)
 case $study in
+a1)
+  python -m wnrl.compare "${four[@]}" --agent pqn --steps 500_000 --norm "${part_1[@]}" \
+    "${tuned[@]}" "${common[@]}" --out "$folder/a"
+  ;;
 a)
-  python -m wnrl.compare --env minatar --agent pqn --steps 500_000 --seeds 10 \
-    --norm none none-data weight weight-data weight-fixed-v projection layer-channel batch rms hyperball \
-    --tune learning_rate=2.5e-4,5e-4,1e-3,2e-3 --tune-seeds 1 "${common[@]}"
+  python -m wnrl.compare "${four[@]}" --agent pqn --steps 500_000 --norm "${part_1[@]}" "${part_2[@]}" \
+    "${tuned[@]}" "${common[@]}" --out "$folder/a"
+  ;;
+freeway)
+  python -m wnrl.compare --env MinAtar/Freeway-v1 --agent pqn --steps 650_000 \
+    --norm "${part_1[@]}" "${part_2[@]}" "${tuned[@]}" "${common[@]}" --out "$folder/freeway"
   ;;
 a2)
   python -m wnrl.compare "${two[@]}" --agent dqn --steps 200_000 --seeds 10 "${small[@]}" \
-    --tune learning_rate=6.25e-5,2.5e-4,1e-3 --tune-seeds 1 "${common[@]}"
+    --tune learning_rate=6.25e-5,2.5e-4,1e-3 --tune-seeds 1 "${common[@]}" --out "$folder/a2"
   ;;
 b)
   python -m wnrl.compare "${two[@]}" --agent pqn --steps 500_000 --seeds 5 \
     --norm none weight weight-data layer-channel batch \
-    --sweep learning_rate=3.1e-5,1.25e-4,5e-4,2e-3,8e-3,3.2e-2,1.28e-1 "${common[@]}"
+    --sweep learning_rate=3.1e-5,1.25e-4,5e-4,2e-3,8e-3,3.2e-2,1.28e-1 "${common[@]}" \
+    --out "$folder/b"
   ;;
 c-dqn | c-pqn)
   python -m wnrl.compare --env Breakout Pong SpaceInvaders --agent "${study#c-}" --preset fast \
-    --steps 200_000 --seeds 5 --norm none weight layer batch "${common[@]}"
+    --steps 200_000 --seeds 5 --norm none weight layer batch "${common[@]}" --out "$folder/$study"
   ;;
 *)
-  echo "unknown study $study: a, a2, b, c-dqn or c-pqn" >&2
+  echo "unknown study $study: a1, a, freeway, a2, b, c-dqn or c-pqn" >&2
   exit 2
   ;;
 esac
