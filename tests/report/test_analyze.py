@@ -233,3 +233,23 @@ def test_missing_runs_make_an_empty_comparison() -> None:
     found = comparison([], [("Breakout", Variant("none"))])
     (game,) = found.games
     assert (found.agent, game.total_steps, game.protocol, game.references) == ("-", 0, "-", ())
+
+
+def test_final_returns_from_before_the_last_tenth_are_named() -> None:
+    """As of MinAtar's Freeway, whose 128 copies end their episodes at the same steps."""
+    late = [made_result([1.0, 2.0], seed=seed) for seed in (1, 2)]  # ended after 500 and 1,000
+    early = [
+        dataclasses.replace(
+            made_result([1.0, 2.0], norm="rms", seed=seed), episode_steps=np.array([100.0, end])
+        )
+        for seed, end in ((1, 640.0), (2, 900.0))
+    ]
+    found = dict(findings(comparison([*late, *early])))
+    assert found["Early final returns"] == (
+        "Some final returns are not from the last 10% of the agent steps, because no episode ended "
+        "there: in Breakout, 2 of 4 runs, where the last episode ended after 64% to 90% of the "
+        "steps. They describe earlier learning; with more agent steps an episode ends in time."
+    )
+    assert "Early final returns" not in dict(findings(comparison(late)))
+    (one,) = [text for name, text in findings(comparison(early[:1])) if name.startswith("Early")]
+    assert "in Breakout, 1 of 1 run, where the last episode ended after 64% of the steps." in one

@@ -108,6 +108,12 @@ class Result:
             window_steps=self.window_steps,
         )
 
+    @property
+    def final_share(self) -> float:
+        """Share of the agent steps after which the last episode of the final score ended."""
+        counted = self.episode_steps[self.episode_steps <= self.config.run.steps]
+        return float(counted[-1]) / self.config.run.steps if len(counted) else math.nan
+
     @functools.cached_property
     def final_variance(self) -> float:
         """Square of the final score's standard error, from its episodes; NaN with fewer than 2."""

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from wnrl.report.comparison import Comparison, Game
 from wnrl.report.number_format import compact, counted, listed
+from wnrl.report.run_result import WINDOW_FRACTION
 from wnrl.report.verdicts.sensitivity_text import sensitivity_findings
 from wnrl.report.verdicts.sentences import Finding, game_findings, overall_findings
 from wnrl.stats.intervals import CONCLUSIVE_SEEDS, INDICATIVE_SEEDS, Evidence, evidence
@@ -106,6 +107,8 @@ def _scope(comparison: Comparison) -> Iterator[Finding]:
         )
     if few := _few_episodes(comparison.games):
         yield Finding("Few episodes", few)
+    if early := _early_scores(comparison.games):
+        yield Finding("Early final returns", early)
     if comparison.wrapped:
         episodes = sum(comparison.wrapped.values())
         each = [f"{name}: {count}" for name, count in comparison.wrapped.items()]
@@ -138,6 +141,29 @@ def _few_episodes(games: Sequence[Game]) -> str:
     return (
         f"Some final returns are means of as few as {listed(each)}. They depend on where exactly a "
         "run ended; longer runs, or more of them, give steadier verdicts."
+    )
+
+
+def _early_scores(games: Sequence[Game]) -> str:
+    """Return a warning if no episode ended in the window of a final return; else an empty text."""
+    shares = {
+        game.env: [run.final_share for scores in game.variants for run in scores.runs]
+        for game in games
+    }
+    early = {env: [x for x in of_env if x <= 1 - WINDOW_FRACTION] for env, of_env in shares.items()}
+    each = [
+        f"in {env}, {len(before)} of {counted(len(shares[env]), 'run')}, where the last episode "
+        f"ended after {' to '.join(dict.fromkeys(f'{x(before):.0%}' for x in (min, max)))} of the "
+        "steps"
+        for env, before in early.items()
+        if before
+    ]
+    if not each:
+        return ""
+    return (
+        f"Some final returns are not from the last {WINDOW_FRACTION:.0%} of the agent steps, "
+        f"because no episode ended there: {'; '.join(each)}. They describe earlier learning; with "
+        "more agent steps an episode ends in time."
     )
 
 
