@@ -8,6 +8,7 @@ from script_modules import load_script
 
 pytest.importorskip("minatar")
 young_tian = load_script("parity/with_young_tian.py")
+ROOT = Path(__file__).parents[2]
 
 STAND_IN = """
 import torch
@@ -47,6 +48,14 @@ def test_both_sides_train_and_a_repeated_command_adds_nothing(
     assert all(int(run["episodes"]) > 100 for run in runs)
     young_tian.main()
     assert table.read_text() == written
+
+
+def test_the_page_has_the_table_of_the_rows() -> None:
+    with (ROOT / "scripts" / "results" / "minatar_dqn_young_tian.csv").open() as file:
+        verdicts = young_tian.verdicts(list(csv.DictReader(file)), peer="theirs")
+    page = (ROOT / "docs" / "reproducing.md").read_text()
+    assert len(verdicts) == len(young_tian.GAMES)
+    assert "\n".join(young_tian.table(verdicts)) in page
 
 
 def test_a_seed_repeats_their_games(tmp_path: Path) -> None:
