@@ -70,7 +70,7 @@ class Collector:
         """Remember the observations acted on, and by name what the agent stores with them (N,).
 
         Args:
-            obs: (N, ...) on the device, from `inputs`: they go there once, to act and to learn.
+            obs: (N, ...) on the device, from `inputs`, where they stay for learning.
             first: (N,).
             **extras: (N,) each.
         """

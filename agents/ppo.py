@@ -137,11 +137,11 @@ class PPO:
     @torch.no_grad()
     def act(self, obs: Observations, first: Flags) -> Actions:
         """Return actions (N,) drawn from the policy for observations (N, ...)."""
-        inputs = self._collector.inputs(obs, first)
-        output = self._memory.step(self._acting, *inputs)
+        inputs, begins = self._collector.inputs(obs, first)
+        output = self._memory.step(self._acting, inputs, begins)
         action = sample(output.logits, self._generator)
         log_prob = losses.log_probabilities(output.logits, action)
-        self._collector.acted(inputs[0], first, value=output.value, log_prob=log_prob)
+        self._collector.acted(inputs, first, value=output.value, log_prob=log_prob)
         actions: Actions = action.cpu().numpy()
         return actions
 

@@ -19,8 +19,7 @@ from wnrl.stats.difference import Difference, welch
 from wnrl.stats.intervals import group
 from wnrl.stats.learning_curves import area_under_curve, final_window
 from wnrl.stats.multiple_tests import holm
-from wnrl.stats.verdict import Verdict as Claim
-from wnrl.stats.verdict import verdict
+from wnrl.stats.verdict import Verdict, verdict
 from wnrl.train.run import train
 from wnrl.train.storage.csv_log import EPISODES
 
@@ -85,11 +84,11 @@ def train_wnrl(**settings: Any) -> Episodes:
     return ends, returns
 
 
-def train_missing(tasks: Iterable[Task], table: Path) -> list[dict[str, Any]]:
+def train_missing(tasks: Iterable[Task], path: Path) -> list[dict[str, Any]]:
     """Train what the table lacks, a row after each run; return all its rows."""
     rows: list[dict[str, Any]] = []
-    if table.exists():
-        with table.open(newline="") as file:
+    if path.exists():
+        with path.open(newline="") as file:
             rows = list(csv.DictReader(file))
     done = {tuple(row.values())[:5] for row in rows}
     for task in tasks:
@@ -97,7 +96,7 @@ def train_missing(tasks: Iterable[Task], table: Path) -> list[dict[str, Any]]:
             continue
         row = row_of(task)
         print(", ".join(f"{name} {value}" for name, value in row.items()), flush=True)
-        with table.open("a", newline="") as file:
+        with path.open("a", newline="") as file:
             writer = csv.DictWriter(file, list(row), lineterminator="\n")
             if not rows:
                 writer.writeheader()
@@ -106,7 +105,7 @@ def train_missing(tasks: Iterable[Task], table: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def verdicts(rows: Sequence[Mapping[str, str]], peer: str) -> list["Verdict"]:
+def verdicts(rows: Sequence[Mapping[str, str]], peer: str) -> list["Judged"]:
     """Return a verdict for each agent, environment and side but the peer's.
 
     A side is compared with `peer`, and the margin is a share of the peer's return. The verdicts
@@ -132,17 +131,18 @@ def verdicts(rows: Sequence[Mapping[str, str]], peer: str) -> list["Verdict"]:
         ]
     differ = holm([float(pair.difference.safe_p()) for pair in found])
     within = holm([float(pair.difference.equivalence_p(pair.margin)) for pair in found])
-    return [
-        Verdict(pair, p, verdict(pair.difference.interval().value, p, p_within))
-        for pair, p, p_within in zip(found, differ, within, strict=True)
-    ]
+    judged = []
+    for pair, p, p_within in zip(found, differ, within, strict=True):
+        claim = verdict(pair.difference.interval().value, p, p_within)
+        judged.append(Judged(pair, claim, p_within if claim is Verdict.WITHIN_MARGIN else p))
+    return judged
 
 
-def table(found: Iterable["Verdict"]) -> Iterator[str]:
+def table(found: Iterable["Judged"]) -> Iterator[str]:
     """Yield the lines of a Markdown table with a row for each verdict."""
     yield "| agent | environment | sides | means | difference | margin | p | verdict | seeds |"
     yield f"|{'---|' * 9}"
-    yield from map(Verdict.row, found)
+    yield from map(Judged.row, found)
 
 
 def _returns(rows: Iterable[Mapping[str, str]]) -> list[float]:
@@ -167,12 +167,12 @@ class Pair:
         return welch(group(self.own), group(self.of_peer))
 
 
-class Verdict(NamedTuple):
+class Judged(NamedTuple):
     """What the runs show about a pair."""
 
     pair: Pair
-    p: float  # of "no difference", adjusted for all pairs
-    claim: Claim
+    claim: Verdict
+    p: float  # of what the claim rejects, adjusted for all pairs: no difference, or the margin
 
     def row(self) -> str:
         """Return the row of a table."""

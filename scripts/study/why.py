@@ -7,13 +7,14 @@ readings of the instruments, averaged over seeds.
 """
 
 import argparse
-import csv
+import importlib
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from operator import attrgetter, itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
-from archive import INSTRUMENTS, instruments
+from archive import instruments
 
 from wnrl.report.number_format import compact, counted, difference, p_value
 from wnrl.report.run_result import Result, find_runs, read_result
@@ -24,6 +25,7 @@ from wnrl.stats.verdict import LEVEL
 
 TAGS = ("angle", "v_growth", "gradient_clipped", "dormant_0.025", "srank")  # of the instruments
 LEAST_RUNS = 2  # of a variant in a game
+GAMES = 4  # of the protocol, in each of which every prediction is tested
 
 
 class Prediction(NamedTuple):
@@ -45,13 +47,13 @@ PREDICTIONS = (
 )
 
 
-class Test(NamedTuple):
+class Tested(NamedTuple):
     """A prediction in one game."""
 
     prediction: Prediction
     game: str
     found: Difference
-    rates: tuple[float, float]  # learning rates of the variant and of the other
+    rates: tuple[float, ...]  # learning rates of the variant and of the other, each once
     lost: int  # runs of both that did not finish, or have no score
 
     def says(self, p: float) -> str:
@@ -59,21 +61,22 @@ class Test(NamedTuple):
         differs = p <= LEVEL and self.found.value != 0
         agrees = bool(self.found.value > 0) == (self.prediction.sign > 0)
         claim = ("consistent" if agrees else "contradicted") if differs else "undecided"
-        if self.lost:
-            return f"{claim}, without {counted(self.lost, 'lost run')}"
-        return claim if len(set(self.rates)) == 1 else f"descriptive ({claim})"
+        claim = claim if len(set(self.rates)) == 1 else f"descriptive ({claim})"
+        return f"{claim}, without {counted(self.lost, 'lost run')}" if self.lost else claim
 
 
 def main() -> None:
     """Print both tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("study", type=Path, help="folder of study A")
-    results = [read_result(folder) for folder in find_runs(parser.parse_args().study)]
-    for line in (*explanations(tests(results)), "", *readings(results)):
+    folder = parser.parse_args().study
+    importlib.import_module("variants")  # adds the normalizations that the runs name
+    results = [read_result(run) for run in find_runs(folder)]
+    for line in (*explanations(tested(results)), "", *readings(results)):
         print(line)
 
 
-def tests(results: Iterable[Result]) -> list[Test]:
+def tested(results: Iterable[Result]) -> list[Tested]:
     """Return the tests for which there are runs of both variants, by prediction and game."""
     runs: dict[tuple[str, str], list[Result]] = {}
     for result in results:
@@ -86,41 +89,53 @@ def tests(results: Iterable[Result]) -> list[Test]:
             scored = [[run for run in of_side if run.done and run.episodes] for of_side in sides]
             if min(map(len, scored)) < LEAST_RUNS:
                 continue
-            variances = [[run.final_variance for run in of_side] for of_side in scored]
-            finals = [[run.final for run in of_side] for of_side in scored]
-            here = welch(*(group(x, v) for x, v in zip(finals, variances, strict=True)))
-            first, second = (of_side[0].config.agent.learning_rate for of_side in scored)
+            groups = [
+                group([run.final for run in of_side], [run.final_variance for run in of_side])
+                for of_side in scored
+            ]
+            rates = tuple(
+                rate
+                for of_side in scored
+                for rate in sorted({run.config.agent.learning_rate for run in of_side})
+            )
             lost = sum(map(len, sides)) - sum(map(len, scored))
-            found.append(Test(prediction, game, here, (first, second), lost))
+            found.append(Tested(prediction, game, welch(*groups), rates, lost))
     return found
 
 
-def explanations(found: Sequence[Test]) -> Iterator[str]:
-    """Yield the lines of the table of explanations; p is adjusted for all of its rows (Holm)."""
+def explanations(found: Sequence[Tested]) -> Iterator[str]:
+    """Yield the lines of the table of explanations.
+
+    p is adjusted by Holm's method for all tests of the protocol; one that cannot be done yet, or
+    any more, counts as a test that shows nothing.
+    """
+    planned = max(len(PREDICTIONS) * GAMES, len(found))
+    p_values = [float(each.found.safe_p()) for each in found]
+    adjusted = holm(p_values + [1.0] * (planned - len(found)))[: len(found)]
     yield "| pair | game | difference | p | learning rates | explanation | predicts | data |"
     yield f"|{'---|' * 8}"
-    for test, p in zip(found, holm([float(test.found.safe_p()) for test in found]), strict=True):
-        prediction, interval = test.prediction, test.found.interval()
+    for each, p in zip(found, adjusted, strict=True):
+        prediction, interval = each.prediction, each.found.interval()
         cells = (
             f"`{prediction.variant}` and `{prediction.other}`",
-            _short(test.game),
+            _short(each.game),
             difference(interval.value, interval.low, interval.high),
             p_value(float(p)),
-            ", ".join(f"{rate:g}" for rate in test.rates),
+            ", ".join(f"{rate:g}" for rate in each.rates),
             prediction.explanation,
             "higher" if prediction.sign > 0 else "lower",
-            test.says(float(p)),
+            each.says(float(p)),
         )
         yield f"| {' | '.join(cells)} |"
 
 
 def readings(results: Iterable[Result]) -> Iterator[str]:
-    """Yield the lines of the table of instruments: the last readings, averaged over seeds.
+    """Yield the lines of the table of instruments: the last readings of the runs that are done.
 
-    A reading of several layers is their mean.
+    They are averaged over seeds; a reading of several layers is their mean.
     """
     means: dict[tuple[str, str], list[Mapping[str, float]]] = {}
-    for result in results:
+    for result in filter(attrgetter("done"), results):
         key = (result.config.run.env, result.config.run.norm)
         means.setdefault(key, []).append(last_readings(result.folder))
     yield f"| game | variant | {' | '.join(f'`{tag}`' for tag in TAGS)} |"
@@ -134,15 +149,9 @@ def readings(results: Iterable[Result]) -> Iterator[str]:
 
 
 def last_readings(run: Path) -> dict[str, float]:
-    """Return the last reading of each of `TAGS`, from the archived table or TensorBoard's files."""
-    if (run / INSTRUMENTS).exists():
-        with (run / INSTRUMENTS).open(newline="") as file:
-            rows = [
-                (x["tag"], int(x["agent_step"]), float(x["value"])) for x in csv.DictReader(file)
-            ]
-    else:
-        rows = instruments(run)
-    newest = {tag: value for tag, _, value in sorted(rows, key=lambda row: row[1])}
+    """Return the last reading of each of `TAGS`, averaged over layers."""
+    rows = sorted(instruments(run), key=itemgetter(1))
+    newest = {tag: value for tag, _, value in rows}
     found: dict[str, list[float]] = {}
     for tag, value in newest.items():
         _, name, *_ = tag.split("/")

@@ -33,7 +33,7 @@ from wnrl.optim import step as optim_step
 from wnrl.optim.normalizing_step import NormalizingOptimizer
 from wnrl.optim.step import ClippedStep, set_learning_rate
 from wnrl.rl import replay
-from wnrl.rl.frame_stacks import HostFrames
+from wnrl.rl.frame_stacks import DeviceFrames, HostFrames
 from wnrl.rl.replay import Batch
 from wnrl.rl.rollout import RolloutBatch
 from wnrl.train.build import build_agent, build_network, resolve
@@ -328,6 +328,7 @@ def test_dqn_learns_from_its_replay_without_waiting_for_the_device(
     if not room:
         monkeypatch.setattr(replay, "frames_for", lambda ring, stack, _: HostFrames(ring, stack))
     agent = on_gpu("dqn", gpu)
+    assert type(agent.replay._frames) is (DeviceFrames if room else HostFrames)
     for k in range(8):
         obs = np.full((2, *IMAGE), k + 1, np.uint8)
         agent._acted_on = (obs, np.full(2, k == 0))

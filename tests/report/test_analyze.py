@@ -248,7 +248,7 @@ def test_final_returns_from_before_the_last_tenth_are_named() -> None:
     assert found["Early final returns"] == (
         "Some final returns are not from the last 10% of the agent steps, because no episode ended "
         "there: in Breakout, 2 of 4 runs, where the last episode ended after 64% to 90% of the "
-        "steps. They describe earlier learning; with more agent steps an episode ends in time."
+        "steps. They describe earlier learning. Choose --steps so that an episode ends in time."
     )
     assert "Early final returns" not in dict(findings(comparison(late)))
     (one,) = [text for name, text in findings(comparison(early[:1])) if name.startswith("Early")]

@@ -1,5 +1,8 @@
 """Stacks of frames on hand numbers: frames from before an episode's first are zeros."""
 
+from types import SimpleNamespace
+from typing import cast
+
 import numpy as np
 import pytest
 import torch
@@ -74,12 +77,39 @@ def test_a_gpu_gets_a_copy_only_if_it_has_room(
 ) -> None:
     rows = ring([[1], [2]], [[1], [1]])
     free_bytes = rows.frame.nbytes + frame_stacks.SPARE_BYTES + spare
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free_bytes, 10**12))
     made: list[object] = []
     zeros = torch.zeros
     monkeypatch.setattr(torch, "zeros", lambda *x, device, **y: made.append(device) or zeros(*x))
     assert type(frames_for(rows, 1, torch.device("cuda"))) is kind
     assert made == ([torch.device("cuda")] if kind is DeviceFrames else [])
+
+
+def test_a_gpu_whose_room_is_gone_gets_no_copy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another run may take the room after it was seen."""
+
+    def taken(*shape: object, **options: object) -> torch.Tensor:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(frame_stacks, "_has_room", lambda device, needed_bytes: True)
+    monkeypatch.setattr(torch, "zeros", taken)
+    assert type(frames_for(ring([[1]], [[1]]), 1, torch.device("cuda"))) is HostFrames
+
+
+@pytest.mark.parametrize("is_cuda", [True, False])
+def test_only_a_gpu_is_sent_pinned_memory(is_cuda: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    pinned, copied = object(), []
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: pinned)
+    out = SimpleNamespace(
+        is_cuda=is_cuda, copy_=lambda source, non_blocking: copied.append((source, non_blocking))
+    )
+    array = np.array([1, 2])
+    frame_stacks.put(array, cast(torch.Tensor, out))
+    ((source, non_blocking),) = copied
+    assert non_blocking
+    assert (source is pinned) == is_cuda
+    assert is_cuda or source.tolist() == [1, 2]
 
 
 def test_without_a_gpu_the_rings_own_frames_are_read() -> None:

@@ -239,7 +239,7 @@ def test_a_given_batch_is_written_into_and_equals_a_fresh_one() -> None:
 def test_a_given_batch_that_does_not_fit_is_refused(name: str, value: torch.Tensor) -> None:
     replay = filled(40)
     batch = replay.empty_batch(6)._replace(**{name: value})
-    with pytest.raises(ValueError, match=r"out must be like empty_batch\(6\)"):
+    with pytest.raises(ValueError, match=r"out must be like empty_batch\(6\) on cpu"):
         replay.sample(6, out=batch)
 
 
@@ -270,7 +270,7 @@ def segments_of(replay: Replay, bounds: Sequence[int]) -> list[tuple[int, int, b
 def test_restored_from_segments_it_goes_on_as_if_never_stopped(
     total: int, stack: int, copied: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(frame_stacks, "PIECE_ROWS", 4)
+    monkeypatch.setattr(frame_stacks, "PIECE_BYTES", 4 * 2 * 2 * 3 + 1)  # 4 rows
     options: dict[str, Any] = {"rows": 20, "num_envs": 2, "stack": stack, "n_step": 3}
     options |= {"frame_shape": FRAME, "frame_dtype": "uint8"}
     replay = make_replay(**options)

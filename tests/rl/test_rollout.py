@@ -109,8 +109,9 @@ def test_bytes_needed_are_the_bytes_held(extras: tuple[str, ...]) -> None:
 def test_observations_are_kept_on_the_device_that_learns() -> None:
     """`meta` stands for a GPU, of which a row's observations arrive as a tensor."""
     rollout = Rollout(T, N, SHAPE, "uint8", EXTRAS, device="meta")
-    for row in rows():
-        rollout.add(**{**row, "obs": torch.from_numpy(row["obs"]).to("meta")})
+    for k, row in enumerate(rows()):
+        obs = torch.from_numpy(row["obs"]).to("meta") if k else row["obs"][:, ::-1]
+        rollout.add(**{**row, "obs": obs})
     assert rollout.full
     fields = rollout.state_dict()["fields"]
     assert [name for name, x in fields.items() if x.is_meta] == ["obs"]
@@ -188,6 +189,8 @@ def test_a_full_rollout_takes_no_more_and_one_that_is_not_gives_nothing() -> Non
         ("obs", np.zeros(SHAPE, np.uint8), ValueError, r"obs must be \(3, 2, 5\)"),
         ("obs", np.zeros((N, *SHAPE), np.float32), TypeError, r"obs must be torch\.uint8"),
         ("obs", torch.zeros(N, *SHAPE), TypeError, r"obs must be torch\.uint8"),
+        ("obs", np.full((N, *SHAPE), 300), TypeError, r"obs must be torch\.uint8"),
+        ("obs", torch.full((N, *SHAPE), 300), TypeError, r"obs must be torch\.uint8"),
         ("first", np.zeros(N), TypeError, "first must be"),
         ("action", np.zeros(N), TypeError, "action must be"),
         ("action", np.zeros((N, 1), np.int64), ValueError, "action must be"),

@@ -28,8 +28,8 @@ def test_verdicts_allow_for_all_pairs() -> None:
         parity.verdicts([*alike, *apart, *unclear], peer="sb3")
     )
     assert one == (
-        "| ppo | alike | wnrl, sb3 | 100, 100 | +0.00 [−0.72, +0.72] | 10 | 1 | within margin "
-        "| 12, 12 |"
+        "| ppo | alike | wnrl, sb3 | 100, 100 | +0.00 [−0.72, +0.72] | 10 | < 0.001 "
+        "| within margin | 12, 12 |"
     )
     assert other.startswith("| ppo | apart | wnrl, sb3 | 50, 100 | −50.00 [")
     assert other.endswith(" | 10 | < 0.001 | worse | 12, 12 |")

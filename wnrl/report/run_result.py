@@ -109,10 +109,10 @@ class Result:
         )
 
     @property
-    def final_share(self) -> float:
+    def last_episode_share(self) -> float:
         """Share of the agent steps after which the last episode of the final score ended."""
-        counted = self.episode_steps[self.episode_steps <= self.config.run.steps]
-        return float(counted[-1]) / self.config.run.steps if len(counted) else math.nan
+        ends = self.episode_steps[self.episode_steps <= self.config.run.steps]
+        return float(ends[-1]) / self.config.run.steps if len(ends) else math.nan
 
     @functools.cached_property
     def final_variance(self) -> float:

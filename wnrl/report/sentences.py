@@ -146,24 +146,23 @@ def _few_episodes(games: Sequence[Game]) -> str:
 
 def _early_scores(games: Sequence[Game]) -> str:
     """Return a warning if no episode ended in the window of a final return; else an empty text."""
-    shares = {
-        game.env: [run.final_share for scores in game.variants for run in scores.runs]
-        for game in games
-    }
-    early = {env: [x for x in of_env if x <= 1 - WINDOW_FRACTION] for env, of_env in shares.items()}
-    each = [
-        f"in {env}, {len(before)} of {counted(len(shares[env]), 'run')}, where the last episode "
-        f"ended after {' to '.join(dict.fromkeys(f'{x(before):.0%}' for x in (min, max)))} of the "
-        "steps"
-        for env, before in early.items()
-        if before
-    ]
+    each = []
+    for game in games:
+        shares = [run.last_episode_share for scores in game.variants for run in scores.runs]
+        early = [share for share in shares if share <= 1 - WINDOW_FRACTION]
+        if not early:
+            continue
+        low, high = f"{min(early):.0%}", f"{max(early):.0%}"
+        each.append(
+            f"in {game.env}, {len(early)} of {counted(len(shares), 'run')}, where the last episode "
+            f"ended after {low if low == high else f'{low} to {high}'} of the steps"
+        )
     if not each:
         return ""
     return (
         f"Some final returns are not from the last {WINDOW_FRACTION:.0%} of the agent steps, "
-        f"because no episode ended there: {'; '.join(each)}. They describe earlier learning; with "
-        "more agent steps an episode ends in time."
+        f"because no episode ended there: {'; '.join(each)}. They describe earlier learning. "
+        "Choose --steps so that an episode ends in time."
     )
 
 

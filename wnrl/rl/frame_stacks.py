@@ -14,7 +14,7 @@ from wnrl.rl.row_store import Indices, Rows
 
 SPARE_BYTES = 4 * 1024**3  # of a GPU's free memory, for networks, updates and other runs
 
-PIECE_ROWS = 256  # rows of a restored replay that are pinned at a time
+PIECE_BYTES = 32 * 1024**2  # of a restored replay, pinned at a time
 
 
 class Frames(Protocol):
@@ -40,12 +40,20 @@ class Frames(Protocol):
 
 def frames_for(ring: Rows, stack: int, device: torch.device) -> Frames:
     """Return the frames of a ring for batches on a device: a copy there, if there is room."""
-    if device.type == "cuda":
-        free_bytes, _ = torch.cuda.mem_get_info(device)
-        room = free_bytes >= ring.frame.nbytes + SPARE_BYTES
-    else:
-        room = device.type != "cpu"
-    return DeviceFrames(ring, stack, device) if room else HostFrames(ring, stack)
+    if device.type == "cpu" or not _has_room(device, ring.frame.nbytes):
+        return HostFrames(ring, stack)
+    try:
+        return DeviceFrames(ring, stack, device)
+    except torch.OutOfMemoryError:  # another run took the room meanwhile
+        return HostFrames(ring, stack)
+
+
+def _has_room(device: torch.device, needed_bytes: int) -> bool:
+    if device.type != "cuda":
+        return True
+    torch.cuda.empty_cache()  # what this process has freed
+    free_bytes, _ = torch.cuda.mem_get_info(device)
+    return free_bytes >= needed_bytes + SPARE_BYTES
 
 
 class HostFrames:
@@ -63,9 +71,9 @@ class HostFrames:
         if out.device.type == "cpu":
             gather_stacks(self._ring, rows, envs, self._stack, out)
             return
-        gathered = torch.empty(out.shape, dtype=out.dtype)
+        gathered = torch.empty(out.shape, dtype=out.dtype, pin_memory=out.is_cuda)
         gather_stacks(self._ring, rows, envs, self._stack, gathered)
-        put(gathered.numpy(), out)
+        out.copy_(gathered, non_blocking=True)  # from pinned memory, as in `put`
 
 
 class DeviceFrames:
@@ -82,8 +90,9 @@ class DeviceFrames:
     def wrote(self, slot: int, rows: int) -> None:
         """Copy the ring's rows in slots [slot, slot + rows)."""
         num_envs = self._ring.first.shape[1]
-        for begin in range(slot, slot + rows, PIECE_ROWS):
-            end = min(begin + PIECE_ROWS, slot + rows)
+        piece_rows = max(1, PIECE_BYTES // self._ring.frame[0].nbytes)
+        for begin in range(slot, slot + rows, piece_rows):
+            end = min(begin + piece_rows, slot + rows)
             frames = self._ring.frame[begin:end].reshape(-1, *self._frames.shape[1:])
             put(frames, self._frames[begin * num_envs : end * num_envs])
 

@@ -84,7 +84,7 @@ class Replay(RowRing):
         self.stack = stack
         self.n_step = n_step
         self._generator = generator
-        self._device = torch.device(device)
+        self._device = torch.empty(0, device=device).device  # "cuda" with its number
         self._frames = frames_for(self._ring, stack, self._device)
         self._checked: Batch | None = None  # the batch that `gather` last wrote into
         observation = (
@@ -231,6 +231,6 @@ class Replay(RowRing):
             for field, (dtype, shape) in zip(out, self._batch_types, strict=True)
         ):
             raise ValueError(
-                f"out must be like empty_batch({batch_size}), not of shapes "
-                f"{[tuple(field.shape) for field in out]}"
+                f"out must be like empty_batch({batch_size}) on {self._device}, not of shapes "
+                f"{[tuple(field.shape) for field in out]} on {out.s_tm1.device}"
             )

@@ -21,6 +21,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from wnrl.rl.frame_stacks import put
 from wnrl.rl.row_store import require_order
 
 # In saved rollouts; changing it would make old checkpoints unreadable.
@@ -155,7 +156,7 @@ class Rollout:
         return self.filled_rows == self.steps
 
     def clear(self) -> None:
-        """Start over in the same memory; batches on the CPU that view it will change."""
+        """Start over in the same memory; batches that view it will change."""
         self.filled_rows = 0
 
     def add(
@@ -213,14 +214,14 @@ class Rollout:
         self.filled_rows += 1
 
     def to(self, device: torch.device | str) -> RolloutBatch:
-        """Return all rows on a device: one copy of each field, or views if the device is the CPU.
+        """Return all rows on a device: a copy of each field, or a view if it is there already.
 
         Raises:
             ValueError: if the rollout is not full.
         """
         if not self.full:
             raise ValueError(f"the rollout has {self.filled_rows} of its {self.steps} rows")
-        # Waits for the copy: the next row may be written into the same memory right away.
+        # Waits for the copies: the next row may be written into the CPU's memory right away.
         moved = {name: field.to(device) for name, field in self._fields.items()}
         extras = {name: moved.pop(EXTRAS_PREFIX + name) for name in self._extras}
         return RolloutBatch(**moved, extras=extras)
@@ -253,12 +254,25 @@ class Rollout:
 
     def _write(self, name: str, value: RowField) -> None:
         """Copy one field into the next row, after checking its shape and dtype."""
-        field, given = self._fields[name], torch.as_tensor(value)
-        if given.shape != field.shape[1:]:
-            raise ValueError(f"{name} must be {tuple(field.shape[1:])}, not {tuple(given.shape)}")
-        if not torch.can_cast(given.dtype, field.dtype):
+        field, shape = self._fields[name], tuple(value.shape)
+        if shape != field.shape[1:]:
+            raise ValueError(f"{name} must be {tuple(field.shape[1:])}, not {shape}")
+        if name == OBS:
+            fits = str(value.dtype).removeprefix("torch.") == str(field.dtype).removeprefix(
+                "torch."
+            )
+        elif isinstance(value, Tensor):
+            fits = torch.can_cast(value.dtype, field.dtype)
+        else:
+            fits = np.can_cast(value.dtype, str(field.dtype).removeprefix("torch."), "same_kind")
+        if not fits:
             raise TypeError(f"{name} must be {field.dtype}, not {value.dtype}")
-        field[self.filled_rows].copy_(given)
+        if isinstance(value, Tensor):
+            field[self.filled_rows].copy_(value)
+        elif name in self._arrays:
+            self._arrays[name][self.filled_rows] = value
+        else:
+            put(np.ascontiguousarray(value), field[self.filled_rows])
 
 
 def shuffled(

@@ -1,8 +1,11 @@
 """scripts/study/why.py: explanations on hand numbers, and the last readings of instruments."""
 
 import dataclasses
+import subprocess
+import sys
 from pathlib import Path
 
+import pytest
 from made_results import made_result
 from script_modules import load_script
 
@@ -26,7 +29,7 @@ LOW, HIGH = [9.0, 10.0, 11.0] * 3, [19.0, 20.0, 21.0] * 3
 
 def said(results: list[Result]) -> dict[str, str]:
     """What the data say, by pair; one game."""
-    _, _, *rows = why.explanations(why.tests(results))
+    _, _, *rows = why.explanations(why.tested(results))
     cells = [row.strip("| ").split(" | ") for row in rows]
     return {row[0].replace("`", ""): row[-1] for row in cells}
 
@@ -52,22 +55,24 @@ def test_other_learning_rates_and_lost_runs_are_named() -> None:
     assert said([*runs("none", LOW), lost, *runs("weight", HIGH)]) == {
         "weight and none": "consistent, without 1 lost run"
     }
+    assert said([*runs("none", LOW), lost, *runs("weight", HIGH, rate=5e-4)]) == {
+        "weight and none": "descriptive (consistent), without 1 lost run"
+    }
+    mixed = [*runs("weight", HIGH[:5]), *runs("weight", HIGH[5:], rate=5e-4)]
+    assert said([*runs("none", LOW), *mixed]) == {"weight and none": "descriptive (consistent)"}
 
 
-def test_p_is_adjusted_for_all_rows() -> None:
-    """A p of 0.02 for one pair is one of 0.04 for two, and of 0.06 for three."""
-    one = [*runs("none", [1.0, 2.0, 3.0, 4.0]), *runs("weight", [4.0, 5.0, 6.0, 7.0])]
-    again = [
-        dataclasses.replace(
-            run, config=made_result([0.0], env=env, agent="pqn", norm=run.config.run.norm).config
-        )
-        for env in ("MinAtar/Asterix-v1", "MinAtar/Seaquest-v1")
-        for run in one
-    ]
-    assert said(one) == {"weight and none": "consistent"}
-    _, _, *rows = why.explanations(why.tests([*one, *again]))
-    assert [row.strip("| ").split(" | ")[-1] for row in rows] == ["undecided"] * 3
-    assert [row.split(" | ")[1] for row in rows] == ["Breakout", "Asterix", "Seaquest"]
+def test_p_is_adjusted_for_all_tests_of_the_protocol() -> None:
+    """One of 24: p is 24 times as large, which hides a difference that one test would show."""
+    results = [*runs("none", [1.0, 2.0, 3.0, 4.0, 5.0]), *runs("weight", [4.0, 5.0, 6.0, 7.0, 8.0])]
+    (one,) = why.tested(results)
+    alone = float(one.found.safe_p())
+    assert alone == pytest.approx(0.017, abs=0.001)  # t = 3 with 8 degrees of freedom
+    assert one.says(alone) == "consistent"
+    *_, row = why.explanations([one])
+    cells = row.strip("| ").split(" | ")
+    assert float(cells[3]) == pytest.approx(24 * alone, rel=0.02)
+    assert cells[-1] == "undecided"
 
 
 def test_the_last_reading_of_all_layers_is_averaged_over_seeds(tmp_path: Path) -> None:
@@ -84,4 +89,26 @@ def test_the_last_reading_of_all_layers_is_averaged_over_seeds(tmp_path: Path) -
 
 
 def test_one_run_of_a_variant_is_not_tested() -> None:
-    assert not why.tests([*runs("none", LOW), *runs("weight", [20.0])])
+    assert not why.tested([*runs("none", LOW), *runs("weight", [20.0])])
+
+
+@pytest.mark.slow
+def test_the_runs_of_the_studys_own_variants_are_read(tmp_path: Path) -> None:
+    root = Path(__file__).parents[3]
+    study = tmp_path / "study"
+    grid = ["--env=toy/Catch", "--norm", "none", "none-data", "--seeds=2", "--steps=600"]
+    grid += ["--warmup-steps=200", "--update-period-steps=4", "--threads=1", "--jobs=2"]
+    for command in (
+        ["-m", "wnrl.compare", "--import", "scripts.study.variants", *grid, "--out", study],
+        ["scripts/study/why.py", study],
+    ):
+        ended = subprocess.run(
+            [sys.executable, *map(str, command)],
+            cwd=root,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    pair, readings = ended.stdout.split("\n\n")
+    assert pair.splitlines()[-1].startswith("| `none-data` and `none` | toy/Catch | ")
+    assert [line.split(" | ")[1] for line in readings.splitlines()[2:]] == ["`none-data`", "`none`"]
