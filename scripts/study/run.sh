@@ -12,7 +12,7 @@ part_2=(none-data weight-data weight-fixed-v projection rms hyperball)
 small=(--norm none weight weight-data layer-channel)
 two=(--env MinAtar/Breakout-v1 MinAtar/Asterix-v1)
 four=("${two[@]}" MinAtar/Seaquest-v1 MinAtar/SpaceInvaders-v1)
-tuned=(--seeds 10 --tune learning_rate=1.25e-4,5e-4,2e-3,8e-3 --tune-seeds 1)
+tuned=(--seeds 10 --tune learning_rate=1.25e-4,5e-4,2e-3,8e-3,3.2e-2 --tune-seeds 1)
 case $study in
 a1)
   python -m wnrl.compare "${four[@]}" --agent pqn --steps 500_000 --norm "${part_1[@]}" \
