@@ -257,14 +257,13 @@ class Rollout:
         field, shape = self._fields[name], tuple(value.shape)
         if shape != field.shape[1:]:
             raise ValueError(f"{name} must be {tuple(field.shape[1:])}, not {shape}")
+        kind = str(field.dtype).removeprefix("torch.")  # NumPy's name
         if name == OBS:
-            fits = str(value.dtype).removeprefix("torch.") == str(field.dtype).removeprefix(
-                "torch."
-            )
+            fits = str(value.dtype).removeprefix("torch.") == kind
         elif isinstance(value, Tensor):
             fits = torch.can_cast(value.dtype, field.dtype)
         else:
-            fits = np.can_cast(value.dtype, str(field.dtype).removeprefix("torch."), "same_kind")
+            fits = np.can_cast(value.dtype, kind, "same_kind")
         if not fits:
             raise TypeError(f"{name} must be {field.dtype}, not {value.dtype}")
         if isinstance(value, Tensor):
