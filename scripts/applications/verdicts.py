@@ -14,8 +14,7 @@ from study import Row, Run, Variant
 from wnrl.report.verdicts.sentences import VERDICT_WORDS
 from wnrl.stats.difference import Difference, welch
 from wnrl.stats.intervals import group
-from wnrl.stats.multiple_tests import holm
-from wnrl.stats.verdict import LEVEL, verdict
+from wnrl.stats.verdict import LEVEL, judge
 
 Runs = Mapping[Variant, Sequence[Run]]
 
@@ -64,11 +63,8 @@ def _family(
     groups = {
         variant: group([scale(measure.of(run)) for run in of]) for variant, of in runs.items()
     }
-    found = [welch(groups[one], groups[other]) for one, other in pairs]
-    p = holm([float(each.safe_p()) for each in found])
-    equivalence = holm([float(each.equivalence_p(margin)) for each in found])
-    for k, ((one, other), each) in enumerate(zip(pairs, found, strict=True)):
-        claim = verdict(-float(each.value), float(p[k]), float(equivalence[k]))  # less is better
+    gains = [(welch(groups[other], groups[one]), margin) for one, other in pairs]  # less is better
+    for (one, other), judged in zip(pairs, judge(gains), strict=True):
         yield {
             "measure": measure.name,
             "variant": one.name,
@@ -76,11 +72,11 @@ def _family(
             "mean": _number(float(np.mean([measure.of(run) for run in runs[one]]))),
             "compared_with_mean": _number(float(np.mean([measure.of(run) for run in runs[other]]))),
             "unit": "ratio" if measure.ratio else "difference",
-            **_ends(each, measure.ratio, len(pairs)),
-            "p_adjusted": _number(float(p[k])),
+            **_ends(welch(groups[one], groups[other]), measure.ratio, len(pairs)),
+            "p_adjusted": _number(judged.p),
             "comparisons": len(pairs),
             "margin": measure.margin,
-            "verdict": VERDICT_WORDS[claim],
+            "verdict": VERDICT_WORDS[judged.verdict],
         }
 
 

@@ -1,6 +1,7 @@
 """Sides that train the same agent: runs in a table, and verdicts on their difference."""
 
 import csv
+import itertools
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,8 +19,7 @@ from wnrl.report.run_result import read_episodes
 from wnrl.stats.difference import Difference, welch
 from wnrl.stats.intervals import group
 from wnrl.stats.learning_curves import area_under_curve, final_window
-from wnrl.stats.multiple_tests import holm
-from wnrl.stats.verdict import Verdict, verdict
+from wnrl.stats.verdict import Judged, Verdict, judge
 from wnrl.train.run import train
 from wnrl.train.storage.csv_log import EPISODES
 
@@ -105,7 +105,49 @@ def train_missing(tasks: Iterable[Task], path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def verdicts(rows: Sequence[Mapping[str, str]], peer: str) -> list["Judged"]:
+@dataclass(frozen=True)
+class Pair:
+    """The final returns of a peer and of another side, for one agent and environment."""
+
+    agent: str
+    env: str
+    peer: str
+    of_peer: Sequence[float]
+    side: str
+    own: Sequence[float]
+    margin: float  # smallest difference that matters
+
+    @cached_property
+    def difference(self) -> Difference:
+        """The side's mean minus the peer's."""
+        return welch(group(self.own), group(self.of_peer))
+
+
+class Contest(NamedTuple):
+    """A pair, and what the runs show about it."""
+
+    pair: Pair
+    judged: Judged
+
+    def row(self) -> str:
+        """Return the row of a table, with the p-value of what its verdict rejects."""
+        pair, interval = self.pair, self.pair.difference.interval()
+        claim, p, equivalence_p = self.judged
+        cells = (
+            pair.agent,
+            pair.env,
+            f"{pair.side}, {pair.peer}",
+            ", ".join(compact(float(np.mean(of_side))) for of_side in (pair.own, pair.of_peer)),
+            difference(interval.value, interval.low, interval.high),
+            compact(pair.margin),
+            p_value(equivalence_p if claim is Verdict.WITHIN_MARGIN else p),
+            claim.name.lower().replace("_", " "),
+            f"{len(pair.own)}, {len(pair.of_peer)}",
+        )
+        return f"| {' | '.join(cells)} |"
+
+
+def verdicts(rows: Sequence[Mapping[str, str]], peer: str) -> list[Contest]:
     """Return a verdict for each agent, environment and side but the peer's.
 
     A side is compared with `peer`, and the margin is a share of the peer's return. The verdicts
@@ -129,63 +171,16 @@ def verdicts(rows: Sequence[Mapping[str, str]], peer: str) -> list["Judged"]:
             for side, own in sides.items()
             if len(own) > 1
         ]
-    differ = holm([float(pair.difference.safe_p()) for pair in found])
-    within = holm([float(pair.difference.equivalence_p(pair.margin)) for pair in found])
-    judged = []
-    for pair, p, p_within in zip(found, differ, within, strict=True):
-        claim = verdict(pair.difference.interval().value, p, p_within)
-        judged.append(Judged(pair, claim, p_within if claim is Verdict.WITHIN_MARGIN else p))
-    return judged
+    judged = judge([(pair.difference, pair.margin) for pair in found])
+    return list(itertools.starmap(Contest, zip(found, judged, strict=True)))
 
 
-def table(found: Iterable["Judged"]) -> Iterator[str]:
+def table(found: Iterable[Contest]) -> Iterator[str]:
     """Yield the lines of a Markdown table with a row for each verdict."""
     yield "| agent | environment | sides | means | difference | margin | p | verdict | seeds |"
     yield f"|{'---|' * 9}"
-    yield from map(Judged.row, found)
+    yield from map(Contest.row, found)
 
 
 def _returns(rows: Iterable[Mapping[str, str]]) -> list[float]:
     return [float(row["final_return"]) for row in rows]
-
-
-@dataclass(frozen=True)
-class Pair:
-    """The final returns of a peer and of another side, for one agent and environment."""
-
-    agent: str
-    env: str
-    peer: str
-    of_peer: Sequence[float]
-    side: str
-    own: Sequence[float]
-    margin: float  # smallest difference that matters
-
-    @cached_property
-    def difference(self) -> Difference:
-        """The side's mean minus the peer's."""
-        return welch(group(self.own), group(self.of_peer))
-
-
-class Judged(NamedTuple):
-    """What the runs show about a pair."""
-
-    pair: Pair
-    claim: Verdict
-    p: float  # of what the claim rejects, adjusted for all pairs: no difference, or the margin
-
-    def row(self) -> str:
-        """Return the row of a table."""
-        pair, interval = self.pair, self.pair.difference.interval()
-        cells = (
-            pair.agent,
-            pair.env,
-            f"{pair.side}, {pair.peer}",
-            ", ".join(compact(float(np.mean(of_side))) for of_side in (pair.own, pair.of_peer)),
-            difference(interval.value, interval.low, interval.high),
-            compact(pair.margin),
-            p_value(self.p),
-            self.claim.name.lower().replace("_", " "),
-            f"{len(pair.own)}, {len(pair.of_peer)}",
-        )
-        return f"| {' | '.join(cells)} |"

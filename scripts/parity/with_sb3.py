@@ -7,6 +7,9 @@ verdict.
 
     python scripts/parity/with_sb3.py --csv FILE
         [--agent ppo a2c dqn] [--env CartPole-v1 ...] [--seeds 10]
+
+The Atari game is for PPO alone and takes half an hour for both sides of a seed, so it has to be
+asked for: --agent ppo --env Breakout --seeds 3.
 """
 
 import argparse
@@ -30,6 +33,7 @@ from torch import Tensor, nn
 from wnrl.envs.make import is_minatar
 from wnrl.nn.networks.minatar import MinAtarTorso
 from wnrl.nn.norms.catalogue import get_norm
+from wnrl.sb3 import AtariVecEnv
 
 PPO_SETTINGS: Mapping[str, Any] = {
     "num_envs": 8,
@@ -47,6 +51,20 @@ PPO_SETTINGS: Mapping[str, Any] = {
     "max_grad_norm": 0.5,
     "optimizer": "adam",
     "optimizer_eps": 1e-5,
+    "clip_rewards": False,
+}
+PPO_ATARI_SETTINGS: Mapping[str, Any] = {  # SB3's zoo, ppo.yml, atari
+    **PPO_SETTINGS,
+    "rollout_steps": 128,
+    "epochs": 4,
+    "minibatches": 4,
+    "learning_rate": 2.5e-4,
+    "clip_range": 0.1,
+    "gae_lambda": 0.95,
+    "gamma": 0.99,
+    "entropy_coef": 0.01,
+    "clip_rewards": True,
+    "protocol": "sticky",  # it says nothing of lost lives, which SB3 would make ends
 }
 A2C_SETTINGS: Mapping[str, Any] = {
     "num_envs": 8,
@@ -60,6 +78,7 @@ A2C_SETTINGS: Mapping[str, Any] = {
     "max_grad_norm": 0.5,
     "optimizer": "adam",
     "optimizer_eps": 1e-5,
+    "clip_rewards": False,
 }
 DQN_SETTINGS: Mapping[str, Any] = {
     "num_envs": 1,
@@ -77,6 +96,7 @@ DQN_SETTINGS: Mapping[str, Any] = {
     "optimizer": "adam",
     "optimizer_eps": 1e-8,
     "loss": "huber",
+    "clip_rewards": False,
 }
 
 
@@ -101,9 +121,11 @@ class Policy:
     own: Mapping[str, Any] = field(default_factory=dict)
 
     def kwargs(self, env: str, *, actor_critic: bool) -> dict[str, Any]:
-        """Return the network too: 2 x 64 ReLU units for policy and value, or MinAtar's torso."""
+        """Return the network too: 2 x 64 ReLU units, MinAtar's torso or SB3's own for Atari."""
         if is_minatar(env):
             return {"features_extractor_class": MinAtarExtractor, "net_arch": [], **self.own}
+        if env == ATARI:
+            return {**self.own}
         if actor_critic:
             arch = {"pi": [64, 64], "vf": [64, 64]}
             return {"activation_fn": nn.ReLU, "net_arch": arch, **self.own}
@@ -112,18 +134,18 @@ class Policy:
 
 def stock(env: str) -> Policy:
     """Return the policy that SB3 has for the environment's observations."""
-    return Policy("CnnPolicy" if is_minatar(env) else "MlpPolicy")
+    return Policy("CnnPolicy" if is_minatar(env) or env == ATARI else "MlpPolicy")
 
 
 def sb3_ppo(env: str, steps: int, seed: int, policy: Policy) -> BaseAlgorithm:
-    """Return SB3's PPO with `PPO_SETTINGS`."""
-    s = PPO_SETTINGS
+    """Return SB3's PPO with the settings of wnrl's."""
+    s = CASES["ppo"].settings_in(env)
     return PPO(
         policy.kind,
         environments(env, s["num_envs"], seed),
         n_steps=s["rollout_steps"],
         n_epochs=s["epochs"],
-        batch_size=s["num_envs"] * s["rollout_steps"],
+        batch_size=s["num_envs"] * s["rollout_steps"] // s["minibatches"],
         learning_rate=falling(s["learning_rate"]),
         clip_range=falling(s["clip_range"]),
         gae_lambda=s["gae_lambda"],
@@ -178,7 +200,9 @@ def sb3_dqn(env: str, steps: int, seed: int, policy: Policy) -> BaseAlgorithm:
 
 
 def environments(env: str, count: int, seed: int) -> VecEnv:
-    """Return SB3's environments."""
+    """Return SB3's environments; Atari's are the ones that wnrl plays in, as SB3 sees them."""
+    if env == ATARI:
+        return AtariVecEnv(env, count, seed, PPO_ATARI_SETTINGS["protocol"])
     return make_vec_env(minatar_breakout if is_minatar(env) else env, count, seed=seed)
 
 
@@ -207,15 +231,22 @@ class Case:
     sb3: Callable[[str, int, int, Policy], BaseAlgorithm]
     steps: Mapping[str, int]  # by environment
     control: Mapping[str, Any]  # settings of wnrl's network for vectors
+    atari: Mapping[str, Any] = field(default_factory=dict)  # in place of `settings`
+
+    def settings_in(self, env: str) -> Mapping[str, Any]:
+        """Return the settings in an environment."""
+        return self.atari if env == ATARI else self.settings
 
 
 BREAKOUT = "MinAtar/Breakout-v1"
+ATARI = "Breakout"
 CASES = {
     "ppo": Case(
         PPO_SETTINGS,
         sb3_ppo,
-        {"CartPole-v1": 30_000, "Acrobot-v1": 50_000, BREAKOUT: 100_000},
+        {"CartPole-v1": 30_000, "Acrobot-v1": 50_000, BREAKOUT: 100_000, ATARI: 300_000},
         {"separate": True},
+        PPO_ATARI_SETTINGS,
     ),
     "a2c": Case(
         A2C_SETTINGS,
@@ -233,14 +264,13 @@ ENVS = list(CASES["ppo"].steps)
 def train_ours(agent: str, env: str, seed: int) -> Episodes:
     """Train with wnrl; return agent steps (E,) and returns (E,) of the episodes."""
     case = CASES[agent]
-    own = {} if is_minatar(env) else case.control
+    own = {} if is_minatar(env) or env == ATARI else case.control
     return train_wnrl(
         env=env,
         agent=agent,
         seed=seed,
         steps=case.steps[env],
-        clip_rewards=False,
-        **case.settings,
+        **case.settings_in(env),
         **own,
     )
 
@@ -274,7 +304,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--csv", type=Path, required=True, help="file of the runs' scores")
     parser.add_argument("--agent", nargs="+", choices=CASES, default=list(CASES), help="agents")
-    parser.add_argument("--env", nargs="+", choices=ENVS, default=ENVS, help="environments")
+    small = [env for env in ENVS if env != ATARI]
+    parser.add_argument("--env", nargs="+", choices=ENVS, default=small, help="environments")
     parser.add_argument("--seeds", type=int, default=10, help="seeds, numbered from 1")
     given = parser.parse_args()
     seeds = range(1, given.seeds + 1)
@@ -283,6 +314,7 @@ def main() -> None:
             agent, env, side, seed, CASES[agent].steps[env], partial(SIDES[side], agent, env, seed)
         )
         for seed, env, agent, side in itertools.product(seeds, given.env, given.agent, SIDES)
+        if env in CASES[agent].steps
     )
     for line in table(verdicts(train_missing(tasks, given.csv), peer="sb3")):
         print(line)

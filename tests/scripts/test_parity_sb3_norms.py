@@ -67,7 +67,7 @@ def test_the_page_has_the_verdicts_of_the_table() -> None:
         verdicts = sb3_norms.verdicts(list(csv.DictReader(file)), peer="none")
     words = {"better": "**better**", "worse": "**worse**", "within_margin": "within the margin"}
     measured = {}
-    for pair, claim, _ in verdicts:
+    for pair, (claim, *_) in verdicts:
         interval, word = pair.difference.interval(), claim.name.lower()
         ends = map(round, (interval.value, interval.low, interval.high))
         measured[f"{pair.agent} {pair.env}".lower(), pair.side] = (*ends, words.get(word, word))

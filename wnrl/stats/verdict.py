@@ -1,7 +1,12 @@
-"""The four verdicts about a difference."""
+"""The four verdicts about a difference, alone and in a family."""
 
 import enum
 import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from wnrl.stats.difference import Difference
+from wnrl.stats.multiple_tests import holm
 
 LEVEL = 0.05  # share of studies of the same kind with a wrong claim in a family, at most
 
@@ -28,3 +33,32 @@ def verdict(difference: float, p: float, equivalence_p: float) -> Verdict:
     if p <= LEVEL and not math.isnan(difference) and difference != 0:
         return Verdict.BETTER if difference > 0 else Verdict.WORSE
     return Verdict.WITHIN_MARGIN if equivalence_p <= LEVEL else Verdict.UNDECIDED
+
+
+class Judged(NamedTuple):
+    """What a family of tests shows about one of its differences."""
+
+    verdict: Verdict
+    p: float  # of "no difference", adjusted for the family; NaN if it could not be tested
+    equivalence_p: float  # of "at least the margin", likewise
+
+
+def judge(family: Sequence[tuple[Difference | None, float]]) -> list[Judged]:
+    """Return what a family of differences and their margins shows, one entry for each.
+
+    Args:
+        family: variant minus baseline in a score of which more is better (None if it cannot be
+            tested), and the smallest difference that matters (NaN without one).
+    """
+    p = holm([math.nan if each is None else float(each.safe_p()) for each, _ in family])
+    equivalence_p = holm(
+        [math.nan if each is None else float(each.equivalence_p(margin)) for each, margin in family]
+    )
+    return [
+        Judged(
+            Verdict.UNDECIDED if each is None else verdict(float(each.value), one, other),
+            one,
+            other,
+        )
+        for (each, _), one, other in zip(family, p.tolist(), equivalence_p.tolist(), strict=True)
+    ]

@@ -4,8 +4,6 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from wnrl.report.comparison import (
     Contrast,
     Game,
@@ -18,9 +16,8 @@ from wnrl.report.run_result import Result
 from wnrl.report.verdicts.scale import random_score, worst_score
 from wnrl.stats.difference import Difference, effect_size, least_p, welch
 from wnrl.stats.intervals import INDICATIVE_SEEDS, Group, Interval, group
-from wnrl.stats.multiple_tests import holm
 from wnrl.stats.power import MOST_SEEDS, detectable_difference, seeds_needed
-from wnrl.stats.verdict import LEVEL, Verdict, verdict
+from wnrl.stats.verdict import LEVEL, Judged, Verdict, judge
 
 _NOTHING = Interval(math.nan, math.nan, math.nan)
 
@@ -75,19 +72,17 @@ def contrasts(
     Returns:
         The contrasts, game by game.
     """
-    observed = list(_family(games, pairs, results, measure, question, worst=False))
-    verdicts, p = _verdicts(observed)
+    observed = _family(games, pairs, results, measure, question, worst=False)
+    judged = _judged(observed)
     if any(sum(each.lost) for pair in observed for each in pair.counts):
         # A lost run may be one that learned nothing: claims have to survive that.
-        pessimistic, _ = _verdicts(
-            list(_family(games, pairs, results, measure, question, worst=True))
-        )
+        pessimistic = _judged(_family(games, pairs, results, measure, question, worst=True))
     else:
-        pessimistic = verdicts
-    family = sum(not math.isnan(each) for each in p)
+        pessimistic = judged
+    family = sum(not math.isnan(each.p) for each in judged)
     return tuple(
-        _contrast(pair, claim, at_worst, adjusted, max(1, family))
-        for pair, claim, at_worst, adjusted in zip(observed, verdicts, pessimistic, p, strict=True)
+        _contrast(pair, found.verdict, at_worst.verdict, found.p, max(1, family))
+        for pair, found, at_worst in zip(observed, judged, pessimistic, strict=True)
     )
 
 
@@ -146,22 +141,8 @@ def scored_group(runs: Sequence[Result], added: Sequence[float], measure: Measur
     return group(scores, own) if scores else None
 
 
-def _verdicts(family: Sequence[_Pair]) -> tuple[list[Verdict], list[float]]:
-    """Return the verdicts of a family and its adjusted p-values."""
-    p, equivalence = np.full((2, len(family)), math.nan)
-    found = [pair.difference if pair.testable else None for pair in family]
-    for k, (pair, difference) in enumerate(zip(family, found, strict=True)):
-        if difference is not None:
-            p[k] = difference.safe_p()
-            equivalence[k] = difference.equivalence_p(pair.margin)
-    p, equivalence = holm(p), holm(equivalence)
-    verdicts = [
-        Verdict.UNDECIDED
-        if difference is None
-        else verdict(float(difference.value), float(p[k]), float(equivalence[k]))
-        for k, difference in enumerate(found)
-    ]
-    return verdicts, p.tolist()
+def _judged(family: Sequence[_Pair]) -> list[Judged]:
+    return judge([(pair.difference if pair.testable else None, pair.margin) for pair in family])
 
 
 def _contrast(pair: _Pair, claim: Verdict, at_worst: Verdict, p: float, family: int) -> Contrast:
