@@ -50,8 +50,8 @@ def test_a_grid_is_run_reported_and_not_run_again(
     captured = capsys.readouterr()
     assert captured.err.count(" started") == 2
     assert "1 seed: nothing can be concluded. Run at least 3." in captured.out
-    files = ["summary.md", "scores.csv", "differences.png", "differences.svg"]
-    files += ["curves.png", "curves.svg", "report.html"]
+    files = ["summary.md", "scores.csv", "verdicts.csv", "curves.csv"]
+    files += ["differences.png", "differences.svg", "curves.png", "curves.svg", "report.html"]
     assert captured.out.endswith(f"wrote {', '.join(files)} to {out}\n")
     summary = (out / "summary.md").read_text()
     assert summary in captured.out

@@ -11,6 +11,7 @@ from wnrl.compare.flags import CompareOptions
 from wnrl.compare.live_mean import write_means
 from wnrl.report.analyze import compare_runs
 from wnrl.report.cost import with_cost
+from wnrl.report.data.comparison_csv import curves_csv, verdicts_csv
 from wnrl.report.data.downloads import downloads
 from wnrl.report.data.scores_csv import scores_csv
 from wnrl.report.figures import write_figures
@@ -64,10 +65,16 @@ def write_report(
     comparison = dataclasses.replace(comparison, facts={"command": command, **comparison.facts})
     summary = summary_markdown(comparison)
     print(summary)  # first, in case a file cannot be written
-    written = [out / "summary.md", out / "scores.csv"]
+    texts = {
+        "summary.md": summary,
+        "scores.csv": scores_csv(out, inventory.results, inventory.swept),
+        "verdicts.csv": verdicts_csv(comparison),
+        "curves.csv": curves_csv(comparison),
+    }
+    written = [out / name for name in texts]
     try:
-        replace_text(written[0], summary)
-        replace_text(written[1], scores_csv(out, inventory.results, inventory.swept))
+        for path, text in zip(written, texts.values(), strict=True):
+            replace_text(path, text)
         files = downloads(out, inventory.results, inventory.swept)
         written += [*write_figures(out, comparison), write_page(out, comparison, files)]
         # Last, because these lie in the run folders, which may belong to somebody else.

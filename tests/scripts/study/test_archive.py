@@ -16,7 +16,7 @@ archive = load_script("study/archive.py")
 GRID = ["--env=toy/Catch", "--norm", "none", "weight", "--steps=600", "--eval-every-steps=0"]
 GRID += ["--warmup-steps=200", "--update-period-steps=4", "--jobs=2", "--threads=1"]
 GRID += ["--instruments-every-updates=50"]
-REPORT = ("summary.md", "scores.csv", "report.html")
+REPORT = ("summary.md", "scores.csv", "verdicts.csv", "curves.csv", "report.html")
 
 
 def go(*arguments: object) -> None:
