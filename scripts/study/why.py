@@ -118,7 +118,7 @@ def explanations(found: Sequence[Tested]) -> Iterator[str]:
         prediction, interval = each.prediction, each.found.interval()
         cells = (
             f"`{prediction.variant}` and `{prediction.other}`",
-            _short(each.game),
+            short(each.game),
             difference(interval.value, interval.low, interval.high),
             p_value(float(p)),
             ", ".join(f"{rate:g}" for rate in each.rates),
@@ -145,7 +145,7 @@ def readings(results: Iterable[Result]) -> Iterator[str]:
         for tag in TAGS:
             values = [x[tag] for x in of_seeds if tag in x]
             cells.append(compact(statistics.fmean(values)) if values else "")
-        yield f"| {_short(game)} | `{norm}` | {' | '.join(cells)} |"
+        yield f"| {short(game)} | `{norm}` | {' | '.join(cells)} |"
 
 
 def last_readings(run: Path) -> dict[str, float]:
@@ -159,7 +159,8 @@ def last_readings(run: Path) -> dict[str, float]:
     return {tag: statistics.fmean(found[tag]) for tag in TAGS if tag in found}
 
 
-def _short(game: str) -> str:
+def short(game: str) -> str:
+    """Return `Breakout` for `MinAtar/Breakout-v1`."""
     return game.removeprefix("MinAtar/").removesuffix("-v1")
 
 
