@@ -1,0 +1,71 @@
+"""docs/answer.md says what the committed results of study A say, and these come from its runs."""
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from script_modules import load_script
+
+from wnrl.report.number_format import difference
+
+tables = load_script("study/tables.py")
+archive = load_script("study/archive.py")
+norms = load_script("parity/sb3_norms.py")
+ROOT = Path(__file__).parents[3]
+RESULTS = ROOT / "scripts" / "results" / "study_a"
+
+
+def verdicts() -> list[dict[str, str]]:
+    with (RESULTS / "verdicts.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_page_has_the_table_of_the_verdicts() -> None:
+    table = "\n".join(tables.table(verdicts()))
+    assert table.count("\n") >= 13
+    assert table in (ROOT / "docs" / "answer.md").read_text()
+
+
+def test_the_readme_has_every_difference_that_is_shown() -> None:
+    readme = (ROOT / "README.md").read_text()
+    shown = [row for row in verdicts() if row["verdict"] in {"better", "worse"}]
+    final = [row for row in shown if row["measure"] == "final_return"]
+    assert final
+    for row in final:
+        ends = (float(row[name]) for name in ("difference", "low", "high"))
+        assert f"{tables.short(row['env'])} {difference(*ends)}" in readme
+
+
+def test_the_readme_has_what_stable_baselines3_showed() -> None:
+    with (RESULTS.parent / "sb3_norms.csv").open(newline="") as file:
+        contests = norms.verdicts(list(csv.DictReader(file)), peer="none")
+    rows = [
+        line
+        for line in (ROOT / "README.md").read_text().splitlines()
+        if "docs/sb3_which.md" in line
+    ]
+    for pair, (claim, *_) in contests:
+        (row,) = [line for line in rows if f"{pair.agent.upper()} of" in line and pair.env in line]
+        _, _, shown, undecided, _ = row.split("|")
+        interval = pair.difference.interval()
+        value, low, high = (
+            f"{end:+.0f}".replace("-", "−") for end in (interval.value, interval.low, interval.high)
+        )
+        said = f"`{pair.side}` {claim.name.lower()}: {value} [{low}, {high}]"
+        assert (said in shown) != (f"`{pair.side}`" in undecided)
+
+
+@pytest.mark.slow
+def test_the_archived_runs_give_the_committed_report(tmp_path: Path) -> None:
+    pytest.importorskip("minatar")
+    study = tmp_path / "a"
+    assert archive.unpack(RESULTS, study) >= 240
+    command = [sys.executable, "-m", "wnrl.compare", "--report-only", str(study)]
+    command += ["--import", "scripts.study.variants"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
+    for name in ("summary.md", "scores.csv", "verdicts.csv", "curves.csv"):
+        assert (study / name).read_bytes() == (RESULTS / name).read_bytes(), name
