@@ -100,6 +100,9 @@ DQN_SETTINGS: Mapping[str, Any] = {
 }
 
 
+WIDTH = 64  # units of each of the two hidden layers for vectors
+
+
 class MinAtarExtractor(BaseFeaturesExtractor):
     """The torso of wnrl without a normalization, as SB3's features."""
 
@@ -121,15 +124,15 @@ class Policy:
     own: Mapping[str, Any] = field(default_factory=dict)
 
     def kwargs(self, env: str, *, actor_critic: bool) -> dict[str, Any]:
-        """Return the network too: 2 x 64 ReLU units, MinAtar's torso or SB3's own for Atari."""
+        """Return the network too: 2 layers of ReLU units, MinAtar's torso or SB3's for Atari."""
         if is_minatar(env):
             return {"features_extractor_class": MinAtarExtractor, "net_arch": [], **self.own}
         if env == ATARI:
             return {**self.own}
         if actor_critic:
-            arch = {"pi": [64, 64], "vf": [64, 64]}
+            arch = {"pi": [WIDTH, WIDTH], "vf": [WIDTH, WIDTH]}
             return {"activation_fn": nn.ReLU, "net_arch": arch, **self.own}
-        return {"net_arch": [64, 64], **self.own}
+        return {"net_arch": [WIDTH, WIDTH], **self.own}
 
 
 def stock(env: str) -> Policy:
@@ -245,34 +248,36 @@ CASES = {
         PPO_SETTINGS,
         sb3_ppo,
         {"CartPole-v1": 30_000, "Acrobot-v1": 50_000, BREAKOUT: 100_000, ATARI: 300_000},
-        {"separate": True},
+        {"hidden": WIDTH, "separate": True},
         PPO_ATARI_SETTINGS,
     ),
     "a2c": Case(
         A2C_SETTINGS,
         sb3_a2c,
         {"CartPole-v1": 40_000, "Acrobot-v1": 50_000, BREAKOUT: 100_000},
-        {"separate": True},
+        {"hidden": WIDTH, "separate": True},
     ),
     "dqn": Case(
-        DQN_SETTINGS, sb3_dqn, {"CartPole-v1": 15_000, "Acrobot-v1": 30_000, BREAKOUT: 50_000}, {}
+        DQN_SETTINGS,
+        sb3_dqn,
+        {"CartPole-v1": 15_000, "Acrobot-v1": 30_000, BREAKOUT: 50_000},
+        {"hidden": WIDTH},
     ),
 }
 ENVS = list(CASES["ppo"].steps)
 
 
+def ours(agent: str, env: str) -> dict[str, Any]:
+    """Return the settings of wnrl's run, without its seed."""
+    case = CASES[agent]
+    network = {} if is_minatar(env) or env == ATARI else case.control
+    steps = case.steps[env]
+    return {"env": env, "agent": agent, "steps": steps, **case.settings_in(env), **network}
+
+
 def train_ours(agent: str, env: str, seed: int) -> Episodes:
     """Train with wnrl; return agent steps (E,) and returns (E,) of the episodes."""
-    case = CASES[agent]
-    own = {} if is_minatar(env) or env == ATARI else case.control
-    return train_wnrl(
-        env=env,
-        agent=agent,
-        seed=seed,
-        steps=case.steps[env],
-        **case.settings_in(env),
-        **own,
-    )
+    return train_wnrl(seed=seed, **ours(agent, env))
 
 
 def train_sb3(agent: str, env: str, seed: int) -> Episodes:

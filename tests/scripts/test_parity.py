@@ -2,10 +2,15 @@
 
 import csv
 import dataclasses
+from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pytest
 from script_modules import load_script
+
+from wnrl.config import make_config
+from wnrl.train.build import build_env, build_network, resolve
 
 parity = load_script("parity/with_sb3.py")
 SHORT = {"CartPole-v1": 600, "MinAtar/Breakout-v1": 600, "Breakout": 3_072}
@@ -47,6 +52,28 @@ def test_another_peer_gives_the_margin() -> None:
 
 def test_one_seed_gives_no_verdict() -> None:
     assert not parity.verdicts(rows("one", [1.0], [1.0]), peer="sb3")
+
+
+@pytest.mark.parametrize(
+    ("agent", "env"), [(agent, env) for agent, case in parity.CASES.items() for env in case.steps]
+)
+def test_both_sides_have_the_same_network(agent: str, env: str) -> None:
+    """The same shapes, and first weights of the same spread."""
+    if "MinAtar" in env:
+        pytest.importorskip("minatar")
+    parts = resolve(make_config(norm="none", seed=1, threads=1, **parity.ours(agent, env)))
+    with closing(build_env(parts)) as envs:
+        network, _ = build_network(parts, envs)
+    model = parity.CASES[agent].sb3(env, 1_000, 1, parity.stock(env))
+    theirs = model.policy.q_net if agent == "dqn" else model.policy
+    shapes = [sorted(tuple(x.shape) for x in side.parameters()) for side in (network, theirs)]
+    assert shapes[0] == shapes[1]
+    spread = [
+        sorted(x.std().item() for x in side.parameters() if x.ndim > 1)
+        for side in (network, theirs)
+    ]
+    np.testing.assert_allclose(*spread, rtol=0.2)
+    model.env.close()
 
 
 @pytest.mark.slow
