@@ -52,6 +52,7 @@ PPO_SETTINGS: Mapping[str, Any] = {
     "optimizer": "adam",
     "optimizer_eps": 1e-5,
     "clip_rewards": False,
+    "normalize_advantage": True,
 }
 PPO_ATARI_SETTINGS: Mapping[str, Any] = {  # SB3's zoo, ppo.yml, atari
     **PPO_SETTINGS,
@@ -64,7 +65,7 @@ PPO_ATARI_SETTINGS: Mapping[str, Any] = {  # SB3's zoo, ppo.yml, atari
     "gamma": 0.99,
     "entropy_coef": 0.01,
     "clip_rewards": True,
-    "protocol": "sticky",  # it says nothing of lost lives, which SB3 would make ends
+    "protocol": "sticky",  # lost lives end no episode, unlike with SB3's wrapper
 }
 A2C_SETTINGS: Mapping[str, Any] = {
     "num_envs": 8,
@@ -79,6 +80,7 @@ A2C_SETTINGS: Mapping[str, Any] = {
     "optimizer": "adam",
     "optimizer_eps": 1e-5,
     "clip_rewards": False,
+    "normalize_advantage": False,
 }
 DQN_SETTINGS: Mapping[str, Any] = {
     "num_envs": 1,
@@ -97,6 +99,9 @@ DQN_SETTINGS: Mapping[str, Any] = {
     "optimizer_eps": 1e-8,
     "loss": "huber",
     "clip_rewards": False,
+    "n_step": 1,
+    "double": False,
+    "dueling": False,
 }
 
 
@@ -124,7 +129,7 @@ class Policy:
     own: Mapping[str, Any] = field(default_factory=dict)
 
     def kwargs(self, env: str, *, actor_critic: bool) -> dict[str, Any]:
-        """Return the network too: 2 layers of ReLU units, MinAtar's torso or SB3's for Atari."""
+        """Return them with the network's: two ReLU layers, MinAtar's torso, or SB3's for Atari."""
         if is_minatar(env):
             return {"features_extractor_class": MinAtarExtractor, "net_arch": [], **self.own}
         if env == ATARI:
@@ -141,7 +146,7 @@ def stock(env: str) -> Policy:
 
 
 def sb3_ppo(env: str, steps: int, seed: int, policy: Policy) -> BaseAlgorithm:
-    """Return SB3's PPO with the settings of wnrl's."""
+    """Return SB3's PPO with wnrl's settings."""
     s = CASES["ppo"].settings_in(env)
     return PPO(
         policy.kind,
@@ -156,14 +161,15 @@ def sb3_ppo(env: str, steps: int, seed: int, policy: Policy) -> BaseAlgorithm:
         ent_coef=s["entropy_coef"],
         vf_coef=s["value_coef"],
         max_grad_norm=s["max_grad_norm"],
+        normalize_advantage=s["normalize_advantage"],
         policy_kwargs=policy.kwargs(env, actor_critic=True),
         seed=seed,
     )
 
 
 def sb3_a2c(env: str, steps: int, seed: int, policy: Policy) -> BaseAlgorithm:
-    """Return SB3's A2C with `A2C_SETTINGS`."""
-    s = A2C_SETTINGS
+    """Return SB3's A2C with wnrl's settings."""
+    s = CASES["a2c"].settings_in(env)
     return A2C(
         policy.kind,
         environments(env, s["num_envs"], seed),
@@ -174,6 +180,7 @@ def sb3_a2c(env: str, steps: int, seed: int, policy: Policy) -> BaseAlgorithm:
         ent_coef=s["entropy_coef"],
         vf_coef=s["value_coef"],
         max_grad_norm=s["max_grad_norm"],
+        normalize_advantage=s["normalize_advantage"],
         use_rms_prop=False,
         policy_kwargs=policy.kwargs(env, actor_critic=True),
         seed=seed,
@@ -181,8 +188,8 @@ def sb3_a2c(env: str, steps: int, seed: int, policy: Policy) -> BaseAlgorithm:
 
 
 def sb3_dqn(env: str, steps: int, seed: int, policy: Policy) -> BaseAlgorithm:
-    """Return SB3's DQN with `DQN_SETTINGS`."""
-    s = DQN_SETTINGS
+    """Return SB3's DQN with wnrl's settings."""
+    s = CASES["dqn"].settings_in(env)
     return DQN(
         policy.kind,
         environments(env, s["num_envs"], seed),
@@ -313,6 +320,8 @@ def main() -> None:
     parser.add_argument("--env", nargs="+", choices=ENVS, default=small, help="environments")
     parser.add_argument("--seeds", type=int, default=10, help="seeds, numbered from 1")
     given = parser.parse_args()
+    if not any(env in CASES[agent].steps for agent in given.agent for env in given.env):
+        parser.error(f"{ATARI} is for ppo alone; name another environment, or --agent ppo")
     seeds = range(1, given.seeds + 1)
     tasks = (
         Task(

@@ -76,6 +76,62 @@ def test_both_sides_have_the_same_network(agent: str, env: str) -> None:
     model.env.close()
 
 
+# Settings that agree without being named: the optimizer's, and what is off or the network's.
+UNNAMED = {"beta1", "separate", "hidden", "recurrent", "lstm_units", "burn_in_steps"}
+UNNAMED |= {"sequence_steps", "categorical_targets", "atoms", "v_min", "v_max", "sigma_ratio"}
+# By wnrl's name, SB3's attribute.
+SHARED = {
+    "gamma": "gamma",
+    "max_grad_norm": "max_grad_norm",
+    "gae_lambda": "gae_lambda",
+    "rollout_steps": "n_steps",
+    "epochs": "n_epochs",
+    "entropy_coef": "ent_coef",
+    "value_coef": "vf_coef",
+    "normalize_advantage": "normalize_advantage",
+    "num_envs": "n_envs",
+    "batch_size": "batch_size",
+    "warmup_steps": "learning_starts",
+    "target_period_steps": "target_update_interval",
+    "epsilon_start": "exploration_initial_eps",
+    "epsilon_end": "exploration_final_eps",
+}
+
+
+@pytest.mark.parametrize(
+    ("agent", "env"), [(agent, env) for agent, case in parity.CASES.items() for env in case.steps]
+)
+def test_both_sides_have_the_same_settings(agent: str, env: str) -> None:
+    if "MinAtar" in env:
+        pytest.importorskip("minatar")
+    config = make_config(norm="none", **parity.ours(agent, env))
+    settings = dataclasses.asdict(config.agent)
+    assert not settings.keys() - parity.ours(agent, env).keys() - UNNAMED
+    assert not settings.get("recurrent")
+    model = parity.CASES[agent].sb3(env, config.run.steps, 1, parity.stock(env))
+    shared = {name: other for name, other in SHARED.items() if hasattr(model, other)}
+    wanted = {name: settings[name] for name in shared if name in settings}
+    assert wanted == {name: getattr(model, shared[name]) for name in wanted}
+    assert wanted.keys() >= {"gamma", "max_grad_norm", "num_envs"}
+    (group,) = model.policy.optimizer.param_groups
+    assert (group["eps"], group["betas"][0]) == (settings["optimizer_eps"], settings["beta1"])
+    assert model.lr_schedule(1) == settings["learning_rate"]
+    falls = settings.get("learning_rate_decay", False)
+    assert model.lr_schedule(0.5) == settings["learning_rate"] * (0.5 if falls else 1)
+    if agent == "ppo":
+        rows = settings["num_envs"] * settings["rollout_steps"]
+        assert model.batch_size * settings["minibatches"] == rows
+        assert model.clip_range(0.5) == settings["clip_range"] / 2
+        assert model.clip_range_vf is model.target_kl is None
+    if agent == "dqn":
+        steps = model.exploration_fraction * config.run.steps
+        assert steps == pytest.approx(settings["epsilon_steps"])
+        assert (settings["n_step"], settings["double"], settings["dueling"]) == (1, False, False)
+        assert model.train_freq.frequency == settings["update_period_steps"]
+        assert (model.gradient_steps, model.tau, model.buffer_size) == (1, 1, 30_000)
+    model.env.close()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("agent", "env"),
@@ -86,10 +142,10 @@ def test_both_sides_train_and_a_repeated_command_adds_nothing(
 ) -> None:
     if "MinAtar" in env:
         pytest.importorskip("minatar")
-    short = {**parity.DQN_SETTINGS, "warmup_steps": 100, "epsilon_steps": 200, "batch_size": 8}
-    monkeypatch.setattr(parity, "DQN_SETTINGS", short)
     case = parity.CASES[agent]
-    settings = short if agent == "dqn" else case.settings
+    settings = dict(case.settings)
+    if agent == "dqn":
+        settings |= {"warmup_steps": 100, "epsilon_steps": 200, "batch_size": 8}
     monkeypatch.setitem(
         parity.CASES, agent, dataclasses.replace(case, steps=SHORT, settings=settings)
     )
