@@ -2,17 +2,19 @@
 
     python scripts/study/tables.py scripts/results/study_a/verdicts.csv
 
-The rows are those of the primary measure, final return.
+The rows are those of the primary measure, final return. p belongs to the verdict: it is that of "no
+difference", and where no difference is larger than the margin, of "at least the margin".
 """
 
 import argparse
 import csv
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from why import short
 
-from wnrl.report.number_format import compact, difference, p_value
+from wnrl.report.number_format import MISSING, compact, difference, p_value
 from wnrl.report.verdicts.sentences import VERDICT_WORDS
 from wnrl.stats.verdict import Verdict
 
@@ -28,23 +30,34 @@ def main() -> None:
 
 def table(rows: Iterable[Mapping[str, str]]) -> Iterator[str]:
     """Yield the lines of the table."""
-    yield "| game | variant | mean | baseline's | difference | margin | p | verdict | runs |"
-    yield f"|{'---|' * 9}"
+    yield "| game | variant, compared with | means | difference | margin | p | verdict | runs |"
+    yield f"|{'---|' * 8}"
     for row in rows:
         if row["measure"] != "final_return":
             continue
-        ends = (float(row[name] or "nan") for name in ("difference", "low", "high"))
+        means, ends = (
+            [float(row[name] or "nan") for name in names]
+            for names in (("mean", "baseline_mean"), ("difference", "low", "high"))
+        )
+        claim = Verdict[row["verdict"].upper()]
+        p = row["equivalence_p_adjusted" if claim is Verdict.WITHIN_MARGIN else "p_adjusted"]
         cells = (
             short(row["env"]),
-            f"`{row['variant']}`",
-            *(compact(float(row[name])) for name in ("mean", "baseline_mean")),
+            f"`{row['variant']}`, `{row['baseline']}`",
+            ", ".join(map(known, means)),
             difference(*ends),
-            compact(float(row["margin"])) if row["margin"] else "none",
-            p_value(float(row["p_adjusted"] or "nan")),
-            VERDICT_WORDS[Verdict[row["verdict"].upper()]],
-            f"{row['runs']}, {row['baseline_runs']}",
+            known(float(row["margin"] or "nan")),
+            p_value(float(p or "nan")),
+            VERDICT_WORDS[claim],
+            f"{row['runs']} of {row['runs_asked']}, "
+            f"{row['baseline_runs']} of {row['baseline_runs_asked']}",
         )
         yield f"| {' | '.join(cells)} |"
+
+
+def known(value: float) -> str:
+    """Return a number, or a dash for NaN."""
+    return MISSING if math.isnan(value) else compact(value)
 
 
 if __name__ == "__main__":

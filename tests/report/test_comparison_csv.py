@@ -8,9 +8,10 @@ import pytest
 from made_results import made_result
 
 from wnrl.report import analyze
-from wnrl.report.comparison import Comparison
+from wnrl.report.comparison import Comparison, Variant
 from wnrl.report.data.comparison_csv import curves_csv, verdicts_csv
 from wnrl.stats.verdict import Verdict
+from wnrl.train.storage.run_status import RunState
 
 SCORES = {"none": (10.0, 11, 12, 13), "weight": (30.0, 31, 32, 33)}  # constant returns of a seed
 
@@ -51,6 +52,7 @@ def test_a_verdict_is_a_row_with_its_numbers(comparison: Comparison) -> None:
         "simultaneous_high": contrast.simultaneous.high,
         "hedges_g": contrast.effect.value,
         "p_adjusted": contrast.p,
+        "equivalence_p_adjusted": contrast.equivalence_p,
         "margin": contrast.margin,
     }.items():
         assert float(row[name]) == pytest.approx(number, rel=1e-5)
@@ -63,12 +65,41 @@ def test_what_is_not_known_is_empty() -> None:
     results = [made_result([1.0], norm=norm) for norm in SCORES]
     comparison = analyze.compare_runs(results, [], {}, [], np.random.default_rng(0))
     row = rows(verdicts_csv(comparison))[0]
-    assert (row["verdict"], row["difference"], row["low"], row["p_adjusted"]) == (
-        "undecided",
-        "0",
-        "",
-        "",
-    )
+    assert (row["verdict"], row["obstacle"], row["difference"]) == ("undecided", "few_seeds", "0")
+    assert [row[name] for name in ("low", "p_adjusted", "comparisons", "margin")] == [""] * 4
+
+
+def test_lost_runs_are_named_where_they_decide() -> None:
+    results = [
+        made_result([score] * 20, norm=norm, seed=seed)
+        for norm, scores in SCORES.items()
+        for seed, score in enumerate(scores)
+    ]
+    lost = [("Breakout", Variant("weight"), RunState.DIVERGED)] * 2
+    comparison = analyze.compare_runs(results, [], {}, [], np.random.default_rng(0), missing=lost)
+    row = rows(verdicts_csv(comparison))[0]
+    assert (row["verdict"], row["obstacle"]) == ("undecided", "lost_runs")
+    assert (row["runs"], row["runs_asked"], row["baseline_runs_asked"]) == ("4", "6", "4")
+    assert float(row["p_adjusted"]) < 0.05
+
+
+def test_a_swept_setting_is_a_column_and_every_pair_a_row() -> None:
+    results = [
+        made_result([score + rate] * 20, norm=norm, seed=seed, learning_rate=rate)
+        for norm in ("layer", "weight")
+        for rate in (1e-4, 1e-3)
+        for seed, score in enumerate(SCORES["none"])
+    ]
+    generator = np.random.default_rng(0)
+    comparison = analyze.compare_runs(results, [], {}, ["learning_rate"], generator)
+    found = rows(verdicts_csv(comparison))
+    assert {(row["variant"], row["norm"], row["learning_rate"]) for row in found} <= {
+        (f"{norm} {rate}", norm, rate)
+        for norm in ("layer", "weight")
+        for rate in ("0.0001", "0.001")
+    }
+    assert len({(row["variant"], row["baseline"]) for row in found}) == 6
+    assert {row["learning_rate"] for row in rows(curves_csv(comparison))} == {"0.0001", "0.001"}
 
 
 def test_a_curve_is_a_row_for_each_point(comparison: Comparison) -> None:

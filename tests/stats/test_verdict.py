@@ -42,6 +42,10 @@ def test_a_family_is_adjusted_together_and_what_cannot_be_tested_does_not_count(
     own = [float(each.safe_p()) for each in differences]
     np.testing.assert_allclose([each.p for each in judged if each.p == each.p], holm(own))
     assert judged[0].p == pytest.approx(3 * own[0])
+    within = [float(each.equivalence_p(10.0)) for each in differences]
+    found = [each.equivalence_p for each in judged if each.p == each.p]
+    np.testing.assert_allclose(found, holm(within))
+    assert found[2] == pytest.approx(3 * within[2])
 
 
 def test_without_a_margin_nothing_is_within_it() -> None:

@@ -136,7 +136,8 @@ class Contrast:
     difference: Interval  # variant minus baseline; 95%, Welch
     simultaneous: Interval  # holds together with those of the whole family
     effect: Interval  # Hedges' g
-    p: float  # adjusted by Holm's method; NaN if nothing could be tested
+    p: float  # of "no difference", by Holm's method; NaN if nothing could be tested
+    equivalence_p: float  # of "at least the margin", likewise; NaN without a margin
     family: int  # comparisons of the family
     margin: float  # NaN if the baseline's score above random play is unknown or not above 0
     verdict: Verdict

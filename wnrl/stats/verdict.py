@@ -55,10 +55,8 @@ def judge(family: Sequence[tuple[Difference | None, float]]) -> list[Judged]:
         [math.nan if each is None else float(each.equivalence_p(margin)) for each, margin in family]
     )
     return [
-        Judged(
-            Verdict.UNDECIDED if each is None else verdict(float(each.value), one, other),
-            one,
-            other,
+        Judged(Verdict.UNDECIDED if each is None else verdict(float(each.value), *both), *both)
+        for (each, _), both in zip(
+            family, zip(p.tolist(), equivalence_p.tolist(), strict=True), strict=True
         )
-        for (each, _), one, other in zip(family, p.tolist(), equivalence_p.tolist(), strict=True)
     ]

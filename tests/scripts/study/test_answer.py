@@ -47,6 +47,7 @@ def test_the_readme_has_what_stable_baselines3_showed() -> None:
         for line in (ROOT / "README.md").read_text().splitlines()
         if "docs/sb3_which.md" in line
     ]
+    assert len(contests) == 9
     for pair, (claim, *_) in contests:
         (row,) = [line for line in rows if f"{pair.agent.upper()} of" in line and pair.env in line]
         _, _, shown, undecided, _ = row.split("|")

@@ -4,18 +4,22 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from wnrl.report.comparison import Comparison, Contrast, Curve, VariantScores
+from wnrl.report.comparison import (
+    Comparison,
+    Contrast,
+    Curve,
+    Obstacle,
+    Variant,
+    VariantScores,
+)
 from wnrl.report.data.csv_text import csv_text, known
 from wnrl.stats.intervals import Interval
 
 Row = Mapping[str, Any]
 
-_VERDICT_COLUMNS = (
-    "measure",
-    "env",
-    "variant",
-    "baseline",
+_OF_VERDICTS = (
     "verdict",
+    "obstacle",
     "mean",
     "baseline_mean",
     "difference",
@@ -25,25 +29,29 @@ _VERDICT_COLUMNS = (
     "simultaneous_high",
     "hedges_g",
     "p_adjusted",
+    "equivalence_p_adjusted",
     "comparisons",
     "margin",
     "runs",
     "runs_asked",
     "baseline_runs",
     "baseline_runs_asked",
+    "decided_on_seeds",
 )
-_CURVE_COLUMNS = ("env", "variant", "agent_step", "mean", "low", "high", "seeds")
+_OF_CURVES = ("agent_step", "mean", "low", "high", "seeds")
 
 
 def verdicts_csv(comparison: Comparison) -> str:
     """Return one row for each comparison of two variants in a game, on each measure, as CSV.
 
+    What is not known is empty. `norm` and the swept settings name the variant as in scores.csv.
     `low` and `high` are the ends of the difference's own 95% interval; `simultaneous_low` and
-    `simultaneous_high` hold together with those of all comparisons. `mean` and `margin` are in the
-    unit of the measure, which is that of the column of the same name in scores.csv.
+    `simultaneous_high` hold together with those of all comparisons. Means, differences and the
+    margin are in the unit of the measure. If seeds were added in stages, there are no rows of area,
+    and difference, intervals and p are those of the newest decision, on so many seeds.
     """
     return csv_text(
-        _VERDICT_COLUMNS,
+        ("measure", "env", *_names(comparison), "baseline", *_OF_VERDICTS),
         (
             *_contrasts(comparison, comparison.contrasts, "final_return", lambda x: x.final),
             *_contrasts(comparison, comparison.areas, "area_under_curve", lambda x: x.area),
@@ -64,17 +72,20 @@ def _contrasts(
         if (found := interval(scores)) is not None
     }
     for each in contrasts:
+        tested = not math.isnan(each.p)
         yield {
             "measure": measure,
             "env": each.env,
-            "variant": each.variant.label,
+            **_name(comparison, each.variant),
             "baseline": each.baseline.label,
             "verdict": each.verdict.name.lower(),
-            "comparisons": each.family,
+            "obstacle": "" if each.obstacle is Obstacle.NONE else each.obstacle.name.lower(),
+            "comparisons": each.family if tested else "",
             "runs": each.counts.finished,
             "runs_asked": each.counts.asked,
             "baseline_runs": each.baseline_counts.finished,
             "baseline_runs_asked": each.baseline_counts.asked,
+            "decided_on_seeds": "" if each.stages is None else each.stages.seeds,
             **known(
                 {
                     "mean": means.get((each.env, each.variant)),
@@ -86,6 +97,7 @@ def _contrasts(
                     "simultaneous_high": each.simultaneous.high,
                     "hedges_g": each.effect.value,
                     "p_adjusted": each.p,
+                    "equivalence_p_adjusted": each.equivalence_p,
                     "margin": each.margin,
                 }
             ),
@@ -98,23 +110,30 @@ def curves_csv(comparison: Comparison) -> str:
     `mean` is over seeds, `low` and `high` are the ends of its 95% interval.
     """
     return csv_text(
-        _CURVE_COLUMNS,
+        ("env", *_names(comparison), *_OF_CURVES),
         (
-            row
+            {"env": game.env, **_name(comparison, scores.variant), **point}
             for game in comparison.games
             for scores in game.variants
             if scores.curve is not None
-            for row in _points(game.env, scores.variant.label, scores.curve)
+            for point in _points(scores.curve)
         ),
     )
 
 
-def _points(env: str, variant: str, curve: Curve) -> Iterator[Row]:
+def _names(comparison: Comparison) -> tuple[str, ...]:
+    return ("variant", "norm", *comparison.swept)
+
+
+def _name(comparison: Comparison, variant: Variant) -> Row:
+    values = dict(zip(comparison.swept, variant.values, strict=True))
+    return {"variant": variant.label, "norm": variant.norm, **values}
+
+
+def _points(curve: Curve) -> Iterator[Row]:
     for k, step in enumerate(curve.steps):
         if not math.isnan(curve.mean[k]):
             yield {
-                "env": env,
-                "variant": variant,
                 "agent_step": round(step),
                 "seeds": len(curve.seeds),
                 **known({"mean": curve.mean[k], "low": curve.low[k], "high": curve.high[k]}),

@@ -81,7 +81,7 @@ def contrasts(
         pessimistic = judged
     family = sum(not math.isnan(each.p) for each in judged)
     return tuple(
-        _contrast(pair, found.verdict, at_worst.verdict, found.p, max(1, family))
+        _contrast(pair, found, at_worst.verdict, max(1, family))
         for pair, found, at_worst in zip(observed, judged, pessimistic, strict=True)
     )
 
@@ -145,7 +145,8 @@ def _judged(family: Sequence[_Pair]) -> list[Judged]:
     return judge([(pair.difference if pair.testable else None, pair.margin) for pair in family])
 
 
-def _contrast(pair: _Pair, claim: Verdict, at_worst: Verdict, p: float, family: int) -> Contrast:
+def _contrast(pair: _Pair, judged: Judged, at_worst: Verdict, family: int) -> Contrast:
+    claim, p, equivalence_p = judged
     level = LEVEL / family
     found = pair.difference
     detectable, needed = math.nan, None
@@ -170,6 +171,7 @@ def _contrast(pair: _Pair, claim: Verdict, at_worst: Verdict, p: float, family: 
         simultaneous=_NOTHING if found is None else found.interval(1 - level),
         effect=_NOTHING if pair.groups is None else effect_size(*pair.groups),
         p=p,
+        equivalence_p=equivalence_p,
         family=family,
         margin=pair.margin,
         verdict=claim,

@@ -122,6 +122,7 @@ def _judged(contrast: Contrast, decisions: Sequence[StagedDecision], plan: Stage
                 simultaneous=intervals[1],
                 effect=Interval(contrast.effect.value, math.nan, math.nan),
                 p=math.nan if decision.p is None else decision.p,
+                equivalence_p=math.nan,
                 family=plan.family,
                 verdict=verdict,
                 obstacle=_obstacle(contrast, verdict, plan),
