@@ -10,9 +10,11 @@ import pytest
 from script_modules import load_script
 
 from wnrl.config import make_config
+from wnrl.report.number_format import difference
 from wnrl.train.build import build_env, build_network, resolve
 
 parity = load_script("parity/with_sb3.py")
+ROOT = Path(__file__).parents[2]
 SHORT = {"CartPole-v1": 600, "MinAtar/Breakout-v1": 600, "Breakout": 3_072}
 
 
@@ -159,3 +161,19 @@ def test_both_sides_train_and_a_repeated_command_adds_nothing(
     assert all(int(run["episodes"]) > 1 for run in runs)
     parity.main()
     assert table.read_text() == written
+
+
+def test_the_page_has_the_tables_of_the_rows() -> None:
+    page = (ROOT / "docs" / "reproducing.md").read_text()
+    contests = parity.verdicts(results("sb3_parity.csv"), peer="sb3")
+    assert len(contests) >= 9
+    assert "\n".join(parity.table(contests)) in page
+    (more,) = parity.verdicts(results("sb3_parity_a2c_acrobot.csv"), peer="sb3")
+    found = more.pair.difference.interval()
+    assert difference(found.value, found.low, found.high) in page
+    assert f"p = {more.judged.p:.2f}" in page
+
+
+def results(name: str) -> list[dict[str, str]]:
+    with (ROOT / "scripts" / "results" / name).open(newline="") as file:
+        return list(csv.DictReader(file))
