@@ -24,6 +24,7 @@ from wnrl.agents.transition import transition_of
 from wnrl.envs.vector import Actions, Flags, Observations, Step
 from wnrl.nn.networks.q_network import loss_view
 from wnrl.nn.norms.transition_values import Values
+from wnrl.rl.frame_stacks import NewestStacks
 from wnrl.rl.replay import Batch, Replay
 from wnrl.rl.schedules import linear
 from wnrl.rl.value_losses import value_loss
@@ -69,6 +70,7 @@ class DQN:
         self._generator = generator
         self._agent_steps = 0
         self._batch = replay.empty_batch(settings.batch_size)
+        self._stacks = NewestStacks(replay.stack, learner.device)
         self._acted_on: tuple[Observations, Flags] | None = None
 
     @property
@@ -81,13 +83,9 @@ class DQN:
     def act(self, obs: Observations, first: Flags) -> Actions:
         """Return epsilon-greedy actions (N,) for observations (N, ...)."""
         self._acted_on = (obs, first)
+        inputs = self._stacks.advance(obs, first)
         return epsilon_greedy(
-            self.learner.outputs,
-            obs,
-            self.epsilon,
-            self._num_actions,
-            self._generator,
-            self.learner.device,
+            self.learner.outputs, inputs, self.epsilon, self._num_actions, self._generator
         )
 
     def observe(self, step: Step) -> None:
@@ -151,6 +149,7 @@ class DQN:
         self.replay.load_state_dict(state["replay"])
         self._generator.bit_generator.state = state["generator"]
         self._agent_steps = state["agent_steps"]
+        self._stacks.forget()
 
 
 def epsilon_schedule(settings: DQNConfig, schedule_steps: int) -> Callable[[int], float]:

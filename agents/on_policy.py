@@ -15,6 +15,7 @@ from wnrl.agents.transition import transition_of
 from wnrl.envs.vector import Flags, Observations, ObservationSpec, Step
 from wnrl.nn.networks.recurrent import Recurrent
 from wnrl.nn.weight_norm.lstm import State
+from wnrl.rl.frame_stacks import NewestStacks
 from wnrl.rl.losses import masked_mean
 from wnrl.rl.returns import generalized_advantages
 from wnrl.rl.rollout import Rollout, RolloutBatch, shuffled
@@ -48,6 +49,7 @@ class Collector:
             clip_rewards: whether the learner sees rewards clipped to [-1, 1].
         """
         self._rollout = rollout
+        self._stacks = NewestStacks(rollout.stack, device)
         self._memory = memory
         self._device = device
         self._gamma = gamma
@@ -63,8 +65,8 @@ class Collector:
         return self._rollout.full
 
     def inputs(self, obs: Observations, first: Flags) -> tuple[Tensor, Tensor]:
-        """Return observations (N, ...) and first (N,) on the device."""
-        return torch.from_numpy(obs).to(self._device), torch.from_numpy(first).to(self._device)
+        """Return the observations to act on (N, ...) and first (N,), on the device."""
+        return self._stacks.advance(obs, first), torch.from_numpy(first).to(self._device)
 
     def acted(self, obs: Tensor, first: Flags, **extras: Tensor) -> None:
         """Remember the observations acted on, and by name what the agent stores with them (N,).
@@ -88,7 +90,8 @@ class Collector:
     def following(self) -> tuple[Tensor, Tensor]:
         """Return the observations (N, ...) after the last row and first (N,), on the device."""
         assert self._newest is not None, "following comes after observed"
-        return self.inputs(*self._newest)
+        obs, first = self._newest
+        return self._stacks.peek(obs, first), torch.from_numpy(first).to(self._device)
 
     def batch(self) -> RolloutBatch:
         """Return the rollout (T, N, ...) on the device."""
@@ -112,6 +115,7 @@ class Collector:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue where the state was taken."""
         self._rollout.load_state_dict(state["rollout"])
+        self._stacks.forget()
         self._memory.load_state_dict(state["memory"])
         if state["began"] is not None:
             h, c = (x.to(self._device) for x in state["began"])
@@ -133,6 +137,7 @@ def new_rollout(
         observation.shape,
         observation.dtype,
         extras,
+        stack=observation.stack,
         device=device,
     )
 

@@ -27,11 +27,10 @@ def explore(
 @torch.no_grad()
 def epsilon_greedy(
     values: Callable[[Tensor], Tensor],
-    obs: Observations,
+    obs: Tensor,
     epsilon: float,
     num_actions: int,
     generator: np.random.Generator,
-    device: torch.device,
 ) -> Actions:
     """Return actions (N,) for observations (N, ...): random with probability epsilon, else greedy.
 
@@ -40,7 +39,7 @@ def epsilon_greedy(
     exploring = generator.random(len(obs)) < epsilon
     actions: Actions = generator.integers(num_actions, size=len(obs))
     if not exploring.all():
-        q = values(torch.from_numpy(obs).to(device))  # (N, ...) -> (N, A)
+        q = values(obs)  # (N, ...) -> (N, A)
         actions = np.where(exploring, actions, q.argmax(1).cpu().numpy())
     return actions
 

@@ -34,6 +34,7 @@ from wnrl.nn.networks.q_network import loss_view
 from wnrl.nn.networks.recurrent import RecurrentQNetwork
 from wnrl.nn.weight_norm.lstm import State
 from wnrl.rl import losses
+from wnrl.rl.frame_stacks import NewestStacks
 from wnrl.rl.sequence_replay import SequenceReplay
 from wnrl.rl.sequences import Sequences, SequenceShape
 from wnrl.rl.value_losses import ValueLoss, ValueLosses, value_loss
@@ -127,6 +128,7 @@ class RecurrentDQN:
         self._epsilon = epsilon
         self._generator = generator
         self._memory = LSTMMemory(learner.network, replay.num_envs)
+        self._stacks = NewestStacks(replay.stack, learner.device)
         self._agent_steps = 0
         self._acted_on: tuple[Observations, Flags, State] | None = None
 
@@ -140,7 +142,8 @@ class RecurrentDQN:
     @torch.no_grad()
     def act(self, obs: Observations, first: Flags) -> Actions:
         """Return epsilon-greedy actions (N,); the network runs on every observation (N, ...)."""
-        inputs, begins = (torch.from_numpy(x).to(self.learner.device) for x in (obs, first))
+        inputs = self._stacks.advance(obs, first)
+        begins = torch.from_numpy(first).to(self.learner.device)
         h, c = (part.masked_fill(begins[:, None], 0.0) for part in self._memory.state)  # (1, N, H)
         self._acted_on = (obs, first, (h, c))
         q = self._memory.step(self.network.eval(), inputs, begins)  # (N, A)
@@ -215,6 +218,7 @@ class RecurrentDQN:
         self._memory.load_state_dict(state["memory"])
         self._generator.bit_generator.state = state["generator"]
         self._agent_steps = state["agent_steps"]
+        self._stacks.forget()
 
 
 def build(parts: AgentParts) -> RecurrentDQN:

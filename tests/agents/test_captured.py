@@ -8,6 +8,7 @@ make the trace of the captured call again. Triton's launches are noted in the sa
 
 import importlib
 from collections.abc import Callable
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
 
@@ -32,7 +33,7 @@ from wnrl.optim import normalizing_step
 from wnrl.optim import step as optim_step
 from wnrl.optim.normalizing_step import NormalizingOptimizer
 from wnrl.optim.step import ClippedStep, set_learning_rate
-from wnrl.rl import replay
+from wnrl.rl import frame_stacks, replay
 from wnrl.rl.frame_stacks import DeviceFrames, HostFrames
 from wnrl.rl.replay import Batch
 from wnrl.rl.rollout import RolloutBatch
@@ -337,6 +338,45 @@ def test_dqn_learns_from_its_replay_without_waiting_for_the_device(
     for _ in range(WARM_UP + 4):
         agent._learn()
     assert sum(graph.replays for graph in Traced.made) >= 3
+
+
+@pytest.mark.parametrize("name", [*AGENTS, "recurrent dqn"])
+def test_acting_sends_one_frame_of_each_environment(
+    name: str, gpu: torch.device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent, followed = [], []
+    joined = frame_stacks.following_stacks
+
+    def noted(stacks: Tensor, frames: np.ndarray, first: np.ndarray) -> Tensor:
+        sent.append(frames.shape)
+        followed.append(stacks)
+        return joined(stacks, frames, first)
+
+    monkeypatch.setattr(frame_stacks, "following_stacks", noted)
+    *kind, name = name.split()
+    agent = on_gpu(name, gpu, recurrent=bool(kind)) if kind else on_gpu(name, gpu)
+    obs, first = np.zeros((2, *IMAGE), np.uint8), np.zeros(2, np.bool_)
+
+    def act() -> None:
+        if name == "dqn":  # at random, since its warm-up has not ended
+            with suppress(NotImplementedError):  # a device without values chooses no action
+                agent.act(obs, first)
+        else:
+            agent._collector.inputs(obs, first)
+
+    for _ in range(3):
+        act()
+    assert sent == [(2, 1, *IMAGE[1:])] * 2
+    if name != "dqn":
+        agent._collector._newest = (obs, first)
+        assert agent._collector.following()[0].shape == (2, *IMAGE)
+        act()
+        assert followed[-1] is followed[-2]  # a value in between is no step
+    restored = agent if name == "dqn" else agent._collector
+    restored.load_state_dict(restored.state_dict())
+    sent.clear()
+    act()
+    assert not sent
 
 
 @pytest.mark.parametrize("norm", ["none", "weight", "batch", "spectral", "weight-standardization"])

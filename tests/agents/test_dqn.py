@@ -171,9 +171,9 @@ def test_epsilon_at_its_start_middle_and_end() -> None:
 
 def test_epsilon_is_the_share_of_random_actions() -> None:
     network = Table([[0.0, 1.0, 0.0]])
-    obs = np.zeros((4_000, 1), np.float32)
+    obs = torch.zeros(4_000, 1)
     for epsilon, share in ((0.0, 1.0), (0.3, 0.8), (1.0, 1 / 3)):
-        actions = epsilon_greedy(network, obs, epsilon, 3, np.random.default_rng(1), CPU)
+        actions = epsilon_greedy(network, obs, epsilon, 3, np.random.default_rng(1))
         assert np.mean(actions == 1) == pytest.approx(share, abs=0.03)
 
 

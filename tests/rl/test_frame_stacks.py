@@ -1,5 +1,6 @@
 """Stacks of frames on hand numbers: frames from before an episode's first are zeros."""
 
+from contextlib import closing
 from types import SimpleNamespace
 from typing import cast
 
@@ -7,15 +8,19 @@ import numpy as np
 import pytest
 import torch
 
+from wnrl.config import make_config
 from wnrl.rl import frame_stacks
 from wnrl.rl.frame_stacks import (
     DeviceFrames,
     HostFrames,
+    NewestStacks,
+    following_stacks,
     frames_for,
     gather_stacks,
     whole_stacks,
 )
 from wnrl.rl.row_store import Rows
+from wnrl.train.build import build_env, resolve
 
 
 def ring(frames: list[list[int]], firsts: list[list[int]]) -> Rows:
@@ -114,3 +119,57 @@ def test_only_a_gpu_is_sent_pinned_memory(is_cuda: bool, monkeypatch: pytest.Mon
 
 def test_without_a_gpu_the_rings_own_frames_are_read() -> None:
     assert type(frames_for(ring([[1]], [[1]]), 1, torch.device("cpu"))) is HostFrames
+
+
+def test_stacks_follow_each_other_as_the_emulators_own_do() -> None:
+    config = make_config({"env": "Breakout", "num_envs": 3, "max_episode_steps": 9, "threads": 1})
+    generator, firsts = np.random.default_rng(0), 0
+    with closing(build_env(resolve(config))) as env:
+        env.reset()
+        stacks = torch.from_numpy(env.obs.copy())
+        for _ in range(60):
+            env.send(generator.integers(env.num_actions, size=3))
+            step = env.recv()
+            stacks = following_stacks(stacks, step.obs[:, -1:], step.first)
+            np.testing.assert_array_equal(stacks, step.obs)
+            firsts += int(step.first.sum())
+    assert firsts >= 12
+    assert len(np.unique(step.obs)) > 3
+
+
+def test_a_device_gets_one_frame_after_the_observations_before_are_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    followed = []
+
+    def noted(stacks: torch.Tensor, frames: np.ndarray, first: np.ndarray) -> torch.Tensor:
+        followed.append((stacks, frames.shape, first))
+        return torch.empty_like(stacks)
+
+    monkeypatch.setattr(frame_stacks, "following_stacks", noted)
+    newest = NewestStacks(4, torch.device("meta"))
+    obs, first = np.zeros((2, 4, 6, 6), np.uint8), np.array([False, True])
+    start = newest.advance(obs, first)
+    assert (start.device.type, followed) == ("meta", [])
+    newest.peek(obs, first)
+    second = newest.advance(obs, first)
+    newest.advance(obs, first)
+    held = [stacks for stacks, *_ in followed]
+    assert list(map(id, held)) == list(map(id, (start, start, second)))
+    assert {shape for _, shape, _ in followed} == {(2, 1, 6, 6)}
+    newest.forget()
+    newest.advance(obs, first)
+    single = NewestStacks(1, torch.device("meta"))
+    for _ in range(2):
+        assert single.advance(obs[:, 0], first).shape == (2, 6, 6)
+    assert len(followed) == 3
+
+
+@pytest.mark.parametrize(("stack", "shape"), [(4, (2, 4, 6, 6)), (1, (2, 3))])
+def test_a_cpu_takes_the_observations_as_they_are(stack: int, shape: tuple[int, ...]) -> None:
+    newest = NewestStacks(stack, torch.device("cpu"))
+    for _ in range(3):
+        obs = np.ones(shape, np.float32)
+        seen = newest.advance(obs, np.zeros(2, np.bool_))
+        obs[0] = 7
+        assert seen[0].eq(7).all()  # the same memory

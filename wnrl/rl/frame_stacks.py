@@ -106,6 +106,64 @@ class DeviceFrames:
         torch.index_select(self._frames, 0, index, out=flat)
 
 
+class NewestStacks:
+    """The newest observations on a device, to act on.
+
+    A GPU gets the newest frame of each environment and takes the older ones from its own memory.
+    """
+
+    def __init__(self, stack: int, device: torch.device) -> None:
+        """Begin with no observations.
+
+        Args:
+            stack: S.
+            device: device of the network that acts.
+        """
+        self._device = device
+        self._joins = stack > 1 and device.type != "cpu"
+        self._held: Tensor | None = None  # the observations before; None: to be sent whole
+
+    def advance(self, obs: npt.NDArray[Any], first: npt.NDArray[np.bool_]) -> Tensor:
+        """Return the observations after those of the last call, (N, S, *frame) on the device.
+
+        Args:
+            obs: (N, S, *frame), or (N, *frame) where S is 1.
+            first: (N,) whether each is its episode's first.
+        """
+        newest = self.peek(obs, first)
+        if self._joins:
+            self._held = newest
+        return newest
+
+    def peek(self, obs: npt.NDArray[Any], first: npt.NDArray[np.bool_]) -> Tensor:
+        """Return the same, as if it had not been asked."""
+        if self._held is None:
+            return torch.from_numpy(obs).to(self._device)
+        return following_stacks(self._held, obs[:, -1:], first)
+
+    def forget(self) -> None:
+        """Follow nothing: the next observations have others before them."""
+        self._held = None
+
+
+def following_stacks(
+    stacks: Tensor, frames: npt.NDArray[Any], first: npt.NDArray[np.bool_]
+) -> Tensor:
+    """Return the observations (N, S, *frame) that follow `stacks` (N, S, *frame), on its device.
+
+    Args:
+        stacks: (N, S, *frame), oldest frame first.
+        frames: (N, 1, *frame), the new frames.
+        first: (N,) whether each is its episode's first, before which all frames are zeros.
+    """
+    newest = torch.empty_like(stacks[:, -1:])
+    put(np.ascontiguousarray(frames), newest)
+    begins = torch.empty(first.shape, dtype=torch.bool, device=stacks.device)
+    put(first, begins)
+    older = stacks[:, 1:].masked_fill(begins.view(-1, *[1] * (stacks.ndim - 1)), 0)
+    return torch.cat((older, newest), dim=1)
+
+
 def put(array: npt.NDArray[Any], out: Tensor) -> None:
     """Copy an array into a tensor of its shape and dtype, without waiting for the tensor's device.
 

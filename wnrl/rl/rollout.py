@@ -99,6 +99,7 @@ class Rollout:
         shape: shape of one environment's observation.
         dtype: dtype of observations, "uint8" or "float32"; they are stored unchanged.
         extras: names of numbers (N,) that the agent records when it acts, such as its value.
+        stack: frames along the first axis of an observation; 1 if nothing is stacked.
         device: device of the observations.
 
     Raises:
@@ -113,6 +114,7 @@ class Rollout:
         dtype: str,
         extras: tuple[str, ...] = ("value",),
         *,
+        stack: int = 1,
         device: torch.device | str = "cpu",
     ) -> None:
         if min(steps, num_envs, *shape) < 1:
@@ -121,6 +123,7 @@ class Rollout:
             )
         self.steps = steps
         self.num_envs = num_envs
+        self.stack = stack
         self.filled_rows = 0
         self._fields = {
             name: torch.empty(
