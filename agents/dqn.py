@@ -83,7 +83,7 @@ class DQN:
     def act(self, obs: Observations, first: Flags) -> Actions:
         """Return epsilon-greedy actions (N,) for observations (N, ...)."""
         self._acted_on = (obs, first)
-        inputs = self._stacks.advance(obs, first)
+        inputs, _ = self._stacks.advance(obs, first)
         return epsilon_greedy(
             self.learner.outputs, inputs, self.epsilon, self._num_actions, self._generator
         )

@@ -66,7 +66,7 @@ class Collector:
 
     def inputs(self, obs: Observations, first: Flags) -> tuple[Tensor, Tensor]:
         """Return the observations to act on (N, ...) and first (N,), on the device."""
-        return self._stacks.advance(obs, first), torch.from_numpy(first).to(self._device)
+        return self._stacks.advance(obs, first)
 
     def acted(self, obs: Tensor, first: Flags, **extras: Tensor) -> None:
         """Remember the observations acted on, and by name what the agent stores with them (N,).
@@ -90,8 +90,7 @@ class Collector:
     def following(self) -> tuple[Tensor, Tensor]:
         """Return the observations (N, ...) after the last row and first (N,), on the device."""
         assert self._newest is not None, "following comes after observed"
-        obs, first = self._newest
-        return self._stacks.peek(obs, first), torch.from_numpy(first).to(self._device)
+        return self._stacks.peek(*self._newest)
 
     def batch(self) -> RolloutBatch:
         """Return the rollout (T, N, ...) on the device."""

@@ -142,8 +142,7 @@ class RecurrentDQN:
     @torch.no_grad()
     def act(self, obs: Observations, first: Flags) -> Actions:
         """Return epsilon-greedy actions (N,); the network runs on every observation (N, ...)."""
-        inputs = self._stacks.advance(obs, first)
-        begins = torch.from_numpy(first).to(self.learner.device)
+        inputs, begins = self._stacks.advance(obs, first)
         h, c = (part.masked_fill(begins[:, None], 0.0) for part in self._memory.state)  # (1, N, H)
         self._acted_on = (obs, first, (h, c))
         q = self._memory.step(self.network.eval(), inputs, begins)  # (N, A)

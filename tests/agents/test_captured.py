@@ -347,7 +347,7 @@ def test_acting_sends_one_frame_of_each_environment(
     sent, followed = [], []
     joined = frame_stacks.following_stacks
 
-    def noted(stacks: Tensor, frames: np.ndarray, first: np.ndarray) -> Tensor:
+    def noted(stacks: Tensor, frames: np.ndarray, first: Tensor) -> Tensor:
         sent.append(frames.shape)
         followed.append(stacks)
         return joined(stacks, frames, first)

@@ -130,7 +130,7 @@ def test_stacks_follow_each_other_as_the_emulators_own_do() -> None:
         for _ in range(60):
             env.send(generator.integers(env.num_actions, size=3))
             step = env.recv()
-            stacks = following_stacks(stacks, step.obs[:, -1:], step.first)
+            stacks = following_stacks(stacks, step.obs[:, -1:], torch.from_numpy(step.first))
             np.testing.assert_array_equal(stacks, step.obs)
             firsts += int(step.first.sum())
     assert firsts >= 12
@@ -142,17 +142,18 @@ def test_a_device_gets_one_frame_after_the_observations_before_are_there(
 ) -> None:
     followed = []
 
-    def noted(stacks: torch.Tensor, frames: np.ndarray, first: np.ndarray) -> torch.Tensor:
+    def noted(stacks: torch.Tensor, frames: np.ndarray, first: torch.Tensor) -> torch.Tensor:
         followed.append((stacks, frames.shape, first))
         return torch.empty_like(stacks)
 
     monkeypatch.setattr(frame_stacks, "following_stacks", noted)
     newest = NewestStacks(4, torch.device("meta"))
     obs, first = np.zeros((2, 4, 6, 6), np.uint8), np.array([False, True])
-    start = newest.advance(obs, first)
+    start, begins = newest.advance(obs, first)
+    assert (begins.device.type, begins.shape) == ("meta", (2,))
     assert (start.device.type, followed) == ("meta", [])
     newest.peek(obs, first)
-    second = newest.advance(obs, first)
+    second, _ = newest.advance(obs, first)
     newest.advance(obs, first)
     held = [stacks for stacks, *_ in followed]
     assert list(map(id, held)) == list(map(id, (start, start, second)))
@@ -161,7 +162,7 @@ def test_a_device_gets_one_frame_after_the_observations_before_are_there(
     newest.advance(obs, first)
     single = NewestStacks(1, torch.device("meta"))
     for _ in range(2):
-        assert single.advance(obs[:, 0], first).shape == (2, 6, 6)
+        assert single.advance(obs[:, 0], first)[0].shape == (2, 6, 6)
     assert len(followed) == 3
 
 
@@ -170,6 +171,6 @@ def test_a_cpu_takes_the_observations_as_they_are(stack: int, shape: tuple[int, 
     newest = NewestStacks(stack, torch.device("cpu"))
     for _ in range(3):
         obs = np.ones(shape, np.float32)
-        seen = newest.advance(obs, np.zeros(2, np.bool_))
+        seen, _ = newest.advance(obs, np.zeros(2, np.bool_))
         obs[0] = 7
         assert seen[0].eq(7).all()  # the same memory

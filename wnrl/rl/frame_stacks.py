@@ -107,7 +107,7 @@ class DeviceFrames:
 
 
 class NewestStacks:
-    """The newest observations on a device, to act on.
+    """The newest observations on a device, to act on, and which of them begin an episode.
 
     A GPU gets the newest frame of each environment and takes the older ones from its own memory.
     """
@@ -123,44 +123,42 @@ class NewestStacks:
         self._joins = stack > 1 and device.type != "cpu"
         self._held: Tensor | None = None  # the observations before; None: to be sent whole
 
-    def advance(self, obs: npt.NDArray[Any], first: npt.NDArray[np.bool_]) -> Tensor:
-        """Return the observations after those of the last call, (N, S, *frame) on the device.
+    def advance(self, obs: npt.NDArray[Any], first: npt.NDArray[np.bool_]) -> tuple[Tensor, Tensor]:
+        """Return both on the device; the observations follow those of the last call.
 
         Args:
             obs: (N, S, *frame), or (N, *frame) where S is 1.
             first: (N,) whether each is its episode's first.
         """
-        newest = self.peek(obs, first)
+        newest, begins = self.peek(obs, first)
         if self._joins:
             self._held = newest
-        return newest
+        return newest, begins
 
-    def peek(self, obs: npt.NDArray[Any], first: npt.NDArray[np.bool_]) -> Tensor:
+    def peek(self, obs: npt.NDArray[Any], first: npt.NDArray[np.bool_]) -> tuple[Tensor, Tensor]:
         """Return the same, as if it had not been asked."""
+        begins = torch.from_numpy(first).to(self._device)
         if self._held is None:
-            return torch.from_numpy(obs).to(self._device)
-        return following_stacks(self._held, obs[:, -1:], first)
+            return torch.from_numpy(obs).to(self._device), begins
+        return following_stacks(self._held, obs[:, -1:], begins), begins
 
     def forget(self) -> None:
         """Follow nothing: the next observations have others before them."""
         self._held = None
 
 
-def following_stacks(
-    stacks: Tensor, frames: npt.NDArray[Any], first: npt.NDArray[np.bool_]
-) -> Tensor:
+def following_stacks(stacks: Tensor, frames: npt.NDArray[Any], first: Tensor) -> Tensor:
     """Return the observations (N, S, *frame) that follow `stacks` (N, S, *frame), on its device.
 
     Args:
         stacks: (N, S, *frame), oldest frame first.
         frames: (N, 1, *frame), the new frames.
-        first: (N,) whether each is its episode's first, before which all frames are zeros.
+        first: (N,) on that device, whether each is its episode's first, before which all frames
+            are zeros.
     """
     newest = torch.empty_like(stacks[:, -1:])
     put(np.ascontiguousarray(frames), newest)
-    begins = torch.empty(first.shape, dtype=torch.bool, device=stacks.device)
-    put(first, begins)
-    older = stacks[:, 1:].masked_fill(begins.view(-1, *[1] * (stacks.ndim - 1)), 0)
+    older = stacks[:, 1:].masked_fill(first.view(-1, *[1] * (stacks.ndim - 1)), 0)
     return torch.cat((older, newest), dim=1)
 
 
