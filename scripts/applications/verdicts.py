@@ -6,6 +6,7 @@ are a family: p-values are adjusted for it (Holm), and simultaneous intervals ho
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -63,8 +64,9 @@ def _family(
     groups = {
         variant: group([scale(measure.of(run)) for run in of]) for variant, of in runs.items()
     }
-    gains = [(welch(groups[other], groups[one]), margin) for one, other in pairs]  # less is better
-    for (one, other), judged in zip(pairs, judge(gains), strict=True):
+    found = [welch(groups[one], groups[other]) for one, other in pairs]
+    gains = [(replace(each, value=-each.value), margin) for each in found]  # less is better
+    for (one, other), each, judged in zip(pairs, found, judge(gains), strict=True):
         yield {
             "measure": measure.name,
             "variant": one.name,
@@ -72,7 +74,7 @@ def _family(
             "mean": _number(float(np.mean([measure.of(run) for run in runs[one]]))),
             "compared_with_mean": _number(float(np.mean([measure.of(run) for run in runs[other]]))),
             "unit": "ratio" if measure.ratio else "difference",
-            **_ends(welch(groups[one], groups[other]), measure.ratio, len(pairs)),
+            **_ends(each, measure.ratio, len(pairs)),
             "p_adjusted": _number(judged.p),
             "comparisons": len(pairs),
             "margin": measure.margin,

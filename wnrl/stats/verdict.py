@@ -56,7 +56,5 @@ def judge(family: Sequence[tuple[Difference | None, float]]) -> list[Judged]:
     )
     return [
         Judged(Verdict.UNDECIDED if each is None else verdict(float(each.value), *both), *both)
-        for (each, _), both in zip(
-            family, zip(p.tolist(), equivalence_p.tolist(), strict=True), strict=True
-        )
+        for (each, _), *both in zip(family, p.tolist(), equivalence_p.tolist(), strict=True)
     ]
