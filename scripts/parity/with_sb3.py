@@ -8,8 +8,8 @@ verdict.
     python scripts/parity/with_sb3.py --csv FILE
         [--agent ppo a2c dqn] [--env CartPole-v1 ...] [--seeds 10]
 
-The Atari game is for PPO alone and takes half an hour for both sides of a seed, so it has to be
-asked for: --agent ppo --env Breakout --seeds 3.
+The Atari game is for PPO alone, and by the rates of docs/speed.md both sides of a seed take about
+half an hour, so it has to be asked for: --agent ppo --env Breakout --seeds 3.
 """
 
 import argparse
@@ -133,7 +133,7 @@ class Policy:
         if is_minatar(env):
             return {"features_extractor_class": MinAtarExtractor, "net_arch": [], **self.own}
         if env == ATARI:
-            return {**self.own}
+            return dict(self.own)
         if actor_critic:
             arch = {"pi": [WIDTH, WIDTH], "vf": [WIDTH, WIDTH]}
             return {"activation_fn": nn.ReLU, "net_arch": arch, **self.own}
@@ -142,7 +142,12 @@ class Policy:
 
 def stock(env: str) -> Policy:
     """Return the policy that SB3 has for the environment's observations."""
-    return Policy("CnnPolicy" if is_minatar(env) or env == ATARI else "MlpPolicy")
+    return Policy("CnnPolicy" if has_images(env) else "MlpPolicy")
+
+
+def has_images(env: str) -> bool:
+    """Return whether the environment's observations are images."""
+    return is_minatar(env) or env == ATARI
 
 
 def sb3_ppo(env: str, steps: int, seed: int, policy: Policy) -> BaseAlgorithm:
@@ -277,7 +282,7 @@ ENVS = list(CASES["ppo"].steps)
 def ours(agent: str, env: str) -> dict[str, Any]:
     """Return the settings of wnrl's run, without its seed."""
     case = CASES[agent]
-    network = {} if is_minatar(env) or env == ATARI else case.control
+    network = {} if has_images(env) else case.control
     steps = case.steps[env]
     return {"env": env, "agent": agent, "steps": steps, **case.settings_in(env), **network}
 
