@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
 # Run one study of docs/answer.md:
-# scripts/study/run.sh a1|a|freeway|a2|b|c-dqn|c-pqn FOLDER [FLAG OF wnrl.compare ...]
-# Stop it at any time; the same command continues. Study a continues a1 in the same folder.
+# scripts/study/run.sh a1|a12|a|freeway|a2|b|c-dqn|c-pqn FOLDER [FLAG OF wnrl.compare ...]
+# Stop it at any time; the same command continues. a1 is part 1 of study a, a12 is parts 1 and 2, and a
+# is all three; each continues the one before in the same folder.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 study=$1 folder=$2
 shift 2
 common=(--import scripts.study.variants --threads 1 --eval-every-steps 0 "$@")
 part_1=(none weight layer-channel batch)
-part_2=(none-data weight-data weight-fixed-v projection rms hyperball)
+part_2=(none-data weight-data weight-fixed-v)
+part_3=(projection rms hyperball)
 small=(--norm none weight weight-data layer-channel)
 two=(--env MinAtar/Breakout-v1 MinAtar/Asterix-v1)
 four=("${two[@]}" MinAtar/Seaquest-v1 MinAtar/SpaceInvaders-v1)
@@ -18,13 +20,17 @@ a1)
   python -m wnrl.compare "${four[@]}" --agent pqn --steps 500_000 --norm "${part_1[@]}" \
     "${tuned[@]}" "${common[@]}" --out "$folder/a"
   ;;
-a)
+a12)
   python -m wnrl.compare "${four[@]}" --agent pqn --steps 500_000 --norm "${part_1[@]}" "${part_2[@]}" \
     "${tuned[@]}" "${common[@]}" --out "$folder/a"
   ;;
+a)
+  python -m wnrl.compare "${four[@]}" --agent pqn --steps 500_000 \
+    --norm "${part_1[@]}" "${part_2[@]}" "${part_3[@]}" "${tuned[@]}" "${common[@]}" --out "$folder/a"
+  ;;
 freeway)
   python -m wnrl.compare --env MinAtar/Freeway-v1 --agent pqn --steps 650_000 \
-    --norm "${part_1[@]}" "${part_2[@]}" "${tuned[@]}" "${common[@]}" --out "$folder/freeway"
+    --norm "${part_1[@]}" "${part_2[@]}" "${part_3[@]}" "${tuned[@]}" "${common[@]}" --out "$folder/freeway"
   ;;
 a2)
   python -m wnrl.compare "${two[@]}" --agent dqn --steps 200_000 --seeds 10 "${small[@]}" \
@@ -41,7 +47,7 @@ c-dqn | c-pqn)
     --steps 200_000 --seeds 5 --norm none weight layer batch "${common[@]}" --out "$folder/$study"
   ;;
 *)
-  echo "unknown study $study: a1, a, freeway, a2, b, c-dqn or c-pqn" >&2
+  echo "unknown study $study: a1, a12, a, freeway, a2, b, c-dqn or c-pqn" >&2
   exit 2
   ;;
 esac
