@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Run one study of docs/answer.md:
+# Run one study of docs/study_protocol.md:
 # scripts/study/run.sh a1|a12|a|freeway|a2|b|c-dqn|c-pqn FOLDER [FLAG OF wnrl.compare ...]
 # Stop it at any time; the same command continues. a1 is part 1 of study a, a12 is parts 1 and 2, and a
 # is all three; each continues the one before in the same folder.

@@ -1,63 +1,96 @@
-"""Print the verdicts of a study as a table in Markdown.
+"""Print the differences of a study as a table in Markdown, by variant and game.
 
     python scripts/study/tables.py scripts/results/study_a/verdicts.csv
+    python scripts/study/tables.py scripts/results/study_a/verdicts.csv --measure area
 
-The rows are those of the primary measure, final return. p belongs to the verdict: it is that of "no
-difference", and where no difference is larger than the margin, of "at least the margin".
+A difference without a verdict is undecided. p belongs to the verdict: it is that of "no
+difference", and within the margin, of "at least the margin".
 """
 
 import argparse
 import csv
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from why import short
+from markdown_table import lines, short
 
-from wnrl.report.number_format import MISSING, compact, difference, p_value
-from wnrl.report.verdicts.sentences import VERDICT_WORDS
+from wnrl.report.number_format import MISSING, compact, counted, difference, p_value
 from wnrl.stats.verdict import Verdict
+
+WORDS = {
+    Verdict.BETTER: "better",
+    Verdict.WORSE: "worse",
+    Verdict.WITHIN_MARGIN: "within the margin",
+}
+MEASURES = {"final-return": "final_return", "area": "area_under_curve"}
 
 
 def main() -> None:
-    """Print the table."""
+    """Print the table and what it rests on."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("verdicts", type=Path, help="the verdicts.csv of a report")
-    with parser.parse_args().verdicts.open(newline="") as file:
-        for line in table(csv.DictReader(file)):
-            print(line)
+    parser.add_argument("--measure", choices=MEASURES, default="final-return")
+    arguments = parser.parse_args()
+    rows = read(arguments.verdicts, arguments.measure)
+    for line in (*table(rows), "", counts(rows)):
+        print(line)
 
 
-def table(rows: Iterable[Mapping[str, str]]) -> Iterator[str]:
+def read(verdicts: Path, measure: str = "final-return") -> list[dict[str, str]]:
+    """Return the rows of a measure, one of `MEASURES`."""
+    with verdicts.open(newline="") as file:
+        return [row for row in csv.DictReader(file) if row["measure"] == MEASURES[measure]]
+
+
+def table(rows: Sequence[Mapping[str, str]]) -> Iterator[str]:
     """Yield the lines of the table."""
-    yield "| game | variant, compared with | means | difference | margin | p | verdict | runs |"
-    yield f"|{'---|' * 8}"
-    for row in rows:
-        if row["measure"] != "final_return":
-            continue
-        means, ends = (
-            [float(row[name] or "nan") for name in names]
-            for names in (("mean", "baseline_mean"), ("difference", "low", "high"))
-        )
-        claim = Verdict[row["verdict"].upper()]
-        p = row["equivalence_p_adjusted" if claim is Verdict.WITHIN_MARGIN else "p_adjusted"]
-        cells = (
-            short(row["env"]),
-            f"`{row['variant']}`, `{row['baseline']}`",
-            ", ".join(map(known, means)),
-            difference(*ends),
-            known(float(row["margin"] or "nan")),
-            p_value(float(p or "nan")),
-            VERDICT_WORDS[claim],
-            f"{row['runs']} of {row['runs_asked']}, "
-            f"{row['baseline_runs']} of {row['baseline_runs_asked']}",
-        )
-        yield f"| {' | '.join(cells)} |"
+    games = sorted({row["env"] for row in rows})
+    found = {(row["variant"], row["env"]): row for row in rows}
+    variants = list(dict.fromkeys(row["variant"] for row in rows))
+    of_games = [found[variants[0], game] for game in games]
+    yield from lines(
+        ["", *map(short, games)],
+        [
+            [
+                f"mean of `{rows[0]['baseline']}`",
+                *(known(row["baseline_mean"]) for row in of_games),
+            ],
+            ["margin", *(known(row["margin"]) for row in of_games)],
+            *([f"`{name}`", *(cell(found[name, game]) for game in games)] for name in variants),
+        ],
+    )
 
 
-def known(value: float) -> str:
-    """Return a number, or a dash for NaN."""
+def cell(row: Mapping[str, str]) -> str:
+    """Return the difference, and the verdict unless it is undecided."""
+    shown = difference(*(float(row[name] or "nan") for name in ("difference", "low", "high")))
+    claim = Verdict[row["verdict"].upper()]
+    if claim not in WORDS:
+        return shown
+    p = row["equivalence_p_adjusted" if claim is Verdict.WITHIN_MARGIN else "p_adjusted"]
+    return f"**{shown}**, {WORDS[claim]}, {is_p(float(p))}"
+
+
+def is_p(p: float) -> str:
+    """Return `p = 0.032` or `p < 0.001`."""
+    text = p_value(p)
+    return f"p {text}" if text.startswith("<") else f"p = {text}"
+
+
+def known(number: str) -> str:
+    """Return a number of a CSV file, or a dash where there is none."""
+    value = float(number or "nan")
     return MISSING if math.isnan(value) else compact(value)
+
+
+def counts(rows: Sequence[Mapping[str, str]]) -> str:
+    """Return how many comparisons and runs a table rests on."""
+    sides = {(row["env"], row["variant"]): (row["runs"], row["runs_asked"]) for row in rows}
+    for row in rows:
+        sides[row["env"], row["baseline"]] = row["baseline_runs"], row["baseline_runs_asked"]
+    finished, asked = (sum(map(int, column)) for column in zip(*sides.values(), strict=True))
+    return f"{counted(len(rows), 'comparison')}, {finished} of {asked} runs finished"
 
 
 if __name__ == "__main__":

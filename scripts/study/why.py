@@ -1,9 +1,9 @@
-"""Test the explanations of docs/answer.md, study D, on the judged runs of study A.
+"""Test the explanations of docs/study_protocol.md, study D, on the judged runs of study A.
 
     python scripts/study/why.py runs/study/a
 
-It prints two tables in Markdown: what the data say of each explanation in each game, and the last
-readings of the instruments, averaged over seeds.
+It prints two tables in Markdown: what the data say of each explanation in each game, where they
+decide, and the last readings of the instruments, averaged over seeds.
 """
 
 import argparse
@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from archive import instruments
+from markdown_table import lines, short
+from tables import is_p
 
-from wnrl.report.number_format import compact, counted, difference, p_value
+from wnrl.report.number_format import MISSING, compact, counted, difference
 from wnrl.report.run_result import Result, find_runs, read_result
 from wnrl.stats.difference import Difference, welch
 from wnrl.stats.intervals import group
@@ -26,6 +28,7 @@ from wnrl.stats.verdict import LEVEL
 TAGS = ("angle", "v_growth", "gradient_clipped", "dormant_0.025", "srank")  # of the instruments
 LEAST_RUNS = 2  # of a variant in a game
 GAMES = 4  # of the protocol, in each of which every prediction is tested
+NOTHING = ("undecided", "descriptive (undecided)")  # not repeated in the table
 
 
 class Prediction(NamedTuple):
@@ -112,56 +115,81 @@ def explanations(found: Sequence[Tested]) -> Iterator[str]:
     planned = max(len(PREDICTIONS) * GAMES, len(found))
     p_values = [float(each.found.safe_p()) for each in found]
     adjusted = holm(p_values + [1.0] * (planned - len(found)))[: len(found)]
-    yield "| pair | game | difference | p | learning rates | explanation | predicts | data |"
-    yield f"|{'---|' * 8}"
+    games = sorted({each.game for each in found})
+    of_pair: dict[Prediction, dict[str, tuple[Tested, float]]] = {}
     for each, p in zip(found, adjusted, strict=True):
-        prediction, interval = each.prediction, each.found.interval()
-        cells = (
-            f"`{prediction.variant}` and `{prediction.other}`",
-            short(each.game),
-            difference(interval.value, interval.low, interval.high),
-            p_value(float(p)),
-            ", ".join(f"{rate:g}" for rate in each.rates),
-            prediction.explanation,
-            "higher" if prediction.sign > 0 else "lower",
-            each.says(float(p)),
-        )
-        yield f"| {' | '.join(cells)} |"
+        of_pair.setdefault(each.prediction, {})[each.game] = each, float(p)
+    yield from lines(
+        ["pair", "explanation", "predicts", "learning rates", *map(short, games)],
+        (
+            [
+                f"`{prediction.variant}` and `{prediction.other}`",
+                prediction.explanation,
+                "higher" if prediction.sign > 0 else "lower",
+                _rates(each for each, _ in tests.values()),
+                *(_cell(*tests[game]) if game in tests else MISSING for game in games),
+            ]
+            for prediction, tests in of_pair.items()
+        ),
+    )
+
+
+def _rates(tests: Iterable[Tested]) -> str:
+    """Return the learning rates of a pair, which are the same in all games of a study."""
+    return "; ".join(dict.fromkeys(", ".join(f"{x:g}" for x in each.rates) for each in tests))
+
+
+def _cell(tested: Tested, p: float) -> str:
+    """Return the difference, and what it says unless that is nothing."""
+    interval = tested.found.interval()
+    shown = difference(interval.value, interval.low, interval.high)
+    says = tested.says(p)
+    return shown if says in NOTHING else f"**{shown}**, {says}, {is_p(p)}"
 
 
 def readings(results: Iterable[Result]) -> Iterator[str]:
     """Yield the lines of the table of instruments: the last readings of the runs that are done.
 
-    They are averaged over seeds; a reading of several layers is their mean.
+    They are averaged over layers and seeds; a cell has the lowest and the highest game.
     """
-    means: dict[tuple[str, str], list[Mapping[str, float]]] = {}
+    of_seeds: dict[tuple[str, str], list[Mapping[str, float]]] = {}
     for result in filter(attrgetter("done"), results):
-        key = (result.config.run.env, result.config.run.norm)
-        means.setdefault(key, []).append(last_readings(result.folder))
-    yield f"| game | variant | {' | '.join(f'`{tag}`' for tag in TAGS)} |"
-    yield f"|{'---|' * (2 + len(TAGS))}"
-    for (game, norm), of_seeds in means.items():
-        cells = []
-        for tag in TAGS:
-            values = [x[tag] for x in of_seeds if tag in x]
-            cells.append(compact(statistics.fmean(values)) if values else "")
-        yield f"| {short(game)} | `{norm}` | {' | '.join(cells)} |"
+        key = (result.config.run.norm, result.config.run.env)
+        of_seeds.setdefault(key, []).append(last_readings(result.folder))
+    of_games: dict[str, list[Mapping[str, float]]] = {}
+    for (norm, _), seeds in of_seeds.items():
+        of_games.setdefault(norm, []).append(_means(seeds))
+    yield from lines(
+        ["variant", *(f"`{tag}`" for tag in TAGS)],
+        (
+            [f"`{norm}`", *(_range([game[tag] for game in games if tag in game]) for tag in TAGS)]
+            for norm, games in of_games.items()
+        ),
+    )
+
+
+def _means(seeds: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return the mean of each reading over the seeds that have it."""
+    found: dict[str, list[float]] = {}
+    for tag, value in (item for seed in seeds for item in seed.items()):
+        found.setdefault(tag, []).append(value)
+    return {tag: statistics.fmean(values) for tag, values in found.items()}
+
+
+def _range(values: Sequence[float]) -> str:
+    """Return `0.118 to 0.168`, one number where both are the same, nothing without any."""
+    return " to ".join(dict.fromkeys(compact(end(values)) for end in (min, max) if values))
 
 
 def last_readings(run: Path) -> dict[str, float]:
     """Return the last reading of each of `TAGS`, averaged over layers."""
     rows = sorted(instruments(run), key=itemgetter(1))
     newest = {tag: value for tag, _, value in rows}
-    found: dict[str, list[float]] = {}
-    for tag, value in newest.items():
-        _, name, *_ = tag.split("/")
-        found.setdefault(name, []).append(value)
-    return {tag: statistics.fmean(found[tag]) for tag in TAGS if tag in found}
-
-
-def short(game: str) -> str:
-    """Return `Breakout` for `MinAtar/Breakout-v1`."""
-    return game.removeprefix("MinAtar/").removesuffix("-v1")
+    return {
+        tag: statistics.fmean(values)
+        for tag in TAGS
+        if (values := [value for name, value in newest.items() if name.split("/")[1] == tag])
+    }
 
 
 if __name__ == "__main__":

@@ -18,21 +18,20 @@ ROOT = Path(__file__).parents[3]
 RESULTS = ROOT / "scripts" / "results" / "study_a"
 
 
-def verdicts() -> list[dict[str, str]]:
-    with (RESULTS / "verdicts.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
+VERDICTS = RESULTS / "verdicts.csv"
 
 
-def test_the_page_has_the_table_of_the_verdicts() -> None:
-    table = "\n".join(tables.table(verdicts()))
-    assert table.count("\n") >= 13
-    assert table in (ROOT / "docs" / "answer.md").read_text()
+def test_the_page_has_the_table_of_the_verdicts_and_what_it_rests_on() -> None:
+    page = (ROOT / "docs" / "answer.md").read_text()
+    rows = tables.read(VERDICTS)
+    assert len(rows) >= 12
+    assert "\n".join(tables.table(rows)) in page
+    assert tables.counts(rows) in page
 
 
 def test_the_readme_has_every_difference_that_is_shown() -> None:
     readme = (ROOT / "README.md").read_text()
-    shown = [row for row in verdicts() if row["verdict"] in {"better", "worse"}]
-    final = [row for row in shown if row["measure"] == "final_return"]
+    final = [row for row in tables.read(VERDICTS) if row["verdict"] in {"better", "worse"}]
     assert final
     for row in final:
         ends = (float(row[name]) for name in ("difference", "low", "high"))
@@ -64,9 +63,17 @@ def test_the_archived_runs_give_the_committed_report(tmp_path: Path) -> None:
     pytest.importorskip("minatar")
     study = tmp_path / "a"
     assert archive.unpack(RESULTS, study) >= 240
-    command = [sys.executable, "-m", "wnrl.compare", "--report-only", str(study)]
-    command += ["--import", "scripts.study.variants"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
+
+    def printed(*command: str) -> str:
+        whole = [sys.executable, *command]
+        ended = subprocess.run(whole, cwd=ROOT, env=environment, check=True, stdout=subprocess.PIPE)
+        return ended.stdout.decode()
+
+    printed("-m", "wnrl.compare", "--report-only", str(study), "--import", "scripts.study.variants")
     for name in ("summary.md", "scores.csv", "verdicts.csv", "curves.csv"):
         assert (study / name).read_bytes() == (RESULTS / name).read_bytes(), name
+    page = (ROOT / "docs" / "answer.md").read_text()
+    pairs, readings = printed("scripts/study/why.py", str(study)).strip().split("\n\n")
+    assert pairs in page
+    assert readings in page

@@ -29,9 +29,16 @@ LOW, HIGH = [9.0, 10.0, 11.0] * 3, [19.0, 20.0, 21.0] * 3
 
 def said(results: list[Result]) -> dict[str, str]:
     """What the data say, by pair; one game."""
+    return {
+        pair: cell.split("**, ")[1].rsplit(", p ", 1)[0] if "**" in cell else "undecided"
+        for pair, *_, cell in rows_of(results)
+    }
+
+
+def rows_of(results: list[Result]) -> list[list[str]]:
+    """The cells of the table of explanations."""
     _, _, *rows = why.explanations(why.tested(results))
-    cells = [row.strip("| ").split(" | ") for row in rows]
-    return {row[0].replace("`", ""): row[-1] for row in cells}
+    return [row.strip("| ").replace("`", "").split(" | ") for row in rows]
 
 
 def test_an_explanation_is_consistent_only_if_the_difference_has_its_sign() -> None:
@@ -69,10 +76,25 @@ def test_p_is_adjusted_for_all_tests_of_the_protocol() -> None:
     alone = float(one.found.safe_p())
     assert alone == pytest.approx(0.017, abs=0.001)  # t = 3 with 8 degrees of freedom
     assert one.says(alone) == "consistent"
-    *_, row = why.explanations([one])
-    cells = row.strip("| ").split(" | ")
-    assert float(cells[3]) == pytest.approx(24 * alone, rel=0.02)
-    assert cells[-1] == "undecided"
+    assert said(results) == {"weight and none": "undecided"}
+    far = [*runs("none", [1.0, 2.0, 3.0, 4.0, 5.0]), *runs("weight", [7.0, 8.0, 9.0, 10.0, 11.0])]
+    (one,) = why.tested(far)
+    ((*_, cell),) = rows_of(far)
+    text, p = cell.rsplit(" = ", 1)
+    assert text == "**+6.0 [+3.7, +8.3]**, consistent, p"
+    assert float(p) == pytest.approx(24 * float(one.found.safe_p()), rel=0.05)
+
+
+def test_a_pair_has_a_row_and_a_game_a_column() -> None:
+    seaquest = "MinAtar/Seaquest-v1"
+    both = [*runs("none", LOW, env=seaquest), *runs("weight", LOW, rate=5e-4, env=seaquest)]
+    results = [*both, *runs("none", LOW), *runs("hyperball", HIGH)]
+    titles, _, *_ = why.explanations(why.tested(results))
+    assert titles.endswith("| learning rates | Breakout | Seaquest |")
+    weight, hyperball = rows_of(results)
+    assert weight[-3:] == ["0.0005, 0.001", "–", "+0.00 [−0.87, +0.87]"]
+    assert hyperball[-1] == "–"
+    assert hyperball[-2].startswith("**+10.00 [+9.13, +10.87]**, consistent, p < 0.001")
 
 
 def test_the_last_reading_of_all_layers_is_averaged_over_seeds(tmp_path: Path) -> None:
@@ -85,7 +107,19 @@ def test_the_last_reading_of_all_layers_is_averaged_over_seeds(tmp_path: Path) -
         (folder / "instruments.csv").write_text("\n".join(rows) + "\n")
         results.append(dataclasses.replace(runs("weight", [1.0])[0], folder=folder))
     *_, row = why.readings(results)
-    assert row == "| Breakout | `weight` | 3 |  |  |  | 55 |"
+    assert row == "| `weight` | 3 |  |  |  | 55 |"
+
+
+def test_readings_are_those_of_the_lowest_and_the_highest_game(tmp_path: Path) -> None:
+    results = []
+    for game, value in (("Seaquest", 0.5), ("Breakout", 0.125), ("Asterix", 0.25)):
+        folder = tmp_path / game
+        folder.mkdir()
+        (folder / "instruments.csv").write_text(f"tag,agent_step,value\nnorm/srank,1,{value}\n")
+        (run,) = runs("none", [1.0], env=f"MinAtar/{game}-v1")
+        results.append(dataclasses.replace(run, folder=folder))
+    *_, row = why.readings(results)
+    assert row == "| `none` |  |  |  |  | 0.125 to 0.5 |"
 
 
 def test_one_run_of_a_variant_is_not_tested() -> None:
@@ -110,5 +144,10 @@ def test_the_runs_of_the_studys_own_variants_are_read(tmp_path: Path) -> None:
             check=True,
         )
     pair, readings = ended.stdout.split("\n\n")
-    assert pair.splitlines()[-1].startswith("| `none-data` and `none` | toy/Catch | ")
-    assert [line.split(" | ")[1] for line in readings.splitlines()[2:]] == ["`none-data`", "`none`"]
+    assert pair.splitlines()[-1].startswith(
+        "| `none-data` and `none` | it is the initialization | "
+    )
+    assert [line.split(" | ")[0] for line in readings.splitlines()[2:]] == [
+        "| `none-data`",
+        "| `none`",
+    ]
