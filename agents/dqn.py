@@ -8,13 +8,13 @@ nothing here asks which one it is.
 Dimension key: B batch, N environments, A actions.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
 
-from wnrl.agents.learner import Learner
+from wnrl.agents.learner import Learner, Update
 from wnrl.agents.policies import GreedyPolicy, epsilon_greedy
 from wnrl.agents.record import AgentParts
 from wnrl.agents.recurrence import NoMemory
@@ -28,6 +28,8 @@ from wnrl.rl.frame_stacks import NewestStacks
 from wnrl.rl.replay import Batch, Replay
 from wnrl.rl.schedules import linear
 from wnrl.rl.value_losses import value_loss
+
+AT_ONCE = 4  # most updates that are one graph; their batches are drawn before the first of them
 
 
 class DQN:
@@ -69,7 +71,7 @@ class DQN:
         self._epsilon = epsilon
         self._generator = generator
         self._agent_steps = 0
-        self._batch = replay.empty_batch(settings.batch_size)
+        self._buffers: list[Batch] = []  # the memory of its batches
         self._stacks = NewestStacks(replay.stack, learner.device)
         self._acted_on: tuple[Observations, Flags] | None = None
 
@@ -103,18 +105,27 @@ class DQN:
     def update(self) -> dict[str, Tensor] | None:
         """Do every update due since the warm-up; return the metrics of the newest."""
         due, metrics = self._settings.updates(self._agent_steps), None
-        while self.learner.updates < due and len(self.replay) > 0:
-            metrics = self._learn()
+        while (count := min(due - self.learner.updates, AT_ONCE)) > 0 and len(self.replay) > 0:
+            metrics = self._learn(count)
         self._target.follow(self._agent_steps)
         return metrics
 
-    def _learn(self) -> dict[str, Tensor]:
-        return self._learn_from(self.replay.sample(self._settings.batch_size, out=self._batch))
+    def _learn(self, updates: int) -> dict[str, Tensor]:
+        size = self._settings.batch_size
+        while len(self._buffers) < updates:
+            self._buffers.append(self.replay.empty_batch(size))
+        return self._learn_from(
+            *(self.replay.sample(size, out=out) for out in self._buffers[:updates])
+        )
 
-    def _learn_from(self, batch: Batch) -> dict[str, Tensor]:
-        learning_batch = self._values.learning_batch(batch.s_tm1, batch.s_t)
-        metrics = self.learner.step(self._td_loss, batch, batch.s_tm1, learning_batch)
-        return {**metrics, "train/grad_norm": self.learner.optimizer.grad_norm}
+    def _learn_from(self, *batches: Batch) -> dict[str, Tensor]:
+        rows = [len(batch.a_tm1) for batch in batches]
+        *_, newest = self.learner.steps(self._td_loss, self._updates, batches, rows)
+        return {**newest, "train/grad_norm": self.learner.optimizer.grad_norm}
+
+    def _updates(self, batches: tuple[Batch, ...]) -> Iterator[Update[Batch]]:
+        for batch in batches:
+            yield Update(batch, batch.s_tm1, self._values.learning_batch(batch.s_tm1, batch.s_t))
 
     def _td_loss(self, online: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         s_tm1, a_tm1, r_t, discount_t, s_t = batch

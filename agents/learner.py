@@ -1,10 +1,10 @@
 """One update of a network, written once for every agent."""
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -18,15 +18,29 @@ from wnrl.nn.weight_norm.parametrization import computed_weights
 from wnrl.optim.step import StepOptimizer
 from wnrl.rl.problem import Problem
 
+Data = TypeVar("Data")
 Inputs = TypeVar("Inputs")
 Report = TypeVar("Report")
+
+
+class Update(NamedTuple, Generic[Inputs]):
+    """What an update learns from: the arguments of `Learner.step` after the loss."""
+
+    inputs: Inputs
+    obs: Tensor
+    learning_batch: Tensor | None = None
 
 
 class UpdateObserver(Protocol):
     """Watches every update and changes nothing."""
 
-    def looks(self, rows: int) -> bool:
-        """Return whether the next update, from so many rows, needs `before_step`."""
+    def looks(self, rows: int, ahead: int = 0) -> bool:
+        """Return whether an update needs `before_step`.
+
+        Args:
+            rows: B, of its batch.
+            ahead: updates that come before it; 0 for the next.
+        """
         ...
 
     def before_step(self, obs: Tensor, learning_batch: Tensor) -> None:
@@ -47,7 +61,7 @@ class UpdateObserver(Protocol):
 class Unobserved:
     """Observer that does nothing."""
 
-    def looks(self, rows: int) -> bool:
+    def looks(self, rows: int, ahead: int = 0) -> bool:
         """Return False."""
         return False
 
@@ -64,9 +78,9 @@ class Observers:
     def __init__(self, *observers: UpdateObserver) -> None:
         self._observers = observers
 
-    def looks(self, rows: int) -> bool:
-        """Return whether any of them needs `before_step` at the next update."""
-        return any(observer.looks(rows) for observer in self._observers)
+    def looks(self, rows: int, ahead: int = 0) -> bool:
+        """Return whether any of them needs `before_step` at that update."""
+        return any(observer.looks(rows, ahead) for observer in self._observers)
 
     def before_step(self, obs: Tensor, learning_batch: Tensor) -> None:
         """Let all look at the gradients."""
@@ -148,21 +162,46 @@ class Learner:
         Returns:
             The report.
         """
-        optimizer = self.optimizer
-        report: Report
-        if self._make_graph and optimizer.capturable and not self.observer.looks(len(obs)):
-            optimizer.write_settings_()
-            update = self._captured_of(self._update, loss)
-            report, optimizer.grad_norm = update(inputs)
-        else:
-            report = self._differentiate(loss, inputs)
-            self.problem = Problem(partial(_first, loss), inputs, len(obs))
-            self.observer.before_step(obs, obs if learning_batch is None else learning_batch)
-            self._advance()
-        self.observer.after_step()
-        self.updates += 1
-        HEARTBEAT.beat()
+        if self._captures([len(obs)]):
+            self.optimizer.write_settings_()
+            report: Report
+            report, grad_norm = self._captured_of(self._update, loss)(inputs)
+            self._count(grad_norm)
+            return report
+        report = self._differentiate(loss, inputs)
+        self.problem = Problem(partial(_first, loss), inputs, len(obs))
+        self.observer.before_step(obs, obs if learning_batch is None else learning_batch)
+        self._advance()
+        self._count(self.optimizer.grad_norm)
         return report
+
+    def steps(
+        self,
+        loss: Callable[[nn.Module, Inputs], tuple[Tensor, Report]],
+        batches: Callable[[Data], Iterator[Update[Inputs]]],
+        data: Data,
+        rows: Sequence[int],
+    ) -> list[Report]:
+        """Take several updates, which are one graph where graphs are made.
+
+        Args:
+            loss: as in `step`.
+            batches: data -> what each update learns from, in turn; where graphs are made it is
+                closed and stays the same, like `loss`.
+            data: tensors.
+            rows: B of each update.
+
+        Returns:
+            Their reports.
+        """
+        if not self._captures(rows):
+            return [self.step(loss, *update) for update in batches(data)]
+        self.optimizer.write_settings_()  # one learning rate for all of them
+        reports = []
+        for report, grad_norm in self._captured_of(self._all_updates, loss, batches)(data):
+            self._count(grad_norm)
+            reports.append(report)
+        return reports
 
     def number(self, value: float) -> Any:
         """Return a number that changes between updates in the form in which a loss takes it.
@@ -176,6 +215,23 @@ class Learner:
     @torch.no_grad()
     def _evaluated(self, obs: Tensor) -> Any:
         return in_mode(self.network, training=False)(obs)
+
+    def _captures(self, rows: Sequence[int]) -> bool:
+        """Return whether the next updates, from so many rows each, are one graph."""
+        if self._make_graph is None or not self.optimizer.capturable:
+            return False
+        return not any(self.observer.looks(count, ahead) for ahead, count in enumerate(rows))
+
+    def _count(self, grad_norm: Tensor) -> None:
+        """Count an update that has been done."""
+        self.optimizer.grad_norm = grad_norm
+        self.observer.after_step()
+        self.updates += 1
+        HEARTBEAT.beat()
+
+    def _all_updates(self, loss: Any, batches: Any, data: Any) -> list[tuple[Any, Tensor]]:
+        """Take whole updates; return the report and the gradient norm of each."""
+        return [self._update(loss, update.inputs) for update in batches(data)]
 
     def _update(self, loss: Any, inputs: Any) -> tuple[Any, Tensor]:
         """Take a whole update; return the report and the gradient norm."""

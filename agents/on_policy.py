@@ -203,8 +203,31 @@ class Minibatch(NamedTuple):
         return each_tensor(unrolled, lambda x: x.flatten(0, 1))  # (T, n, ...) -> (T n, ...)
 
 
-# (rollout (T, N, ...), its initial state, number of minibatches, generator) -> minibatches
-Minibatches = Callable[[RolloutBatch, State | None, int, np.random.Generator], Iterator[Minibatch]]
+class Pass(NamedTuple):
+    """One pass over a rollout, in minibatches."""
+
+    rollout: RolloutBatch  # (M, ...) rows, or (T, N, ...) with a memory
+    parts: tuple[Tensor, ...]  # (B,) rows of each minibatch, or its (n,) environments
+    initial_state: State | tuple[()] = ()  # before the first row, with a memory
+
+    def minibatches(self) -> Iterator[Minibatch]:
+        """Yield a copy of each part."""
+        for index in self.parts:
+            if self.initial_state:
+                h, c = self.initial_state
+                rows = self.rollout.envs(index)  # (T, n, ...)
+                yield Minibatch(rows.flat(), (rows, (h[:, index], c[:, index])))
+            else:
+                yield Minibatch(self.rollout.take(index))
+
+    def rows(self) -> list[int]:
+        """Return B of each minibatch."""
+        steps = len(self.rollout.action) if self.initial_state else 1
+        return [steps * len(index) for index in self.parts]
+
+
+# (rollout (T, N, ...), its initial state, number of minibatches, generator) -> a pass
+Deal = Callable[[RolloutBatch, State | None, int, np.random.Generator], Pass]
 
 
 def shuffled_rows(
@@ -212,11 +235,10 @@ def shuffled_rows(
     initial_state: State | None,
     parts: int,
     generator: np.random.Generator,
-) -> Iterator[Minibatch]:
-    """Yield all rows once, in random order, each by itself."""
+) -> Pass:
+    """Return a pass over all rows once, in random order, each by itself."""
     flat = rollout.flat()  # (T, N, ...) -> (T N, ...)
-    for index in shuffled(len(flat.action), parts, generator, flat.action.device):
-        yield Minibatch(flat.take(index))
+    return Pass(flat, tuple(shuffled(len(flat.action), parts, generator, flat.action.device)))
 
 
 def shuffled_sequences(
@@ -224,10 +246,8 @@ def shuffled_sequences(
     initial_state: State | None,
     parts: int,
     generator: np.random.Generator,
-) -> Iterator[Minibatch]:
-    """Yield all environments once, in random order, each with its T rows and the state before."""
+) -> Pass:
+    """Return a pass over all environments once, in random order, each with its T rows."""
     assert initial_state is not None, "a recurrent network has a state"
-    h, c = initial_state
-    for envs in shuffled(rollout.action.shape[1], parts, generator, rollout.action.device):
-        rows = rollout.envs(envs)  # (T, n, ...)
-        yield Minibatch(rows.flat(), (rows, (h[:, envs], c[:, envs])))
+    envs = shuffled(rollout.action.shape[1], parts, generator, rollout.action.device)
+    return Pass(rollout, tuple(envs), initial_state)

@@ -7,18 +7,19 @@ sequences.
 Dimension key: T steps, N environments, B rows of a minibatch, A actions.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from wnrl.agents.learner import Learner
+from wnrl.agents.learner import Learner, Update
 from wnrl.agents.on_policy import (
     Collector,
+    Deal,
     Minibatch,
-    Minibatches,
+    Pass,
     explained_variance,
     falling,
     new_rollout,
@@ -121,7 +122,7 @@ class PPO:
         self.network = learner.network
         self._settings = settings
         self._make_memory: MakeMemory = LSTMMemory if settings.recurrent else NoMemory
-        self._minibatches: Minibatches = shuffled_sequences if settings.recurrent else shuffled_rows
+        self._deal: Deal = shuffled_sequences if settings.recurrent else shuffled_rows
         self._memory = self._make_memory(learner.network, settings.num_envs)
         self._collector = Collector(
             rollout,
@@ -161,13 +162,10 @@ class PPO:
         set_learning_rate(optimizer, self._learning_rate(agent_steps))
         clip = self.learner.number(self._clip(agent_steps))
         initial_state = self._collector.initial_state
-        reports = [
-            self._learn(minibatch, clip)
-            for _ in range(settings.epochs)
-            for minibatch in self._minibatches(
-                rollout, initial_state, settings.minibatches, self._generator
-            )
-        ]
+        reports: list[Loss] = []
+        for _ in range(settings.epochs):
+            dealt = self._deal(rollout, initial_state, settings.minibatches, self._generator)
+            reports += self._learn(dealt, clip)
         self._collector.restart()
         mean = Loss(*(torch.stack(part).mean() for part in zip(*reports, strict=True)))
         return {
@@ -188,8 +186,8 @@ class PPO:
         """The network in evaluation mode, as the memory calls it."""
         return self.network.eval() if self._settings.recurrent else self.learner.outputs
 
-    def _learn(self, minibatch: Minibatch, clip: Any) -> Loss:
-        return self.learner.step(self._loss, (minibatch, clip), minibatch.rows.obs)
+    def _learn(self, dealt: Pass, clip: Any) -> list[Loss]:
+        return self.learner.steps(self._loss, _batches, (dealt, clip), dealt.rows())
 
     def _loss(self, network: nn.Module, inputs: tuple[Minibatch, Any]) -> tuple[Tensor, Loss]:
         minibatch, clip = inputs
@@ -226,6 +224,13 @@ class PPO:
         self.learner.load_state_dict(state)
         self._collector.load_state_dict(state["collector"])
         self._generator.bit_generator.state = state["generator"]
+
+
+def _batches(data: tuple[Pass, Any]) -> Iterator[Update[tuple[Minibatch, Any]]]:
+    """Yield each minibatch with the clip range."""
+    dealt, clip = data
+    for minibatch in dealt.minibatches():
+        yield Update((minibatch, clip), minibatch.rows.obs)
 
 
 def build(parts: AgentParts) -> PPO:

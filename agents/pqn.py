@@ -6,7 +6,7 @@ lambda-returns of the values at the time of acting. The normalization keeps it s
 Dimension key: T steps, N environments, B rows of a minibatch, A actions.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from wnrl.agents.learner import Learner
+from wnrl.agents.learner import Learner, Update
 from wnrl.agents.on_policy import (
     Collector,
+    Pass,
     falling,
     new_rollout,
     shuffled_rows,
@@ -103,11 +104,10 @@ class PQN:
         settings, optimizer = self._settings, self.learner.optimizer
         rollout = self._with_returns(self._collector.batch())
         set_learning_rate(optimizer, self._learning_rate(self._collector.agent_steps))
-        reports = [
-            self._learn(minibatch.rows)
-            for _ in range(settings.epochs)
-            for minibatch in shuffled_rows(rollout, None, settings.minibatches, self._generator)
-        ]
+        reports: list[dict[str, Tensor]] = []
+        for _ in range(settings.epochs):
+            dealt = shuffled_rows(rollout, None, settings.minibatches, self._generator)
+            reports += self._learn(dealt)
         self._collector.restart()
         means = {name: torch.stack([x[name] for x in reports]).mean() for name in reports[0]}
         return {**means, "train/grad_norm": optimizer.grad_norm}
@@ -125,8 +125,8 @@ class PQN:
         )
         return rollout._replace(extras={"return": target})
 
-    def _learn(self, rows: RolloutBatch) -> dict[str, Tensor]:
-        return self.learner.step(self._loss, rows, rows.obs)
+    def _learn(self, dealt: Pass) -> list[dict[str, Tensor]]:
+        return self.learner.steps(self._loss, _batches, dealt, dealt.rows())
 
     def _loss(self, network: nn.Module, rows: RolloutBatch) -> tuple[Tensor, dict[str, Tensor]]:
         q = loss_view(network)(rows.obs)  # (B, A, ...)
@@ -156,6 +156,12 @@ class PQN:
         self.learner.load_state_dict(state)
         self._collector.load_state_dict(state["collector"])
         self._generator.bit_generator.state = state["generator"]
+
+
+def _batches(dealt: Pass) -> Iterator[Update[RolloutBatch]]:
+    """Yield the rows of each minibatch."""
+    for rows, _ in dealt.minibatches():
+        yield Update(rows, rows.obs)
 
 
 def build(parts: AgentParts) -> PQN:

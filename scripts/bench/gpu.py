@@ -195,7 +195,9 @@ def agents(lease: Lease) -> None:
 
     def updating(agent: str, norm: str, graphs: bool) -> Work:
         rows = drawn_rows(agent, lease.size(ROWS[agent]), device, 0, lease.side)
-        return functools.partial(learning(small_agent(lease, agent, norm, graphs=graphs)), rows)
+        return functools.partial(
+            learning(agent, small_agent(lease, agent, norm, graphs=graphs)), rows
+        )
 
     def acting(agent: str, norm: str, graphs: bool) -> Work:
         made = small_agent(lease, agent, norm, graphs=graphs)

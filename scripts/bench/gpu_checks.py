@@ -96,7 +96,7 @@ def update_error(
     start = {name: x.clone() for name, x in truth.network.state_dict().items()}
     for number in range(UPDATES):
         for each in (tried, truth):
-            learning(each)(drawn_rows(agent, rows, each.learner.device, number, side))
+            learning(agent, each)(drawn_rows(agent, rows, each.learner.device, number, side))
     found, exact = tried.network.state_dict(), truth.network.state_dict()
     moved = [name for name, x in exact.items() if not torch.equal(x, start[name])]
     return max(moved_apart(found[name], exact[name], start[name]) for name in moved)

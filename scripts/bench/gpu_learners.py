@@ -5,14 +5,13 @@ plain calls. What is measured and checked is in gpu.py and gpu_checks.py.
 """
 
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from wnrl.agents.on_policy import Minibatch
+from wnrl.agents.on_policy import Pass
 from wnrl.config import Config, make_config
 from wnrl.envs.vector import EpisodeStatistics, ObservationSpec, Step
 from wnrl.rl.replay import Batch
@@ -101,13 +100,19 @@ def drawn_rows(agent: str, count: int, device: torch.device, seed: int, side: in
     return RolloutBatch._make([*fields, {name: x.to(device) for name, x in extras.items()}])
 
 
-def learning(agent: Any) -> Callable[[Any], Any]:
-    """Return the agent's update from rows."""
-    if hasattr(agent, "_learn_from"):
-        return partial(agent._learn_from)
-    if hasattr(agent, "_clip"):
-        return lambda rows: agent._learn(Minibatch(rows), agent.learner.number(0.1))
-    return partial(agent._learn)
+def learning(name: str, agent: Any) -> Callable[[Any], Any]:
+    """Return the named agent's update from rows."""
+
+    def whole(rows: RolloutBatch) -> Pass:
+        return Pass(rows, (torch.arange(len(rows.action), device=rows.action.device),))
+
+    works: dict[str, Callable[[Any], Any]] = {
+        "dqn": lambda rows: agent._learn_from(rows),
+        "a2c": lambda rows: agent._learn(rows),
+        "pqn": lambda rows: agent._learn(whole(rows)),
+        "ppo": lambda rows: agent._learn(whole(rows), agent.learner.number(0.1)),
+    }
+    return works[name]
 
 
 def playing(agent: Any, num_envs: int, side: int = SIDE) -> Iterator[int]:

@@ -23,7 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from wnrl.agents.captured import WARM_UP, Captured
 from wnrl.agents.catalogue import AGENTS
 from wnrl.agents.learner import Learner
-from wnrl.agents.on_policy import Minibatch
+from wnrl.agents.on_policy import Pass
 from wnrl.config import make_config
 from wnrl.envs.vector import ObservationSpec, Step
 from wnrl.instruments.instruments import Instruments
@@ -190,11 +190,15 @@ def test_an_agent_learns_the_same_bits_captured_or_not(
     def learnt(make_graph: Any) -> tuple[dict[str, bytes], list[Any]]:
         changes = {"num_envs": 4, "rollout_steps": 4 if agent == "a2c" else 16}
         if agent == "dqn":
-            changes = {"warmup_steps": 40, "target_period_steps": 50, "update_period_steps": 4}
+            changes = {"warmup_steps": 40, "target_period_steps": 50, "update_period_steps": 2}
+            changes["num_envs"] = 4  # two updates at a time
         env, learner = built(configured(agent, **changes))
         learner.learner._make_graph = make_graph
         instruments = learner.learner.observer = Instruments(
-            learner.network, learner.learner.optimizer, 40, max_grad_norm=0.1
+            learner.network,
+            learner.learner.optimizer,
+            41,  # so that a reading's window begins within a pass
+            max_grad_norm=0.1,
         )
         env.reset()
         seen: list[Any] = []
@@ -265,27 +269,30 @@ def drawn(dtype: torch.dtype, *shape: int) -> Tensor:
 
 
 def update(agent: Any, name: str, clip: float) -> None:
-    """Learn once from new tensors, as the agent does."""
+    """Learn from new tensors, as the agent does: twice, A2C once."""
     obs, number = drawn(torch.uint8, *IMAGE), drawn(torch.float32)
     action, valid = drawn(torch.int64), drawn(torch.bool)
     if name == "dqn":
-        agent._learn_from(Batch(obs, action, number, number.clone(), obs.clone()))
+        agent._learn_from(
+            *(Batch(obs, action.clone(), number, number.clone(), obs.clone()) for _ in "ab")
+        )
         return
     extras = {key: number.clone() for key in ("value", "log_prob", "advantage", "return")}
     rows = RolloutBatch(obs, valid, action, number, number.clone(), valid.clone(), extras)
+    dealt = Pass(rows, tuple(torch.empty(n, dtype=torch.int64, device="meta") for n in (4, 2)))
     if name == "ppo":
-        agent._learn(Minibatch(rows), agent.learner.number(clip))
+        agent._learn(dealt, agent.learner.number(clip))
     else:
-        agent._learn(rows)
+        agent._learn(dealt if name == "pqn" else rows)
 
 
 def check_update(device: torch.device, name: str, **changes: Any) -> int:
-    """Learn with other numbers each time; return how often a graph was replayed."""
+    """Learn with other numbers each time; return how often a graph was replayed: once a time."""
     agent = on_gpu(name, device, **changes)
     for k in range(WARM_UP + 4):
         set_learning_rate(agent.learner.optimizer, 0.1 / (k + 1))
         update(agent, name, 0.2 / (k + 1))
-    assert agent.learner.updates == WARM_UP + 4
+    assert agent.learner.updates == (WARM_UP + 4) * (1 if name == "a2c" else 2)
     return sum(graph.replays for graph in Traced.made)
 
 
@@ -336,7 +343,7 @@ def test_dqn_learns_from_its_replay_without_waiting_for_the_device(
         nothing = np.zeros(2, np.bool_)
         agent.observe(Step(np.ones(2, np.int64), np.ones(2, np.float32), *[nothing] * 4, obs))
     for _ in range(WARM_UP + 4):
-        agent._learn()
+        agent._learn(2)
     assert sum(graph.replays for graph in Traced.made) >= 3
 
 

@@ -190,7 +190,7 @@ def test_double_q_learning_lets_the_online_network_choose(
     s = torch.tensor([[0.0]])
     batch = Batch(s, torch.tensor([1]), torch.tensor([0.5]), torch.tensor([0.9]), s + 1)
     monkeypatch.setattr(learner.replay, "sample", lambda size, out: batch)
-    metrics = learner._learn()
+    metrics = learner._learn(1)
     assert metrics["train/td_error_abs"].item() == pytest.approx(0.5 + 0.9 * value - 2)
     assert metrics["train/loss"].item() == pytest.approx(0.5 * (0.5 + 0.9 * value - 2) ** 2)
 

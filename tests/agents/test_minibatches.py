@@ -48,7 +48,7 @@ class Double(nn.Module):
 
 
 def test_a_pass_over_rows_has_every_row_once() -> None:
-    dealt = list(shuffled_rows(numbered(), None, 3, np.random.default_rng(0)))
+    dealt = list(shuffled_rows(numbered(), None, 3, np.random.default_rng(0)).minibatches())
     assert [len(part.rows.action) for part in dealt] == [4, 4, 4]
     for part in dealt:
         check_whole(part.rows)
@@ -58,7 +58,8 @@ def test_a_pass_over_rows_has_every_row_once() -> None:
 
 
 def test_a_minibatch_of_rows_shows_a_network_its_own_observations() -> None:
-    for part in list(shuffled_rows(numbered(), None, 3, np.random.default_rng(0))):  # all dealt
+    dealt = shuffled_rows(numbered(), None, 3, np.random.default_rng(0))
+    for part in list(dealt.minibatches()):
         assert torch.equal(part.output(Double()), 2 * part.rows.obs)
 
 
@@ -78,7 +79,8 @@ class Echo(nn.Module):
 
 
 def dealt_sequences(seed: int) -> list[Minibatch]:
-    return list(shuffled_sequences(numbered(), STATE, 2, np.random.default_rng(seed)))
+    dealt = shuffled_sequences(numbered(), STATE, 2, np.random.default_rng(seed))
+    return list(dealt.minibatches())
 
 
 def test_a_pass_over_sequences_keeps_environments_whole_and_in_time_order() -> None:
@@ -111,9 +113,15 @@ def test_a_sequence_is_unrolled_from_its_own_environments_state(named: bool) -> 
 
 
 @pytest.mark.parametrize("deal", [shuffled_rows, shuffled_sequences])
+def test_a_pass_knows_how_many_rows_each_minibatch_has(deal: Any) -> None:
+    dealt = deal(numbered(), STATE, 3, np.random.default_rng(0))
+    assert dealt.rows() == [len(part.rows.action) for part in dealt.minibatches()]
+
+
+@pytest.mark.parametrize("deal", [shuffled_rows, shuffled_sequences])
 def test_a_generator_deals_the_same_again_and_otherwise_in_the_next_pass(deal: Any) -> None:
     def order(generator: np.random.Generator) -> list[int]:
-        parts = deal(numbered(), STATE, 2, generator)
+        parts = deal(numbered(), STATE, 2, generator).minibatches()
         return torch.cat([part.rows.action for part in parts]).tolist()
 
     generator = np.random.default_rng(3)

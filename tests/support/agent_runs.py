@@ -87,7 +87,7 @@ class Watch:
         self.rates: list[float] = []
         self.weights: list[dict[str, bytes]] = []  # at each call
 
-    def looks(self, rows: int) -> bool:
+    def looks(self, rows: int, ahead: int = 0) -> bool:
         """Look at every update."""
         return True
 

@@ -129,7 +129,7 @@ def learn_once(agent: DQN) -> None:
             np.full(n, row == 0),
             np.ones(n, np.bool_),
         )
-    agent._learn()
+    agent._learn(1)
 
 
 @pytest.mark.parametrize("storage", ["w", "gv"])
@@ -295,7 +295,7 @@ def test_a_norms_schedule_ends_with_the_runs() -> None:
     agent = built(norm="nap", learning_rate=0.5, **settings, **{"norm.final_rate": 0.0})
     assert agent.scalars()["train/learning_rate"] == 0.5
     learn_once(agent)
-    agent._learn()
+    agent._learn(1)
     rate = agent.scalars()["train/learning_rate"]
     assert rate == pytest.approx(0.5 * (1 - 1 / 1_000))  # an update per step in a toy
 

@@ -24,8 +24,8 @@ class Counting:
     def __init__(self) -> None:
         self.calls: list[str] = []
 
-    def looks(self, rows: int) -> bool:
-        return rows == 7
+    def looks(self, rows: int, ahead: int = 0) -> bool:
+        return rows == 7 + ahead
 
     def before_step(self, obs: Tensor, learning_batch: Tensor) -> None:
         self.calls.append("before")
@@ -80,6 +80,6 @@ def test_it_tells_the_mean_time_of_an_act_and_of_one_step_of_the_optimizer() -> 
     assert means["time/act_ms"] == pytest.approx(2.0)
     # (3 x 30 + 1 + 4 + 30 + 1 + 4) / 4; where nothing was due there was nothing to wait for
     assert means["time/update_ms"] == pytest.approx(32.5)
-    assert (watch.looks(7), watch.looks(8)) == (True, False)
+    assert (watch.looks(7), watch.looks(8), watch.looks(8, 1)) == (True, False, True)
     assert seen.calls == ["before", "after"] * 4  # type: ignore[attr-defined]
     assert watch.pop_times() == {}

@@ -110,11 +110,16 @@ class Instruments:
             self._counters.subtract_reported()
         return reading
 
-    def looks(self, rows: int) -> bool:
-        """Return whether the next update, from so many states, is or precedes a reading."""
+    def looks(self, rows: int, ahead: int = 0) -> bool:
+        """Return whether an update is or precedes a reading.
+
+        Args:
+            rows: states that it learns from.
+            ahead: updates that come before it; 0 for the next.
+        """
         if self._every_updates == 0:
             return False
-        update, batches = self._updates + 1, self._batches_of(rows)
+        update, batches = self._updates + 1 + ahead, self._batches_of(rows)
         return -update % self._every_updates < batches or update <= batches
 
     def _batches_of(self, rows: int) -> int:

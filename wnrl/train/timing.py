@@ -69,9 +69,9 @@ class Stopwatch:
             self._update_s += self._now() - start_s
         return metrics
 
-    def looks(self, rows: int) -> bool:
-        """Pass on the question whether the next update needs `before_step`."""
-        return self._observer.looks(rows)
+    def looks(self, rows: int, ahead: int = 0) -> bool:
+        """Pass on the question whether an update needs `before_step`."""
+        return self._observer.looks(rows, ahead)
 
     def before_step(self, obs: Tensor, learning_batch: Tensor) -> None:
         """Pass on that an update has its gradients."""

@@ -101,6 +101,7 @@ def test_it_measures_every_nth_update_from_enough_rows() -> None:
     assert reading["norm/curvature/hessian_largest/w"] > 0
     assert watch.pop_reading() == {}
     assert not watch.looks(7)
+    assert [ahead for ahead in range(7) if watch.looks(16, ahead)] == [0, 3, 6]  # five are done
     with pytest.raises(ValueError, match="every_updates is -1"):
         CurvatureInstrument(nn.Linear(1, 1), watch._optimizer, -1, lambda: None, lambda: 0)
 

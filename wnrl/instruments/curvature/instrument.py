@@ -54,10 +54,10 @@ class CurvatureInstrument:
         self._updates = updates
         self._reading: dict[str, float] = {}
 
-    def looks(self, rows: int) -> bool:
-        """Return whether the next update, from so many rows, is measured."""
+    def looks(self, rows: int, ahead: int = 0) -> bool:
+        """Return whether an update from so many rows, with `ahead` before it, is measured."""
         every = self._every_updates
-        return every > 0 and rows >= 2 * PARTS and (self._updates() + 1) % every == 0
+        return every > 0 and rows >= 2 * PARTS and (self._updates() + 1 + ahead) % every == 0
 
     def before_step(self, obs: Tensor, learning_batch: Tensor) -> None:
         """Measure, if it is due."""
