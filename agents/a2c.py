@@ -5,14 +5,14 @@ A short rollout of every environment, advantages, and one optimizer step on all 
 Dimension key: T steps, N environments, B = T N rows, A actions.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from wnrl.agents.learner import Learner
+from wnrl.agents.learner import Learner, Update
 from wnrl.agents.on_policy import (
     Collector,
     explained_variance,
@@ -139,7 +139,8 @@ class A2C:
         }
 
     def _learn(self, rows: RolloutBatch) -> Loss:
-        return self.learner.step(self._loss, rows, rows.obs)
+        (loss,) = self.learner.steps(self._loss, _updates_of, rows, [len(rows.obs)])
+        return loss
 
     def _loss(self, network: nn.Module, rows: RolloutBatch) -> tuple[Tensor, Loss]:
         parts = a2c_loss(
@@ -173,6 +174,11 @@ class A2C:
         self.learner.load_state_dict(state)
         self._collector.load_state_dict(state["collector"])
         self._generator.bit_generator.state = state["generator"]
+
+
+def _updates_of(rows: RolloutBatch) -> Iterator[Update[RolloutBatch]]:
+    """Yield one update from all rows."""
+    yield Update(rows, rows.obs)
 
 
 def build(parts: AgentParts) -> A2C:

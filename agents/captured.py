@@ -77,7 +77,8 @@ class Captured:
         """Take a function.
 
         Args:
-            function: closed; its inputs and outputs are tensors, or tuples and dicts of tensors.
+            function: closed; its inputs and outputs are tensors, or tuples, lists and dicts of
+                them.
             make_graph: makes an empty graph.
         """
         self._function = function

@@ -29,7 +29,7 @@ from wnrl.rl.replay import Batch, Replay
 from wnrl.rl.schedules import linear
 from wnrl.rl.value_losses import value_loss
 
-AT_ONCE = 4  # most updates that are one graph; their batches are drawn before the first of them
+GRAPH_UPDATES = 4  # most updates in one graph; each number of updates has a graph of its own
 
 
 class DQN:
@@ -105,7 +105,8 @@ class DQN:
     def update(self) -> dict[str, Tensor] | None:
         """Do every update due since the warm-up; return the metrics of the newest."""
         due, metrics = self._settings.updates(self._agent_steps), None
-        while (count := min(due - self.learner.updates, AT_ONCE)) > 0 and len(self.replay) > 0:
+        most = GRAPH_UPDATES if self.learner.makes_graphs else 1
+        while (count := min(due - self.learner.updates, most)) > 0 and len(self.replay) > 0:
             metrics = self._learn(count)
         self._target.follow(self._agent_steps)
         return metrics
@@ -119,11 +120,11 @@ class DQN:
         )
 
     def _learn_from(self, *batches: Batch) -> dict[str, Tensor]:
-        rows = [len(batch.a_tm1) for batch in batches]
-        *_, newest = self.learner.steps(self._td_loss, self._updates, batches, rows)
+        sizes = [len(batch.a_tm1) for batch in batches]
+        *_, newest = self.learner.steps(self._td_loss, self._updates_of, batches, sizes)
         return {**newest, "train/grad_norm": self.learner.optimizer.grad_norm}
 
-    def _updates(self, batches: tuple[Batch, ...]) -> Iterator[Update[Batch]]:
+    def _updates_of(self, batches: tuple[Batch, ...]) -> Iterator[Update[Batch]]:
         for batch in batches:
             yield Update(batch, batch.s_tm1, self._values.learning_batch(batch.s_tm1, batch.s_t))
 

@@ -24,11 +24,11 @@ Report = TypeVar("Report")
 
 
 class Update(NamedTuple, Generic[Inputs]):
-    """What an update learns from: the arguments of `Learner.step` after the loss."""
+    """Inputs of one update: the arguments of `Learner.step` after the loss."""
 
-    inputs: Inputs
-    obs: Tensor
-    learning_batch: Tensor | None = None
+    inputs: Inputs  # of the loss
+    obs: Tensor  # (B, ...) observations learnt from
+    learning_batch: Tensor | None = None  # input of the forward pass, where that is not `obs`
 
 
 class UpdateObserver(Protocol):
@@ -54,7 +54,10 @@ class UpdateObserver(Protocol):
         ...
 
     def after_step(self) -> None:
-        """Look at the weights after the step and the normalization's own change."""
+        """Look at the gradient norm, and at the weights after the step if `looks` was true.
+
+        Other updates may be one graph with those after them, which have then changed the weights.
+        """
         ...
 
 
@@ -142,6 +145,40 @@ class Learner:
             return self._evaluated(obs)
         return self._captured_of(self._evaluated)(obs)
 
+    @property
+    def makes_graphs(self) -> bool:
+        """Whether acting and updates are captured."""
+        return self._make_graph is not None
+
+    def steps(
+        self,
+        loss: Callable[[nn.Module, Inputs], tuple[Tensor, Report]],
+        updates_of: Callable[[Data], Iterator[Update[Inputs]]],
+        data: Data,
+        sizes: Sequence[int],
+    ) -> list[Report]:
+        """Take updates, in one graph where graphs are made and the observer looks at none of them.
+
+        Args:
+            loss: as in `step`. Where graphs are made it is closed (see `captured`), a method or
+                function that stays the same, and its inputs and report are tensors.
+            updates_of: data -> the updates in turn; closed and the same each time, too.
+            data: tensors, which a graph copies into memory of its own.
+            sizes: B of each update.
+
+        Returns:
+            Their reports.
+        """
+        if not self._captures(sizes):
+            return [self.step(loss, *update) for update in updates_of(data)]
+        self.optimizer.write_settings_()  # one learning rate for all of them
+        reports = []
+        for report, grad_norm in self._captured_of(self._all_updates, loss, updates_of)(data):
+            self.optimizer.grad_norm = grad_norm
+            self._finish_update()
+            reports.append(report)
+        return reports
+
     def step(
         self,
         loss: Callable[[nn.Module, Inputs], tuple[Tensor, Report]],
@@ -149,12 +186,10 @@ class Learner:
         obs: Tensor,
         learning_batch: Tensor | None = None,
     ) -> Report:
-        """Take one update.
+        """Take one update by plain calls.
 
         Args:
             loss: network in training mode, inputs -> the loss () to minimize, and a report on it.
-                Where graphs are made it is closed (see `captured`), a method or function that
-                stays the same, and its inputs and report are tensors.
             inputs: what the loss is computed from.
             obs: (B, ...) observations learnt from.
             learning_batch: input of the network's forward pass where that is not `obs`.
@@ -162,46 +197,12 @@ class Learner:
         Returns:
             The report.
         """
-        if self._captures([len(obs)]):
-            self.optimizer.write_settings_()
-            report: Report
-            report, grad_norm = self._captured_of(self._update, loss)(inputs)
-            self._count(grad_norm)
-            return report
         report = self._differentiate(loss, inputs)
         self.problem = Problem(partial(_first, loss), inputs, len(obs))
         self.observer.before_step(obs, obs if learning_batch is None else learning_batch)
         self._advance()
-        self._count(self.optimizer.grad_norm)
+        self._finish_update()
         return report
-
-    def steps(
-        self,
-        loss: Callable[[nn.Module, Inputs], tuple[Tensor, Report]],
-        batches: Callable[[Data], Iterator[Update[Inputs]]],
-        data: Data,
-        rows: Sequence[int],
-    ) -> list[Report]:
-        """Take several updates, which are one graph where graphs are made.
-
-        Args:
-            loss: as in `step`.
-            batches: data -> what each update learns from, in turn; where graphs are made it is
-                closed and stays the same, like `loss`.
-            data: tensors.
-            rows: B of each update.
-
-        Returns:
-            Their reports.
-        """
-        if not self._captures(rows):
-            return [self.step(loss, *update) for update in batches(data)]
-        self.optimizer.write_settings_()  # one learning rate for all of them
-        reports = []
-        for report, grad_norm in self._captured_of(self._all_updates, loss, batches)(data):
-            self._count(grad_norm)
-            reports.append(report)
-        return reports
 
     def number(self, value: float) -> Any:
         """Return a number that changes between updates in the form in which a loss takes it.
@@ -216,28 +217,26 @@ class Learner:
     def _evaluated(self, obs: Tensor) -> Any:
         return in_mode(self.network, training=False)(obs)
 
-    def _captures(self, rows: Sequence[int]) -> bool:
+    def _captures(self, sizes: Sequence[int]) -> bool:
         """Return whether the next updates, from so many rows each, are one graph."""
-        if self._make_graph is None or not self.optimizer.capturable:
+        if not self.makes_graphs or not self.optimizer.capturable:
             return False
-        return not any(self.observer.looks(count, ahead) for ahead, count in enumerate(rows))
+        return not any(self.observer.looks(rows, ahead) for ahead, rows in enumerate(sizes))
 
-    def _count(self, grad_norm: Tensor) -> None:
+    def _all_updates(self, loss: Any, updates_of: Any, data: Any) -> list[tuple[Any, Tensor]]:
+        """Take whole updates; return the report and the gradient norm of each."""
+        done = []
+        for update in updates_of(data):
+            report = self._differentiate(loss, update.inputs)
+            self._advance()
+            done.append((report, self.optimizer.grad_norm))
+        return done
+
+    def _finish_update(self) -> None:
         """Count an update that has been done."""
-        self.optimizer.grad_norm = grad_norm
         self.observer.after_step()
         self.updates += 1
         HEARTBEAT.beat()
-
-    def _all_updates(self, loss: Any, batches: Any, data: Any) -> list[tuple[Any, Tensor]]:
-        """Take whole updates; return the report and the gradient norm of each."""
-        return [self._update(loss, update.inputs) for update in batches(data)]
-
-    def _update(self, loss: Any, inputs: Any) -> tuple[Any, Tensor]:
-        """Take a whole update; return the report and the gradient norm."""
-        report = self._differentiate(loss, inputs)
-        self._advance()
-        return report, self.optimizer.grad_norm
 
     def _differentiate(
         self, loss: Callable[[nn.Module, Inputs], tuple[Tensor, Report]], inputs: Inputs

@@ -203,16 +203,16 @@ class Minibatch(NamedTuple):
         return each_tensor(unrolled, lambda x: x.flatten(0, 1))  # (T, n, ...) -> (T n, ...)
 
 
-class Pass(NamedTuple):
-    """One pass over a rollout, in minibatches."""
+class RolloutPass(NamedTuple):
+    """One pass over a rollout, in minibatches of one size."""
 
     rollout: RolloutBatch  # (M, ...) rows, or (T, N, ...) with a memory
-    parts: tuple[Tensor, ...]  # (B,) rows of each minibatch, or its (n,) environments
+    indices: Tensor  # (minibatches, B) rows, or (minibatches, n) environments
     initial_state: State | tuple[()] = ()  # before the first row, with a memory
 
     def minibatches(self) -> Iterator[Minibatch]:
-        """Yield a copy of each part."""
-        for index in self.parts:
+        """Yield a copy of each minibatch."""
+        for index in self.indices:
             if self.initial_state:
                 h, c = self.initial_state
                 rows = self.rollout.envs(index)  # (T, n, ...)
@@ -220,34 +220,35 @@ class Pass(NamedTuple):
             else:
                 yield Minibatch(self.rollout.take(index))
 
-    def rows(self) -> list[int]:
+    def sizes(self) -> list[int]:
         """Return B of each minibatch."""
-        steps = len(self.rollout.action) if self.initial_state else 1
-        return [steps * len(index) for index in self.parts]
+        count, size = self.indices.shape
+        return [size * (len(self.rollout.action) if self.initial_state else 1)] * count
 
 
 # (rollout (T, N, ...), its initial state, number of minibatches, generator) -> a pass
-Deal = Callable[[RolloutBatch, State | None, int, np.random.Generator], Pass]
+MakePass = Callable[[RolloutBatch, State | None, int, np.random.Generator], RolloutPass]
 
 
 def shuffled_rows(
     rollout: RolloutBatch,
     initial_state: State | None,
-    parts: int,
+    minibatches: int,
     generator: np.random.Generator,
-) -> Pass:
+) -> RolloutPass:
     """Return a pass over all rows once, in random order, each by itself."""
     flat = rollout.flat()  # (T, N, ...) -> (T N, ...)
-    return Pass(flat, tuple(shuffled(len(flat.action), parts, generator, flat.action.device)))
+    count, device = len(flat.action), flat.action.device
+    return RolloutPass(flat, shuffled(count, minibatches, generator, device))
 
 
 def shuffled_sequences(
     rollout: RolloutBatch,
     initial_state: State | None,
-    parts: int,
+    minibatches: int,
     generator: np.random.Generator,
-) -> Pass:
+) -> RolloutPass:
     """Return a pass over all environments once, in random order, each with its T rows."""
     assert initial_state is not None, "a recurrent network has a state"
-    envs = shuffled(rollout.action.shape[1], parts, generator, rollout.action.device)
-    return Pass(rollout, tuple(envs), initial_state)
+    envs, device = rollout.action.shape[1], rollout.action.device
+    return RolloutPass(rollout, shuffled(envs, minibatches, generator, device), initial_state)

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from wnrl.agents.learner import Learner, Update
 from wnrl.agents.on_policy import (
     Collector,
-    Deal,
+    MakePass,
     Minibatch,
-    Pass,
+    RolloutPass,
     explained_variance,
     falling,
     new_rollout,
@@ -122,7 +122,7 @@ class PPO:
         self.network = learner.network
         self._settings = settings
         self._make_memory: MakeMemory = LSTMMemory if settings.recurrent else NoMemory
-        self._deal: Deal = shuffled_sequences if settings.recurrent else shuffled_rows
+        self._make_pass: MakePass = shuffled_sequences if settings.recurrent else shuffled_rows
         self._memory = self._make_memory(learner.network, settings.num_envs)
         self._collector = Collector(
             rollout,
@@ -164,8 +164,10 @@ class PPO:
         initial_state = self._collector.initial_state
         reports: list[Loss] = []
         for _ in range(settings.epochs):
-            dealt = self._deal(rollout, initial_state, settings.minibatches, self._generator)
-            reports += self._learn(dealt, clip)
+            one_pass = self._make_pass(
+                rollout, initial_state, settings.minibatches, self._generator
+            )
+            reports += self._learn(one_pass, clip)
         self._collector.restart()
         mean = Loss(*(torch.stack(part).mean() for part in zip(*reports, strict=True)))
         return {
@@ -186,8 +188,8 @@ class PPO:
         """The network in evaluation mode, as the memory calls it."""
         return self.network.eval() if self._settings.recurrent else self.learner.outputs
 
-    def _learn(self, dealt: Pass, clip: Any) -> list[Loss]:
-        return self.learner.steps(self._loss, _batches, (dealt, clip), dealt.rows())
+    def _learn(self, one_pass: RolloutPass, clip: Any) -> list[Loss]:
+        return self.learner.steps(self._loss, _updates_of, (one_pass, clip), one_pass.sizes())
 
     def _loss(self, network: nn.Module, inputs: tuple[Minibatch, Any]) -> tuple[Tensor, Loss]:
         minibatch, clip = inputs
@@ -226,10 +228,10 @@ class PPO:
         self._generator.bit_generator.state = state["generator"]
 
 
-def _batches(data: tuple[Pass, Any]) -> Iterator[Update[tuple[Minibatch, Any]]]:
+def _updates_of(data: tuple[RolloutPass, Any]) -> Iterator[Update[tuple[Minibatch, Any]]]:
     """Yield each minibatch with the clip range."""
-    dealt, clip = data
-    for minibatch in dealt.minibatches():
+    one_pass, clip = data
+    for minibatch in one_pass.minibatches():
         yield Update((minibatch, clip), minibatch.rows.obs)
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from wnrl.agents.learner import Learner, Update
 from wnrl.agents.on_policy import (
     Collector,
-    Pass,
+    RolloutPass,
     falling,
     new_rollout,
     shuffled_rows,
@@ -106,8 +106,8 @@ class PQN:
         set_learning_rate(optimizer, self._learning_rate(self._collector.agent_steps))
         reports: list[dict[str, Tensor]] = []
         for _ in range(settings.epochs):
-            dealt = shuffled_rows(rollout, None, settings.minibatches, self._generator)
-            reports += self._learn(dealt)
+            one_pass = shuffled_rows(rollout, None, settings.minibatches, self._generator)
+            reports += self._learn(one_pass)
         self._collector.restart()
         means = {name: torch.stack([x[name] for x in reports]).mean() for name in reports[0]}
         return {**means, "train/grad_norm": optimizer.grad_norm}
@@ -125,8 +125,8 @@ class PQN:
         )
         return rollout._replace(extras={"return": target})
 
-    def _learn(self, dealt: Pass) -> list[dict[str, Tensor]]:
-        return self.learner.steps(self._loss, _batches, dealt, dealt.rows())
+    def _learn(self, one_pass: RolloutPass) -> list[dict[str, Tensor]]:
+        return self.learner.steps(self._loss, _updates_of, one_pass, one_pass.sizes())
 
     def _loss(self, network: nn.Module, rows: RolloutBatch) -> tuple[Tensor, dict[str, Tensor]]:
         q = loss_view(network)(rows.obs)  # (B, A, ...)
@@ -158,9 +158,9 @@ class PQN:
         self._generator.bit_generator.state = state["generator"]
 
 
-def _batches(dealt: Pass) -> Iterator[Update[RolloutBatch]]:
+def _updates_of(one_pass: RolloutPass) -> Iterator[Update[RolloutBatch]]:
     """Yield the rows of each minibatch."""
-    for rows, _ in dealt.minibatches():
+    for rows, _ in one_pass.minibatches():
         yield Update(rows, rows.obs)
 
 

@@ -96,7 +96,8 @@ def update_error(
     start = {name: x.clone() for name, x in truth.network.state_dict().items()}
     for number in range(UPDATES):
         for each in (tried, truth):
-            learning(agent, each)(drawn_rows(agent, rows, each.learner.device, number, side))
+            given = drawn_rows(agent, rows, each.learner.device, number, side)
+            learning(agent, each, updates=2)(given)  # in one graph
     found, exact = tried.network.state_dict(), truth.network.state_dict()
     moved = [name for name, x in exact.items() if not torch.equal(x, start[name])]
     return max(moved_apart(found[name], exact[name], start[name]) for name in moved)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wnrl.agents.on_policy import Pass
+from wnrl.agents.on_policy import RolloutPass
 from wnrl.config import Config, make_config
 from wnrl.envs.vector import EpisodeStatistics, ObservationSpec, Step
 from wnrl.rl.replay import Batch
@@ -100,17 +100,21 @@ def drawn_rows(agent: str, count: int, device: torch.device, seed: int, side: in
     return RolloutBatch._make([*fields, {name: x.to(device) for name, x in extras.items()}])
 
 
-def learning(name: str, agent: Any) -> Callable[[Any], Any]:
-    """Return the named agent's update from rows."""
+def learning(name: str, agent: Any, updates: int = 1) -> Callable[[Any], Any]:
+    """Return the named agent's updates from rows, which are divided among them; A2C has one."""
 
-    def whole(rows: RolloutBatch) -> Pass:
-        return Pass(rows, (torch.arange(len(rows.action), device=rows.action.device),))
+    def one_pass(rows: RolloutBatch) -> RolloutPass:
+        order = torch.arange(len(rows.action), device=rows.action.device)
+        return RolloutPass(rows, order.view(updates, -1))
+
+    def batches(rows: Batch) -> Iterator[Batch]:
+        return map(Batch._make, zip(*(field.chunk(updates) for field in rows), strict=True))
 
     works: dict[str, Callable[[Any], Any]] = {
-        "dqn": lambda rows: agent._learn_from(rows),
+        "dqn": lambda rows: agent._learn_from(*batches(rows)),
         "a2c": lambda rows: agent._learn(rows),
-        "pqn": lambda rows: agent._learn(whole(rows)),
-        "ppo": lambda rows: agent._learn(whole(rows), agent.learner.number(0.1)),
+        "pqn": lambda rows: agent._learn(one_pass(rows)),
+        "ppo": lambda rows: agent._learn(one_pass(rows), agent.learner.number(0.1)),
     }
     return works[name]
 

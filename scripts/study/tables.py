@@ -30,7 +30,7 @@ def main() -> None:
     """Print the table and what it rests on."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("verdicts", type=Path, help="the verdicts.csv of a report")
-    parser.add_argument("--measure", choices=MEASURES, default="final-return")
+    parser.add_argument("--measure", choices=MEASURES, default="final-return", help="measure")
     arguments = parser.parse_args()
     rows = read(arguments.verdicts, arguments.measure)
     for line in (*table(rows), "", counts(rows)):

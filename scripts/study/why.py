@@ -28,7 +28,7 @@ from wnrl.stats.verdict import LEVEL
 TAGS = ("angle", "v_growth", "gradient_clipped", "dormant_0.025", "srank")  # of the instruments
 LEAST_RUNS = 2  # of a variant in a game
 GAMES = 4  # of the protocol, in each of which every prediction is tested
-NOTHING = ("undecided", "descriptive (undecided)")  # not repeated in the table
+UNDECIDED = "undecided"
 
 
 class Prediction(NamedTuple):
@@ -61,11 +61,11 @@ class Tested(NamedTuple):
 
     def says(self, p: float) -> str:
         """Return what the data say, with a p-value that is adjusted for all tests."""
-        differs = p <= LEVEL and self.found.value != 0
+        if p > LEVEL or self.found.value == 0:
+            return UNDECIDED
         agrees = bool(self.found.value > 0) == (self.prediction.sign > 0)
-        claim = ("consistent" if agrees else "contradicted") if differs else "undecided"
-        claim = claim if len(set(self.rates)) == 1 else f"descriptive ({claim})"
-        return f"{claim}, without {counted(self.lost, 'lost run')}" if self.lost else claim
+        claim = "consistent" if agrees else "contradicted"
+        return claim if len(set(self.rates)) == 1 else f"descriptive ({claim})"
 
 
 def main() -> None:
@@ -120,7 +120,7 @@ def explanations(found: Sequence[Tested]) -> Iterator[str]:
     for each, p in zip(found, adjusted, strict=True):
         of_pair.setdefault(each.prediction, {})[each.game] = each, float(p)
     yield from lines(
-        ["pair", "explanation", "predicts", "learning rates", *map(short, games)],
+        ["pair", "explanation", "predicts for the first", "learning rates", *map(short, games)],
         (
             [
                 f"`{prediction.variant}` and `{prediction.other}`",
@@ -140,11 +140,12 @@ def _rates(tests: Iterable[Tested]) -> str:
 
 
 def _cell(tested: Tested, p: float) -> str:
-    """Return the difference, and what it says unless that is nothing."""
-    interval = tested.found.interval()
+    """Return the difference, what it says unless it is undecided, and how many runs are lost."""
+    interval, says = tested.found.interval(), tested.says(p)
     shown = difference(interval.value, interval.low, interval.high)
-    says = tested.says(p)
-    return shown if says in NOTHING else f"**{shown}**, {says}, {is_p(p)}"
+    words = [shown] if says == UNDECIDED else [f"**{shown}**", says, is_p(p)]
+    lost = [f"without {counted(tested.lost, 'lost run')}"] if tested.lost else []
+    return ", ".join(words + lost)
 
 
 def readings(results: Iterable[Result]) -> Iterator[str]:

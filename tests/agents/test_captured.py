@@ -23,7 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from wnrl.agents.captured import WARM_UP, Captured
 from wnrl.agents.catalogue import AGENTS
 from wnrl.agents.learner import Learner
-from wnrl.agents.on_policy import Pass
+from wnrl.agents.on_policy import RolloutPass
 from wnrl.config import make_config
 from wnrl.envs.vector import ObservationSpec, Step
 from wnrl.instruments.instruments import Instruments
@@ -213,7 +213,7 @@ def test_an_agent_learns_the_same_bits_captured_or_not(
     plain = learnt(None)
     assert not written
     assert learnt(Repeated) == plain
-    assert len(written) > 10  # once before each captured update, which reads them
+    assert len(written) > 4  # once before each graph of updates, which reads them
 
 
 # ---- closed on a GPU, as far as that can be seen without one ----
@@ -279,15 +279,15 @@ def update(agent: Any, name: str, clip: float) -> None:
         return
     extras = {key: number.clone() for key in ("value", "log_prob", "advantage", "return")}
     rows = RolloutBatch(obs, valid, action, number, number.clone(), valid.clone(), extras)
-    dealt = Pass(rows, tuple(torch.empty(n, dtype=torch.int64, device="meta") for n in (4, 2)))
+    two = RolloutPass(rows, torch.empty(2, ROWS // 2, dtype=torch.int64, device="meta"))
     if name == "ppo":
-        agent._learn(dealt, agent.learner.number(clip))
+        agent._learn(two, agent.learner.number(clip))
     else:
-        agent._learn(dealt if name == "pqn" else rows)
+        agent._learn(two if name == "pqn" else rows)
 
 
 def check_update(device: torch.device, name: str, **changes: Any) -> int:
-    """Learn with other numbers each time; return how often a graph was replayed: once a time."""
+    """Learn with other numbers each time; return how often a graph was replayed."""
     agent = on_gpu(name, device, **changes)
     for k in range(WARM_UP + 4):
         set_learning_rate(agent.learner.optimizer, 0.1 / (k + 1))
@@ -296,17 +296,20 @@ def check_update(device: torch.device, name: str, **changes: Any) -> int:
     return sum(graph.replays for graph in Traced.made)
 
 
+CAPTURED = (3, 4)  # of the calls after the warm-up; wnrl's optimizers have no state before it
+
+
 @pytest.mark.parametrize("norm", ["weight", "none"])
 @pytest.mark.parametrize("agent", AGENTS)
 def test_every_agents_update_is_closed(agent: str, norm: str, gpu: torch.device) -> None:
-    assert check_update(gpu, agent, norm=norm) >= 3
+    assert check_update(gpu, agent, norm=norm) in CAPTURED
 
 
 @pytest.mark.parametrize("norm", [name for name in NORMS if name not in ("weight", "none")])
 def test_an_update_with_any_normalization_is_closed(norm: str, gpu: torch.device) -> None:
     replays = check_update(gpu, "dqn", norm=norm)
     eager = NORMS[norm].scheduled or norm in ("hyperball", "spectral-grad")  # steps in Python
-    assert replays == 0 if eager else replays >= 3
+    assert replays == 0 if eager else replays in CAPTURED
 
 
 @pytest.mark.parametrize(
@@ -325,7 +328,7 @@ def test_an_update_with_any_normalization_is_closed(norm: str, gpu: torch.device
     ids=str,
 )
 def test_an_update_in_any_variant_is_closed(changes: dict[str, Any], gpu: torch.device) -> None:
-    assert check_update(gpu, "dqn", **changes) >= 3
+    assert check_update(gpu, "dqn", **changes) in CAPTURED
 
 
 @pytest.mark.parametrize("room", [True, False])
@@ -344,7 +347,7 @@ def test_dqn_learns_from_its_replay_without_waiting_for_the_device(
         agent.observe(Step(np.ones(2, np.int64), np.ones(2, np.float32), *[nothing] * 4, obs))
     for _ in range(WARM_UP + 4):
         agent._learn(2)
-    assert sum(graph.replays for graph in Traced.made) >= 3
+    assert sum(graph.replays for graph in Traced.made) in CAPTURED
 
 
 @pytest.mark.parametrize("name", [*AGENTS, "recurrent dqn"])

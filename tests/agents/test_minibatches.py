@@ -58,8 +58,8 @@ def test_a_pass_over_rows_has_every_row_once() -> None:
 
 
 def test_a_minibatch_of_rows_shows_a_network_its_own_observations() -> None:
-    dealt = shuffled_rows(numbered(), None, 3, np.random.default_rng(0))
-    for part in list(dealt.minibatches()):
+    made = shuffled_rows(numbered(), None, 3, np.random.default_rng(0))
+    for part in list(made.minibatches()):
         assert torch.equal(part.output(Double()), 2 * part.rows.obs)
 
 
@@ -114,8 +114,8 @@ def test_a_sequence_is_unrolled_from_its_own_environments_state(named: bool) -> 
 
 @pytest.mark.parametrize("deal", [shuffled_rows, shuffled_sequences])
 def test_a_pass_knows_how_many_rows_each_minibatch_has(deal: Any) -> None:
-    dealt = deal(numbered(), STATE, 3, np.random.default_rng(0))
-    assert dealt.rows() == [len(part.rows.action) for part in dealt.minibatches()]
+    made = deal(numbered(), STATE, 2, np.random.default_rng(0))
+    assert made.sizes() == [len(part.rows.action) for part in made.minibatches()] == [6, 6]
 
 
 @pytest.mark.parametrize("deal", [shuffled_rows, shuffled_sequences])

@@ -13,7 +13,7 @@ row before, and the next row begins an episode.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -282,24 +282,24 @@ def shuffled(
     parts: int,
     generator: np.random.Generator,
     device: torch.device | str = "cpu",
-) -> Iterator[Tensor]:
-    """Shuffle range(count) and split it into parts whose sizes differ by at most one.
+) -> Tensor:
+    """Shuffle range(count) and split it into parts of one size.
 
     Args:
         count: number of numbers to shuffle.
-        parts: number of minibatches, at most `count`.
-        generator: draws one permutation when the first part is taken.
-        device: device of the parts, to which they go together.
+        parts: number of minibatches, a divisor of `count`.
+        generator: draws one permutation.
+        device: device of the result.
 
-    Yields:
-        (B,) int64.
+    Returns:
+        (parts, B) int64.
 
     Raises:
-        ValueError: if a part would be empty.
+        ValueError: if `parts` does not divide `count`.
     """
-    if not 1 <= parts <= count:
-        raise ValueError(f"parts must lie in [1, {count}], not {parts}")
-    yield from torch.from_numpy(generator.permutation(count)).to(device).tensor_split(parts)
+    if not 1 <= parts <= count or count % parts:
+        raise ValueError(f"parts must divide {count}, and {parts} does not")
+    return torch.from_numpy(generator.permutation(count)).to(device).view(parts, -1)
 
 
 def _field_types(

@@ -1,6 +1,7 @@
 """scripts/study/why.py: explanations on hand numbers, and the last readings of instruments."""
 
 import dataclasses
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -30,7 +31,7 @@ LOW, HIGH = [9.0, 10.0, 11.0] * 3, [19.0, 20.0, 21.0] * 3
 def said(results: list[Result]) -> dict[str, str]:
     """What the data say, by pair; one game."""
     return {
-        pair: cell.split("**, ")[1].rsplit(", p ", 1)[0] if "**" in cell else "undecided"
+        pair: re.sub(r", p [^,]+", "", cell.split("**, ")[1]) if "**" in cell else "undecided"
         for pair, *_, cell in rows_of(results)
     }
 
@@ -65,6 +66,8 @@ def test_other_learning_rates_and_lost_runs_are_named() -> None:
     assert said([*runs("none", LOW), lost, *runs("weight", HIGH, rate=5e-4)]) == {
         "weight and none": "descriptive (consistent), without 1 lost run"
     }
+    ((*_, cell),) = rows_of([*runs("none", LOW), lost, *runs("weight", LOW)])
+    assert cell == "+0.00 [−0.87, +0.87], without 1 lost run"
     mixed = [*runs("weight", HIGH[:5]), *runs("weight", HIGH[5:], rate=5e-4)]
     assert said([*runs("none", LOW), *mixed]) == {"weight and none": "descriptive (consistent)"}
 
