@@ -99,7 +99,8 @@ class Tuning:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, exit_code: int = 0) -> None:
         self.ran: list[CompareArguments] = []
         self.exit_code = exit_code
-        self.best = {"none": RATES[0], "weight": RATES[1], "layer": RATES[1]}
+        self.best = {"none": RATES[0], "weight": RATES[1], "layer": RATES[1], "rms": RATES[0]}
+        self.also: dict[tuple[str, str, str], list[float]] = {}  # of an earlier command
         monkeypatch.setattr(tuning, "take_inventory", self._inventory)
 
     def run(self, arguments: CompareArguments) -> int:
@@ -107,13 +108,13 @@ class Tuning:
         return self.exit_code
 
     def _inventory(self, *_: object) -> Inventory:
-        return tried(
-            {
-                ("toy/Catch", norm, rate): [5.0 if self.best[norm] == rate else 1.0]
-                for norm in self.ran[-1].norms
-                for rate in RATES
-            }
-        )
+        scores = {
+            ("toy/Catch", norm, rate): [5.0 if self.best[norm] == rate else 1.0]
+            for norm in self.ran[-1].norms
+            for rate in RATES
+        }
+        missing = [("toy/Catch", "rms", RATES[1])] if self.also else []
+        return tried({**scores, **self.also}, missing)
 
 
 def arguments(out: Path, *more: str, norms: Sequence[str] = ("none", "weight")) -> CompareArguments:
@@ -174,6 +175,23 @@ def test_a_choice_is_made_once_and_another_normalization_is_tuned_alike(
     assert len(choosing.ran) == 2
     assert more is not None
     assert rates(more.chosen) == {"none": RATES[0], "weight": RATES[1], "layer": RATES[1]}
+
+
+def test_runs_that_a_stopped_command_left_choose_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choosing = Tuning(monkeypatch)
+    choosing.also = {
+        ("toy/Catch", "rms", RATES[0]): [9.0],  # its other value is missing
+        ("CartPole-v1", "none", RATES[1]): [100.0],
+        ("toy/Catch", "none", "0.5"): [100.0],
+    }
+    found, _ = tuned(arguments(tmp_path), choosing.run)
+    assert found is not None
+    assert rates(found.chosen) == {"none": RATES[0], "weight": RATES[1]}
+    later, _ = tuned(arguments(tmp_path, norms=("none", "rms")), choosing.run)
+    assert len(choosing.ran) == 2  # rms is tuned before it is judged
+    assert later is not None
 
 
 def test_nothing_is_judged_if_the_tuning_was_stopped(

@@ -15,8 +15,8 @@ import numpy as np
 
 from wnrl._settings import UsageError
 from wnrl.compare.flags import CompareArguments
-from wnrl.compare.grid import Chosen
-from wnrl.config import make_config
+from wnrl.compare.grid import Chosen, make_grid
+from wnrl.config import Config, make_config
 from wnrl.report.comparison import Variant, variant_of
 from wnrl.report.find_runs import Inventory, read_record, remember_tuning, take_inventory
 from wnrl.report.number_format import counted
@@ -78,7 +78,9 @@ def tuned(
             print(f"then up to {counted(judged, 'run')} with the values that these choose")
         if exit_code > 1 or arguments.dry_run:
             return None, exit_code
-        found = best_values(take_inventory(Path(tuning.options.out), [*arguments.tune], {}))
+        norms = list(dict.fromkeys([*arguments.norms, *chosen]))
+        inventory = take_inventory(Path(tuning.options.out), [*arguments.tune], {})
+        found = best_values(_asked_for(inventory, tuning._replace(norms=norms)))
         chosen = {**found, **chosen}  # what was chosen before stays
         remember_tuning(out, _plan(arguments, chosen))
     here = {norm: chosen[norm] for norm in arguments.norms if norm in chosen}
@@ -95,6 +97,37 @@ def _tuning(arguments: CompareArguments) -> CompareArguments:
         tune={},
         seeds=range(FIRST_SEED, FIRST_SEED + options.tune_seeds),
     )
+
+
+def _asked_for(inventory: Inventory, tuning: CompareArguments) -> Inventory:
+    """Return the part of an inventory that a tuning consists of.
+
+    The folder may also hold runs that an earlier command began and did not finish, of other
+    normalizations, games or values. These choose nothing, and are in no range of scores.
+    """
+    grid = make_grid(
+        tuning.settings,
+        envs=tuning.envs,
+        norms=tuning.norms,
+        sweep=tuning.sweep,
+        seeds=tuning.seeds,
+        out=Path(tuning.options.out),
+    )
+    asked = {_game_and_variant(planned.config, inventory.swept) for planned in grid}
+    return replace(
+        inventory,
+        results=tuple(
+            result
+            for result in inventory.results
+            if _game_and_variant(result.config, inventory.swept) in asked
+        ),
+        planned=tuple(each for each in inventory.planned if each in asked),
+        missing=tuple(each for each in inventory.missing if each[:2] in asked),
+    )
+
+
+def _game_and_variant(config: Config, swept: Sequence[str]) -> tuple[str, Variant]:
+    return config.run.env, variant_of(variant_settings(config, swept), swept)
 
 
 def _plan(arguments: CompareArguments, chosen: Chosen) -> TunedRecord:
