@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Run one study of docs/study_protocol.md:
-# scripts/study/run.sh a1|a12|a|freeway|a2|b|c-dqn|c-pqn FOLDER [FLAG OF wnrl.compare ...]
+# scripts/study/run.sh a1|a12|a|freeway|a2|b|c-dqn|c-pqn|e FOLDER [FLAG OF wnrl.compare ...]
 # Stop it at any time; the same command continues. a1 is part 1 of study a, a12 is parts 1 and 2, and a
 # is all three; each continues the one before in the same folder.
 set -euo pipefail
@@ -46,8 +46,12 @@ c-dqn | c-pqn)
   python -m wnrl.compare --env Breakout Pong SpaceInvaders --agent "${study#c-}" --preset fast \
     --steps 200_000 --seeds 5 --norm none weight layer batch "${common[@]}" --out "$folder/$study"
   ;;
+e)
+  python -m wnrl.compare "${four[@]}" --agent pqn --steps 500_000 \
+    --norm none weight-v-paper weight-data-v-paper "${tuned[@]}" "${common[@]}" --out "$folder/e"
+  ;;
 *)
-  echo "unknown study $study: a1, a12, a, freeway, a2, b, c-dqn or c-pqn" >&2
+  echo "unknown study $study: a1, a12, a, freeway, a2, b, c-dqn, c-pqn or e" >&2
   exit 2
   ;;
 esac

@@ -6,5 +6,13 @@ python -m wnrl.compare --import scripts.study.variants --norm none none-data ...
 from wnrl.nn import register_norm
 from wnrl.nn.norms.catalogue import get_norm
 
-for name in ("none", "weight"):
-    register_norm(get_norm(name).derived(f"{name}-data", presets={"none": {"init": "data"}}))
+DATA = {"init": "data"}
+PAPER = {"v_norm": "paper"}
+
+for name, of, presets in (
+    ("none-data", "none", DATA),
+    ("weight-data", "weight", DATA),
+    ("weight-v-paper", "weight", PAPER),
+    ("weight-data-v-paper", "weight", DATA | PAPER),
+):
+    register_norm(get_norm(of).derived(name, presets={"none": presets}))
