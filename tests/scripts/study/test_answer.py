@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 from script_modules import load_script
 
-from wnrl.report.number_format import difference
+from wnrl.report.number_format import compact, difference
 
 tables = load_script("study/tables.py")
 archive = load_script("study/archive.py")
@@ -35,6 +36,19 @@ def test_the_page_has_every_area_that_is_shown_to_differ() -> None:
     assert shown
     for row in shown:
         assert difference(*(float(row[name]) for name in ("difference", "low", "high"))) in page
+
+
+@pytest.mark.parametrize(
+    "name", ["init_data_small_heads.csv", "init_data_v_paper.csv", "study_a_repeated.csv"]
+)
+def test_the_page_has_the_runs_that_are_no_part_of_the_study(name: str) -> None:
+    page = (ROOT / "docs" / "answer.md").read_text()
+    with (RESULTS.parent / name).open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    scores = [float(row[key]) for row in rows for key in row if key.startswith("final_return")]
+    assert len(scores) >= 6
+    for score in scores:
+        assert re.search(rf"\b{re.escape(compact(score))}\b", page), score
 
 
 def test_a_cell_has_the_verdict_and_its_p() -> None:
