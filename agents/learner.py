@@ -1,4 +1,4 @@
-"""One update of a network, written once for every agent."""
+"""Updates of a network, written once for every agent."""
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -147,7 +147,7 @@ class Learner:
 
     @property
     def makes_graphs(self) -> bool:
-        """Whether acting and updates are captured."""
+        """Return whether acting and updates are captured."""
         return self._make_graph is not None
 
     def steps(
