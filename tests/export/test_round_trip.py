@@ -1,6 +1,7 @@
 """Exported policies play the actions of the run's policy, frozen for evaluation."""
 
 import io
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 from saved_runs import SavedRun, saved_run
 
+import wnrl
 from wnrl.agents.policies import explore, sample
 from wnrl.envs.seeding import numpy_generator
 from wnrl.export.program import onnx_file, output_names, torch_file
@@ -121,3 +123,13 @@ def test_a_recurrent_program_plays_the_actions_of_the_run_with_the_caller_s_stat
         else:
             actions = found["action"].numpy()
         np.testing.assert_array_equal(actions, policy.act(obs, first))
+
+
+def test_files_do_not_name_the_folders_of_this_machine(tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript")
+    trained = load_run(saved_run(tmp_path / "run", "pqn", MINATAR, "weight").folder)
+    with zipfile.ZipFile(io.BytesIO(torch_file(trained))) as archive:
+        parts = [archive.read(name) for name in archive.namelist()]
+    for content in (*parts, onnx_file(trained)):
+        for folder in (Path(torch.__file__).parent, Path(wnrl.__file__).parent):
+            assert str(folder).encode() not in content

@@ -138,7 +138,10 @@ def exported(run: TrainedRun) -> ExportedProgram:
         arguments += (torch.zeros(_EXAMPLES, dtype=torch.bool), state, state.clone())
         dynamic += (({0: batch}, {1: batch}, {1: batch}),)
     with _quiet(), _one_line("torch-export"):
-        return torch.export.export(program.eval(), arguments, dynamic_shapes=dynamic)
+        made = torch.export.export(program.eval(), arguments, dynamic_shapes=dynamic)
+    for node in made.graph.nodes:
+        node.meta.pop("stack_trace", None)  # it names the folders of this machine
+    return made
 
 
 def _observations(run: TrainedRun) -> Tensor:
