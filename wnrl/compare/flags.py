@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from wnrl._settings import UsageError, flag_name, parse_fields, setting
 from wnrl.agents.catalogue import get_agent
-from wnrl.compare.grid import NOTHING_CHOSEN, Chosen
+from wnrl.compare.grid import NOTHING_CHOSEN, Chosen, PlannedRun, make_grid
 from wnrl.config import RunConfig, norm_named
 from wnrl.envs.make import suite_members
 from wnrl.envs.protocols import SETTINGS
@@ -118,6 +118,19 @@ class CompareArguments(NamedTuple):
     seeds: range = range(0)  # of the grid
     chosen: Chosen = NOTHING_CHOSEN  # by --tune
     command: str = ""  # the command line, for the report
+
+    def grid(self, out: Path) -> list[PlannedRun]:
+        """Return all runs, whose folders are in `out`."""
+        return make_grid(
+            self.settings,
+            envs=self.envs,
+            norms=self.norms,
+            sweep=self.sweep,
+            seeds=self.seeds,
+            out=out,
+            modules=self.modules,
+            chosen=self.chosen,
+        )
 
 
 def compare_parser(agent: str, norms: Sequence[str]) -> Parser:

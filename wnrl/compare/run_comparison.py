@@ -15,7 +15,7 @@ from wnrl._settings import UsageError, flag_name
 from wnrl.compare.final_report import write_report
 from wnrl.compare.flags import CompareArguments, CompareOptions
 from wnrl.compare.folder_lock import locked
-from wnrl.compare.grid import PlannedRun, make_grid
+from wnrl.compare.grid import PlannedRun
 from wnrl.compare.jobs.process import Launch, local_launch
 from wnrl.compare.jobs.runner import NOT_DONE, Run, Runner, State
 from wnrl.compare.jobs.table import Screen
@@ -128,16 +128,7 @@ def _compare(arguments: CompareArguments, signals: StopSignals) -> int:
 
 def _make_grid(arguments: CompareArguments, out: Path) -> list[PlannedRun]:
     options = arguments.options
-    grid = make_grid(
-        arguments.settings,
-        envs=arguments.envs,
-        norms=arguments.norms,
-        sweep=arguments.sweep,
-        seeds=arguments.seeds,
-        out=out,
-        modules=arguments.modules,
-        chosen=arguments.chosen,
-    )
+    grid = arguments.grid(out)
     only = options.only
     if only > len(grid):
         raise UsageError(f"--only {only} is out of range; the grid has {len(grid)} runs")

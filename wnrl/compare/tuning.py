@@ -15,7 +15,7 @@ import numpy as np
 
 from wnrl._settings import UsageError
 from wnrl.compare.flags import CompareArguments
-from wnrl.compare.grid import Chosen, make_grid
+from wnrl.compare.grid import Chosen
 from wnrl.config import Config, make_config
 from wnrl.report.comparison import Variant, variant_of
 from wnrl.report.find_runs import Inventory, read_record, remember_tuning, take_inventory
@@ -105,14 +105,7 @@ def _asked_for(inventory: Inventory, tuning: CompareArguments) -> Inventory:
     The folder may also hold runs that an earlier command began and did not finish, of other
     normalizations, games or values. These choose nothing, and are in no range of scores.
     """
-    grid = make_grid(
-        tuning.settings,
-        envs=tuning.envs,
-        norms=tuning.norms,
-        sweep=tuning.sweep,
-        seeds=tuning.seeds,
-        out=Path(tuning.options.out),
-    )
+    grid = tuning.grid(Path(tuning.options.out))
     asked = {_game_and_variant(planned.config, inventory.swept) for planned in grid}
     return replace(
         inventory,
