@@ -17,38 +17,34 @@ archive = load_script("study/archive.py")
 norms = load_script("parity/sb3_norms.py")
 ROOT = Path(__file__).parents[3]
 RESULTS = ROOT / "scripts" / "results" / "study_a"
-
-
 VERDICTS = RESULTS / "verdicts.csv"
+PAGE = (ROOT / "docs" / "answer.md").read_text()
 
 
 def test_the_page_has_the_table_of_the_verdicts_and_what_it_rests_on() -> None:
-    page = (ROOT / "docs" / "answer.md").read_text()
     rows = tables.read(VERDICTS)
-    assert f"These are {len(rows)} of the 36 planned comparisons" in page or len(rows) == 36
-    assert "\n".join(tables.table(rows)) in page
-    assert tables.counts(rows) in page
+    assert f"These are {len(rows)} of the 36 planned comparisons" in PAGE or len(rows) == 36
+    assert "\n".join(tables.table(rows)) in PAGE
+    assert tables.counts(rows) in PAGE
 
 
 def test_the_page_has_every_area_that_is_shown_to_differ() -> None:
-    page = (ROOT / "docs" / "answer.md").read_text()
     shown = [row for row in tables.read(VERDICTS, "area") if row["verdict"] in {"better", "worse"}]
     assert shown
     for row in shown:
-        assert difference(*(float(row[name]) for name in ("difference", "low", "high"))) in page
+        assert difference(*(float(row[name]) for name in ("difference", "low", "high"))) in PAGE
 
 
 @pytest.mark.parametrize(
     "name", ["init_data_small_heads.csv", "init_data_v_paper.csv", "study_a_repeated.csv"]
 )
 def test_the_page_has_the_runs_that_are_no_part_of_the_study(name: str) -> None:
-    page = (ROOT / "docs" / "answer.md").read_text()
     with (RESULTS.parent / name).open(newline="") as file:
         rows = list(csv.DictReader(file))
     scores = [float(row[key]) for row in rows for key in row if key.startswith("final_return")]
     assert len(scores) >= 6
     for score in scores:
-        assert re.search(rf"\b{re.escape(compact(score))}\b", page), score
+        assert re.search(rf"\b{re.escape(compact(score))}\b", PAGE), score
 
 
 def test_a_cell_has_the_verdict_and_its_p() -> None:
@@ -104,7 +100,6 @@ def test_the_archived_runs_give_the_committed_report(tmp_path: Path) -> None:
     printed("-m", "wnrl.compare", "--report-only", str(study), "--import", "scripts.study.variants")
     for name in ("summary.md", "scores.csv", "verdicts.csv", "curves.csv"):
         assert (study / name).read_bytes() == (RESULTS / name).read_bytes(), name
-    page = (ROOT / "docs" / "answer.md").read_text()
     pairs, readings = printed("scripts/study/why.py", str(study)).strip().split("\n\n")
-    assert pairs in page
-    assert readings in page
+    assert pairs in PAGE
+    assert readings in PAGE
