@@ -20,6 +20,7 @@ from wnrl.stats.difference import Difference, welch
 from wnrl.stats.intervals import group
 from wnrl.stats.learning_curves import area_under_curve, final_window
 from wnrl.stats.verdict import Judged, Verdict, judge
+from wnrl.train.foreign_text import markdown_table
 from wnrl.train.run import train
 from wnrl.train.storage.csv_log import EPISODES
 
@@ -27,6 +28,17 @@ WINDOW = 0.1  # share of the agent steps, at their end, whose episodes are the f
 MARGIN = (
     0.1  # smallest difference that matters, as a share of the peer's final return above its lowest
 )
+COLUMNS = (
+    "agent",
+    "environment",
+    "sides",
+    "means",
+    "difference",
+    "margin",
+    "p",
+    "verdict",
+    "seeds",
+)  # of the table of verdicts
 
 Episodes = tuple[np.ndarray, np.ndarray]  # agent steps (E,) at their ends, and returns (E,)
 
@@ -129,11 +141,11 @@ class Contest(NamedTuple):
     pair: Pair
     judged: Judged
 
-    def row(self) -> str:
-        """Return the row of a table, with the p-value of what its verdict rejects."""
+    def row(self) -> tuple[str, ...]:
+        """Return the cells of its row in a table, with the p-value of what its verdict rejects."""
         pair, interval = self.pair, self.pair.difference.interval()
         claim, p, equivalence_p = self.judged
-        cells = (
+        return (
             pair.agent,
             pair.env,
             f"{pair.side}, {pair.peer}",
@@ -144,7 +156,6 @@ class Contest(NamedTuple):
             claim.name.lower().replace("_", " "),
             f"{len(pair.own)}, {len(pair.of_peer)}",
         )
-        return f"| {' | '.join(cells)} |"
 
 
 def verdicts(rows: Sequence[Mapping[str, str]], peer: str) -> list[Contest]:
@@ -177,9 +188,7 @@ def verdicts(rows: Sequence[Mapping[str, str]], peer: str) -> list[Contest]:
 
 def table(found: Iterable[Contest]) -> Iterator[str]:
     """Yield the lines of a Markdown table with a row for each verdict."""
-    yield "| agent | environment | sides | means | difference | margin | p | verdict | seeds |"
-    yield f"|{'---|' * 9}"
-    yield from map(Contest.row, found)
+    yield from markdown_table(COLUMNS, map(Contest.row, found))
 
 
 def _returns(rows: Iterable[Mapping[str, str]]) -> list[float]:

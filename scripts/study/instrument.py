@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from archive import instruments
-from markdown_table import lines, short
+from tables import short
 
 from wnrl.report.number_format import MISSING, compact
 from wnrl.report.run_result import Result, find_runs, read_result
+from wnrl.train.foreign_text import markdown_table
 
 READINGS: dict[str, Callable[[Sequence[float]], float]] = {
     "mean": statistics.fmean,
@@ -84,7 +85,7 @@ def table(cells: Cells) -> Iterator[str]:
     """Yield the lines of the table: a row for each variant and layer, a column for each game."""
     games = sorted({game for _, _, game in cells})
     rows = sorted({(variant, layer) for variant, layer, _ in cells})
-    yield from lines(
+    yield from markdown_table(
         ["variant", "layer", *map(short, games)],
         (
             [f"`{variant}`", layer, *(_cell(cells.get((variant, layer, game))) for game in games)]

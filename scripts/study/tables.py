@@ -13,10 +13,9 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from markdown_table import lines, short
-
 from wnrl.report.number_format import MISSING, compact, counted, difference, p_value
 from wnrl.stats.verdict import Verdict
+from wnrl.train.foreign_text import markdown_table
 
 WORDS = {
     Verdict.BETTER: "better",
@@ -49,7 +48,7 @@ def table(rows: Sequence[Mapping[str, str]]) -> Iterator[str]:
     found = {(row["variant"], row["env"]): row for row in rows}
     variants = list(dict.fromkeys(row["variant"] for row in rows))
     of_games = [found[variants[0], game] for game in games]
-    yield from lines(
+    yield from markdown_table(
         ["", *map(short, games)],
         [
             [
@@ -60,6 +59,11 @@ def table(rows: Sequence[Mapping[str, str]]) -> Iterator[str]:
             *([f"`{name}`", *(cell(found[name, game]) for game in games)] for name in variants),
         ],
     )
+
+
+def short(game: str) -> str:
+    """Return `Breakout` for `MinAtar/Breakout-v1`."""
+    return game.removeprefix("MinAtar/").removesuffix("-v1")
 
 
 def cell(row: Mapping[str, str]) -> str:

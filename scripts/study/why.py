@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from archive import instruments
-from markdown_table import lines, short
-from tables import is_p
+from tables import is_p, short
 
 from wnrl.report.number_format import MISSING, compact, counted, difference
 from wnrl.report.run_result import Result, find_runs, read_result
@@ -24,6 +23,7 @@ from wnrl.stats.difference import Difference, welch
 from wnrl.stats.intervals import group
 from wnrl.stats.multiple_tests import holm
 from wnrl.stats.verdict import LEVEL
+from wnrl.train.foreign_text import markdown_table
 
 TAGS = ("angle", "v_growth", "gradient_clipped", "dormant_0.025", "srank")  # of the instruments
 LEAST_RUNS = 2  # of a variant in a game
@@ -119,7 +119,7 @@ def explanations(found: Sequence[Tested]) -> Iterator[str]:
     of_pair: dict[Prediction, dict[str, tuple[Tested, float]]] = {}
     for each, p in zip(found, adjusted, strict=True):
         of_pair.setdefault(each.prediction, {})[each.game] = each, float(p)
-    yield from lines(
+    yield from markdown_table(
         ["pair", "explanation", "predicts for the first", "learning rates", *map(short, games)],
         (
             [
@@ -160,7 +160,7 @@ def readings(results: Iterable[Result]) -> Iterator[str]:
     of_games: dict[str, list[Mapping[str, float]]] = {}
     for (norm, _), seeds in of_seeds.items():
         of_games.setdefault(norm, []).append(_means(seeds))
-    yield from lines(
+    yield from markdown_table(
         ["variant", *(f"`{tag}`" for tag in TAGS)],
         (
             [f"`{norm}`", *(_range([game[tag] for game in games if tag in game]) for tag in TAGS)]

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import torch
@@ -14,7 +14,7 @@ from wnrl.report.run_result import WINDOW_FRACTION, read_columns, read_episodes
 from wnrl.stats.intervals import Interval, t_interval
 from wnrl.stats.learning_curves import final_returns
 from wnrl.train.flags import as_flag
-from wnrl.train.foreign_text import markdown, quoted_line
+from wnrl.train.foreign_text import markdown, markdown_table, quoted_line
 from wnrl.train.storage.csv_log import EPISODES, EVALUATIONS
 from wnrl.train.storage.run_folder import read_config_file
 from wnrl.train.storage.run_status import STATUS, read_status
@@ -99,7 +99,7 @@ def card(run: TrainedRun, files: Mapping[str, str], *, hub: bool = False) -> str
         "",
         "A policy trained by wnrl, which compares normalizations in deep reinforcement learning.",
         "",
-        *_table(("", ""), _facts(run)),
+        *markdown_table(("", ""), _facts(run)),
         "",
         "## Score",
         "",
@@ -111,11 +111,11 @@ def card(run: TrainedRun, files: Mapping[str, str], *, hub: bool = False) -> str
         training_command(run),
         "```",
         "",
-        *_table(("from agent step", "wnrl", "commit", "torch", "started"), _parts(run)),
+        *markdown_table(("from agent step", "wnrl", "commit", "torch", "started"), _parts(run)),
         "",
         "## Files",
         "",
-        *_table(("file", "content"), ((f"`{name}`", text) for name, text in files.items())),
+        *markdown_table(("file", "content"), ((f"`{name}`", text) for name, text in files.items())),
         "",
         "Loading an `sb3.zip` or another pickle runs code from it: load only files that you trust.",
         "",
@@ -151,7 +151,7 @@ def _score_lines(measured: list[Score]) -> Iterator[str]:
     if not measured:
         yield "No episode had ended by this checkpoint, and none was evaluated: there is no score."
         return
-    yield from _table(
+    yield from markdown_table(
         ("", "mean raw return", "95% interval", "episodes", "measured on"),
         (
             (
@@ -196,14 +196,6 @@ def _parts(run: TrainedRun) -> Iterator[tuple[str, ...]]:
                 )
             ),
         )
-
-
-def _table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> Iterator[str]:
-    names = list(header)
-    yield f"| {' | '.join(names)} |"
-    yield f"|{'---|' * len(names)}"
-    for row in rows:
-        yield f"| {' | '.join(row)} |"
 
 
 def _front_matter(run: TrainedRun, measured: list[Score]) -> Iterator[str]:

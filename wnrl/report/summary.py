@@ -46,7 +46,7 @@ from wnrl.report.verdicts.sensitivity_text import (
 from wnrl.report.verdicts.sentences import VERDICT_WORDS, runs_text
 from wnrl.stats.bootstrap import Coverage
 from wnrl.stats.intervals import Interval
-from wnrl.train.foreign_text import markdown
+from wnrl.train.foreign_text import markdown, markdown_table
 
 _HOW_TO_READ = f"""\
 Final return: mean raw return of the training episodes that ended in the last \
@@ -312,9 +312,7 @@ def _variant_table(
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    yield f"| {' | '.join(columns)} |"
-    yield f"|{'---|' * len(columns)}"
-    yield from (f"| {' | '.join(row)} |" for row in rows)
+    yield from markdown_table(columns, rows)
     yield ""
 
 

@@ -9,7 +9,7 @@ left out.
 import os
 import re
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 # An underscore between letters or digits has no meaning.
@@ -56,3 +56,16 @@ def markdown(text: object) -> str:
     """Return Markdown that shows a text literally, in a sentence, a list or a table."""
     escaped = _MARKUP.sub(r"\\\g<0>", visible(text).strip())
     return _LIST_MARKER.sub(r"\1\\\2", escaped)
+
+
+def markdown_table(columns: Sequence[str], rows: Iterable[Iterable[str]]) -> Iterator[str]:
+    """Yield the lines of a table in Markdown.
+
+    Args:
+        columns: their titles.
+        rows: the cells of each, one for each column; `markdown` makes foreign ones safe.
+    """
+    yield f"| {' | '.join(columns)} |"
+    yield f"|{'---|' * len(columns)}"
+    for cells in rows:
+        yield f"| {' | '.join(cells)} |"
