@@ -1,6 +1,7 @@
 """verdicts.csv and curves.csv of comparisons made of runs with handwritten results."""
 
 import csv
+import dataclasses
 import math
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from made_results import made_result
 
 from wnrl.report import analyze
-from wnrl.report.comparison import Comparison, Variant
+from wnrl.report.comparison import Comparison, StagesSoFar, Variant
 from wnrl.report.data.comparison_csv import curves_csv, verdicts_csv
 from wnrl.stats.verdict import Verdict
 from wnrl.train.storage.run_status import RunState
@@ -59,6 +60,17 @@ def test_a_verdict_is_a_row_with_its_numbers(comparison: Comparison) -> None:
     assert row["comparisons"] == "2"
     assert [row[name] for name in ("runs", "runs_asked", "baseline_runs")] == ["4", "4", "4"]
     assert float(area[0]["mean"]) < float(row["mean"])  # the first episode of seed 1 is lower
+
+
+def test_seeds_in_stages_are_counted_at_the_newest_decision(comparison: Comparison) -> None:
+    decided = [
+        dataclasses.replace(contrast, stages=StagesSoFar(seeds, most_seeds=20, final=seeds == 10))
+        for contrast, seeds in zip(comparison.contrasts, (5, 10), strict=True)
+    ]
+    staged = dataclasses.replace(comparison, contrasts=tuple(decided), areas=())
+    found = rows(verdicts_csv(staged))
+    assert [row["decided_on_seeds"] for row in found] == ["5", "10"]
+    assert {row["decided_on_seeds"] for row in rows(verdicts_csv(comparison))} == {""}
 
 
 def test_what_is_not_known_is_empty() -> None:

@@ -23,7 +23,14 @@ def test_numbers_have_a_real_minus_separators_and_a_dash_where_there_is_none() -
 
 @pytest.mark.parametrize(
     ("value", "expected"),
-    [(0.01234, "0.0123"), (-20.5, "−20.5"), (366.928, "367"), (15627.1, "15,627"), (-0.0, "0")],
+    [
+        (0.01234, "0.0123"),
+        (-20.5, "−20.5"),
+        (366.928, "367"),
+        (15627.1, "15,627"),
+        (-0.0, "0"),
+        (math.nan, MISSING),
+    ],
 )
 def test_a_number_by_itself_has_three_digits_or_all_before_the_point(
     value: float, expected: str

@@ -17,6 +17,7 @@ from script_modules import load_script
 from wnrl.report.comparison import DEFAULT_QUESTION, Comparison, Cost, LostRuns
 from wnrl.report.data import downloads as csv_downloads
 from wnrl.report.data.downloads import Download, downloads
+from wnrl.report.data.scores_csv import scores_csv
 from wnrl.report.figures import PageFigure
 from wnrl.report.page import render_page, write_page
 from wnrl.report.verdicts.in_games import FINAL, contrasts
@@ -245,9 +246,17 @@ def test_without_costs_there_are_no_columns_for_them() -> None:
 def test_the_data_is_in_the_page(tmp_path: Path) -> None:
     runs = [made_result([1.0, 2.5], norm="none", seed=seed) for seed in (1, 2)]
     of = comparison(game("Breakout", variant("none", (0, 1))), facts={"command": "wnrl compare"})
-    text = write_page(tmp_path, of, downloads(Path(), runs, [])).read_text()
+    texts = {
+        "summary.md": "x",
+        "curves.csv": "c\n",
+        "scores.csv": scores_csv(Path(), runs, []),
+        "verdicts.csv": "v\n",
+    }
+    text = write_page(tmp_path, of, downloads(Path(), runs, texts)).read_text()
     links = dict(re.findall(r'<a download="([^"]*)" href="data:[^,"]*;base64,([^"]*)">', text))
-    assert list(links) == ["scores.csv", "episodes.csv.gz"]
+    assert list(links) == ["scores.csv", "verdicts.csv", "curves.csv", "episodes.csv.gz"]
+    for name in ("verdicts.csv", "curves.csv"):
+        assert base64.b64decode(links[name]).decode() == texts[name]
     scores = list(csv.DictReader(base64.b64decode(links["scores.csv"]).decode().splitlines()))
     assert [row["final_return"] for row in scores] == ["2.5", "2.5"]
     assert scores[0]["versions"] == "torch 2.13"
@@ -263,7 +272,7 @@ def test_too_many_episodes_are_left_to_the_run_folders(monkeypatch: pytest.Monke
     runs = [made_result([1.0, 2.0])]
     for most, href in ((10, True), (9, False)):
         monkeypatch.setattr(csv_downloads, "MOST_BYTES", most * 1_000 if href else most)
-        _, episodes = downloads(Path(), runs, [])
+        (episodes,) = downloads(Path(), runs, {})
         assert bool(episodes.href) is href
         assert ("own episodes.csv" in episodes.what) is not href
 

@@ -187,7 +187,10 @@ def test_a_swept_setting_without_effect_is_no_value(tmp_path: Path) -> None:
     make_run(tmp_path / "c", [1.0], norm="weight")
     rows = [line[:18] for line in reported(tmp_path, "--sweep=v_norm").splitlines()]
     assert {"| none | - | 1 | 1", "| weight | paper |", "| weight | weight "} <= set(rows)
-    assert "none -" not in (tmp_path / "report.html").read_text()
+    page = (tmp_path / "report.html").read_text()
+    assert "none -" not in page
+    for name in ("scores.csv", "verdicts.csv", "curves.csv", "episodes.csv.gz"):
+        assert f'download="{name}"' in page
 
 
 def test_runs_of_other_machines_are_compared_and_their_times_are_not(

@@ -75,7 +75,7 @@ def write_report(
     try:
         for path, text in zip(written, texts.values(), strict=True):
             replace_text(path, text)
-        files = downloads(out, inventory.results, inventory.swept)
+        files = downloads(out, inventory.results, texts)
         written += [*write_figures(out, comparison), write_page(out, comparison, files)]
         # Last, because these lie in the run folders, which may belong to somebody else.
         write_means(out, inventory.results, inventory.swept)

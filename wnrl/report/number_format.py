@@ -37,8 +37,10 @@ def number(value: float | None, digits: int) -> str:
 def compact(value: float, *, significant: int = 3) -> str:
     """Return `0.123`, `−20.5`, `366` or `15,627`: so many digits, but the whole integer part.
 
-    For single numbers; the numbers of a column share their `decimals`.
+    For single numbers; the numbers of a column share their `decimals`. NaN is a dash.
     """
+    if math.isnan(value):
+        return MISSING
     if abs(value) >= 10 ** (significant - 1):
         return number(value, 0)
     return f"{value + 0.0:.{significant}g}".replace("-", "−")  # avoids `−0`

@@ -3,15 +3,19 @@
 import base64
 import gzip
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from wnrl.report.data.scores_csv import scores_csv
 from wnrl.report.run_result import Result
 from wnrl.train.foreign_text import visible
 
 MOST_BYTES = 4_000_000  # of the episodes in a page, compressed and in base64
+TABLES = {
+    "scores.csv": "One row per run: scores, times, and the versions and commit that made it.",
+    "verdicts.csv": "One row per comparison in a game: its difference, interval, p and verdict.",
+    "curves.csv": "The points of the learning curves, with their intervals.",
+}
 _ROW_BYTES = 5  # a row takes at least so many, so that far too many are not compressed in vain
 
 
@@ -23,21 +27,19 @@ class Download(NamedTuple):
     href: str  # empty if the file is too large for a page
 
 
-def downloads(out: Path, results: Sequence[Result], swept: Sequence[str]) -> list[Download]:
-    """Return the scores and the episodes of all runs.
+def downloads(out: Path, results: Sequence[Result], texts: Mapping[str, str]) -> list[Download]:
+    """Return the tables of a report and the episodes of all runs.
 
     Args:
         out: the comparison's folder; runs are named relative to it.
         results: the runs.
-        swept: settings that get a column each.
+        texts: the report's files by name, of which those in `TABLES` are taken.
     """
     if not results:
         return []
-    scores = base64.b64encode(scores_csv(out, results, swept).encode()).decode()
     episodes = ""
     if _ROW_BYTES * sum(result.episodes for result in results) <= MOST_BYTES:
-        packed = gzip.compress(_episodes_csv(out, results).encode(), mtime=0)
-        episodes = base64.b64encode(packed).decode()
+        episodes = _base64(gzip.compress(_episodes_csv(out, results).encode(), mtime=0))
     if len(episodes) > MOST_BYTES or not episodes:
         episodes_link = Download(
             "episodes.csv.gz",
@@ -52,13 +54,17 @@ def downloads(out: Path, results: Sequence[Result], swept: Sequence[str]) -> lis
             f"data:application/gzip;base64,{episodes}",
         )
     return [
-        Download(
-            "scores.csv",
-            "One row per run: its scores and times, and the versions and commit that made it.",
-            f"data:text/csv;base64,{scores}",
+        *(
+            Download(name, what, f"data:text/csv;base64,{_base64(texts[name].encode())}")
+            for name, what in TABLES.items()
+            if name in texts
         ),
         episodes_link,
     ]
+
+
+def _base64(content: bytes) -> str:
+    return base64.b64encode(content).decode()
 
 
 def _episodes_csv(out: Path, results: Sequence[Result]) -> str:
