@@ -1,7 +1,8 @@
 """Policies for sb3-contrib's algorithms, with the arguments of `NormalizedPolicy`.
 
 - QR-DQN.
-- Recurrent PPO: only `weight` and `weight-mean` normalize an LSTM; with others it stays plain.
+- Recurrent PPO: only `weight`, its variants and `weight-mean` normalize an LSTM; with others it
+  stays plain.
 - TQC.
 - CrossQ: its own batch renormalization stays, and `norm` comes in addition. With the stock
   argument `batch_norm=False` it goes, and `norm` takes its place.
