@@ -241,8 +241,8 @@ def test_few_seeds_in_a_family_cannot_show_any_difference() -> None:
     assert sentences(found)[0] == (
         "weight against none is undecided: final return +100.0 [+97.7, +102.3] (95% interval; p = "
         "0.062 adjusted for 2 comparisons; 3 of 3 runs against 3 of 3). With so few seeds for 2 "
-        "comparisons, no difference could be shown, however large; from 4 seeds per variant on it "
-        "could."
+        "comparisons, no difference could be shown, however large; it takes at least 4 seeds "
+        "per variant."
     )
 
 

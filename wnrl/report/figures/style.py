@@ -74,7 +74,7 @@ _NORMS = {
     "penultimate-l2": ("#9c6bbd", "d"),
     "simplicial": ("#2f9a8a", "8"),
     "l0": ("#a0655f", "H"),
-    "weight-fixed-v": ("#2f83a8", "^"),
+    "weight-fixed-v": ("#4a5fd0", "^"),
     "weight-capped-v": ("#4a8fc4", "v"),
     "weight-fixed-gain": ("#6a8ec9", "P"),
     "weight-log-gain": ("#4d7fb5", "X"),

@@ -139,8 +139,8 @@ def _undecided(contrast: Contrast, found: str, tested: str) -> str:
             return (
                 f"{x} against {y} is undecided: final return {found} ({tested}). With so few seeds "
                 f"for {counted(contrast.family, 'comparison')}, no difference could be shown, "
-                f"however large; from {fewest_seeds(contrast.family)} seeds per variant on it "
-                "could."
+                f"however large; it takes at least {fewest_seeds(contrast.family)} seeds per "
+                "variant."
             )
         case Obstacle.NONE:
             power = _power(contrast)
