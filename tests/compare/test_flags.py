@@ -33,6 +33,13 @@ def test_the_baseline_comes_first() -> None:
     assert given.norms == ["layer", "weight", "none", "batch"]
 
 
+def test_seeds_are_numbered_from_the_first() -> None:
+    assert parse_compare_flags(["--seeds=3"]).seeds == range(1, 4)
+    given = parse_compare_flags(["--seeds=3", "--first-seed=11"])
+    assert given.seeds == range(11, 14)
+    assert {x.config.run.seed for x in given.grid(Path("runs"))} == {11, 12, 13}
+
+
 def test_the_baseline_comes_first_in_a_report_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -196,6 +196,7 @@ def test_the_stages_cannot_change_after_a_look(
         (["--until=decided", "--seeds=2"], "it must be from 3 to --max-seeds, 20"),
         (["--until=decided", "--seeds=9", "--max-seeds=8"], "it must be from 3 to --max-seeds, 8"),
         (["--until=decided", "--only=3"], "--only cannot run a stage"),
+        (["--until=decided", "--first-seed=5"], "--first-seed needs a fixed number of seeds"),
         (["--until=done"], "'done' is unknown; allowed: decided"),
     ],
 )

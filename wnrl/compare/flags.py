@@ -29,7 +29,15 @@ _OF_THE_GAME = frozenset(
 class CompareOptions:
     """Settings of a comparison, besides those of its runs."""
 
-    seeds: int = setting(5, "seeds per combination, numbered from 1", source="ours", minimum=1)
+    seeds: int = setting(
+        5, "seeds per combination, numbered from --first-seed", source="ours", minimum=1
+    )
+    first_seed: int = setting(
+        1,
+        "number of the first seed; a repetition of a study takes seeds that it did not use",
+        source="ours",
+        minimum=1,
+    )
     until: str = setting(
         "",
         "`decided` to add seeds in stages, from --seeds to --max-seeds, for each normalization "
@@ -239,7 +247,8 @@ def parse_compare_flags(arguments: Sequence[str]) -> CompareArguments:
     baseline = options.get("baseline") or DEFAULT_QUESTION.baseline
     checked = CompareOptions(**options)
     most = checked.max_seeds if checked.until else checked.seeds
-    _check_tuning(options, sweep, tune, most)
+    seeds = range(checked.first_seed, checked.first_seed + most)
+    _check_tuning(options, sweep, tune, seeds)
     return CompareArguments(
         options=checked,
         settings={**from_file, **{n: v for n, v in given.items() if n not in option_names}},
@@ -249,7 +258,7 @@ def parse_compare_flags(arguments: Sequence[str]) -> CompareArguments:
         tune=tune,
         dry_run=dry_run,
         report_only=None if report_only is None else Path(report_only),
-        seeds=range(1, most + 1),
+        seeds=seeds,
     )
 
 
@@ -292,6 +301,11 @@ def _check_options(options: Mapping[str, Any]) -> None:
 
 
 def _check_stages(options: Mapping[str, Any]) -> None:
+    if "first_seed" in options:
+        raise UsageError(
+            "--first-seed needs a fixed number of seeds, because stages begin with seed 1; drop "
+            "--until and --max-seeds"
+        )
     fewest = options.get("seeds", CompareOptions.seeds)
     most = options.get("max_seeds", CompareOptions.max_seeds)
     if not INDICATIVE_SEEDS <= fewest <= most:
@@ -307,7 +321,7 @@ def _check_stages(options: Mapping[str, Any]) -> None:
 
 
 def _check_tuning(
-    options: Mapping[str, Any], sweep: Collection[str], tune: Collection[str], most_seeds: int
+    options: Mapping[str, Any], sweep: Collection[str], tune: Collection[str], seeds: range
 ) -> None:
     if "tune_seeds" in options and not tune:
         raise UsageError("--tune-seeds requires --tune; give both, or only --seeds")
@@ -321,10 +335,10 @@ def _check_tuning(
             f"--tune {name}: it changes the game, and normalizations are compared in one game; "
             "leave it out, or compare games with --sweep"
         )
-    if tune and most_seeds >= FIRST_SEED:
+    if tune and seeds[-1] >= FIRST_SEED:
         raise UsageError(
-            f"{most_seeds:,} seeds with --tune: at most {FIRST_SEED - 1:,} can be judged, the "
-            "others choose values"
+            f"--tune with seeds up to {seeds[-1]:,}: seeds from {FIRST_SEED:,} on choose values, "
+            f"and judge none; --first-seed plus --seeds can be at most {FIRST_SEED:,}"
         )
     if tune and options.get("only"):
         raise UsageError(
