@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Run one study of docs/study_protocol.md:
-# scripts/study/run.sh a1|a12|a|freeway|a2|b|c-dqn|c-pqn|e FOLDER [FLAG OF wnrl.compare ...]
+# scripts/study/run.sh a1|a12|a|freeway|a2|b|c-dqn|c-pqn|e|f FOLDER [FLAG OF wnrl.compare ...]
 # Stop it at any time; the same command continues. a1 is part 1 of study a, a12 is parts 1 and 2, and a
 # is all three; each continues the one before in the same folder.
 set -euo pipefail
@@ -50,8 +50,13 @@ e)
   python -m wnrl.compare "${four[@]}" --agent pqn --steps 500_000 \
     --norm none weight-v-paper weight-data-v-paper "${tuned[@]}" "${common[@]}" --out "$folder/e"
   ;;
+f)
+  python -m wnrl.compare --env MinAtar/Breakout-v1 --agent pqn --steps 500_000 --first-seed 11 --seeds 10 \
+    --norm none-2e-3 none-8e-3 weight-2e-3 weight-8e-3 weight-v-paper-2e-3 weight-v-paper-8e-3 \
+    "${common[@]}" --out "$folder/f"
+  ;;
 *)
-  echo "unknown study $study: a1, a12, a, freeway, a2, b, c-dqn, c-pqn or e" >&2
+  echo "unknown study $study: a1, a12, a, freeway, a2, b, c-dqn, c-pqn, e or f" >&2
   exit 2
   ;;
 esac
