@@ -43,20 +43,28 @@ def read(verdicts: Path, measure: str = "final-return") -> list[dict[str, str]]:
 
 
 def table(rows: Sequence[Mapping[str, str]]) -> Iterator[str]:
-    """Yield the lines of the table."""
+    """Yield the lines of the table; where all pairs are compared, a row for each pair."""
     games = sorted({row["env"] for row in rows})
-    found = {(row["variant"], row["env"]): row for row in rows}
-    variants = list(dict.fromkeys(row["variant"] for row in rows))
-    of_games = [found[variants[0], game] for game in games]
+    found = {(row["variant"], row["baseline"], row["env"]): row for row in rows}
+    pairs = list(dict.fromkeys((row["variant"], row["baseline"]) for row in rows))
+    one_baseline = len({baseline for _, baseline in pairs}) == 1
+    of_games = [found[*pairs[0], game] for game in games]
+    of_baseline = [
+        [f"mean of `{rows[0]['baseline']}`", *(known(row["baseline_mean"]) for row in of_games)],
+        ["margin", *(known(row["margin"]) for row in of_games)],
+    ]
+    names = [
+        f"`{variant}`" if one_baseline else f"`{variant}` minus `{baseline}`"
+        for variant, baseline in pairs
+    ]
     yield from markdown_table(
         ["", *map(short, games)],
         [
-            [
-                f"mean of `{rows[0]['baseline']}`",
-                *(known(row["baseline_mean"]) for row in of_games),
-            ],
-            ["margin", *(known(row["margin"]) for row in of_games)],
-            *([f"`{name}`", *(cell(found[name, game]) for game in games)] for name in variants),
+            *(of_baseline if one_baseline else []),
+            *(
+                [name, *(cell(found[*pair, game]) for game in games)]
+                for name, pair in zip(names, pairs, strict=True)
+            ),
         ],
     )
 

@@ -58,6 +58,22 @@ def test_a_cell_has_the_verdict_and_its_p() -> None:
     assert tables.cell(worse) == "**+0.02 [−0.24, +0.27]**, worse, p < 0.001"
 
 
+def test_where_all_pairs_are_compared_each_is_a_row() -> None:
+    row = {"low": "-2", "high": "0", "p_adjusted": "1", "verdict": "undecided"}
+    row |= {"env": "MinAtar/Breakout-v1", "baseline_mean": "3", "margin": "0.5"}
+    one = {**row, "variant": "x", "baseline": "none", "difference": "-1"}
+    other = {**row, "variant": "x", "baseline": "y", "difference": "-1.5"}
+    assert list(tables.table([one, other]))[2:] == [
+        "| `x` minus `none` | −1.0 [−2.0, +0.0] |",
+        "| `x` minus `y` | −1.5 [−2.0, +0.0] |",
+    ]
+    assert list(tables.table([one]))[2:] == [
+        "| mean of `none` | 3 |",
+        "| margin | 0.5 |",
+        "| `x` | −1.0 [−2.0, +0.0] |",
+    ]
+
+
 def test_the_readme_has_every_difference_that_is_shown() -> None:
     readme = (ROOT / "README.md").read_text()
     rows = [*tables.read(VERDICTS), *tables.read(RESULTS.parent / "study_e" / "verdicts.csv")]
