@@ -7,6 +7,7 @@ from matplotlib.colors import to_rgb
 
 from wnrl.nn.norms.catalogue import NORMS
 from wnrl.report.comparison import Question, Variant
+from wnrl.report.figures import style
 from wnrl.report.figures.style import BASELINE, INK, WARNING, drawing, look_of, looks
 
 WHITE, DARK = "#ffffff", "#14181d"
@@ -40,6 +41,21 @@ def test_no_two_normalizations_look_the_same() -> None:
     assert len({look.color for look in drawn}) == len(drawn)
     assert INK not in {look.color for look in drawn}
     assert {look.color for look in drawn}.isdisjoint({WARNING})
+
+
+def test_user_defined_normalizations_differ_in_one_figure() -> None:
+    own = ["none-2e-3", "none-8e-3", "weight-2e-3", "weight-8e-3", "paper-2e-3", "paper-8e-3"]
+    drawn = looks(made(norms=["none", "group", *own]))
+    assert len({look.color for look in drawn.values()}) == len(drawn)
+    assert len({look.marker for look in drawn.values()}) == len(drawn)
+    assert "*" not in {look.marker for look in drawn.values()}  # it looks filled
+    many = [f"own-{k}" for k in range(12)]  # more than there are spare looks
+    assert len({look.color for look in looks(made(norms=many)).values()}) == 8
+
+
+@pytest.mark.parametrize("color", [color for color, _ in style._SPARE])
+def test_every_spare_colour_stands_out(color: str) -> None:
+    assert min(contrast(color, WHITE), contrast(color, DARK)) >= GRAPHICS
 
 
 def test_a_normalization_looks_the_same_next_to_any_others() -> None:

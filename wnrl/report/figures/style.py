@@ -7,7 +7,7 @@ similar, so lines also differ in their markers and have labels.
 
 import contextlib
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import matplotlib.style
@@ -85,7 +85,16 @@ _NORMS = {
     "l2-init": ("#8c7d3c", "p"),
     "parseval": ("#5f9068", "8"),
 }
-_OTHERS = ("#a97a00", "#8063d0", "#d04880", "#957060", "#11929e")  # user-defined normalizations
+_SPARE = (
+    ("#a97a00", "P"),
+    ("#8063d0", "X"),
+    ("#d04880", "h"),
+    ("#957060", "d"),
+    ("#11929e", "v"),
+    ("#5f8f00", "<"),
+    ("#c2492f", ">"),
+    ("#4a6fd8", "^"),
+)  # of user-defined normalizations
 
 _Dashes = tuple[float, tuple[float, ...]]
 _DASHES: tuple[_Dashes, ...] = (
@@ -107,10 +116,29 @@ class Look(NamedTuple):
     dashes: _Dashes
 
 
-def look_of(norm: str, place: int) -> Look:
-    """Return the look of a normalization; `place` numbers the combinations of swept values."""
-    spare = _OTHERS[zlib.crc32(norm.encode()) % len(_OTHERS)], "*"
-    return Look(*_NORMS.get(norm, spare), _DASHES[place % len(_DASHES)])
+def look_of(norm: str, place: int, norms: Iterable[str] = ()) -> Look:
+    """Return the look of a normalization.
+
+    Args:
+        norm: its name; a user-defined one has a spare look, chosen by the name.
+        place: number of its combination of swept values, for the dashes.
+        norms: all normalizations of the figure, of which no two look the same while there are spare
+            looks.
+    """
+    own = _own_looks({norm, *norms})[norm]
+    return Look(*own, _DASHES[place % len(_DASHES)])
+
+
+def _own_looks(norms: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Return the colour and the marker of each normalization."""
+    found = {norm: _NORMS[norm] for norm in norms if norm in _NORMS}
+    for norm in sorted(set(norms).difference(found)):
+        first = zlib.crc32(norm.encode()) % len(_SPARE)
+        by_name = [*_SPARE[first:], *_SPARE[:first]]
+        taken = {color for color, _ in found.values()}
+        free = [look for look in by_name if look[0] not in taken]
+        found[norm] = (free or by_name)[0]
+    return found
 
 
 def looks(comparison: Comparison) -> dict[Variant, Look]:
@@ -120,7 +148,8 @@ def looks(comparison: Comparison) -> dict[Variant, Look]:
     """
     variants = dict.fromkeys(x.variant for game in comparison.games for x in game.variants)
     combinations = list(dict.fromkeys(variant.values for variant in variants))
-    look = {each: look_of(each.norm, combinations.index(each.values)) for each in variants}
+    norms = {each.norm for each in variants}
+    look = {each: look_of(each.norm, combinations.index(each.values), norms) for each in variants}
     baseline = comparison.question.baseline
     if comparison.all_pairs or baseline == "none":
         return look

@@ -132,7 +132,10 @@ def _series_looks(comparison: Comparison, place: int) -> dict[Series, Look]:
         if _number(scores.variant, place) is not None
     )
     others = list(dict.fromkeys(values for _, values in all_series))
-    return {(norm, values): look_of(norm, others.index(values)) for norm, values in all_series}
+    norms = {norm for norm, _ in all_series}
+    return {
+        (norm, values): look_of(norm, others.index(values), norms) for norm, values in all_series
+    }
 
 
 def _label(series: Series) -> str:

@@ -134,4 +134,6 @@ def looks_of(panels: Mapping[str, Lines]) -> dict[Variant, Look]:
     alike: dict[str, list[Variant]] = defaultdict(list)
     for variant, norm in norms.items():
         alike[norm].append(variant)
-    return {variant: look_of(norm, alike[norm].index(variant)) for variant, norm in norms.items()}
+    return {
+        variant: look_of(norm, alike[norm].index(variant), alike) for variant, norm in norms.items()
+    }
