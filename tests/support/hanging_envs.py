@@ -49,20 +49,28 @@ class Waiting(gymnasium.Env[Observation, np.int64]):
     def _wait(self, call: str) -> None:
         self._calls[call] += 1
         file = Path(os.environ["WAIT_FILE"])
-        if not file.exists():
+        said = _text(file)
+        if not said:
             return
-        at, number, *how = file.read_text().split()
+        at, number, *how = said.split()
         if (at, int(number)) != (call, self._calls[call]) or ("first" in how and self._index):
             return
-        said = file.read_text()
         file.with_name("waiting").touch()
         file.with_name(f"waiting at {call} {number}").touch()
         if "once" in how:
             file.unlink()
         if "deaf" in how:
             _lock_twice()
-        while file.exists() and file.read_text() == said:
+        while _text(file) == said:
             time.sleep(0.01)
+
+
+def _text(file: Path) -> str:
+    """Return what the file says; nothing if it is gone, which it may be at any moment."""
+    try:
+        return file.read_text()
+    except FileNotFoundError:
+        return ""
 
 
 def _lock_twice() -> None:
