@@ -38,7 +38,7 @@ a2)
   ;;
 b)
   python -m wnrl.compare "${two[@]}" --agent pqn --steps 500_000 --seeds 5 \
-    --norm none weight weight-data layer-channel batch \
+    --norm none weight weight-v-paper weight-data layer-channel batch \
     --sweep learning_rate=3.1e-5,1.25e-4,5e-4,2e-3,8e-3,3.2e-2,1.28e-1 "${common[@]}" \
     --out "$folder/b"
   ;;
