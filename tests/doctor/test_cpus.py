@@ -50,6 +50,12 @@ def test_the_processor_is_named_as_the_system_names_it(tmp_path: Path) -> None:
     assert cpu_model(tmp_path) == "A CPU @ 2 GHz"
 
 
+def test_processors_of_one_name_differ_in_family_and_model(tmp_path: Path) -> None:
+    kind = "cpu family\t: 25\nmodel\t\t: 17\nmodel name\t: AMD EPYC\nstepping\t: 1\n"
+    write(tmp_path / "proc/cpuinfo", f"processor\t: 0\n{kind}\nprocessor\t: 1\n{kind}")
+    assert cpu_model(tmp_path) == "AMD EPYC (family 25, model 17)"
+
+
 def test_a_system_that_does_not_name_it_has_an_architecture(tmp_path: Path) -> None:
     assert cpu_model(tmp_path) in (platform.processor(), platform.machine())
     write(tmp_path / "proc/cpuinfo", "processor\t: 0\n")

@@ -22,17 +22,25 @@ def default_threads() -> int:
     return min(usable_cores(), MAX_THREADS)
 
 
+_KIND = {"family": "cpu family", "model": "model"}  # in Linux's file
+
+
 def cpu_model(root: Path = _ROOT) -> str:
     """Return the processor's name, or its architecture if the system does not say it.
+
+    The name has family and model where Linux says them, because a virtual machine may only be told
+    `AMD EPYC`, and a run repeats bit for bit only on the same kind of processor.
 
     Args:
         root: folder that contains `proc`.
     """
-    for line in (read_text(root / "proc/cpuinfo") or "").splitlines():
-        key, _, value = line.partition(":")
-        if key.strip() == "model name" and value.strip():
-            return " ".join(value.split())
-    return platform.processor() or platform.machine()
+    first = (read_text(root / "proc/cpuinfo") or "").split("\n\n")[0]
+    pairs = [line.partition(":") for line in first.splitlines()]
+    said = {key.strip(): " ".join(value.split()) for key, _, value in pairs}
+    if not said.get("model name"):
+        return platform.processor() or platform.machine()
+    kind = [f"{name} {said[key]}" for name, key in _KIND.items() if said.get(key)]
+    return said["model name"] + (f" ({', '.join(kind)})" if kind else "")
 
 
 def cpu_quota(root: Path = _ROOT) -> float | None:
