@@ -33,13 +33,20 @@ def main() -> None:
     parser.add_argument("study", type=Path, help="folder of a study, its archive unpacked")
     parser.add_argument("--tag", default="angle", help="instrument, such as angle or v_norm")
     parser.add_argument(
-        "--reading", choices=READINGS, default="mean", help="of each run's readings"
+        "--reading", choices=READINGS, default="mean", help="number taken from each run's readings"
     )
-    parser.add_argument("--relative-to", metavar="VARIANT", help="divide by what it reads")
+    parser.add_argument(
+        "--relative-to", metavar="VARIANT", help="variant whose readings the others are divided by"
+    )
     arguments = parser.parse_args()
     importlib.import_module("variants")  # adds the normalizations that the runs name
     ended = [run for run in map(read_result, find_runs(arguments.study)) if run.done]
     cells = averaged(ended, arguments.tag, arguments.reading)
+    if not cells:
+        parser.error(f"no run that has ended has readings of {arguments.tag!r}")
+    variants = sorted({variant for variant, _, _ in cells})
+    if arguments.relative_to and arguments.relative_to not in variants:
+        parser.error(f"no readings of {arguments.relative_to!r}; there are: {', '.join(variants)}")
     if arguments.relative_to:
         cells = relative(cells, arguments.relative_to)
     for line in table(cells):

@@ -34,7 +34,8 @@ class CompareOptions:
     )
     first_seed: int = setting(
         1,
-        "number of the first seed; a repetition of a study takes seeds that it did not use",
+        "number of the first seed; to repeat a study, take seeds that it did not use and a new "
+        "--out, because a report judges all runs of its folder together",
         source="ours",
         minimum=1,
     )
@@ -301,10 +302,10 @@ def _check_options(options: Mapping[str, Any]) -> None:
 
 
 def _check_stages(options: Mapping[str, Any]) -> None:
-    if "first_seed" in options:
+    if options.get("first_seed", 1) != 1:
         raise UsageError(
             "--first-seed needs a fixed number of seeds, because stages begin with seed 1; drop "
-            "--until and --max-seeds"
+            "--first-seed, or --until"
         )
     fewest = options.get("seeds", CompareOptions.seeds)
     most = options.get("max_seeds", CompareOptions.max_seeds)
@@ -337,8 +338,9 @@ def _check_tuning(
         )
     if tune and seeds[-1] >= FIRST_SEED:
         raise UsageError(
-            f"--tune with seeds up to {seeds[-1]:,}: seeds from {FIRST_SEED:,} on choose values, "
-            f"and judge none; --first-seed plus --seeds can be at most {FIRST_SEED:,}"
+            f"--tune with seeds up to {seeds[-1]:,}: judged seeds end at {FIRST_SEED - 1:,}, "
+            f"because those from {FIRST_SEED:,} on choose values; lower --first-seed, --seeds or "
+            "--max-seeds"
         )
     if tune and options.get("only"):
         raise UsageError(

@@ -1,4 +1,6 @@
 import dataclasses
+from types import SimpleNamespace
+from typing import Any
 
 import matplotlib
 import pytest
@@ -7,8 +9,9 @@ from matplotlib.colors import to_rgb
 
 from wnrl.nn.norms.catalogue import NORMS
 from wnrl.report.comparison import Question, Variant
-from wnrl.report.figures import style
+from wnrl.report.figures import style, sweep
 from wnrl.report.figures.style import BASELINE, INK, WARNING, drawing, look_of, looks
+from wnrl.report.plot.figure import looks_of
 
 WHITE, DARK = "#ffffff", "#14181d"
 GRAPHICS = 3.0  # contrast that WCAG 2.1 asks of graphics (1.4.11)
@@ -51,6 +54,31 @@ def test_user_defined_normalizations_differ_in_one_figure() -> None:
     assert "*" not in {look.marker for look in drawn.values()}  # it looks filled
     many = [f"own-{k}" for k in range(12)]  # more than there are spare looks
     assert len({look.color for look in looks(made(norms=many)).values()}) == 8
+
+
+def test_every_picture_of_a_report_tells_them_apart() -> None:
+    own = ("own-6", "own-11")  # their names choose the same spare look
+    assert look_of(own[0], 0).color == look_of(own[1], 0).color
+    swept = made(norms=["none", *own], swept=("lr",), values=[("0.1",), ("0.2",)])
+    of_series = sweep._series_looks(swept, 0)
+    of_report = {variant.norm: look.color for variant, look in looks(swept).items()}
+    assert {norm: look.color for (norm, _), look in of_series.items()} == of_report
+    lines: Any = {
+        Variant(norm): [SimpleNamespace(config=SimpleNamespace(run=SimpleNamespace(norm=norm)))]
+        for norm in own
+    }
+    plotted = looks_of({"CartPole-v1": lines})
+    assert len({look.color for look in plotted.values()}) == 2
+
+
+def test_no_spare_look_is_like_one_of_the_catalogue_with_its_marker() -> None:
+    for color, marker in style._SPARE:
+        for other, of_other in style._NORMS.values():
+            if of_other == marker and other != color:
+                apart = sum(
+                    (255 * (x - y)) ** 2 for x, y in zip(to_rgb(color), to_rgb(other), strict=True)
+                )
+                assert apart > 40**2, (color, other)
 
 
 @pytest.mark.parametrize("color", [color for color, _ in style._SPARE])

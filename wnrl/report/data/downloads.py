@@ -10,7 +10,7 @@ from typing import NamedTuple
 from wnrl.report.run_result import Result
 from wnrl.train.foreign_text import visible
 
-MOST_BYTES = 4_000_000  # of the episodes in a page, compressed and in base64
+MOST_BYTES = 4_000_000  # of a file in a page, in base64; the episodes are compressed first
 TABLES = {
     "scores.csv": "One row per run: scores, times, and the versions and commit that made it.",
     "verdicts.csv": "One row per comparison in a game: its difference, interval, p and verdict.",
@@ -57,7 +57,7 @@ def downloads(out: Path, results: Sequence[Result], texts: Mapping[str, str]) ->
         *(
             Download(name, what, f"data:text/csv;base64,{_base64(texts[name].encode())}")
             for name, what in TABLES.items()
-            if name in texts
+            if name in texts and 4 * len(texts[name].encode()) // 3 <= MOST_BYTES
         ),
         episodes_link,
     ]

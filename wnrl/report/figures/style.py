@@ -1,4 +1,4 @@
-"""Colours, markers, dashes and fonts: a normalization looks the same in every figure.
+"""Colours, markers, dashes and fonts: a normalization looks the same in every figure of a report.
 
 Every colour has enough contrast on a white and on a dark page. The colours of the most frequent
 normalizations are close to Okabe and Ito's, which the colour-blind can tell apart. Some others are
@@ -74,7 +74,7 @@ _NORMS = {
     "penultimate-l2": ("#9c6bbd", "d"),
     "simplicial": ("#2f9a8a", "8"),
     "l0": ("#a0655f", "H"),
-    "weight-fixed-v": ("#4a5fd0", "^"),
+    "weight-fixed-v": ("#4a5fd0", "H"),
     "weight-capped-v": ("#4a8fc4", "v"),
     "weight-fixed-gain": ("#6a8ec9", "P"),
     "weight-log-gain": ("#4d7fb5", "X"),

@@ -132,7 +132,7 @@ def _series_looks(comparison: Comparison, place: int) -> dict[Series, Look]:
         if _number(scores.variant, place) is not None
     )
     others = list(dict.fromkeys(values for _, values in all_series))
-    norms = {norm for norm, _ in all_series}
+    norms = {scores.variant.norm for game in comparison.games for scores in game.variants}
     return {
         (norm, values): look_of(norm, others.index(values), norms) for norm, values in all_series
     }

@@ -8,7 +8,7 @@ from wnrl._settings import flag_name
 from wnrl.report.number_format import counted, listed
 from wnrl.report.run_result import TUNING
 
-FIRST_SEED = 1_001  # of the runs that choose; those that judge are numbered from 1
+FIRST_SEED = 1_001  # of the runs that choose; those that judge have lower numbers
 
 _NAME = re.compile(r"[a-z][a-z0-9_.]*")
 
