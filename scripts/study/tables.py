@@ -48,25 +48,22 @@ def table(rows: Sequence[Mapping[str, str]]) -> Iterator[str]:
     found = {(row["variant"], row["baseline"], row["env"]): row for row in rows}
     pairs = list(dict.fromkeys((row["variant"], row["baseline"]) for row in rows))
     one_baseline = len({baseline for _, baseline in pairs}) == 1
-    of_games = [found[*pairs[0], game] for game in games]
-    of_baseline = [
-        [f"mean of `{rows[0]['baseline']}`", *(known(row["baseline_mean"]) for row in of_games)],
-        ["margin", *(known(row["margin"]) for row in of_games)],
-    ]
-    names = [
-        f"`{variant}`" if one_baseline else f"`{variant}` minus `{baseline}`"
+    lines = [
+        [
+            f"`{variant}`" if one_baseline else f"`{variant}` minus `{baseline}`",
+            *(cell(found[variant, baseline, game]) for game in games),
+        ]
         for variant, baseline in pairs
     ]
-    yield from markdown_table(
-        ["", *map(short, games)],
-        [
-            *(of_baseline if one_baseline else []),
-            *(
-                [name, *(cell(found[*pair, game]) for game in games)]
-                for name, pair in zip(names, pairs, strict=True)
-            ),
-        ],
-    )
+    if one_baseline:
+        of_games = [found[*pairs[0], game] for game in games]
+        mean = f"mean of `{rows[0]['baseline']}`"
+        lines = [
+            [mean, *(known(row["baseline_mean"]) for row in of_games)],
+            ["margin", *(known(row["margin"]) for row in of_games)],
+            *lines,
+        ]
+    yield from markdown_table(["", *map(short, games)], lines)
 
 
 def short(game: str) -> str:

@@ -10,11 +10,12 @@ import argparse
 import importlib
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from operator import attrgetter, itemgetter
+from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
 from archive import instruments
+from instrument import by_layer
 from tables import is_p, short
 
 from wnrl.report.number_format import MISSING, compact, counted, difference
@@ -184,12 +185,12 @@ def _range(values: Sequence[float]) -> str:
 
 def last_readings(run: Path) -> dict[str, float]:
     """Return the last reading of each of `TAGS`, averaged over layers."""
-    rows = sorted(instruments(run), key=itemgetter(1))
-    newest = {tag: value for tag, _, value in rows}
+    rows = instruments(run)
+    found = {tag: by_layer(rows, tag).values() for tag in TAGS}
     return {
-        tag: statistics.fmean(values)
-        for tag in TAGS
-        if (values := [value for name, value in newest.items() if name.split("/")[1] == tag])
+        tag: statistics.fmean(values[-1] for values in layers)
+        for tag, layers in found.items()
+        if layers
     }
 
 
