@@ -277,6 +277,13 @@ def test_too_many_episodes_are_left_to_the_run_folders(monkeypatch: pytest.Monke
         assert ("own episodes.csv" in episodes.what) is not href
 
 
+def test_a_table_that_is_too_large_is_left_to_its_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(csv_downloads, "MOST_BYTES", 8)
+    texts = {"scores.csv": "x" * 6, "verdicts.csv": "x" * 7}  # 8 and 12 characters in base64
+    tables = downloads(Path(), [made_result([1.0])], texts)[:-1]
+    assert [each.name for each in tables] == ["scores.csv"]
+
+
 @pytest.mark.slow
 @needs_browser
 def test_nothing_overlaps_or_is_cut_off_in_a_browser(

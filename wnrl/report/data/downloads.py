@@ -53,11 +53,12 @@ def downloads(out: Path, results: Sequence[Result], texts: Mapping[str, str]) ->
             "scores.csv.",
             f"data:application/gzip;base64,{episodes}",
         )
+    tables = {name: _base64(texts[name].encode()) for name in TABLES if name in texts}
     return [
         *(
-            Download(name, what, f"data:text/csv;base64,{_base64(texts[name].encode())}")
-            for name, what in TABLES.items()
-            if name in texts and 4 * len(texts[name].encode()) // 3 <= MOST_BYTES
+            Download(name, TABLES[name], f"data:text/csv;base64,{content}")
+            for name, content in tables.items()
+            if len(content) <= MOST_BYTES
         ),
         episodes_link,
     ]
