@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Run one study of docs/study_protocol.md:
-# scripts/study/run.sh a1|a12|a|freeway|a2|b|c-dqn|c-pqn|e|f FOLDER [FLAG OF wnrl.compare ...]
+# scripts/study/run.sh a1|a12|a|freeway|a2|b|c-dqn|c-pqn|e|f|g FOLDER [FLAG OF wnrl.compare ...]
 # Stop it at any time; the same command continues. a1 is part 1 of study a, a12 is parts 1 and 2, and a
 # is all three; each continues the one before in the same folder.
 set -euo pipefail
@@ -55,8 +55,12 @@ f)
     --norm none-2e-3 none-8e-3 weight-2e-3 weight-8e-3 weight-v-paper-2e-3 weight-v-paper-8e-3 \
     "${common[@]}" --out "$folder/f"
   ;;
+g)
+  python -m wnrl.compare --env MinAtar/Breakout-v1 --agent pqn --steps 500_000 --first-seed 21 --seeds 30 \
+    --norm none-8e-3 weight-8e-3 weight-v-paper-8e-3 "${common[@]}" --out "$folder/g"
+  ;;
 *)
-  echo "unknown study $study: a1, a12, a, freeway, a2, b, c-dqn, c-pqn, e or f" >&2
+  echo "unknown study $study: a1, a12, a, freeway, a2, b, c-dqn, c-pqn, e, f or g" >&2
   exit 2
   ;;
 esac
