@@ -17,6 +17,7 @@ from pathlib import Path
 
 from wnrl.stats.difference import welch
 from wnrl.stats.intervals import Interval, group, t_interval
+from wnrl.train.foreign_text import markdown_table
 
 BASELINE = "none"
 SHOWN = (
@@ -118,17 +119,19 @@ def page(
     factors = {row[:5]: "{} [{}, {}]".format(*row[7:]) for row in compared}
     for task, point in sorted({key[:2] for key in values}):
         norms = sorted({norm for *place, _, norm in factors if (task, point) == tuple(place[:2])})
-        yield f"\n{task}, point {point}\n\n| | none | {' | '.join(norms)} |"
-        yield "|---" * (2 + len(norms)) + "|"
+        yield f"\n{task}, point {point}\n"
+        rows = []
         for quantity, where in SHOWN:
             plain = logarithms(values[task, point, quantity, where, BASELINE])
             mean = f"{10 ** (sum(plain.values()) / len(plain)):.3g}" if plain else "-"
             cells = [factors.get((task, point, quantity, where, norm), "-") for norm in norms]
-            yield f"| {quantity}, {where} | {mean} | {' | '.join(cells)} |"
-    yield "\n(g, v) against w in the same network\n\n| task | point | quantity | norm | factor |"
-    yield "|---|---|---|---|---|"
-    for row in paired:
-        yield "| {} | {} | {} | {} | {} [{}, {}] |".format(*row[:4], *row[5:])
+            rows.append([f"{quantity}, {where}", mean, *cells])
+        yield from markdown_table(["", BASELINE, *norms], rows)
+    yield "\n(g, v) against w in the same network\n"
+    yield from markdown_table(
+        ["task", "point", "quantity", "norm", "factor"],
+        ([*map(str, row[:4]), "{} [{}, {}]".format(*row[5:])] for row in paired),
+    )
 
 
 def write(file: Path, header: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:
