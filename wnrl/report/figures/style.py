@@ -78,7 +78,7 @@ _NORMS = {
     "weight-capped-v": ("#4a8fc4", "v"),
     "weight-fixed-gain": ("#6a8ec9", "P"),
     "weight-log-gain": ("#4d7fb5", "X"),
-    "hyperball": ("#c46a1f", "o"),
+    "hyperball": ("#a83cc8", "o"),
     "hypersphere": ("#b5663d", "s"),
     "clip": ("#778a99", "d"),
     "spectral-grad": ("#9a6ad8", "h"),
