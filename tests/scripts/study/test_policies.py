@@ -15,7 +15,9 @@ POLICIES = Path(__file__).parents[3] / "scripts" / "results" / "study_a" / "poli
 MEANS = {
     game: float(mean)
     for game, mean in re.findall(
-        r"^\| \[(\w+)\]\(.*?\) \| \d+ \| ([\d.]+) \[", (POLICIES / "README.md").read_text(), re.M
+        r"^\| \[(\w+)\]\(.*?\) \| .*? \| \d+ \| ([\d.]+) \[",
+        (POLICIES / "README.md").read_text(),
+        re.M,
     )
 }
 
