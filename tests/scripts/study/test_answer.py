@@ -25,13 +25,15 @@ PAGE = (ROOT / "docs" / "answer.md").read_text()
 DETAILS = (ROOT / "docs" / "study_details.md").read_text()
 
 
-@pytest.mark.parametrize(("study", "planned"), [("study_a", 36), ("study_e", 8), ("study_f", 15)])
+@pytest.mark.parametrize(
+    ("study", "planned"), [("study_a", 36), ("study_e", 8), ("study_f", 15), ("study_g", 3)]
+)
 def test_the_pages_have_the_tables_of_the_verdicts_and_what_they_rest_on(
     study: str, planned: int
 ) -> None:
     rows = tables.read(RESULTS.parent / study / "verdicts.csv")
     assert len(rows) == planned
-    assert "\n".join(tables.table(rows)) in (DETAILS if study == "study_f" else PAGE)
+    assert "\n".join(tables.table(rows)) in (PAGE if study in {"study_a", "study_e"} else DETAILS)
     assert tables.counts(rows) in PAGE
     areas = tables.read(RESULTS.parent / study / "verdicts.csv", "area")
     assert "\n".join(tables.table(areas)) in DETAILS
@@ -49,12 +51,18 @@ def test_the_details_have_the_runs_that_are_no_part_of_the_study(name: str) -> N
         assert re.search(rf"(?<![\d.,]){re.escape(compact(score))}(?!\.?\d)", DETAILS), score
 
 
-def test_the_page_has_the_three_answers_of_study_f() -> None:
-    rows = tables.read(RESULTS.parent / "study_f" / "verdicts.csv")
-    found = {(row["variant"], row["baseline"]): row for row in rows}
+def test_the_page_has_the_answers_of_studies_f_and_g() -> None:
+    asked = [
+        {
+            row["baseline"]: tables.cell(row)
+            for row in tables.read(RESULTS.parent / study / "verdicts.csv")
+            if row["variant"] == "weight-v-paper-8e-3"
+        }
+        for study in ("study_f", "study_g")
+    ]
     for baseline in ("none-2e-3", "none-8e-3", "weight-8e-3"):
-        row = found["weight-v-paper-8e-3", baseline]
-        assert re.search(rf"\| `{baseline}`: .*\| {re.escape(tables.cell(row))} \|", PAGE)
+        (row,) = [line for line in PAGE.splitlines() if line.startswith(f"| `{baseline}`: ")]
+        assert row.strip("| ").split(" | ")[1:] == [of.get(baseline, "–") for of in asked]
 
 
 def test_the_details_have_what_changes_when_two_studies_are_one_family() -> None:
@@ -113,7 +121,8 @@ def test_the_readme_has_every_difference_that_is_shown() -> None:
         for row in tables.read(RESULTS.parent / "study_f" / "verdicts.csv")
         if row["verdict"] == "better" and row["baseline"] == "none-2e-3"
     ]
-    assert len(final) == 18
+    final += tables.read(RESULTS.parent / "study_g" / "verdicts.csv")[:2]  # against none
+    assert len(final) == 20
     for row in final:
         ends = (float(row[name]) for name in ("difference", "low", "high"))
         assert f"{tables.short(row['env'])} {difference(*ends)}" in readme
@@ -140,7 +149,9 @@ def test_the_readme_has_what_stable_baselines3_showed() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "runs"), [("study_a", 600), ("study_e", 180), ("study_f", 60)])
+@pytest.mark.parametrize(
+    ("name", "runs"), [("study_a", 600), ("study_e", 180), ("study_f", 60), ("study_g", 90)]
+)
 def test_the_archived_runs_give_the_committed_report(name: str, runs: int, tmp_path: Path) -> None:
     pytest.importorskip("minatar")
     results = RESULTS.parent / name
@@ -149,7 +160,7 @@ def test_the_archived_runs_give_the_committed_report(name: str, runs: int, tmp_p
     printed("-m", "wnrl.compare", "--report-only", str(study), "--import", "scripts.study.variants")
     for file in ("summary.md", "scores.csv", "verdicts.csv", "curves.csv"):
         assert (study / file).read_bytes() == (results / file).read_bytes(), file
-    if name != "study_f":
+    if name in {"study_a", "study_e"}:
         turned = printed("scripts/study/instrument.py", str(study), "--relative-to", "none")
         assert turned in DETAILS
     if name == "study_a":
