@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -63,27 +64,59 @@ def test_the_page_has_the_answers_of_studies_f_and_g() -> None:
     for baseline in ("none-2e-3", "none-8e-3", "weight-8e-3"):
         (row,) = [line for line in PAGE.splitlines() if line.startswith(f"| `{baseline}`: ")]
         assert row.strip("| ").split(" | ")[1:] == [of.get(baseline, "–") for of in asked]
-
-
-def test_the_details_have_what_changes_when_two_studies_are_one_family() -> None:
-    studies = [joint.compared(RESULTS.parent / name) for name in ("study_a", "study_e")]
-    alone, together = joint.adjusted(studies)
-    of = {
-        (each.variant, tables.short(each.game)): (each, own, p)
-        for each, own, p in zip(itertools.chain(*studies), alone, together, strict=True)
-    }
-    lost = {key: p for key, (_, own, p) in of.items() if own <= LEVEL < p}
-    assert lost.keys() == {("weight-data", "Breakout"), ("projection", "Seaquest")}
-    text = " ".join(DETAILS.split())
-    assert f"`weight-data` in Breakout (p = {lost['weight-data', 'Breakout']:.4f})" in text
-    assert f"`projection` in Seaquest ({lost['projection', 'Seaquest']:.3f})" in text
-    holding = sum(p <= LEVEL for p in together)
-    assert f"The other {holding - 2}, and study E's two, hold" in text
-    below = [
-        100 - int(of[variant, "Seaquest"][0].higher.split()[0])
-        for variant in ("batch", "layer-channel", "rms")
+    (plain,) = [
+        row
+        for row in tables.read(RESULTS.parent / "study_g" / "verdicts.csv")
+        if row["variant"] == "weight-8e-3"
     ]
-    assert "in {}, {} and {} of 100 pairs of runs".format(*below) in text
+    assert f"by {ends_of(plain)} ({tables.is_p(float(plain['p_adjusted']))})" in PAGE
+    best = asked[1]["none-8e-3"].strip("*").split("**")[0]
+    assert f"by {best}" in " ".join(PAGE.split())
+
+
+def ends_of(row: Mapping[str, str]) -> str:
+    """The difference of a row with its interval."""
+    return difference(*(float(row[name]) for name in ("difference", "low", "high")))
+
+
+def test_the_pages_have_what_changes_when_studies_are_one_family() -> None:
+    page, details = (" ".join(text.split()) for text in (PAGE, DETAILS))
+    families = {
+        names: [joint.compared(RESULTS.parent / f"study_{name}") for name in names]
+        for names in ("ae", "efg")
+    }
+    held, lost = {}, {}
+    for names, studies in families.items():
+        for each, alone, p in zip(itertools.chain(*studies), *joint.adjusted(studies), strict=True):
+            key = (names, each.study, each.variant, each.baseline, tables.short(each.game))
+            if alone <= LEVEL:
+                (held if p <= LEVEL else lost)[key] = p
+    a = {key[2:]: p for key, p in lost.items() if key[:2] == ("ae", "study_a")}
+    assert a.keys() == {("weight-data", "none", "Breakout"), ("projection", "none", "Seaquest")}
+    assert "**Two of these 15 verdicts**, `weight-data` in Breakout and `projection` in" in page
+    assert f"`weight-data` in Breakout (p = {a['weight-data', 'none', 'Breakout']:.4f})" in details
+    assert f"`projection` in Seaquest ({a['projection', 'none', 'Seaquest']:.3f})" in details
+    assert sum(key[:2] == ("ae", "study_a") for key in held) == 13
+    assert sum(key[:2] == ("ae", "study_e") for key in held) == 2
+    for baseline, study, found in (
+        ("weight-8e-3", "study_g", held),
+        ("none-8e-3", "study_g", held),
+        ("none-2e-3", "study_f", lost),
+    ):
+        p = found["efg", study, "weight-v-paper-8e-3", baseline, "Breakout"]
+        assert tables.is_p(p) in details
+    p = lost["efg", "study_g", "weight-8e-3", "none-8e-3", "Breakout"]
+    assert f"That `weight` is better than `none` does not ({tables.is_p(p)})" in details
+
+
+def test_the_details_have_how_many_runs_end_lower_in_seaquest() -> None:
+    lower = {
+        each.variant: joint.Compared(*each[:4], each.other, each.own).higher
+        for each in joint.compared(RESULTS)
+        if "Seaquest" in each.game
+    }
+    named = [lower[variant] for variant in ("batch", "layer-channel", "rms")]
+    assert "in {}, {} and {} of 100 pairs of runs".format(*named) in " ".join(DETAILS.split())
 
 
 def test_a_cell_has_the_verdict_and_its_p() -> None:
@@ -112,20 +145,37 @@ def test_where_all_pairs_are_compared_each_is_a_row() -> None:
 
 
 def test_the_readme_has_every_difference_that_is_shown() -> None:
-    readme = (ROOT / "README.md").read_text()
-    rows = [*tables.read(VERDICTS), *tables.read(RESULTS.parent / "study_e" / "verdicts.csv")]
-    final = [row for row in rows if row["verdict"] in {"better", "worse"}]
-    assert len(final) == 17
-    final += [
-        row
-        for row in tables.read(RESULTS.parent / "study_f" / "verdicts.csv")
-        if row["verdict"] == "better" and row["baseline"] == "none-2e-3"
-    ]
-    final += tables.read(RESULTS.parent / "study_g" / "verdicts.csv")[:2]  # against none
-    assert len(final) == 20
-    for row in final:
-        ends = (float(row[name]) for name in ("difference", "low", "high"))
-        assert f"{tables.short(row['env'])} {difference(*ends)}" in readme
+    lines = (ROOT / "README.md").read_text().splitlines()
+    for study, link, baseline, count in (
+        ("study_a", "(docs/answer.md)", "none", 15),
+        ("study_e", "#study-e-", "none", 2),
+        ("study_f", "[study F]", "none-2e-3", 1),
+        ("study_g", "[study G]", "none-8e-3", 2),
+    ):
+        (line,) = [line for line in lines if line.startswith("|") and link in line]
+        said = said_in(line.split("|")[2])
+        shown = {
+            (
+                row["variant"].removesuffix("-8e-3"),
+                row["verdict"],
+                f"{tables.short(row['env'])} {ends_of(row)}",
+            )
+            for row in tables.read(RESULTS.parent / study / "verdicts.csv")
+            if row["verdict"] in {"better", "worse"} and row["baseline"] == baseline
+        }
+        assert said == shown
+        assert len(shown) == count
+
+
+def said_in(cell: str) -> set[tuple[str, str, str]]:
+    """Variant, verdict and each difference of a cell like "`x` better: Pong +1 [+0, +2]"."""
+    found = set()
+    for sentence in re.split(r"\. ", cell):
+        (variant,) = re.findall(r"^ *`([\w-]+)`", sentence)
+        for verdict, differences in re.findall(r"\b(better|worse)\b[^:]*: ([^;]*)", sentence):
+            for each in re.findall(r"\w+ [+−][\d.]+ \[[^]]*\]", differences):
+                found.add((variant, verdict, each))
+    return found
 
 
 def test_the_readme_has_what_stable_baselines3_showed() -> None:
