@@ -215,6 +215,17 @@ def test_the_warning_about_few_seeds_is_shared_or_in_the_panels_concerned() -> N
     assert said.index("Breakout") < said.index("nothing can be concluded") < said.index("Seaquest")
 
 
+def test_the_margin_is_explained_where_it_is_drawn() -> None:
+    comparison = made(envs=GAMES[:1], norms=["none", "weight", "layer"])
+    for margins, said in (((2.0, 2.0), 1), ((2.0, 3.0), 0)):  # of pairs with other baselines
+        contrasts = tuple(
+            dataclasses.replace(each, margin=margin)
+            for each, margin in zip(comparison.contrasts, margins, strict=True)
+        )
+        figure = draw(dataclasses.replace(comparison, contrasts=contrasts))["differences"]
+        assert prose(figure).count("Grey: the margin.") == said
+
+
 @pytest.mark.slow
 def test_many_pairs_are_cut_to_those_over_the_first_variant_and_more() -> None:
     comparison = made(envs=GAMES[:2], norms=[*CATALOGUE][:7], together=True)

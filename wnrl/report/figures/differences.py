@@ -36,8 +36,9 @@ _ROOM = 0.6  # most that simultaneous intervals widen the axis on each side
 WHAT = (
     "Points: mean final return minus that of the variant compared with; filled if decided: better, "
     "worse, or no difference larger than the margin. Thick bars: 95% interval of each difference "
-    "alone (Welch). Thin bars: simultaneous 95% intervals (all hold together). Grey: the margin."
+    "alone (Welch). Thin bars: simultaneous 95% intervals (all hold together)."
 )
+GREY = "Grey: the margin."
 
 
 class _Row(NamedTuple):
@@ -61,21 +62,27 @@ def differences_sheet(comparison: Comparison, layout: Layout) -> Sheet:
     overall = [] if comparison.aggregate is None else list(comparison.aggregate.contrasts)
     warning = shared_warning(comparison.games)
     panels = [_overall_panel(overall, look, comparison)] if overall else []
+    of_games = {
+        game.env: [each for each in comparison.contrasts if each.env == game.env]
+        for game in comparison.games
+    }
     for game in comparison.games:
-        of_game = [each for each in comparison.contrasts if each.env == game.env]
-        if of_game:
-            panel = _game_panel(game.env, of_game, look, comparison)
+        if of_games[game.env]:
+            panel = _game_panel(game.env, of_games[game.env], look, comparison)
             panels.append(
                 dataclasses.replace(panel, warning=panel_warning(game_warning(game), warning))
             )
     columns = min(_COLUMNS, layout.columns_of(len(panels)))
+    margins = [_margin(overall), *map(_margin, of_games.values())]
+    grey = not all(map(math.isnan, margins))
+    facts = (frames_text(comparison.games), facts_text(comparison))
     return Sheet(
         width_in=layout.width_in(columns),
         title=f"{comparison.title}: difference in final return{_to_baseline(comparison)}",
         warning=warning,
         key=(),
         rows=in_rows(panels, columns),
-        small_print=(WHAT, frames_text(comparison.games), facts_text(comparison)),
+        small_print=(f"{WHAT} {GREY}" if grey else WHAT, *facts),
     )
 
 
@@ -96,8 +103,7 @@ def _game_panel(
         )
         for each in contrasts
     ]
-    margins = {each.margin for each in contrasts if not math.isnan(each.margin)}
-    margin = margins.pop() if len(margins) == 1 else math.nan
+    margin = _margin(contrasts)
     counts = {each.variant: each.counts for each in contrasts}
     counts |= {each.baseline: each.baseline_counts for each in contrasts}
     both = total_counts(counts.values())
@@ -123,10 +129,15 @@ def _overall_panel(
         )
         for each in contrasts
     ]
-    margins = {each.margin for each in contrasts if not math.isnan(each.margin)}
-    margin = margins.pop() if len(margins) == 1 else math.nan
+    margin = _margin(contrasts)
     note = "difference of the normalized interquartile mean; intervals hold together"
     return _panel("All games together", [note], rows, margin)
+
+
+def _margin(contrasts: Sequence[Contrast] | Sequence[OverallContrast]) -> float:
+    """Return the margin of a panel, NaN without one or with several."""
+    margins = {each.margin for each in contrasts if not math.isnan(each.margin)}
+    return margins.pop() if len(margins) == 1 else math.nan
 
 
 def _label(contrast: Contrast | OverallContrast, comparison: Comparison) -> str:
