@@ -172,6 +172,8 @@ def test_the_page_has_the_tables_of_the_rows() -> None:
     found = more.pair.difference.interval()
     assert difference(found.value, found.low, found.high) in page
     assert f"p = {more.judged.p:.2f}" in page
+    begun = results("sb3_parity_ppo_breakout.csv")
+    assert f"has been begun: {len(begun)} of its 6 runs" in " ".join(page.split())
 
 
 def results(name: str) -> list[dict[str, str]]:
