@@ -24,6 +24,7 @@ RESULTS = ROOT / "scripts" / "results" / "study_a"
 VERDICTS = RESULTS / "verdicts.csv"
 PAGE = (ROOT / "docs" / "answer.md").read_text()
 DETAILS = (ROOT / "docs" / "study_details.md").read_text()
+REBUILT = ("study_a", "study_g")  # against one baseline, and all pairs; each takes a minute
 
 
 @pytest.mark.parametrize(
@@ -200,14 +201,16 @@ def test_the_readme_has_what_stable_baselines3_showed() -> None:
 @pytest.mark.parametrize(
     ("name", "runs"), [("study_a", 600), ("study_e", 180), ("study_f", 60), ("study_g", 90)]
 )
-def test_the_archived_runs_give_the_committed_report(name: str, runs: int, tmp_path: Path) -> None:
+def test_the_archived_runs_give_the_committed_tables(name: str, runs: int, tmp_path: Path) -> None:
     pytest.importorskip("minatar")
     results = RESULTS.parent / name
     study = tmp_path / "study"
     assert archive.unpack(results, study) >= runs
-    printed("-m", "wnrl.compare", "--report-only", str(study), "--import", "scripts.study.variants")
-    for file in ("summary.md", "scores.csv", "verdicts.csv", "curves.csv"):
-        assert (study / file).read_bytes() == (results / file).read_bytes(), file
+    if name in REBUILT:
+        report = "-m", "wnrl.compare", "--report-only", str(study)
+        printed(*report, "--import", "scripts.study.variants")
+        for file in ("summary.md", "scores.csv", "verdicts.csv", "curves.csv"):
+            assert (study / file).read_bytes() == (results / file).read_bytes(), file
     if name in {"study_a", "study_e"}:
         turned = printed("scripts/study/instrument.py", str(study), "--relative-to", "none")
         assert turned in DETAILS
