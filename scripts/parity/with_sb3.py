@@ -8,7 +8,7 @@ verdict.
     python scripts/parity/with_sb3.py --csv FILE
         [--agent ppo a2c dqn] [--env CartPole-v1 ...] [--seeds 10]
 
-The Atari game is for PPO alone, and a run takes about 25 minutes, so it has to be asked for:
+The Atari game is for PPO alone, and a run takes 20 to 25 minutes, so it has to be asked for:
 --agent ppo --env Breakout --seeds 3.
 """
 

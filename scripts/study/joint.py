@@ -60,9 +60,15 @@ def compared(folder: Path) -> list[Compared]:
             if row["done"] == "yes":
                 finals.setdefault((row["env"], row["norm"]), []).append(float(row["final_return"]))
     return [
-        Compared(folder.name, game, *pair, *(finals[game, norm] for norm in pair))
+        Compared(
+            folder.name,
+            row["env"],
+            row["variant"],
+            row["baseline"],
+            own=finals[row["env"], row["variant"]],
+            other=finals[row["env"], row["baseline"]],
+        )
         for row in read(folder / "verdicts.csv")
-        for game, pair in [(row["env"], (row["variant"], row["baseline"]))]
     ]
 
 

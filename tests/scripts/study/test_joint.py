@@ -1,6 +1,5 @@
 """scripts/study/joint.py: p in one study's family and in several studies' together."""
 
-import csv
 from pathlib import Path
 
 import pytest
@@ -13,12 +12,10 @@ LOW, HIGH = [1.0, 2.0, 3.0, 4.0, 5.0], [4.5, 5.5, 6.5, 7.5, 8.5]
 
 @pytest.mark.parametrize("study", ["study_a", "study_e", "study_f", "study_g"])
 def test_a_study_alone_has_the_p_of_its_report(study: str) -> None:
-    with (RESULTS / study / "verdicts.csv").open(newline="") as file:
-        reported = {
-            (row["env"], row["variant"], row["baseline"]): float(row["p_adjusted"])
-            for row in csv.DictReader(file)
-            if row["measure"] == "final_return"
-        }
+    reported = {
+        (row["env"], row["variant"], row["baseline"]): float(row["p_adjusted"])
+        for row in joint.read(RESULTS / study / "verdicts.csv")
+    }
     found = joint.compared(RESULTS / study)
     alone, together = joint.adjusted([found])
     assert alone == together
